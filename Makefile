@@ -1,0 +1,46 @@
+# The two commands of the README are `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-deps lint format clean
+
+run: .venv/.run
+	@$(BIN)/authserver init --print-password
+	@exec $(BIN)/authserver serve
+
+test: .venv/.dev lint
+	$(BIN)/pytest
+
+# Real registries and clients for the end-to-end tests. As root, on Debian.
+test-deps:
+	tests/deps.sh
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "authserver needs Python 3.11 or later; set PYTHON=…"; exit 1; }
+	@echo "Making .venv …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/.run: .venv/.pip pyproject.toml
+	@echo "Installing …"
+	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,33 @@
+"""``authserver config``: the settings in force."""
+
+import click
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import json_option, print_fields, print_json
+
+
+@click.group("config")
+def command() -> None:
+    """The settings."""
+
+
+@command.command("show")
+@json_option
+@pass_context
+def show(context: Context, as_json: bool) -> None:
+    """Show the settings in force, without secrets."""
+    chosen = context.settings
+    values: dict[str, object] = {}
+    for name in type(chosen).model_fields:
+        value = getattr(chosen, name)
+        if isinstance(value, SecretStr):
+            value = make_url(value.get_secret_value()).render_as_string(hide_password=True)
+        values[name] = value if isinstance(value, int | None) else str(value)
+    values["database_url"] = make_url(chosen.store_url).render_as_string(hide_password=True)
+    values["master_key_file"] = str(chosen.master_key_path)
+    if as_json:
+        print_json(values)
+    else:
+        print_fields({name: "" if value is None else value for name, value in values.items()})

@@ -1,0 +1,99 @@
+"""What every command works with: the settings and the store, opened when first needed."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import click
+from sqlalchemy.orm import Session
+
+from authserver import settings
+from authserver.cli.output import note
+from authserver.core.errors import Refused
+from authserver.db import keys, schema
+from authserver.db.store import Change, Store, open_store
+from authserver.settings import Settings
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Context:
+    """The installation that the command line was pointed at."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        loaded = settings.load(os.environ)
+        for warning in loaded.warnings:
+            note(f"Warning: {warning}")
+        return loaded.settings
+
+    @cached_property
+    def store(self) -> Store:
+        """Return the store, whatever state it is in."""
+        require_owner(self.settings.data_dir)
+        return open_store(self.settings.store_url, now)
+
+    @property
+    def actor(self) -> str:
+        """Return who this is in audit records: the operating system's user, not what it claims."""
+        try:
+            return f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"
+        except KeyError:
+            return f"cli:uid-{os.geteuid()}"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session on a store that is set up and at head."""
+        self.require_database()
+        with self.store.read() as session:
+            schema.require_head(session.connection())
+            keys.require_initialised(session)
+            yield session
+
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        """Give a change of a store that is set up and at head."""
+        with self.read():
+            pass
+        with self.store.change(self.actor) as change:
+            yield change
+
+    def require_database(self) -> None:
+        path = self.store.engine.url.database
+        if self.store.engine.dialect.name == "sqlite" and path and not Path(path).exists():
+            raise Refused(
+                f"there is no store at {path}: run `authserver init`, "
+                "or name the right directory with AUTHSERVER_DATA_DIR or --data-dir"
+            )
+
+
+pass_context = click.make_pass_decorator(Context)
+
+
+def require_owner(data_dir: Path) -> None:
+    """Check that this user owns the data directory.
+
+    Raises:
+        Refused: another one does; files written now could not be read by the server.
+    """
+    if not data_dir.exists():
+        return
+    owner = data_dir.stat().st_uid
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise Refused(
+        f"the data directory {data_dir} belongs to {name}, and files written by another user "
+        f"could not be read by the server: run it as that user, as in `sudo -u {name} authserver …`"
+    )

@@ -1,0 +1,185 @@
+"""``authserver registry``: the protected registries."""
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.output import (
+    force_option,
+    json_option,
+    note,
+    print_fields,
+    print_json,
+    print_table,
+    removed_rules,
+)
+from authserver.core.errors import Refused
+from authserver.db import keys, named, registries
+from authserver.db.models import Registry
+
+BUNDLE_FILE = "authserver-bundle.pem"
+DEFAULT_BUNDLE_PATH = f"/etc/docker/registry/{BUNDLE_FILE}"
+
+
+@click.group("registry")
+def command() -> None:
+    """The registries that accept our tokens."""
+
+
+@command.command("add")
+@click.argument("service")
+@click.option(
+    "--token-ttl",
+    metavar="SECONDS",
+    type=int,
+    help="Life of its tokens; otherwise AUTHSERVER_TOKEN_TTL.",
+)
+@pass_context
+def add(context: Context, service: str, token_ttl: int | None) -> None:
+    """Add a registry by its SERVICE string, the audience of its tokens."""
+    with context.change() as change:
+        registries.add(change, service, token_ttl)
+    note(f"Added the registry {service}; its section: authserver registry config {service}")
+
+
+@command.command("list")
+@json_option
+@pass_context
+def list_(context: Context, as_json: bool) -> None:
+    """List the registries."""
+    with context.read() as session:
+        found = [_described(row, context) for row in registries.listed(session)]
+    if as_json:
+        print_json(found)
+    else:
+        rows = [(r["service"], r["token_ttl"], r["created_at"]) for r in found]
+        print_table(("SERVICE", "TOKEN TTL", "CREATED"), rows, "There are no registries.")
+
+
+@command.command("show")
+@click.argument("service")
+@json_option
+@pass_context
+def show(context: Context, service: str, as_json: bool) -> None:
+    """Show one registry."""
+    with context.read() as session:
+        found = _described(named.registry(session, service), context)
+    print_json(found) if as_json else print_fields(found)
+
+
+@command.command("remove")
+@click.argument("service")
+@force_option
+@pass_context
+def remove(context: Context, service: str, force: bool) -> None:
+    """Remove a registry; no token is issued for it any more."""
+    with context.change() as change:
+        removed = registries.remove(change, service, force=force)
+    removed_rules(removed)
+    note(f"Removed the registry {service}.")
+
+
+@command.command("config")
+@click.argument("service")
+@click.option(
+    "--registry-version",
+    type=click.Choice(["2", "3"]),
+    default="2",
+    show_default=True,
+    help="Version of Distribution; the section for 2 works with 3 too.",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the certificate bundle into this directory and name it in the section.",
+)
+@click.option(
+    "--bundle-path", metavar="PATH", help="Path of the bundle as the registry will see it."
+)
+@pass_context
+def config(
+    context: Context,
+    service: str,
+    registry_version: str,
+    output_dir: Path | None,
+    bundle_path: str | None,
+) -> None:
+    """Print the `auth:` section for the registry's config.yml."""
+    with context.read() as session:
+        named.registry(session, service)
+        issuer = keys.issuer(session)
+        bundle = keys.bundle(session, now())
+    if output_dir is not None:
+        written = _write(output_dir, bundle)
+        note(f"Wrote the certificate bundle to {written}.")
+        bundle_path = bundle_path or str(written)
+    elif bundle_path is None:
+        bundle_path = DEFAULT_BUNDLE_PATH
+    if output_dir is None:
+        note(f"Write the certificate bundle there: authserver key bundle > {bundle_path}")
+    for warning in _doubts(context.settings.public_url):
+        note(f"Warning: {warning}")
+    note("Put the section into the registry's config.yml and restart the registry.")
+    options: dict[str, object] = {
+        "realm": context.settings.realm,
+        "service": service,
+        "issuer": issuer,
+        "rootcertbundle": bundle_path,
+    }
+    if registry_version == "3":
+        options["signingalgorithms"] = ["ES256"]
+    click.echo(_section(options))
+
+
+def _section(options: dict[str, object]) -> str:
+    # A JSON value is a YAML value, and a quoted one is never taken for a number or a boolean.
+    lines = [f"    {name}: {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join(["auth:", "  token:", *lines])
+
+
+def _write(directory: Path, bundle: str) -> Path:
+    path = directory.absolute() / BUNDLE_FILE
+    partial = path.with_name(f".{path.name}.new")
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        partial.write_text(bundle)
+        # Certificates are public, and the registry runs as another user.
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        raise Refused(f"the bundle cannot be written to {path}: {error.strerror}") from None
+    return path
+
+
+def _doubts(public_url: str) -> list[str]:
+    url = urlsplit(public_url)
+    doubts = []
+    try:
+        ipaddress.ip_address(url.hostname or "")
+        doubts.append(
+            "the realm is an address: crane and oras refuse private addresses; use a DNS name"
+        )
+    except ValueError:
+        pass
+    if url.scheme == "http" and url.hostname != "localhost":
+        doubts.append("the realm is http: passwords cross the network readable; use https")
+    if url.hostname == "localhost":
+        doubts.append(
+            "the realm is localhost: only clients on this machine reach it; "
+            "set AUTHSERVER_PUBLIC_URL to the URL that clients use"
+        )
+    return doubts
+
+
+def _described(row: Registry, context: Context) -> dict[str, Any]:
+    return {
+        "service": row.service,
+        "token_ttl": row.token_ttl or context.settings.token_ttl,
+        "realm": context.settings.realm,
+        "created_at": row.created_at.isoformat(),
+    }

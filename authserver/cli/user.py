@@ -1,0 +1,149 @@
+"""``authserver user``: people."""
+
+import click
+
+from authserver import passwords
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import (
+    ask_password,
+    force_option,
+    json_option,
+    note,
+    print_fields,
+    print_json,
+    print_table,
+    removed_rules,
+    yes,
+)
+from authserver.core.names import is_path_component
+from authserver.core.policy import AccountKind, SubjectKind
+from authserver.db import accounts, named, rules
+from authserver.db.models import Account, Rule
+
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input's first line."
+)
+
+
+@click.group("user")
+def command() -> None:
+    """People: accounts with a password."""
+
+
+@command.command("add")
+@click.argument("name")
+@_password_stdin
+@click.option(
+    "--admin", is_flag=True, help="May administer; this gives no right on any repository."
+)
+@pass_context
+def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
+    """Add the user NAME."""
+    with context.read() as session:
+        named.free_name(session, Account, name)
+    password = ask_password(from_stdin=password_stdin)
+    hashed = passwords.hash_password(password, context.settings.bcrypt_cost)
+    with context.change() as change:
+        row = accounts.add_user(change, name, hashed, admin=admin)
+    note(f"Added the user {row.name}.")
+    if not is_path_component(row.name):
+        note(
+            f"{row.name} cannot be a part of a repository name, so {{account}} in a rule's pattern "
+            "matches nothing for this user."
+        )
+
+
+@command.command("passwd")
+@click.argument("name")
+@_password_stdin
+@pass_context
+def passwd(context: Context, name: str, password_stdin: bool) -> None:
+    """Give the user NAME a new password."""
+    with context.read() as session:
+        named.account(session, name, AccountKind.USER)
+    password = ask_password(from_stdin=password_stdin)
+    hashed = passwords.hash_password(password, context.settings.bcrypt_cost)
+    with context.change() as change:
+        accounts.set_password(change, name, hashed)
+    note(f"Changed the password of {name}.")
+
+
+@command.command("disable")
+@click.argument("name")
+@pass_context
+def disable(context: Context, name: str) -> None:
+    """Disable the user NAME: no credential of it is good any more."""
+    with context.change() as change:
+        changed = accounts.set_disabled(change, name, disabled=True, kind=AccountKind.USER)
+    note(f"Disabled {name}." if changed else f"{name} was disabled already.")
+
+
+@command.command("enable")
+@click.argument("name")
+@pass_context
+def enable(context: Context, name: str) -> None:
+    """Enable the user NAME again."""
+    with context.change() as change:
+        changed = accounts.set_disabled(change, name, disabled=False, kind=AccountKind.USER)
+    note(f"Enabled {name}." if changed else f"{name} was enabled already.")
+
+
+@command.command("remove")
+@click.argument("name")
+@force_option
+@pass_context
+def remove(context: Context, name: str, force: bool) -> None:
+    """Remove the user NAME with its memberships and rules."""
+    with context.change() as change:
+        removed = accounts.remove(change, name, force=force, kind=AccountKind.USER)
+    removed_rules(removed)
+    note(f"Removed the user {name}.")
+
+
+@command.command("list")
+@json_option
+@pass_context
+def list_(context: Context, as_json: bool) -> None:
+    """List the users."""
+    with context.read() as session:
+        found = [accounts.described(row) for row in accounts.listed(session, AccountKind.USER)]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            u["name"],
+            yes(u["admin"]),
+            "disabled" if u["disabled"] else "enabled",
+            ", ".join(u["groups"]),
+        )
+        for u in found
+    ]
+    print_table(("NAME", "ADMIN", "STATE", "GROUPS"), rows, "There are no users.")
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+@pass_context
+def show(context: Context, name: str, as_json: bool) -> None:
+    """Show the user NAME, its groups, and the rules that name it."""
+    with context.read() as session:
+        row = named.account(session, name, SubjectKind.USER)
+        own = rules.naming(session, Rule.account_id == row.id)
+        found = accounts.described(row) | {"rules": [rules.described(rule) for rule in own]}
+        lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            "name": found["name"],
+            "state": "disabled" if found["disabled"] else "enabled",
+            "admin": yes(found["admin"]),
+            "password": "set" if found["password"] else "none yet",
+            "groups": ", ".join(found["groups"]) or "none",
+            "created": found["created_at"],
+            "rules": "; ".join(lines) or "none of its own",
+        }
+    )

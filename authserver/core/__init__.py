@@ -1,0 +1,1 @@
+"""The domain: scopes, patterns, rules, claims. Standard library only; no clock, no I/O."""

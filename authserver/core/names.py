@@ -1,0 +1,82 @@
+"""The grammars of names: repositories, accounts and groups, registries."""
+
+import re
+import unicodedata
+
+from authserver.core.errors import Refused
+
+REPOSITORY_NAME_MAX = 255
+
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]+)?"
+
+_path_component = re.compile(_COMPONENT)
+_repository_name = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
+
+_SUBJECT_WORDS = frozenset({"anonymous", "authenticated", "everyone"})
+_FORBIDDEN_IN_ACCOUNT = frozenset("/:,*{}<>")
+_service = re.compile(r"[!#-\[\]-~](?:[ !#-\[\]-~]{0,253}[!#-\[\]-~])?")
+
+
+def is_path_component(text: str) -> bool:
+    """Whether ``text`` may stand as one segment after the first in a repository name."""
+    return _path_component.fullmatch(text) is not None
+
+
+def is_repository_name(name: str) -> bool:
+    """Whether the Distribution reference grammar accepts ``name`` (scope.md, ``resourcename``).
+
+    The first of several segments may be a host: upper case, with a port.
+    """
+    return len(name) <= REPOSITORY_NAME_MAX and _repository_name.fullmatch(name) is not None
+
+
+def account_name(text: str) -> str:
+    """Return ``text`` in NFC if it can name an account or a group.
+
+    Raises:
+        Refused: it is empty, too long, a subject word, or has a character that names may not have.
+    """
+    name = unicodedata.normalize("NFC", text)
+    if not 1 <= len(name) <= 128:
+        raise Refused(f"a name has 1 to 128 characters, this one has {len(name)}")
+    if bad := sorted({c for c in name if _is_forbidden(c)}):
+        listed = " ".join(ascii(c) for c in bad)
+        raise Refused(
+            f"the name {name!r} contains {listed}: white space, control characters "
+            "and / : , * { } < > are not allowed in names"
+        )
+    if name.casefold() in _SUBJECT_WORDS:
+        raise Refused(f"the name {name!r} is a word of the rules' own; choose another")
+    return name
+
+
+def _is_forbidden(char: str) -> bool:
+    return char in _FORBIDDEN_IN_ACCOUNT or char.isspace() or unicodedata.category(char)[0] in "CZ"
+
+
+def folded(name: str) -> str:
+    """Return the form in which account and group names must be unique."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def service_name(text: str) -> str:
+    """Return ``text`` if it can be a registry's ``service`` string.
+
+    Raises:
+        Refused: it is not 1 to 255 printable ASCII characters, or has a quote or a backslash,
+            which a ``WWW-Authenticate`` header would have to escape.
+    """
+    if _service.fullmatch(text) is None:
+        raise Refused(
+            f"{text!r} cannot be a registry's service: use 1 to 255 printable ASCII characters "
+            "without quotes, backslashes, or spaces at the ends"
+        )
+    return text
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Return hostile text made safe for one line of a log: escaped and cut at ``limit``."""
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
+    return safe + ("…" if len(text) > limit else "")

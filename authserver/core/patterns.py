@@ -1,0 +1,128 @@
+"""Patterns over repository names: whole names only, by path segment.
+
+``*`` is any run of characters within one segment, ``**`` a whole segment that stands for one
+or more, ``{account}`` a whole segment that stands for the asking account's own name.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from authserver.core.errors import Refused
+from authserver.core.names import REPOSITORY_NAME_MAX, is_path_component, is_repository_name
+
+ACCOUNT = "{account}"
+ANY_SEGMENTS = "**"
+
+_allowed = re.compile(r"[a-zA-Z0-9._:*-]+")
+
+_P = TypeVar("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern as it was written. Make one with :func:`repository_pattern` when it is new."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.text.split("/"))
+
+    def matches(self, name: str, account: str | None) -> bool:
+        """Whether the whole of ``name`` is covered, for requests by ``account`` (None: nobody).
+
+        ``{account}`` covers nothing for an account whose name is no valid path component.
+        """
+        if ACCOUNT not in self.text:
+            return _match_path(self.segments, name.split("/"))
+        if account is None or not is_path_component(account):
+            return False
+        segments = [account if s == ACCOUNT else s for s in self.segments]
+        return _match_path(segments, name.split("/"))
+
+
+def repository_pattern(text: str) -> Pattern:
+    """Return a new pattern over repository names.
+
+    Raises:
+        Refused: it can match no valid repository name, or has an unknown placeholder.
+    """
+    if not text:
+        raise Refused("a pattern is empty; '**' covers every repository")
+    for segment in text.split("/"):
+        _check_segment(text, segment)
+    # A digit is valid wherever a wild card may stand (component, host label, port), so a pattern
+    # that can match anything at all matches with each of its wild cards replaced by one; the
+    # empty string is the other candidate only where the length decides.
+    filled = [text.replace(ACCOUNT, "0").replace(ANY_SEGMENTS, "0").replace("*", c) for c in "0 "]
+    if not any(is_repository_name(name.replace(" ", "")) for name in filled):
+        raise Refused(
+            f"the pattern {text!r} can match no valid repository name: names are lower-case "
+            f"segments of letters, digits and single . _ __ or -, at most {REPOSITORY_NAME_MAX} "
+            "characters; only the first of several segments may be a host"
+        )
+    return Pattern(text)
+
+
+def _check_segment(text: str, segment: str) -> None:
+    if segment in (ANY_SEGMENTS, ACCOUNT):
+        return
+    if not segment:
+        raise Refused(f"the pattern {text!r} has an empty segment: remove the stray slash")
+    if ANY_SEGMENTS in segment:
+        raise Refused(f"in the pattern {text!r}, ** must be a whole segment, as in team/**")
+    if ACCOUNT in segment:
+        raise Refused(f"in the pattern {text!r}, {{account}} must be a whole segment")
+    if "{" in segment or "}" in segment:
+        raise Refused(f"the pattern {text!r} has an unknown placeholder; there is only {{account}}")
+    if _allowed.fullmatch(segment) is None:
+        raise Refused(
+            f"the pattern {text!r} has characters that no repository name has; "
+            "patterns are no regular expressions"
+        )
+
+
+def _match_path(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Match segments; ``**`` needs one segment and may take more."""
+    steps: list[str | None] = []
+    for segment in pattern:
+        # "one or more" is "exactly one" followed by "any number".
+        steps.extend(("*", None) if segment == ANY_SEGMENTS else (segment,))
+    return _wildcard(steps, path, _match_segment)
+
+
+def _match_segment(glob: str, segment: str) -> bool:
+    if "*" not in glob:
+        return glob == segment
+    return _wildcard([None if c == "*" else c for c in glob], segment, str.__eq__)
+
+
+def _wildcard(
+    pattern: Sequence[_P | None], text: Sequence[_T], same: Callable[[_P, _T], bool]
+) -> bool:
+    """Match all of ``text``; None in ``pattern`` stands for any run of elements, also an empty one.
+
+    Goes back to the latest None only, so it takes at most len(pattern) × len(text) steps: no
+    rule and no hostile name can make it slow.
+    """
+    p = t = 0
+    star, resume = -1, 0
+    while t < len(text):
+        step = pattern[p] if p < len(pattern) else None
+        if p < len(pattern) and step is None:
+            star, resume, p = p, t, p + 1
+        elif step is not None and same(step, text[t]):
+            p, t = p + 1, t + 1
+        elif star >= 0:
+            resume += 1
+            p, t = star + 1, resume
+        else:
+            return False
+    return all(step is None for step in pattern[p:])

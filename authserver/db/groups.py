@@ -1,0 +1,108 @@
+"""Groups of accounts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from authserver.core.errors import NotFound, Refused
+from authserver.core.names import folded
+from authserver.core.policy import Effect
+from authserver.db import named, rules
+from authserver.db.models import Group, Rule
+from authserver.db.store import Change
+
+
+def add(change: Change, name: str) -> Group:
+    """Add an empty group.
+
+    Raises:
+        Refused: the name is no name, or a group has it or one that differs in case only.
+    """
+    name = named.free_name(change.session, Group, name)
+    row = Group(name=name, folded_name=folded(name), created_at=change.at)
+    change.session.add(row)
+    change.record("group.add", f"group:{name}")
+    return row
+
+
+def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
+    """Remove a group and the rules that name it; return those rules.
+
+    Raises:
+        NotFound: there is no such group.
+        Refused: a deny names it, so that its members would gain, and ``force`` is not set.
+    """
+    row = named.group(change.session, name)
+    naming = rules.naming(change.session, Rule.group_id == row.id)
+    denies = [rule for rule in naming if rule.effect == Effect.DENY]
+    if denies and not force:
+        raise Refused(
+            f"rules deny group {row.name} something that its members would gain: "
+            f"{rules.cite(denies)}; remove them first, or say --force to remove them with it"
+        )
+    before = described(row)
+    removed = [rules.delete(change, rule) for rule in naming]
+    row.members.clear()
+    change.session.flush()
+    change.session.delete(row)
+    change.record("group.remove", f"group:{row.name}", before=before)
+    return removed
+
+
+def add_member(change: Change, group: str, account: str) -> bool:
+    """Put an account into a group; False if it was in it already.
+
+    Raises:
+        NotFound: there is no such group or account.
+    """
+    row = named.group(change.session, group)
+    member = named.account(change.session, account)
+    if member in row.members:
+        return False
+    row.members.append(member)
+    change.record(
+        "group.add-member", f"group:{row.name}", after={"member": f"{member.kind}:{member.name}"}
+    )
+    return True
+
+
+def remove_member(change: Change, group: str, account: str, *, force: bool = False) -> None:
+    """Take an account out of a group.
+
+    Raises:
+        NotFound: there is no such group or account, or the account is not in the group.
+        Refused: a deny names the group, so that the account would gain, and ``force`` is not set.
+    """
+    row = named.group(change.session, group)
+    member = named.account(change.session, account)
+    if member not in row.members:
+        raise NotFound(f"{member.kind} {member.name} is not in group {row.name}")
+    naming = rules.naming(change.session, Rule.group_id == row.id)
+    denies = [rule for rule in naming if rule.effect == Effect.DENY]
+    if denies and not force:
+        raise Refused(
+            f"rules deny group {row.name} something that {member.name} would gain: "
+            f"{rules.cite(denies)}; say --force"
+        )
+    row.members.remove(member)
+    change.record(
+        "group.remove-member",
+        f"group:{row.name}",
+        before={"member": f"{member.kind}:{member.name}"},
+    )
+
+
+def listed(session: Session) -> Sequence[Group]:
+    query = select(Group).options(selectinload(Group.members)).order_by(Group.folded_name)
+    return session.scalars(query).all()
+
+
+def described(row: Group) -> dict[str, Any]:
+    """Return the group for ``--json`` and for audit records."""
+    return {
+        "name": row.name,
+        "members": [f"{member.kind}:{member.name}" for member in row.members],
+        "created_at": row.created_at.isoformat(),
+    }

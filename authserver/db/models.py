@@ -1,0 +1,209 @@
+"""The tables."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware time, kept and returned in UTC; a naive one is a programming error."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UTCDateTime,
+        dict[str, Any]: JSON(none_as_null=True),
+        str: String(255),
+        bytes: LargeBinary,
+    }
+
+
+class StoreState(Base):
+    """The one row about the store itself; ``version`` goes up with each change."""
+
+    __tablename__ = "store_state"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    issuer: Mapped[str]
+    master_key_id: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Authority(Base):
+    """A long-lived certificate authority; its certificate is in the registries' bundle."""
+
+    __tablename__ = "authority"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    certificate: Mapped[str] = mapped_column(Text)
+    private_key: Mapped[bytes]
+    created_at: Mapped[datetime]
+    not_after: Mapped[datetime]
+
+
+class SigningKey(Base):
+    """A short-lived leaf under an authority."""
+
+    __tablename__ = "signing_key"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    authority_id: Mapped[int] = mapped_column(ForeignKey("authority.id"))
+    certificate: Mapped[str] = mapped_column(Text)
+    private_key: Mapped[bytes]
+    created_at: Mapped[datetime]
+    not_after: Mapped[datetime]
+
+
+class Registry(Base):
+    """A protected registry, known by its ``service`` string."""
+
+    __tablename__ = "registry"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(unique=True)
+    token_ttl: Mapped[int | None]
+    created_at: Mapped[datetime]
+
+
+class Account(Base):
+    """A user or a robot."""
+
+    __tablename__ = "account"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str | None]
+    admin: Mapped[bool]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    groups: Mapped[list["Group"]] = relationship(
+        secondary="membership", back_populates="members", order_by="Group.name"
+    )
+
+
+class Group(Base):
+    """A named set of accounts."""
+
+    __tablename__ = "account_group"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    created_at: Mapped[datetime]
+    members: Mapped[list[Account]] = relationship(
+        secondary="membership", back_populates="groups", order_by="Account.name"
+    )
+
+
+class Membership(Base):
+    __tablename__ = "membership"
+
+    group_id: Mapped[int] = mapped_column(ForeignKey("account_group.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, index=True)
+
+
+class Rule(Base):
+    """One ACL rule. Foreign keys restrict: nothing that a rule names vanishes by a side effect."""
+
+    __tablename__ = "rule"
+    __table_args__ = (
+        CheckConstraint(
+            "(subject_kind IN ('user', 'robot')) = (account_id IS NOT NULL)", name="account"
+        ),
+        CheckConstraint("(subject_kind = 'group') = (group_id IS NOT NULL)", name="group"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    effect: Mapped[str] = mapped_column(String(8))
+    subject_kind: Mapped[str] = mapped_column(String(16))
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("account_group.id"), index=True)
+    registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
+    resource_type: Mapped[str] = mapped_column(String(32))
+    pattern: Mapped[str]
+    actions: Mapped[str]
+    comment: Mapped[str] = mapped_column(Text)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    account: Mapped[Account | None] = relationship()
+    group: Mapped[Group | None] = relationship()
+    for_registry: Mapped[Registry | None] = relationship()
+
+
+class AuditRecord(Base):
+    """A change: who, when, what, before and after; written in the change's own transaction."""
+
+    __tablename__ = "audit_record"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    actor: Mapped[str]
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(Text)
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+
+
+class TokenRecord(Base):
+    """A token request and its outcome; written in batches, off the request's path."""
+
+    __tablename__ = "token_record"
+    __table_args__ = (Index("ix_token_record_at", "at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    request_id: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    account: Mapped[str] = mapped_column(String(160))
+    address: Mapped[str] = mapped_column(String(64))
+    client: Mapped[str]
+    service: Mapped[str]
+    requested: Mapped[str] = mapped_column(Text)
+    granted: Mapped[str] = mapped_column(Text)
+    jwt_id: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,77 @@
+"""The schema: whether it is at head, and bringing it there."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+from authserver.core.errors import NotReady
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def migrations() -> Path:
+    """Return the directory of the migrations: in an installed package, or in a checkout."""
+    installed = _PACKAGE / "migrations"
+    return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
+
+
+def config(connection: Connection) -> Config:
+    """Return an Alembic configuration that works on ``connection``."""
+    configured = _located()
+    configured.attributes["connection"] = connection
+    return configured
+
+
+def head() -> str | None:
+    """Return the revision that this version of the program works with."""
+    return _scripts().get_current_head()
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision that the store is at, None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine) -> tuple[str | None, str | None]:
+    """Bring the store to head in one transaction; return the revisions before and after."""
+    write = engine.execution_options(authserver_write=True)
+    with write.begin() as connection:
+        before = current(connection)
+        command.upgrade(config(connection), "head")
+        return before, current(connection)
+
+
+def require_head(connection: Connection) -> None:
+    """Check that the program and the store fit.
+
+    Raises:
+        NotReady: the store is empty, behind, or ahead; the message names the command that helps.
+    """
+    at, wanted = current(connection), head()
+    if at == wanted:
+        return
+    if at is None:
+        tables = inspect(connection).get_table_names()
+        remedy = "run `authserver db upgrade`" if tables else "run `authserver init`"
+        raise NotReady(f"the store is not set up: {remedy}")
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if at in known:
+        raise NotReady(
+            f"the store's schema is at {at} and this version needs {wanted}: "
+            "run `authserver db upgrade`"
+        )
+    raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_located())
+
+
+def _located() -> Config:
+    located = Config()
+    located.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    return located

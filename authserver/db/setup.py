@@ -1,0 +1,48 @@
+"""The first state of a store."""
+
+from dataclasses import dataclass
+
+from authserver.core.policy import CATALOG, Effect, Subject, SubjectKind
+from authserver.db import accounts, keys, registries, rules
+from authserver.db.models import StoreState
+from authserver.db.store import Change
+from authserver.sealing import MasterKey
+
+
+@dataclass(frozen=True)
+class First:
+    """What a new store begins with. Without a hash the administrator cannot log in yet."""
+
+    issuer: str
+    service: str
+    admin: str
+    password_hash: str | None
+
+
+def initialise(change: Change, master: MasterKey, first: First) -> None:
+    """Make the authority, a signing key, the registry entry, and the administrator with its rules.
+
+    Raises:
+        Refused: a name is no good.
+    """
+    session = change.session
+    session.add(
+        StoreState(
+            id=1,
+            version=0,
+            issuer=first.issuer,
+            master_key_id=master.id,
+            created_at=change.at,
+        )
+    )
+    session.flush()
+    change.record("store.init", "store", after={"issuer": first.issuer})
+    keys.add_authority(change, master, first.issuer)
+    keys.add_leaf(change, master)
+    registries.add(change, first.service)
+    admin = accounts.add_user(change, first.admin, first.password_hash, admin=True)
+    # Being an administrator gives no repository right; these two rules do, and can be seen.
+    subject = Subject(SubjectKind.USER, admin.name)
+    why = "made by init"
+    rules.add(change, Effect.ALLOW, subject, "**", "all", comment=why)
+    rules.add(change, Effect.ALLOW, subject, CATALOG, "all", resource_type="registry", comment=why)

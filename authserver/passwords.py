@@ -1,0 +1,133 @@
+"""Passwords: bcrypt, the same work for every check that fails, and what was verified lately.
+
+One bcrypt of cost c is 2^c rounds. A failing check always adds up to 2^c rounds of the cost that
+the installation works at, so nobody learns from time whether an account exists, is disabled, or
+came from an htpasswd file with a cheap hash.
+"""
+
+import hmac
+import re
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from threading import Lock
+
+import bcrypt
+
+from authserver.core.errors import Refused
+
+MAX_BYTES = 72
+MIN_COST, MAX_COST = 4, 31
+REMEMBERED_MAX = 20_000
+
+_hash = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_NOBODYS = "." * 53
+
+
+def new_password(text: str) -> bytes:
+    """Return the bytes of a password that is being set: UTF-8 of NFC.
+
+    Raises:
+        Refused: it is empty, longer than the 72 bytes that bcrypt reads, or contains NUL.
+    """
+    password = _normalised(text)
+    if not password:
+        raise Refused("a password is empty")
+    if len(password) > MAX_BYTES:
+        raise Refused(
+            f"a password is {len(password)} bytes long: bcrypt reads {MAX_BYTES}, choose a shorter"
+        )
+    if b"\0" in password:
+        raise Refused("a password contains a NUL character, which clients cannot send")
+    return password
+
+
+def hash_password(text: str, cost: int) -> str:
+    """Return the bcrypt hash of a new password. Raises what :func:`new_password` raises."""
+    return bcrypt.hashpw(new_password(text), bcrypt.gensalt(cost)).decode()
+
+
+def cost_of(stored: str) -> int:
+    """Return the cost of a bcrypt hash.
+
+    Raises:
+        Refused: it is no bcrypt hash of the forms ``$2a$``, ``$2b$``, ``$2y$``.
+    """
+    matched = _hash.fullmatch(stored)
+    if matched is None or not MIN_COST <= int(matched[1]) <= MAX_COST:
+        raise Refused("not a bcrypt hash of the form $2y$, $2b$ or $2a$")
+    return int(matched[1])
+
+
+def _normalised(text: str) -> bytes:
+    return unicodedata.normalize("NFC", text).encode()
+
+
+@dataclass
+class Passwords:
+    """Checks passwords, and remembers for ``remember`` seconds the ones that were right.
+
+    What is remembered is in memory only, keyed by an HMAC under a key of this process, and bound
+    to the stored hash: a changed password or a restarted process has to be verified anew.
+    """
+
+    cost: int
+    remember: float
+    clock: Callable[[], float]
+    key: bytes = field(repr=False)
+    _until: OrderedDict[bytes, float] = field(default_factory=OrderedDict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def remembers(self, account_id: int, stored: str, text: str) -> bool:
+        """Whether this password was right for this account and hash a short while ago."""
+        if not self.remember:
+            return False
+        until = self._until.get(self._tag(account_id, stored, text))
+        return until is not None and self.clock() < until
+
+    def learn(self, account_id: int, stored: str, text: str) -> None:
+        """Remember a password that has just been verified."""
+        if not self.remember:
+            return
+        with self._lock:
+            self._until[self._tag(account_id, stored, text)] = self.clock() + self.remember
+            while len(self._until) > REMEMBERED_MAX:
+                self._until.popitem(last=False)
+
+    def check(self, text: str, stored: str | None, highest: int, *, usable: bool = True) -> bool:
+        """Whether ``text`` is the password, with the full work of ``highest`` if it is not.
+
+        Args:
+            text: what the client sent.
+            stored: the account's hash, None if there is no account or it has no password.
+            highest: the highest cost among all stored hashes; the configured cost if that is more.
+            usable: False for a disabled account, whose check must fail like any other.
+        """
+        password = _normalised(text)
+        right = len(password) <= MAX_BYTES
+        password = password[:MAX_BYTES]
+        target = max(self.cost, highest)
+        if stored is None:
+            bcrypt.checkpw(password, _nobodys_hash(target))
+            return False
+        right &= bcrypt.checkpw(password, stored.encode())
+        if right and usable:
+            return True
+        # 2^c + 2^c + 2^(c+1) + … + 2^(target-1) = 2^target
+        for cost in range(cost_of(stored), target):
+            bcrypt.checkpw(password, _nobodys_hash(cost))
+        return False
+
+    def outdated(self, stored: str) -> bool:
+        """Whether a hash should be made anew at the configured cost on the next login."""
+        return cost_of(stored) < self.cost
+
+    def _tag(self, account_id: int, stored: str, text: str) -> bytes:
+        message = b"\0".join((str(account_id).encode(), stored.encode(), _normalised(text)))
+        return hmac.digest(self.key, message, sha256)
+
+
+def _nobodys_hash(cost: int) -> bytes:
+    return f"$2b${cost:02}${_NOBODYS}".encode()

@@ -1,0 +1,104 @@
+"""The master key, and private keys encrypted under it (AES-256-GCM)."""
+
+import base64
+import binascii
+import hmac
+import os
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from authserver.core.errors import NotReady, Refused
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class MasterKey:
+    """32 random bytes. The file holds them in base64; the store holds only :attr:`id`."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Return what tells this key from another and does not help to guess it."""
+        return sha256(b"authserver master key\0" + self.secret).hexdigest()[:16]
+
+    def derive(self, purpose: str) -> bytes:
+        """Return a key of its own for ``purpose``, from which no other can be had."""
+        return hmac.digest(self.secret, f"authserver {purpose}".encode(), sha256)
+
+    def seal(self, plain: bytes, name: str) -> bytes:
+        """Encrypt ``plain``, bound to ``name``: under another name it does not open."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + AESGCM(self.secret).encrypt(nonce, plain, name.encode())
+
+    def open(self, sealed: bytes, name: str) -> bytes:
+        """Decrypt what :meth:`seal` made.
+
+        Raises:
+            NotReady: this is not the key it was sealed with, or the bytes were changed.
+        """
+        nonce, encrypted = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return AESGCM(self.secret).decrypt(nonce, encrypted, name.encode())
+        except InvalidTag:
+            raise NotReady(
+                f"the private key of {name} does not open with this master key: "
+                "bring the master key file that belongs to this store"
+            ) from None
+
+
+def read_master_key(path: Path) -> MasterKey:
+    """Read a master key file.
+
+    Raises:
+        NotReady: the file is missing, unreadable, open to others, or holds no master key.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(1024)
+    except FileNotFoundError:
+        raise NotReady(
+            f"the master key file {path} is missing: bring it back, or name it with "
+            "AUTHSERVER_MASTER_KEY_FILE; no new one is made for a store that has keys"
+        ) from None
+    except OSError as error:
+        raise NotReady(f"the master key file {path} cannot be read: {error.strerror}") from None
+    if mode & 0o007:
+        raise NotReady(f"the master key file {path} is open to everyone: chmod 600 {path}")
+    try:
+        secret = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if len(secret) != KEY_BYTES:
+        raise NotReady(f"the file {path} holds no master key ({KEY_BYTES} bytes in base64)")
+    return MasterKey(secret)
+
+
+def make_master_key(path: Path) -> MasterKey:
+    """Make a new master key file, mode 0600, whole or not at all.
+
+    Raises:
+        Refused: the file cannot be written, or exists already.
+    """
+    master = MasterKey(os.urandom(KEY_BYTES))
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(master.secret) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(partial, path)
+        finally:
+            partial.unlink()
+    except OSError as error:
+        raise Refused(f"the master key file {path} cannot be made: {error.strerror}") from None
+    return master

@@ -1,0 +1,261 @@
+"""Settings: flag, then environment ``AUTHSERVER_*``, then TOML file, then default."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from authserver.core.errors import Refused
+from authserver.core.names import service_name
+from authserver.passwords import MAX_COST, MIN_COST
+
+PREFIX = "AUTHSERVER_"
+CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
+DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")
+LOW_COST = 10
+
+# What Kubernetes injects into every pod beside a Service that is called "authserver".
+_kubernetes = re.compile(
+    r"AUTHSERVER_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)"
+)
+
+
+class Settings(BaseSettings):
+    """All settings. The field ``token_ttl`` is ``AUTHSERVER_TOKEN_TTL`` and ``token_ttl``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(
+        Path("data"), description="Directory of the embedded database and of the master key."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of the store; by default SQLite, authserver.db under data_dir.",
+    )
+    master_key_file: Path | None = Field(
+        None,
+        description="File of the key that encrypts the private keys; by default master.key under "
+        "data_dir. Keep it apart from backups of the store.",
+    )
+    public_url: str = Field(
+        "http://localhost:5001",
+        description="URL under which clients reach this server; the realm is this plus /token.",
+    )
+    issuer: str = Field(
+        "authserver",
+        description="Issuer of the registry tokens; fixed in the store by `authserver init`.",
+    )
+    host: str = Field("127.0.0.1", description="Address that serve listens on.")
+    port: int = Field(5001, ge=1, le=65535, description="Port that serve listens on.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Worker processes; by default one for each processor."
+    )
+    token_ttl: int = Field(
+        300,
+        ge=60,
+        le=86400,
+        description="Life of a registry token in seconds, unless the registry entry has its own.",
+    )
+    bcrypt_cost: int = Field(
+        12,
+        ge=MIN_COST,
+        le=MAX_COST,
+        description="Cost of password hashes; hashes of a lower cost are made anew on login.",
+    )
+    remember_passwords: int = Field(
+        300,
+        ge=0,
+        le=3600,
+        description="Seconds for which a worker remembers, in memory, that a password was right; "
+        "0 checks every time.",
+    )
+    token_record_days: int = Field(
+        30, ge=1, le=3650, description="Days for which records of token requests are kept."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Form of the log on standard error."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+            raise ValueError("must be a URL like https://auth.example.com, without a query")
+        return value.rstrip("/")
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        try:
+            return service_name(value)
+        except Refused as error:
+            raise ValueError(str(error).replace("a registry's service", "an issuer")) from None
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            make_url(value.get_secret_value()) if value else None
+        except ArgumentError:
+            raise ValueError(
+                "must be a URL like sqlite:////var/lib/authserver/authserver.db"
+            ) from None
+        return value
+
+    @property
+    def store_url(self) -> str:
+        """Return the SQLAlchemy URL of the store, its password included."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.absolute() / 'authserver.db'}"
+
+    @property
+    def master_key_path(self) -> Path:
+        return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def realm(self) -> str:
+        return f"{self.public_url}/token"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # What is passed in comes from files, and the environment stands above files.
+        return env_settings, init_settings
+
+
+SECRETS = ("database_url",)
+"""The settings that may stand in a file of their own, named by ``AUTHSERVER_…_FILE``."""
+
+OTHER_NAMES = {
+    CONFIG_FILE: f"TOML file with settings; by default {DEFAULT_CONFIG_FILE} if it is there.",
+    **{
+        f"{PREFIX}{name.upper()}_FILE": f"File that holds the value of {PREFIX}{name.upper()}."
+        for name in SECRETS
+    },
+}
+"""Names beside the settings' own that the environment may hold."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings, and what an operator should be warned of."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+
+
+def load(environ: Mapping[str, str]) -> Loaded:
+    """Read all sources.
+
+    Raises:
+        Refused: a name or a key is unknown, a value is not valid, or a file cannot be read.
+    """
+    warnings = _foreign_names(environ)
+    values = _read_toml(environ.get(CONFIG_FILE)) | _read_secret_files(environ)
+    hidden = {name: os.environ.pop(name) for name in warnings if name in os.environ}
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise Refused(_explain(error)) from None
+    finally:
+        os.environ.update(hidden)
+    return Loaded(settings, (*warnings.values(), *_advice(settings)))
+
+
+def _foreign_names(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a warning for each name that Kubernetes injected; refuse what nobody knows."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_NAMES.keys()
+    warnings = {}
+    for name, value in environ.items():
+        if not name.startswith(PREFIX):
+            continue
+        if _kubernetes.fullmatch(name) and (name not in known or value.startswith("tcp://")):
+            warnings[name] = (
+                f"{name} was injected by Kubernetes and is ignored: "
+                "set enableServiceLinks: false on the pod"
+            )
+        elif name not in known:
+            close = get_close_matches(name, known, 1)
+            raise Refused(
+                f"unknown setting {name} in the environment"
+                + (f"; did you mean {close[0]}?" if close else "; see docs/settings.md")
+            )
+    return warnings
+
+
+def _read_toml(named: str | None) -> dict[str, Any]:
+    path = Path(named) if named else DEFAULT_CONFIG_FILE
+    if not named and not path.exists():
+        return {}
+    try:
+        values = tomllib.loads(_read(path))
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"the settings file {path} is not valid TOML: {error}") from None
+    for key in values:
+        if key not in Settings.model_fields:
+            close = get_close_matches(key, Settings.model_fields, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Refused(f"unknown setting {key} in {path}{hint}")
+    return values
+
+
+def _read_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}"
+        if path := environ.get(f"{variable}_FILE"):
+            if environ.get(variable):
+                raise Refused(f"{variable} and {variable}_FILE are both set: keep one")
+            values[name] = _read(Path(path)).strip()
+    return values
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Refused(f"the settings file {path} is not UTF-8 text") from None
+
+
+def _explain(error: ValidationError) -> str:
+    def one(loc: tuple[int | str, ...], message: str) -> str:
+        name = str(loc[0]) if loc else "settings"
+        return f"{PREFIX}{name.upper()} ({name}): {message.removeprefix('Value error, ')}"
+
+    return "invalid setting " + "; ".join(one(e["loc"], e["msg"]) for e in error.errors())
+
+
+def _advice(settings: Settings) -> list[str]:
+    if settings.bcrypt_cost < LOW_COST:
+        advice = (
+            f"AUTHSERVER_BCRYPT_COST is {settings.bcrypt_cost}: hashes of a cost below {LOW_COST} "
+            "are guessed too fast if the store leaks"
+        )
+        return [advice]
+    return []

@@ -1,0 +1,96 @@
+"""The application: everything is wired here."""
+
+import multiprocessing.util
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from flask import Flask, Response, g
+
+from authserver import logs, settings
+from authserver.credentials import Authenticator
+from authserver.db import keys, schema
+from authserver.db.store import Store, open_store
+from authserver.issuing import Issuer
+from authserver.journal import Journal
+from authserver.live import Live
+from authserver.passwords import Passwords
+from authserver.sealing import read_master_key
+from authserver.settings import Settings
+from authserver.web import errors, health, token
+
+MAX_BODY = 64 * 1024
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All parts of one serving process."""
+
+    settings: Settings
+    store: Store
+    live: Live
+    issuer: Issuer
+
+
+def wire(chosen: Settings) -> Wiring:
+    """Put the parts together and load the first state.
+
+    Raises:
+        NotReady: the store, its schema, the master key or the signing key cannot be used.
+    """
+    store = open_store(chosen.store_url, now)
+    with store.read() as session:
+        schema.require_head(session.connection())
+        keys.require_initialised(session)
+    master = read_master_key(chosen.master_key_path)
+    journal = Journal(master.derive("names in records"))
+    live = Live(store, master, journal, chosen.token_record_days, time.monotonic)
+    live.tick()
+    passwords = Passwords(
+        chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
+    )
+    authenticator = Authenticator(passwords, store)
+    return Wiring(chosen, store, live, Issuer(live, authenticator, journal, chosen.token_ttl, now))
+
+
+def create_app(wiring: Wiring) -> Flask:
+    """Return the application over ``wiring``."""
+    app = Flask("authserver", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # A doubled slash is answered with 404: clients do not follow redirects everywhere.
+    app.url_map.merge_slashes = False
+    errors.register(app)
+    token.register(app, wiring.issuer)
+    health.register(app, wiring.live)
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = secrets.token_hex(8)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.get("request_id", "")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return app
+
+
+def worker() -> Flask:
+    """Return the application of one worker process; the server calls this in each of them."""
+    chosen = settings.load(os.environ).settings
+    logs.configure(chosen.log_format)
+    wiring = wire(chosen)
+    wiring.live.start()
+    # Worker processes end without the interpreter's own exit handlers.
+    multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
+    return create_app(wiring)

@@ -1,0 +1,63 @@
+"""Liveness and readiness."""
+
+from collections.abc import Callable
+
+from flask import Flask, Response, json
+
+from authserver.core.errors import AuthserverError
+from authserver.db import schema
+from authserver.live import Live
+
+
+def register(app: Flask, live: Live) -> None:
+    """Serve ``/livez`` (the process answers) and ``/readyz`` (it can issue tokens)."""
+
+    @app.get("/livez")
+    def livez() -> Response:
+        return _answer({"process": None})
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        checks: dict[str, Callable[[], None]] = {
+            "store": lambda: _check_store(live),
+            "schema": lambda: _check_schema(live),
+            "signing_key": lambda: _check_signing_key(live),
+        }
+        return _answer({name: _failure(check) for name, check in checks.items()})
+
+
+def _check_store(live: Live) -> None:
+    with live.store.read() as session:
+        session.connection()
+    _ = live.current
+
+
+def _check_schema(live: Live) -> None:
+    with live.store.read() as session:
+        schema.require_head(session.connection())
+
+
+def _check_signing_key(live: Live) -> None:
+    live.current.signer.require_usable(live.store.clock())
+
+
+def _failure(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except AuthserverError as error:
+        return str(error)
+    return None
+
+
+def _answer(failures: dict[str, str | None]) -> Response:
+    ready = not any(failures.values())
+    body = {
+        "status": "ok" if ready else "failing",
+        "checks": {
+            name: {"status": "failing", "reason": reason} if reason else {"status": "ok"}
+            for name, reason in failures.items()
+        },
+    }
+    response = Response(json.dumps(body), 200 if ready else 503, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

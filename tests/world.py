@@ -1,0 +1,155 @@
+"""An installation in one process: store, keys, application, and short words to change it."""
+
+import base64
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography import x509
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from authserver import passwords
+from authserver.core import policy
+from authserver.core.policy import Effect
+from authserver.db import accounts, groups, keys, registries, rules, schema, setup
+from authserver.db.setup import First
+from authserver.db.store import open_store
+from authserver.sealing import make_master_key
+from authserver.settings import Settings
+from authserver.web.app import Wiring, create_app, wire
+
+COST = 4
+ADMIN, PASSWORD, SERVICE = "admin", "correct horse", "registry"
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def move(self, by: timedelta) -> None:
+        self.at += by
+
+
+def set_up(data_dir: Path) -> Settings:
+    """Make an installation in ``data_dir``, as `authserver init` does."""
+    settings = Settings(data_dir=data_dir, bcrypt_cost=COST)
+    store = open_store(settings.store_url, lambda: datetime.now(UTC))
+    schema.upgrade(store.engine)
+    master = make_master_key(settings.master_key_path)
+    first = First("authserver", SERVICE, ADMIN, passwords.hash_password(PASSWORD, COST))
+    with store.change("test") as change:
+        setup.initialise(change, master, first)
+    store.engine.dispose()
+    return settings
+
+
+@dataclass
+class World:
+    """One serving process. Every change is in force at once: no thread runs, tests refresh."""
+
+    wiring: Wiring
+    client: FlaskClient
+
+    @classmethod
+    def over(cls, settings: Settings) -> "World":
+        wiring = wire(settings)
+        return cls(wiring, create_app(wiring).test_client())
+
+    def close(self) -> None:
+        self.wiring.store.engine.dispose()
+
+    def user(self, name: str, password: str = PASSWORD, cost: int = COST) -> None:
+        with self.wiring.store.change("test") as change:
+            accounts.add_user(change, name, passwords.hash_password(password, cost))
+        self.wiring.live.refresh()
+
+    def group(self, name: str, *members: str) -> None:
+        with self.wiring.store.change("test") as change:
+            groups.add(change, name)
+            for member in members:
+                groups.add_member(change, name, member)
+        self.wiring.live.refresh()
+
+    def registry(self, service: str, token_ttl: int | None = None) -> None:
+        with self.wiring.store.change("test") as change:
+            registries.add(change, service, token_ttl)
+        self.wiring.live.refresh()
+
+    def allow(self, subject: str, pattern: str, actions: str, **more: Any) -> int:
+        return self._rule(Effect.ALLOW, subject, pattern, actions, **more)
+
+    def deny(self, subject: str, pattern: str, actions: str, **more: Any) -> int:
+        return self._rule(Effect.DENY, subject, pattern, actions, **more)
+
+    def _rule(self, effect: Effect, subject: str, pattern: str, actions: str, **more: Any) -> int:
+        with self.wiring.store.change("test") as change:
+            row = rules.add(change, effect, policy.subject(subject), pattern, actions, **more)
+        self.wiring.live.refresh()
+        return row.id
+
+    def disable(self, name: str, *, disabled: bool = True) -> None:
+        with self.wiring.store.change("test") as change:
+            accounts.set_disabled(change, name, disabled=disabled)
+        self.wiring.live.refresh()
+
+    def get(
+        self, query: str = "", *, auth: tuple[str, str] | None = None, **more: Any
+    ) -> TestResponse:
+        """GET the token endpoint; ``auth`` is a name and a password."""
+        headers = dict(more.pop("headers", {}))
+        if auth is not None:
+            headers["Authorization"] = basic(*auth)
+        return self.client.get(f"/token?{query}", headers=headers, **more)
+
+    def granted(self, query: str, *, auth: tuple[str, str] | None = None) -> dict[str, list[str]]:
+        """Return the grant of a request that must succeed: actions by ``type:name``."""
+        response = self.get(query, auth=auth)
+        assert response.status_code == 200, response.text
+        access = self.claims(response)["access"]
+        return {f"{entry['type']}:{entry['name']}": entry["actions"] for entry in access}
+
+    def claims(self, response: TestResponse) -> dict[str, Any]:
+        """Return the claims of the response's token, verified as a registry verifies it."""
+        assert response.json is not None
+        return self.verified(response.json["token"])
+
+    def verified(self, token: str) -> dict[str, Any]:
+        header = jwt.get_unverified_header(token)
+        leaf = x509.load_der_x509_certificate(base64.b64decode(header["x5c"][0], validate=True))
+        with self.wiring.store.read() as session:
+            bundle = keys.bundle(session, self.wiring.store.clock())
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.encode()))
+        options: Any = {
+            "verify_aud": False,
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+        }
+        public: Any = leaf.public_key()
+        claims: dict[str, Any] = jwt.decode(token, public, algorithms=["ES256"], options=options)
+        return claims
+
+
+def basic(name: str, password: str) -> str:
+    """Return the value of an ``Authorization`` header."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def wait_until(condition: Any, seconds: float, every: float = 0.02) -> bool:
+    """Look at ``condition`` until it holds or ``seconds`` are over; return whether it held."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if condition():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
