@@ -1,17 +1,25 @@
 """Settings: flag, then environment ``AUTHSERVER_*``, then TOML file, then default."""
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import wrap
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -61,10 +69,27 @@ class Settings(BaseSettings):
         "authserver",
         description="Issuer of the registry tokens; fixed in the store by `authserver init`.",
     )
+    admin: str = Field("admin", description="Name of the administrator that init makes.")
+    admin_password: SecretStr | None = Field(
+        None, description="Password of the administrator that init makes."
+    )
+    registry: str = Field(
+        "registry", description="Service string of the registry entry that init makes."
+    )
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(5001, ge=1, le=65535, description="Port that serve listens on.")
     workers: int | None = Field(
         None, ge=1, le=256, description="Worker processes; by default one for each processor."
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="Networks of the proxies in front, with commas; only they are believed about "
+        "the client's address.",
+    )
+    proxy_header: str = Field(
+        "X-Forwarded-For",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="The one header in which those proxies name the client, read from the right.",
     )
     token_ttl: int = Field(
         300,
@@ -100,6 +125,11 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL like https://auth.example.com, without a query")
         return value.rstrip("/")
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _trusted_proxies(cls, value: object) -> object:
+        return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+
     @field_validator("issuer")
     @classmethod
     def _issuer(cls, value: str) -> str:
@@ -134,6 +164,11 @@ class Settings(BaseSettings):
     def realm(self) -> str:
         return f"{self.public_url}/token"
 
+    @property
+    def path_prefix(self) -> str:
+        """Return the path of ``public_url``; a proxy may leave it in the requests it passes on."""
+        return urlsplit(self.public_url).path
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -147,7 +182,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-SECRETS = ("database_url",)
+SECRETS = ("database_url", "admin_password")
 """The settings that may stand in a file of their own, named by ``AUTHSERVER_…_FILE``."""
 
 OTHER_NAMES = {
@@ -220,7 +255,7 @@ def _read_toml(named: str | None) -> dict[str, Any]:
             close = get_close_matches(key, Settings.model_fields, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise Refused(f"unknown setting {key} in {path}{hint}")
-    return values
+    return {key: value for key, value in values.items() if value != ""}
 
 
 def _read_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -259,3 +294,27 @@ def _advice(settings: Settings) -> list[str]:
         )
         return [advice]
     return []
+
+
+def sample() -> str:
+    """Return a settings file with every setting commented out at its default."""
+    lines = [
+        "# Settings of authserver. Every line shows a default; remove the # to change it.",
+        f"# {CONFIG_FILE} names this file; without it {DEFAULT_CONFIG_FILE} is read.",
+        "# The environment stands above this file: token_ttl is AUTHSERVER_TOKEN_TTL there.",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines += ["", *(f"# {line}" for line in wrap(field.description or "", 90))]
+        if name in SECRETS:
+            lines.append(f"# Better kept in a file that {PREFIX}{name.upper()}_FILE names.")
+        lines.append(f"#{name} = {_toml(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case None | ():
+            return '""'
+        case int():
+            return str(value)
+    return json.dumps(str(value))

@@ -14,6 +14,8 @@ from authserver.cli import (
     config,
     db,
     group,
+    health,
+    imports,
     init,
     key,
     registry,
@@ -62,7 +64,21 @@ def cli(ctx: click.Context, config_file: Path | None, data_dir: Path | None) -> 
     ctx.obj = Context()
 
 
-for module in (init, serve, registry, user, group, acl, key, db, config, audit, completion):
+for module in (
+    init,
+    serve,
+    registry,
+    user,
+    group,
+    acl,
+    key,
+    imports,
+    audit,
+    db,
+    config,
+    health,
+    completion,
+):
     cli.add_command(module.command)
 
 

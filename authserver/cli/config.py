@@ -4,6 +4,7 @@ import click
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from authserver import settings
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, print_fields, print_json
 
@@ -19,15 +20,27 @@ def command() -> None:
 def show(context: Context, as_json: bool) -> None:
     """Show the settings in force, without secrets."""
     chosen = context.settings
-    values: dict[str, object] = {}
-    for name in type(chosen).model_fields:
-        value = getattr(chosen, name)
-        if isinstance(value, SecretStr):
-            value = make_url(value.get_secret_value()).render_as_string(hide_password=True)
-        values[name] = value if isinstance(value, int | None) else str(value)
+    values = {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
     values["database_url"] = make_url(chosen.store_url).render_as_string(hide_password=True)
     values["master_key_file"] = str(chosen.master_key_path)
     if as_json:
         print_json(values)
     else:
         print_fields({name: "" if value is None else value for name, value in values.items()})
+
+
+@command.command("sample")
+def sample() -> None:
+    """Print a settings file (TOML) with every setting and its default, commented out."""
+    click.echo(settings.sample(), nl=False)
+
+
+def _shown(value: object) -> object:
+    match value:
+        case SecretStr():
+            return "(set)"
+        case None | int():
+            return value
+        case tuple():
+            return ", ".join(map(str, value))
+    return str(value)

@@ -17,17 +17,14 @@ from authserver.core.names import account_name, service_name
 from authserver.db import keys, schema, setup
 from authserver.db.setup import First
 from authserver.sealing import MasterKey, make_master_key, read_master_key
-
-DEFAULT_ADMIN, DEFAULT_REGISTRY = "admin", "registry"
+from authserver.settings import Settings
 
 
 @click.command("init")
 @click.option(
     "--admin",
     metavar="NAME",
-    default=DEFAULT_ADMIN,
-    show_default=True,
-    help="Name of the first administrator.",
+    help="Name of the first administrator; otherwise AUTHSERVER_ADMIN, or admin.",
 )
 @click.option(
     "--admin-password-stdin",
@@ -38,9 +35,7 @@ DEFAULT_ADMIN, DEFAULT_REGISTRY = "admin", "registry"
     "--registry",
     "service",
     metavar="SERVICE",
-    default=DEFAULT_REGISTRY,
-    show_default=True,
-    help="The first registry's service string.",
+    help="The first registry's service string; otherwise AUTHSERVER_REGISTRY, or registry.",
 )
 @click.option(
     "--print-password",
@@ -49,43 +44,77 @@ DEFAULT_ADMIN, DEFAULT_REGISTRY = "admin", "registry"
 )
 @pass_context
 def command(
-    context: Context, admin: str, admin_password_stdin: bool, service: str, print_password: bool
+    context: Context,
+    admin: str | None,
+    admin_password_stdin: bool,
+    service: str | None,
+    print_password: bool,
 ) -> None:
     """Set up: keys, a first registry entry, a first administrator.
 
-    Run again it changes nothing; after a crash it completes. Without --admin-password-stdin a
-    password is generated and printed once, to a terminal or with --print-password; elsewhere
-    the administrator has none until `authserver user passwd`.
+    Run again it changes nothing; after a crash it completes. The administrator's password comes
+    from --admin-password-stdin or AUTHSERVER_ADMIN_PASSWORD_FILE; otherwise one is generated and
+    printed once, to a terminal or with --print-password. Elsewhere the administrator has no
+    password until `authserver user passwd`.
     """
-    admin, service = account_name(admin), service_name(service)
     chosen = context.settings
-    try:
-        chosen.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"the data directory {chosen.data_dir}: {error.strerror}") from None
-    require_owner(chosen.data_dir)
-    with _alone(chosen.data_dir):
-        if _is_done(context):
-            note("This store is set up already; nothing was changed.")
-            return
-        password = _password(from_stdin=admin_password_stdin, shown=print_password)
-        hashed = passwords.hash_password(password, chosen.bcrypt_cost) if password else None
-        schema.upgrade(context.store.engine)
-        master = _master_key(chosen.master_key_path)
-        with context.store.change(context.actor) as change:
-            setup.initialise(change, master, First(chosen.issuer, service, admin, hashed))
+    admin, service = admin or chosen.admin, service or chosen.registry
+    given = ask_password(from_stdin=True) if admin_password_stdin else configured_password(chosen)
+    generate = print_password or sys.stdout.isatty()
+    password = given or (secrets.token_urlsafe(18) if generate else None)
+    if not set_up(context, admin, service, password):
+        note("This store is set up already; nothing was changed.")
+        return
     click.echo(f"Set up in {chosen.data_dir.absolute()}.")
     if password is None:
         note(f"The administrator {admin} has no password yet: {program()} user passwd {admin}")
-    elif not admin_password_stdin:
+    elif given is None:
         click.echo("\nThe first administrator; the password is shown once and stored nowhere:\n")
         click.echo(f"    user      {admin}\n    password  {password}")
     _next_steps(service, chosen.master_key_path)
 
 
+def configured_password(chosen: Settings) -> str | None:
+    return chosen.admin_password.get_secret_value() if chosen.admin_password else None
+
+
+def set_up(context: Context, admin: str, service: str, password: str | None) -> bool:
+    """Set the store up, alone; False if it is set up already.
+
+    Raises:
+        Refused: a name or the password is no good, or the directory cannot be made.
+        NotReady: there is a store that this version cannot work with.
+    """
+    chosen = context.settings
+    admin, service = account_name(admin), service_name(service)
+    hashed = None if password is None else passwords.hash_password(password, chosen.bcrypt_cost)
+    try:
+        chosen.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"the data directory {chosen.data_dir}: {error.strerror}") from None
+    require_owner(chosen.data_dir)
+    with alone(chosen.data_dir):
+        if _is_done(context):
+            return False
+        schema.upgrade(context.store.engine)
+        master = _master_key(chosen.master_key_path)
+        with context.store.change(context.actor) as change:
+            setup.initialise(change, master, First(chosen.issuer, service, admin, hashed))
+    return True
+
+
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
-    with (data_dir / ".init.lock").open("w") as file:
+def alone(data_dir: Path) -> Iterator[None]:
+    """Let one process at a time set up or upgrade what is in ``data_dir``.
+
+    Raises:
+        Refused: the directory is not there or not writable.
+    """
+    try:
+        file = (data_dir / ".init.lock").open("w")
+    except OSError as error:
+        raise Refused(f"the data directory {data_dir}: {error.strerror}") from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -95,20 +124,12 @@ def _is_done(context: Context) -> bool:
         connection = session.connection()
         if schema.current(connection) is None:
             return False
-        schema.require_head(connection)
         try:
             keys.require_initialised(session)
         except NotReady:
             return False
+        schema.require_head(connection)
     return True
-
-
-def _password(*, from_stdin: bool, shown: bool) -> str | None:
-    if from_stdin:
-        password = ask_password(from_stdin=True)
-        passwords.new_password(password)
-        return password
-    return secrets.token_urlsafe(18) if shown or sys.stdout.isatty() else None
 
 
 def _master_key(path: Path) -> MasterKey:

@@ -85,7 +85,8 @@ def program() -> str:
     on_path = shutil.which("authserver")
     if called.name != "authserver" or (on_path and Path(on_path).samefile(called)):
         return "authserver"
-    return os.path.relpath(called)
+    near = os.path.relpath(called)
+    return str(called.absolute()) if near.startswith("..") else near
 
 
 def yes(value: object) -> str:

@@ -146,9 +146,11 @@ def _write(directory: Path, bundle: str) -> Path:
     path = directory.absolute() / BUNDLE_FILE
     partial = path.with_name(f".{path.name}.new")
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        partial.write_text(bundle)
         # Certificates are public, and the registry runs as another user.
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            directory.chmod(0o755)
+        partial.write_text(bundle)
         partial.chmod(0o644)
         partial.replace(path)
     except OSError as error:

@@ -13,12 +13,16 @@ from granian.log import LogLevels
 
 from authserver import logs
 from authserver.cli.context import Context, pass_context
+from authserver.cli.init import alone, configured_password, set_up
 from authserver.core.errors import Refused
+from authserver.db import schema
 from authserver.web.app import wire
 
 BACKLOG = 1024
 THREADS = 8
 HEADER_TIMEOUT_MS = 10_000
+# Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
+HEADER_BYTES = 128 * 1024
 STOP_TIMEOUT = 30
 
 # The server's own log lines go where ours go.
@@ -47,11 +51,33 @@ log = structlog.get_logger()
     type=click.IntRange(1, 256),
     help="Worker processes; otherwise AUTHSERVER_WORKERS, or one for each processor.",
 )
+@click.option(
+    "--init",
+    "initialise",
+    is_flag=True,
+    help="Set up first if nothing is there, as init does; the administrator's password comes from "
+    "AUTHSERVER_ADMIN_PASSWORD_FILE.",
+)
+@click.option("--upgrade", is_flag=True, help="Bring the store's schema to head first.")
 @pass_context
-def command(context: Context, host: str | None, port: int | None, workers: int | None) -> None:
-    """Serve registry tokens until SIGTERM; requests in flight finish."""
+def command(
+    context: Context,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    initialise: bool,
+    upgrade: bool,
+) -> None:
+    """Serve registry tokens until SIGTERM; requests in flight finish.
+
+    With --init and --upgrade several replicas may start at once: one does the work.
+    """
     chosen = context.settings
     logs.configure(chosen.log_format)
+    if initialise:
+        _set_up(context)
+    if upgrade:
+        _upgrade(context)
     host, port = host or chosen.host, port or chosen.port
     workers = workers or chosen.workers or len(os.sched_getaffinity(0))
     with context.read():
@@ -76,7 +102,9 @@ def command(context: Context, host: str | None, port: int | None, workers: int |
         blocking_threads=THREADS,
         backlog=BACKLOG,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES
+        ),
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT,
@@ -93,6 +121,24 @@ def command(context: Context, host: str | None, port: int | None, workers: int |
     )
     server.serve()
     log.info("stopped")
+
+
+def _set_up(context: Context) -> None:
+    chosen = context.settings
+    password = configured_password(chosen)
+    if not set_up(context, chosen.admin, chosen.registry, password):
+        return
+    log.info("set up", data_dir=str(chosen.data_dir.absolute()), registry=chosen.registry)
+    if password is None:
+        log.warning("the administrator has no password: authserver user passwd", admin=chosen.admin)
+
+
+def _upgrade(context: Context) -> None:
+    context.require_database()
+    with alone(context.settings.data_dir):
+        before, after = schema.upgrade(context.store.engine)
+    if before != after:
+        log.info("upgraded the schema", before=before, after=after)
 
 
 def _bracketed(host: str) -> str:

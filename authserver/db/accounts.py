@@ -15,9 +15,16 @@ from authserver.db.store import Change
 
 
 def add_user(
-    change: Change, name: str, password_hash: str | None, *, admin: bool = False
+    change: Change,
+    name: str,
+    password_hash: str | None,
+    *,
+    admin: bool = False,
+    source: str | None = None,
 ) -> Account:
     """Add a user; without a hash it cannot log in until it is given a password.
+
+    ``source`` says in the audit record where the user came from.
 
     Raises:
         Refused: the name is no name, or an account has it or one that differs in case only.
@@ -33,7 +40,9 @@ def add_user(
     )
     change.session.add(row)
     change.session.flush()
-    change.record("user.add", f"user:{name}", after={"admin": admin})
+    change.record(
+        "user.add", f"user:{name}", after={"admin": admin} | ({"source": source} if source else {})
+    )
     return row
 
 

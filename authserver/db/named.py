@@ -53,16 +53,16 @@ def free_name(session: Session, table: type[_Named], text: str) -> str:
         Refused: it is no name, or is taken, also by one that differs in case only.
     """
     name = account_name(text)
-    taken = _similar(session, table, name)
+    taken = similar(session, table, name)
     if taken is not None:
         kind = getattr(taken, "kind", "group")
-        similar = "" if taken.name == name else ": names must differ in more than case"
-        raise Refused(f"there is already a {kind} {taken.name}{similar}")
+        hint = "" if taken.name == name else ": names must differ in more than case"
+        raise Refused(f"there is already a {kind} {taken.name}{hint}")
     return name
 
 
 def _exactly(session: Session, table: type[_Named], name: str, kind: str) -> _Named:
-    row = _similar(session, table, name)
+    row = similar(session, table, name)
     if row is None:
         raise NotFound(f"there is no {kind} {name!r}")
     if row.name != account_name(name):
@@ -70,5 +70,6 @@ def _exactly(session: Session, table: type[_Named], name: str, kind: str) -> _Na
     return row
 
 
-def _similar(session: Session, table: type[_Named], name: str) -> _Named | None:
+def similar(session: Session, table: type[_Named], name: str) -> _Named | None:
+    """Return what has that name, or one that differs from it in case only."""
     return session.scalars(select(table).where(table.folded_name == folded(name))).one_or_none()

@@ -34,44 +34,64 @@ def add(
         NotFound: the subject or the registry does not exist.
         Refused: the pattern or an action is no good, or the same rule is there already.
     """
+    row = _made(change.session, effect, subject, pattern, actions, resource_type, service)
+    if found := _like(change.session, row):
+        raise Refused(f"that rule is there already: {found.id} ({as_rule(found)})")
+    row.comment, row.created_by, row.created_at = comment, change.actor, change.at
+    change.session.add(row)
+    change.session.flush()
+    change.record(f"acl.{effect}", f"rule:{row.id}", after=described(row))
+    return row
+
+
+def same(
+    session: Session, effect: Effect, subject: Subject, pattern: str, actions: str
+) -> Rule | None:
+    """Return the rule on repositories of every registry that says this already, if there is one.
+
+    Raises what :func:`add` raises.
+    """
+    return _like(session, _made(session, effect, subject, pattern, actions, "repository", None))
+
+
+def _made(
+    session: Session,
+    effect: Effect,
+    subject: Subject,
+    pattern: str,
+    actions: str,
+    resource_type: str,
+    service: str | None,
+) -> Rule:
     row = Rule(
         effect=effect,
         subject_kind=subject.kind,
         resource_type=resource_type,
         pattern=str(policy.rule_pattern(resource_type, pattern)),
         actions=_stored(resource_type, policy.rule_actions(effect, resource_type, actions)),
-        comment=comment,
-        created_by=change.actor,
-        created_at=change.at,
     )
-    session = change.session
     if subject.kind is SubjectKind.GROUP:
-        row.group = named.group(session, subject.name)
+        row.group_id = named.group(session, subject.name).id
     elif subject.name:
-        row.account = named.account(session, subject.name, subject.kind)
+        row.account_id = named.account(session, subject.name, subject.kind).id
     if service is not None:
-        row.for_registry = named.registry(session, service)
-    with session.no_autoflush:
-        _refuse_duplicate(session, row)
-    session.add(row)
-    session.flush()
-    change.record(f"acl.{effect}", f"rule:{row.id}", after=described(row))
+        row.registry_id = named.registry(session, service).id
     return row
 
 
-def _refuse_duplicate(session: Session, row: Rule) -> None:
-    same = select(Rule).where(
-        Rule.effect == row.effect,
-        Rule.subject_kind == row.subject_kind,
-        Rule.account_id == (row.account and row.account.id),
-        Rule.group_id == (row.group and row.group.id),
-        Rule.registry_id == (row.for_registry and row.for_registry.id),
-        Rule.resource_type == row.resource_type,
-        Rule.pattern == row.pattern,
-        Rule.actions == row.actions,
-    )
-    if found := session.scalars(same).first():
-        raise Refused(f"that rule is there already: {found.id} ({as_rule(found)})")
+def _like(session: Session, row: Rule) -> Rule | None:
+    return session.scalars(
+        select(Rule).where(
+            Rule.effect == row.effect,
+            Rule.subject_kind == row.subject_kind,
+            Rule.account_id == row.account_id,
+            Rule.group_id == row.group_id,
+            Rule.registry_id == row.registry_id,
+            Rule.resource_type == row.resource_type,
+            Rule.pattern == row.pattern,
+            Rule.actions == row.actions,
+        )
+    ).first()
 
 
 def remove(change: Change, rule_id: int) -> str:

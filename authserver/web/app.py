@@ -4,8 +4,10 @@ import multiprocessing.util
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g
@@ -21,6 +23,10 @@ from authserver.passwords import Passwords
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from authserver.web import errors, health, token
+from authserver.web.address import ClientAddress
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAX_BODY = 64 * 1024
 
@@ -67,8 +73,12 @@ def create_app(wiring: Wiring) -> Flask:
     # A doubled slash is answered with 404: clients do not follow redirects everywhere.
     app.url_map.merge_slashes = False
     errors.register(app)
-    token.register(app, wiring.issuer)
+    chosen = wiring.settings
+    token.register(app, wiring.issuer, ClientAddress(chosen.trusted_proxies, chosen.proxy_header))
     health.register(app, wiring.live)
+
+    if chosen.path_prefix:
+        app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:
@@ -83,6 +93,19 @@ def create_app(wiring: Wiring) -> Flask:
         return response
 
     return app
+
+
+def _without(prefix: str, inner: "WSGIApplication") -> "WSGIApplication":
+    """Serve under ``prefix`` as well, for a proxy that leaves it in the path."""
+
+    def outer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(f"{prefix}/"):
+            environ["PATH_INFO"] = path.removeprefix(prefix)
+            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix
+        return inner(environ, start_response)
+
+    return outer
 
 
 def worker() -> Flask:

@@ -1,0 +1,117 @@
+"""``authserver import``: moving in from elsewhere."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import click
+
+from authserver import htpasswd
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import json_option, note, print_json, program
+from authserver.core.errors import Refused
+from authserver.core.policy import Effect, Subject, SubjectKind
+from authserver.db import accounts, named, rules
+from authserver.db.models import Account
+from authserver.db.store import Change
+from authserver.htpasswd import Unusable
+
+
+@click.group("import")
+def command() -> None:
+    """Move in from another way of keeping accounts."""
+
+
+@dataclass
+class Outcome:
+    """What an import did, or would do."""
+
+    imported: list[str] = field(default_factory=list)
+    existing: list[str] = field(default_factory=list)
+    refused: list[Unusable] = field(default_factory=list)
+    rule: str | None = None
+
+
+@command.command("htpasswd")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--allow",
+    nargs=2,
+    metavar="PATTERN ACTIONS",
+    help="Also let everyone who logs in do ACTIONS on PATTERN, as in --allow '**' all.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
+@json_option
+@pass_context
+def from_htpasswd(
+    context: Context, file: Path, allow: tuple[str, str] | None, dry_run: bool, as_json: bool
+) -> None:
+    """Take over the users of an htpasswd FILE with their passwords.
+
+    Only bcrypt hashes (htpasswd -B) can be taken; every other line is named with its reason and
+    the rest is imported. Accounts that are there already are left alone, so a second run changes
+    nothing. Passwords are hashed anew at the configured cost on each user's first login.
+    """
+    content = _read(file)
+    outcome = Outcome()
+    with context.change() as change:
+        _import(change, content, outcome)
+        if allow:
+            outcome.rule = _allow(change, *allow)
+        if dry_run:
+            change.session.rollback()
+            note("Dry run: nothing was changed.")
+    if as_json:
+        print_json(asdict(outcome))
+    else:
+        _print(outcome)
+    if allow is None:
+        note(
+            "\nAn htpasswd registry gives everything to everyone who logs in. "
+            "This rule does so:\n\n"
+            f"    {program()} acl allow authenticated '**' all"
+        )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused(f"the file {file} cannot be read: {error.strerror}") from None
+
+
+def _import(change: Change, content: bytes, outcome: Outcome) -> None:
+    for item in htpasswd.parse(content):
+        if isinstance(item, Unusable):
+            outcome.refused.append(item)
+            continue
+        taken = named.similar(change.session, Account, item.name)
+        if taken is None:
+            accounts.add_user(change, item.name, item.hash, source="htpasswd")
+            outcome.imported.append(item.name)
+        elif taken.name == item.name:
+            outcome.existing.append(item.name)
+        else:
+            why = f"{taken.name} is there already: names must differ in more than case"
+            outcome.refused.append(Unusable(item.line, item.name, why))
+
+
+def _allow(change: Change, pattern: str, actions: str) -> str | None:
+    """Write the rule, unless it is there already."""
+    everyone = Subject(SubjectKind.AUTHENTICATED)
+    if rules.same(change.session, Effect.ALLOW, everyone, pattern, actions):
+        return None
+    row = rules.add(change, Effect.ALLOW, everyone, pattern, actions, comment="from htpasswd")
+    return f"{row.id} ({rules.as_rule(row)})"
+
+
+def _print(outcome: Outcome) -> None:
+    for item in outcome.refused:
+        note(f"line {item.line}: {item.name or '(no name)'}: not taken: {item.reason}")
+    for name in outcome.existing:
+        note(f"{name}: there already, left alone")
+    click.echo(
+        f"{len(outcome.imported)} imported, {len(outcome.existing)} there already, "
+        f"{len(outcome.refused)} not taken"
+    )
+    if outcome.rule:
+        note(f"Rule {outcome.rule}.")

@@ -1,0 +1,74 @@
+"""The client's address: the socket's, or what a trusted proxy says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import structlog
+
+from authserver.core.names import printable
+
+Network = IPv4Network | IPv6Network
+
+log = structlog.get_logger()
+
+
+@dataclass
+class ClientAddress:
+    """Finds the client's address. Only peers in ``trusted`` are believed about ``header``."""
+
+    trusted: Sequence[Network]
+    header: str
+    _warned: bool = field(default=False, init=False)
+
+    @property
+    def environ_name(self) -> str:
+        return "HTTP_" + self.header.upper().replace("-", "_")
+
+    def of(self, peer: str, forwarded: str | None) -> str:
+        """Return the address of the client behind ``peer``.
+
+        ``forwarded`` is the header's value: the nearest proxy wrote its right end. Each trusted
+        address is believed about the one to its left; what the first untrusted one says of
+        others is its own invention. An entry that is no address ends the walk.
+        """
+        address = _parse(peer)
+        if address is None or forwarded is None:
+            return str(address or peer)
+        if not self._trusts(address):
+            self._warn(peer)
+            return str(address)
+        for entry in reversed(forwarded.split(",")):
+            if not self._trusts(address):
+                break
+            nearer = _parse(entry.strip())
+            if nearer is None:
+                break
+            address = nearer
+        return str(address)
+
+    def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self.trusted)
+
+    def _warn(self, peer: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                f"{self.header} is ignored: it came from a peer that is not in "
+                "AUTHSERVER_TRUSTED_PROXIES; this is said once",
+                peer=printable(peer),
+            )
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address with or without a port; IPv4 in IPv6 becomes IPv4."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
