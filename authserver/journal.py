@@ -41,15 +41,15 @@ class Journal:
     """Collects token events until :meth:`write` stores them."""
 
     key: bytes = field(repr=False)
-    _pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
+    pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
     _lost: int = 0
 
     def add(self, event: TokenEvent) -> None:
         """Take an event; never blocks. The oldest is lost, and counted, if too many wait."""
-        if len(self._pending) >= MAX_PENDING:
-            self._pending.popleft()
+        if len(self.pending) >= MAX_PENDING:
+            self.pending.popleft()
             self._lost += 1
-        self._pending.append(event)
+        self.pending.append(event)
 
     def hashed(self, name: str) -> str:
         """Return what stands for a name that no account has: people type passwords there."""
@@ -60,14 +60,14 @@ class Journal:
         if self._lost:
             log.error("token records were lost", number=self._lost)
             self._lost = 0
-        events = [self._pending.popleft() for _ in range(len(self._pending))]
+        events = [self.pending.popleft() for _ in range(len(self.pending))]
         if not events:
             return
         try:
             with store.append() as session:
                 session.execute(insert(TokenRecord), [_row(event) for event in events])
         except Exception:
-            self._pending.extendleft(reversed(events))
+            self.pending.extendleft(reversed(events))
             raise
 
 

@@ -13,7 +13,7 @@ from textwrap import wrap
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -117,6 +117,14 @@ class Settings(BaseSettings):
         "console", description="Form of the log on standard error."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _same_port(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Have the realm name the port that is listened on, unless it is said otherwise."""
+        if "port" in values and "public_url" not in values:
+            return {**values, "public_url": f"http://localhost:{values['port']}"}
+        return values
+
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
@@ -163,6 +171,12 @@ class Settings(BaseSettings):
     @property
     def realm(self) -> str:
         return f"{self.public_url}/token"
+
+    @property
+    def public_port(self) -> int | None:
+        """Return the port that ``public_url`` names on localhost, None if it is elsewhere."""
+        url = urlsplit(self.public_url)
+        return url.port or 80 if url.hostname == "localhost" and url.scheme == "http" else None
 
     @property
     def path_prefix(self) -> str:

@@ -1,14 +1,17 @@
 """Real programs under test: our command line and server, registries, clients."""
 
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,26 +74,57 @@ class Process:
 
 
 @contextmanager
-def running(
-    command: list[str], url: str, log: Path, env: Mapping[str, str] | None = None
+def started(
+    command: Sequence[str],
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    cwd: Path | None = None,
 ) -> Iterator[Process]:
-    """Run a server until the block ends; it is ready when ``url`` answers."""
+    """Run a program in the background, and stop it when the block ends."""
     with log.open("wb") as output:
-        inner = subprocess.Popen(command, stdout=output, stderr=output, env=env)
+        inner = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=cwd
+        )
     process = Process(inner, log)
     try:
-        if not wait_until(lambda: inner.poll() is not None or _answers(url), START_SECONDS):
-            pytest.fail(f"{command[0]} does not answer at {url}:\n{process.output()}")
-        if inner.poll() is not None:
-            pytest.fail(f"{command[0]} ended with {inner.returncode}:\n{process.output()}")
         yield process
     finally:
         process.stop()
 
 
-def _answers(url: str) -> bool:
+@contextmanager
+def running(
+    command: Sequence[str],
+    url: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    cwd: Path | None = None,
+    seconds: float = START_SECONDS,
+    certificate: Path | None = None,
+) -> Iterator[Process]:
+    """Run a server until the block ends; it is ready when ``url`` answers.
+
+    ``url`` may be ``unix://`` and the path of a socket.
+    """
+    with started(command, log, env, cwd=cwd) as process:
+        inner = process.inner
+        if not wait_until(lambda: inner.poll() is not None or _answers(url, certificate), seconds):
+            pytest.fail(f"{command[0]} does not answer at {url}:\n{process.output()}")
+        if inner.poll() is not None:
+            pytest.fail(f"{command[0]} ended with {inner.returncode}:\n{process.output()}")
+        yield process
+
+
+def _answers(url: str, certificate: Path | None) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=5).close()
+        if url.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(url.removeprefix("unix://"))
+            return True
+        context = ssl.create_default_context(cafile=certificate) if certificate else None
+        urllib.request.urlopen(url, timeout=5, context=context).close()
     except urllib.error.HTTPError as error:
         error.close()
         return error.code != 503
@@ -99,21 +133,61 @@ def _answers(url: str) -> bool:
     return True
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that ``pid`` started and that have not ended."""
+    return [child for child, parent, state in _processes() if parent == pid and state not in "ZX"]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    return any(child == pid and state not in "ZX" for child, _, state in _processes())
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Return the id, the parent's id and the state of every process."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = _after_name(stat)
+        except OSError:  # it has ended
+            continue
+        yield int(stat.parent.name), int(fields[1]), fields[0]
+
+
+def listening(port: int) -> int:
+    """Return how many sockets listen on ``port``; each worker has its own."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in sockets)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has worked so far."""
+    fields = _after_name(Path(f"/proc/{pid}/stat"))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _after_name(stat: Path) -> list[str]:
+    # The name may hold spaces and parentheses (proc(5)).
+    return re.sub(r"(?s).*\)", "", stat.read_text(errors="replace")).split()
+
+
 @dataclass
 class Authserver:
     """An installation of ours that is used through its command line, as a user does."""
 
     data_dir: Path
     env: dict[str, str] = field(default_factory=dict)
+    program: Sequence[str] = (sys.executable, "-m", "authserver")
+    cwd: Path | None = None
 
     def run(
         self, *args: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; with ``check`` it must exit with 0."""
         done = subprocess.run(
-            [sys.executable, "-m", "authserver", *args],
+            [*self.program, *args],
             input=stdin if stdin is not None else "",
             env=self.environ,
+            cwd=self.cwd,
             text=True,
             capture_output=True,
             timeout=120,
@@ -123,15 +197,24 @@ class Authserver:
             pytest.fail(f"authserver {' '.join(args)} exited with {done.returncode}: {done.stderr}")
         return done
 
+    def run_each(self, *commands: Sequence[str], stdin: str | None = None) -> None:
+        """Run commands at the same time; each must exit with 0."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda args: self.run(*args, stdin=stdin), commands))
+
     @property
     def environ(self) -> dict[str, str]:
         settings = {"AUTHSERVER_DATA_DIR": str(self.data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
         return clean_environ(**settings) | self.env
 
+    def serve_command(self, port: int, *args: str) -> list[str]:
+        return [*self.program, "serve", "--port", str(port), *args]
+
     @contextmanager
     def serving(self, port: int, *args: str) -> Iterator[Process]:
         """Serve on ``port`` of loopback until the block ends."""
-        command = [sys.executable, "-m", "authserver", "serve", "--port", str(port), *args]
+        command = self.serve_command(port, *args)
         log = self.data_dir.parent / f"authserver-{port}.log"
-        with running(command, f"http://127.0.0.1:{port}/readyz", log, self.environ) as process:
+        ready = f"http://127.0.0.1:{port}/readyz"
+        with running(command, ready, log, self.environ, cwd=self.cwd) as process:
             yield process

@@ -1,33 +1,44 @@
 """The command line."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 from authserver import __version__
-from authserver.cli import (
-    acl,
-    audit,
-    completion,
-    config,
-    db,
-    group,
-    health,
-    imports,
-    init,
-    key,
-    registry,
-    serve,
-    user,
-)
-from authserver.cli.context import Context
 from authserver.core.errors import AuthserverError
+
+# In the order in which --help lists them.
+_MODULES = {
+    "init": "init",
+    "serve": "serve",
+    "registry": "registry",
+    "user": "user",
+    "group": "group",
+    "acl": "acl",
+    "key": "key",
+    "import": "imports",
+    "audit": "audit",
+    "db": "db",
+    "config": "config",
+    "health": "health",
+    "completion": "completion",
+}
 
 
 class Commands(click.Group):
-    """Turns the domain's errors into messages and exit status 1."""
+    """Loads a command when it is called, and turns the domain's errors into exit status 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = import_module(f"authserver.cli.{_MODULES[cmd_name]}").command
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
@@ -49,8 +60,7 @@ class Commands(click.Group):
     type=click.Path(path_type=Path, file_okay=False),
     help="Data directory; otherwise AUTHSERVER_DATA_DIR, or ./data.",
 )
-@click.pass_context
-def cli(ctx: click.Context, config_file: Path | None, data_dir: Path | None) -> None:
+def cli(config_file: Path | None, data_dir: Path | None) -> None:
     """The authorization server for Docker and OCI registries.
 
     Begin with `authserver init`, then `authserver serve`. Exit status: 0 done, 1 refused or not
@@ -61,25 +71,6 @@ def cli(ctx: click.Context, config_file: Path | None, data_dir: Path | None) -> 
         os.environ["AUTHSERVER_CONFIG_FILE"] = str(config_file)
     if data_dir:
         os.environ["AUTHSERVER_DATA_DIR"] = str(data_dir)
-    ctx.obj = Context()
-
-
-for module in (
-    init,
-    serve,
-    registry,
-    user,
-    group,
-    acl,
-    key,
-    imports,
-    audit,
-    db,
-    config,
-    health,
-    completion,
-):
-    cli.add_command(module.command)
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ class Context:
             )
 
 
-pass_context = click.make_pass_decorator(Context)
+pass_context = click.make_pass_decorator(Context, ensure=True)
 
 
 def require_owner(data_dir: Path) -> None:

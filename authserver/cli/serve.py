@@ -1,38 +1,16 @@
 """``authserver serve``."""
 
 import os
-import socket
-from typing import Any
 
 import click
 import structlog
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
 
 from authserver import logs
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
-from authserver.core.errors import Refused
 from authserver.db import schema
+from authserver.web import server
 from authserver.web.app import wire
-
-BACKLOG = 1024
-THREADS = 8
-HEADER_TIMEOUT_MS = 10_000
-# Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
-HEADER_BYTES = 128 * 1024
-STOP_TIMEOUT = 30
-
-# The server's own log lines go where ours go.
-_LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {},
-    "handlers": {},
-    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
-}
 
 log = structlog.get_logger()
 
@@ -88,38 +66,23 @@ def command(
             "AUTHSERVER_ISSUER is not the store's issuer, which stays in force",
             issuer=wiring.live.current.snapshot.issuer,
         )
+    if chosen.public_port not in (None, port):
+        log.warning(
+            "the realm names another port of this machine than the one that is listened on: "
+            "set AUTHSERVER_PUBLIC_URL",
+            realm=chosen.realm,
+            port=port,
+        )
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()
     context.store.engine.dispose()
-    _require_free(host, port)
-    server = Granian(
-        "authserver.web.app:worker",
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        factory=True,
-        workers=workers,
-        blocking_threads=THREADS,
-        backlog=BACKLOG,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES
-        ),
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_TIMEOUT,
-        log_dictconfig=_LOGGING,
-        log_level=LogLevels.error,
+    address = f"http://{server.bracketed(host)}:{port}"
+    server.run(
+        host,
+        port,
+        workers,
+        lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
     )
-    server.on_startup(
-        lambda: log.info(
-            "serving",
-            listening=f"http://{_bracketed(host)}:{port}",
-            realm=chosen.realm,
-            workers=workers,
-        )
-    )
-    server.serve()
     log.info("stopped")
 
 
@@ -139,24 +102,3 @@ def _upgrade(context: Context) -> None:
         before, after = schema.upgrade(context.store.engine)
     if before != after:
         log.info("upgraded the schema", before=before, after=after)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _require_free(host: str, port: int) -> None:
-    """Check that nobody listens there: the server's sockets would share the port with it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        raise Refused(
-            f"cannot listen on {_bracketed(host)}:{port}: {error.strerror or error}; "
-            "choose another with --host and --port"
-        ) from None

@@ -1,8 +1,10 @@
 """The application: everything is wired here."""
 
+import ctypes
 import multiprocessing.util
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAX_BODY = 64 * 1024
+PR_SET_PDEATHSIG = 1
 
 
 def now() -> datetime:
@@ -108,8 +111,14 @@ def _without(prefix: str, inner: "WSGIApplication") -> "WSGIApplication":
     return outer
 
 
+def _end_with_parent() -> None:
+    """Have the kernel stop this worker if its parent is killed: nobody would stop it otherwise."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def worker() -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
+    _end_with_parent()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)

