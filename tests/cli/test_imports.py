@@ -1,0 +1,101 @@
+"""``authserver import htpasswd``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from click.testing import CliRunner, Result
+
+from authserver.cli import cli
+
+DES = "f23kLbLhY/YaI"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    good = bcrypt.hashpw(b"old password", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+    path = tmp_path / "htpasswd"
+    path.write_text(f"carol:{good}\ndave:{DES}\nadmin:{good}\nCarol:{good}\nerin:{good}\n")
+    return path
+
+
+@pytest.fixture
+def run(data_dir: Path) -> "Run":
+    return Run(data_dir)
+
+
+class Run:
+    def __init__(self, data_dir: Path) -> None:
+        self.env = {"AUTHSERVER_DATA_DIR": str(data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
+
+    def __call__(self, *args: str) -> Result:
+        return CliRunner().invoke(cli, args, env=self.env)
+
+    def json(self, *args: str) -> Any:
+        done = self(*args, "--json")
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def users(self) -> list[str]:
+        return [user["name"] for user in self.json("user", "list")]
+
+
+def test_good_lines_are_imported_and_the_others_named(run: Run, file: Path) -> None:
+    done = run("import", "htpasswd", str(file))
+    assert done.exit_code == 0
+    assert run.users() == ["admin", "carol", "erin"]
+    assert "2 imported, 1 there already, 2 not taken" in done.stdout
+    assert "line 2: dave: not taken: hashed with crypt (DES)" in done.stderr
+    assert "line 4: Carol: not taken" in done.stderr
+    assert "admin: there already, left alone" in done.stderr
+
+
+def test_without_allow_it_prints_the_rule_that_gives_everybody_what_they_had(
+    run: Run, file: Path
+) -> None:
+    done = run("import", "htpasswd", str(file))
+    assert "acl allow authenticated '**' all" in done.stderr
+    assert run.json("acl", "list", "--subject", "authenticated") == []
+
+
+def test_a_second_run_changes_nothing(run: Run, file: Path) -> None:
+    run("import", "htpasswd", str(file), "--allow", "**", "all")
+    before = run.json("audit", "list")
+    done = run("import", "htpasswd", str(file), "--allow", "**", "all")
+    assert done.exit_code == 0
+    assert "0 imported, 3 there already" in done.stdout
+    assert run.json("audit", "list") == before
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(run: Run, file: Path) -> None:
+    before = run.json("audit", "list")
+    done = run("import", "htpasswd", str(file), "--allow", "**", "all", "--dry-run")
+    assert "2 imported" in done.stdout
+    assert run.users() == ["admin"]
+    assert run.json("audit", "list") == before
+
+
+def test_allow_writes_one_rule_for_everyone_who_logs_in(run: Run, file: Path) -> None:
+    run("import", "htpasswd", str(file), "--allow", "team/**", "push")
+    (rule,) = run.json("acl", "list", "--subject", "authenticated")
+    assert (rule["pattern"], rule["actions"]) == ("team/**", ["pull", "push"])
+
+
+def test_a_bad_rule_imports_nobody(run: Run, file: Path) -> None:
+    done = run("import", "htpasswd", str(file), "--allow", "Team", "all")
+    assert done.exit_code == 1
+    assert run.users() == ["admin"]
+
+
+def test_a_missing_file_is_named(run: Run, tmp_path: Path) -> None:
+    done = run("import", "htpasswd", str(tmp_path / "gone"))
+    assert done.exit_code == 1
+    assert "gone cannot be read: No such file or directory" in done.stderr
+
+
+def test_no_hash_is_printed(run: Run, file: Path) -> None:
+    done = run("import", "htpasswd", str(file), "--json")
+    assert "$2y$" not in done.output
+    assert DES not in done.output

@@ -1,0 +1,92 @@
+"""The client's address, and a path prefix."""
+
+from ipaddress import ip_network
+
+import pytest
+from structlog.testing import capture_logs
+
+from authserver.settings import Settings
+from authserver.web.address import ClientAddress
+from tests.world import ADMIN, PASSWORD, World
+
+TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+        ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "203.0.113.9, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "198.51.100.7, evil", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.7:4711", "198.51.100.7"),
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("fd00::1", "198.51.100.7", "198.51.100.7"),
+        ("::ffff:10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
+        ("::ffff:192.0.2.1", None, "192.0.2.1"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_only_trusted_peers_are_believed_and_from_the_right(
+    peer: str, forwarded: str | None, expected: str
+) -> None:
+    assert ClientAddress(TRUSTED, "X-Forwarded-For").of(peer, forwarded) == expected
+
+
+def test_an_unnamed_peer_that_sends_the_header_is_warned_of_once() -> None:
+    address = ClientAddress(TRUSTED, "X-Forwarded-For")
+    with capture_logs() as logs:
+        address.of("192.0.2.1", "198.51.100.7")
+        address.of("192.0.2.1", "198.51.100.7")
+    assert [entry["log_level"] for entry in logs] == ["warning"]
+    assert "AUTHSERVER_TRUSTED_PROXIES" in logs[0]["event"]
+
+
+def recorded_address(world: World, headers: dict[str, str]) -> str:
+    world.get(auth=(ADMIN, PASSWORD), headers=headers)
+    return world.wiring.issuer.journal.pending[-1].address
+
+
+def behind_a_proxy(settings: Settings, **more: str) -> World:
+    values = settings.model_dump() | {"trusted_proxies": "127.0.0.1/32"} | more
+    return World.over(Settings(**values))
+
+
+def test_the_record_has_the_forwarded_address(settings: Settings) -> None:
+    world = behind_a_proxy(settings)
+    assert recorded_address(world, {"X-Forwarded-For": "198.51.100.7"}) == "198.51.100.7"
+    world.close()
+
+
+def test_other_forwarding_headers_are_ignored(settings: Settings) -> None:
+    world = behind_a_proxy(settings)
+    others = {"X-Real-IP": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
+    assert recorded_address(world, others) == "127.0.0.1"
+    world.close()
+
+
+def test_the_named_header_is_the_one_that_is_read(settings: Settings) -> None:
+    world = behind_a_proxy(settings, proxy_header="X-Real-IP")
+    both = {"X-Real-IP": "198.51.100.7", "X-Forwarded-For": "203.0.113.9"}
+    assert recorded_address(world, both) == "198.51.100.7"
+    world.close()
+
+
+def test_nobody_is_believed_unless_named(world: World) -> None:
+    assert recorded_address(world, {"X-Forwarded-For": "198.51.100.7"}) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/registry/auth/token", "/registry/token"])
+def test_a_path_prefix_may_be_passed_on_or_taken_off(settings: Settings, path: str) -> None:
+    values = settings.model_dump() | {"public_url": "https://example.com/registry"}
+    world = World.over(Settings(**values))
+    assert world.client.get(path).status_code == 200
+    assert world.client.get(f"/other{path}").status_code == 404
+    world.close()
