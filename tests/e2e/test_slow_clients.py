@@ -1,0 +1,53 @@
+"""Clients that take their time: they are hung up on, and hold nobody else up."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from authserver.web.server import HEADER_TIMEOUT_MS, THREADS
+from tests.e2e.fetching import ask_for_token
+from tests.e2e.lab import ADMIN, installation
+from tests.programs import free_port
+
+pytestmark = pytest.mark.e2e
+
+SLOW = {
+    "says nothing": b"",
+    "stays in the request line": b"GET /tok",
+    "stays in the headers": b"GET /token HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    "stays connected after an answer": b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "stays in the body": b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello",
+    "stays in a chunk": (
+        b"POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"
+    ),
+}
+HANGS_UP_SECONDS = HEADER_TIMEOUT_MS / 1000 + 20
+
+
+def seconds_until_hung_up(port: int, sent: bytes) -> float:
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=HANGS_UP_SECONDS) as connection:
+        connection.sendall(sent)
+        try:
+            while connection.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+    return time.monotonic() - begun
+
+
+def test_slow_clients_are_hung_up_on_and_hold_nobody_up(tmp_path: Path) -> None:
+    port = free_port()
+    authserver = installation(tmp_path / "data", port)
+    with authserver.serving(port, "--workers", "1"):
+        # More of each kind than there are threads to be held.
+        clients = [sent for sent in SLOW.values() for _ in range(THREADS + 1)]
+        with ThreadPoolExecutor(len(clients)) as pool:
+            waiting = [pool.submit(seconds_until_hung_up, port, sent) for sent in clients]
+            realm = f"http://127.0.0.1:{port}/token"
+            assert ask_for_token(realm, auth=ADMIN).status == 200
+            assert any(not client.done() for client in waiting)
+            assert max(client.result() for client in waiting) < HANGS_UP_SECONDS
