@@ -1,50 +1,102 @@
-"""Credentials: from an ``Authorization`` header to an account."""
+"""Credentials: from what a client shows to an account and what it may be used for."""
 
 import base64
 import binascii
-import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import ip_address
 
 import structlog
 
-from authserver import passwords
-from authserver.core.errors import AuthserverError, Unauthorized
-from authserver.db import accounts
-from authserver.db.snapshot import KnownAccount, Snapshot
-from authserver.db.store import Store
+from authserver import passwords, tokens
+from authserver.core.errors import LoginEnded, Unauthorized
+from authserver.core.names import nfc
+from authserver.core.policy import AccountKind, Limit
+from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
+from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
+from authserver.tokens import Prefix
+
+EXPIRES_SOON = timedelta(days=14)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """A name and a password, as the client sent them; the name in NFC."""
+    """A name and a password or app token, as the client sent them; the name in NFC."""
 
     name: str
     password: str = field(repr=False)
 
 
-def read_authorization(header: str) -> Basic:
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A refresh token, as the client sent it."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Something that was meant as credentials and cannot be read as such."""
+
+    reason: str
+
+
+Shown = Basic | Refresh | Malformed | None
+"""What a client shows; None means nothing, a request of anonymous."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from."""
+
+    address: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose credential it was, and what it may be used for at most (None: all of the account).
+
+    ``bound_to`` is the one registry that it is good for, if it is bound. ``credential`` names it
+    for the records.
+    """
+
+    known: KnownAccount
+    credential: str
+    ceiling: tuple[Limit, ...] | None = None
+    bound_to: str | None = None
+    may_stay_logged_in: bool = False
+
+
+def read_authorization(header: str) -> Basic | Malformed:
     """Read the value of an ``Authorization`` header (RFC 7617, UTF-8).
 
-    Args:
-        header: the value as WSGI hands it over, bytes as Latin-1.
-
-    Raises:
-        Unauthorized: it is of another scheme, not strict base64 of UTF-8, or has no colon.
+    ``header`` is the value as WSGI hands it over, bytes as Latin-1.
     """
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
-        raise Unauthorized("malformed credentials: not of the Basic scheme")
+        return Malformed("not of the Basic scheme")
     try:
-        text = base64.b64decode(encoded.strip(" ").encode("latin-1"), validate=True).decode()
+        raw = encoded.strip(" ").encode("latin-1")
+        decoded = base64.b64decode(raw, validate=True)
+        text = decoded.decode()
     except (binascii.Error, UnicodeError):
-        raise Unauthorized("malformed credentials: not base64 of UTF-8 text") from None
+        return Malformed("not base64 of UTF-8 text")
+    if base64.b64encode(decoded) != raw:
+        return Malformed("not strict base64")
     name, colon, password = text.partition(":")
     if not colon:
-        raise Unauthorized("malformed credentials: no colon")
-    return Basic(unicodedata.normalize("NFC", name), password)
+        return Malformed("no colon")
+    return basic(name, password)
+
+
+def basic(name: str, password: str) -> Basic:
+    """Return a name and a password as they are compared."""
+    return Basic(nfc(name), password)
 
 
 @dataclass(frozen=True)
@@ -52,45 +104,115 @@ class Authenticator:
     """Tells whose credentials these are."""
 
     passwords: Passwords
-    store: Store
+    uses: Uses
+    rehashes: Rehashes
+    clock: Callable[[], datetime]
 
-    def authenticate(self, basic: Basic, snapshot: Snapshot) -> KnownAccount:
-        """Return the account that ``basic`` proves.
+    def authenticate(
+        self, shown: Basic | Refresh | Malformed, snapshot: Snapshot, origin: Origin
+    ) -> Identity:
+        """Return whom ``shown`` proves.
 
         Raises:
-            Unauthorized: unknown or disabled account, wrong or empty password. The work is the
-                same for each but the empty one, which no account can have.
+            Unauthorized: it proves nobody. Where it takes bcrypt to tell, the work is the same
+                for a wrong password, an unknown and a disabled account.
+            LoginEnded: a refresh token that is not good, or not any more.
         """
-        if not basic.password:
+        match shown:
+            case Malformed():
+                raise Unauthorized(f"malformed credentials: {shown.reason}")
+            case Refresh():
+                return self._by_refresh_token(shown.secret, snapshot, origin)
+        if not shown.password:
             raise Unauthorized("empty password")
-        known = snapshot.accounts.get(basic.name)
+        if tokens.claims_to_be(shown.password, Prefix.REFRESH):
+            # containerd shows a refresh token like this after it was refused.
+            raise Unauthorized("a refresh token in the place of a password")
+        if tokens.claims_to_be(shown.password, Prefix.APP):
+            return self._by_app_token(shown, snapshot, origin)
+        return self._by_password(shown, snapshot)
+
+    def _by_password(self, shown: Basic, snapshot: Snapshot) -> Identity:
+        known = snapshot.accounts.get(shown.name)
         usable = known is not None and not known.disabled
         stored = known.password_hash if known is not None else None
         if (
             known
             and stored
             and usable
-            and self.passwords.remembers(known.id, stored, basic.password)
+            and self.passwords.remembers(known.id, stored, shown.password)
         ):
-            return known
-        right = self.passwords.check(basic.password, stored, snapshot.highest_cost, usable=usable)
+            return _by_password(known)
+        right = self.passwords.check(shown.password, stored, snapshot.highest_cost, usable=usable)
         if not (right and known and stored):
             raise Unauthorized(_why(known))
-        self._verified(known.id, stored, basic.password)
-        return known
+        self._verified(known.id, stored, shown.password)
+        return _by_password(known)
+
+    def _by_app_token(self, shown: Basic, snapshot: Snapshot, origin: Origin) -> Identity:
+        token = snapshot.app_tokens.get(tokens.digest(shown.password))
+        if token is None:
+            mistyped = not tokens.is_well_formed(shown.password)
+            raise Unauthorized("mistyped app token" if mistyped else "unknown or revoked app token")
+        now = self.clock()
+        known = snapshot.accounts[token.account]
+        if token.account != shown.name:
+            raise Unauthorized("app token of another account")
+        if known.disabled:
+            raise Unauthorized("disabled account")
+        if token.expires_at is not None and token.expires_at <= now:
+            raise Unauthorized(f"expired app token {token.name}")
+        if token.networks and not _within(token, origin.address):
+            raise Unauthorized(f"app token {token.name} from a network that it is not for")
+        if self.uses.note(Use(Kind.APP, token.id, now, origin.address, origin.client)):
+            _warn_of_expiry(token, now)
+        return Identity(known, f"app token {token.name}", token.ceiling)
+
+    def _by_refresh_token(self, secret: str, snapshot: Snapshot, origin: Origin) -> Identity:
+        token = snapshot.refresh_tokens.get(tokens.digest(secret))
+        if token is None:
+            raise LoginEnded("unknown or revoked refresh token")
+        now = self.clock()
+        known = snapshot.accounts[token.account]
+        if known.disabled:
+            raise LoginEnded("disabled account")
+        if token.expires_at <= now:
+            raise LoginEnded("refresh token was idle for too long")
+        self.uses.note(
+            Use(Kind.REFRESH, token.id, now, origin.address, origin.client, token.expires_at)
+        )
+        return Identity(known, f"refresh token {token.id}", bound_to=token.service)
 
     def _verified(self, account_id: int, stored: str, password: str) -> None:
         self.passwords.learn(account_id, stored, password)
         if not self.passwords.outdated(stored):
             return
         new = passwords.hash_password(password, self.passwords.cost)
-        try:
-            with self.store.change("system") as change:
-                if accounts.rehash(change, account_id, stored, new):
-                    self.passwords.learn(account_id, new, password)
-        except AuthserverError as error:
-            # The login is good; the next one will try again.
-            log.warning("a password could not be rehashed", error=str(error))
+        self.passwords.learn(account_id, new, password)
+        self.rehashes.add(account_id, stored, new)
+
+
+def _by_password(known: KnownAccount) -> Identity:
+    return Identity(known, "password", may_stay_logged_in=known.account.kind is AccountKind.USER)
+
+
+def _within(token: KnownAppToken, address: str) -> bool:
+    try:
+        read = ip_address(address)
+    except ValueError:
+        return False
+    return any(read in network for network in token.networks)
+
+
+def _warn_of_expiry(token: KnownAppToken, now: datetime) -> None:
+    if token.expires_at is not None and token.expires_at - now < EXPIRES_SOON:
+        log.warning(
+            "an app token in use expires soon: authserver token rotate",
+            account=token.account,
+            token=token.name,
+            id=token.id,
+            expires_at=token.expires_at.isoformat(timespec="minutes"),
+        )
 
 
 def _why(known: KnownAccount | None) -> str:

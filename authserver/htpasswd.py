@@ -61,9 +61,10 @@ def _line(number: int, raw: bytes) -> Entry | Unusable:
     try:
         text = raw.decode().removeprefix("\ufeff").strip()
     except UnicodeDecodeError:
-        return Unusable(number, ascii(raw.partition(b":")[0])[2:-1], "the line is not UTF-8 text")
-    shown, colon, stored = text.partition(":")
-    if not colon:
+        before, colon, _ = raw.partition(b":")
+        return Unusable(number, ascii(before)[2:-1] if colon else "", "the line is not UTF-8 text")
+    shown, separator, stored = text.partition(":")
+    if not separator:
         return Unusable(number, "", "there is no colon in the line")
     stored = stored.partition(":")[0]
     try:

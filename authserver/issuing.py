@@ -1,7 +1,6 @@
 """One token request, from credentials to response."""
 
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,33 +9,47 @@ from typing import Any
 
 import structlog
 
+from authserver import tokens
 from authserver.core import claims, scope
 from authserver.core.claims import Claims
-from authserver.core.errors import BadRequest, NotReady, TokenRequestError, Unauthorized
-from authserver.core.names import printable
+from authserver.core.errors import (
+    AuthserverError,
+    BadRequest,
+    LoginEnded,
+    NotReady,
+    TokenRequestError,
+    Unauthorized,
+)
+from authserver.core.names import nfc, printable
 from authserver.core.policy import Decision, decide
 from authserver.core.scope import MalformedScope
-from authserver.credentials import Authenticator, Basic, read_authorization
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
+from authserver.db import refresh_tokens
+from authserver.db.snapshot import Snapshot
+from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
-from authserver.live import Live
+from authserver.live import Live, State
+from authserver.tokens import Prefix
 
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024
+MAX_REASON = 1000
+# Logging in does not wait long for others who write.
+LOGIN_WAITS = 2.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What the client sent. ``authorization`` None means that there was no such header."""
+    """What the client sent. ``offline`` asks for a refresh token as well."""
 
-    authorization: str | None = field(repr=False)
+    shown: Shown
     services: tuple[str, ...]
     accounts: tuple[str, ...]
     scopes: tuple[str, ...]
-    address: str
-    client: str
+    offline: bool
+    origin: Origin
     request_id: str
 
 
@@ -47,15 +60,19 @@ class Issued:
     token: str = field(repr=False)
     issued_at: datetime
     lifetime: timedelta
+    granted: str
+    refresh_token: str | None = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the response's body (Distribution ``token.md``)."""
-        return {
+        body = {
             "token": self.token,
             "access_token": self.token,
             "expires_in": int(self.lifetime.total_seconds()),
             "issued_at": self.issued_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
+        # Some clients change their ways when they are given one that they did not ask for.
+        return body | ({"refresh_token": self.refresh_token} if self.refresh_token else {})
 
 
 @dataclass(frozen=True)
@@ -63,10 +80,12 @@ class Issuer:
     """Answers token requests from the live state."""
 
     live: Live
+    store: Store
     authenticator: Authenticator
     journal: Journal
     token_ttl: int
     clock: Callable[[], datetime]
+    random: Callable[[int], bytes]
 
     def issue(self, request: TokenRequest) -> Issued:
         """Answer one request; what was denied is left out of the token's grant.
@@ -78,35 +97,90 @@ class Issuer:
         """
         with self._recorded(request) as event:
             _require_size(request.scopes)
-            basic = _credentials(request.authorization)
-            state = self.live.current
-            known = self._account(basic, state.snapshot, event)
+            state = self._state_for(request.shown)
+            identity = self._identity(request, state, event)
             service = _service(request.services, state.snapshot)
-            _require_account(request.accounts, known)
+            _require_bound(identity, service)
+            _require_account(request.accounts, identity)
             asked, malformed = _scopes(request.scopes)
-            account = known.account if known else None
-            decisions = [decide(state.snapshot.rules, account, service, s) for s in asked]
+            account = identity.known.account if identity else None
+            ceiling = identity.ceiling if identity else None
+            rules = state.snapshot.rules
+            decisions = [decide(rules, account, service, s, ceiling) for s in asked]
             made = Claims(
                 issuer=state.snapshot.issuer,
                 subject=account.name if account else "",
                 audience=service,
                 issued_at=self.clock().replace(microsecond=0),
-                lifetime=timedelta(seconds=state.snapshot.registries[service] or self.token_ttl),
+                lifetime=self._lifetime(state.snapshot, service),
                 jwt_id=secrets.token_urlsafe(16),
                 access=claims.access(decisions),
             )
             token = state.signer.sign(made)
             event.decided(service, made.jwt_id, decisions, malformed)
-        return Issued(token, made.issued_at, made.lifetime)
+            staying = self._refresh_token(request, state.snapshot, identity, service)
+        return Issued(token, made.issued_at, made.lifetime, event.granted, staying)
 
-    def _account(
-        self, basic: Basic | None, snapshot: Snapshot, event: "_Event"
-    ) -> KnownAccount | None:
-        if basic is None:
+    def _state_for(self, shown: Shown) -> State:
+        """Return the live state; one that knows of a token that was made a moment ago."""
+        state = self.live.current
+        match shown:
+            case Refresh():
+                known = tokens.digest(shown.secret) in state.snapshot.refresh_tokens
+                new = not known and tokens.is_well_formed(shown.secret)
+            case Basic() if tokens.claims_to_be(shown.password, Prefix.APP):
+                known = tokens.digest(shown.password) in state.snapshot.app_tokens
+                new = not known and tokens.is_well_formed(shown.password)
+            case _:
+                new = False
+        if new:
+            self.live.refresh()
+        return self.live.current
+
+    def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
+        if request.shown is None:
             return None
-        known = basic.name in snapshot.accounts
-        event.account = basic.name if known else self.journal.hashed(basic.name)
-        return self.authenticator.authenticate(basic, snapshot)
+        match request.shown:
+            case Basic(name):
+                known = name in state.snapshot.accounts
+                event.account = name if known else self.journal.hashed(name)
+            case Refresh():
+                event.account = "(refresh token)"
+            case Malformed():
+                event.account = "(malformed)"
+        identity = self.authenticator.authenticate(request.shown, state.snapshot, request.origin)
+        event.account, event.credential = identity.known.account.name, identity.credential
+        return identity
+
+    def _lifetime(self, snapshot: Snapshot, service: str) -> timedelta:
+        return timedelta(seconds=snapshot.registries[service].token_ttl or self.token_ttl)
+
+    def _refresh_token(
+        self,
+        request: TokenRequest,
+        snapshot: Snapshot,
+        identity: Identity | None,
+        service: str,
+    ) -> str | None:
+        """Return the refresh token that goes with the answer, if one was asked for and may."""
+        if not request.offline or identity is None:
+            return None
+        if isinstance(request.shown, Refresh):
+            return request.shown.secret
+        if not identity.may_stay_logged_in or not snapshot.registries[service].refresh_tokens:
+            return None
+        secret = tokens.make(Prefix.REFRESH, self.random)
+        origin = refresh_tokens.From(request.origin.address, request.origin.client)
+        idle = self.authenticator.uses.idle
+        try:
+            actor = f"account:{identity.known.account.name}"
+            with self.store.change(actor, wait=LOGIN_WAITS) as change:
+                refresh_tokens.add(change, identity.known.id, service, secret, idle, origin)
+        except AuthserverError as error:
+            # The registry token is good; the client keeps the password instead.
+            log.warning("no refresh token could be stored", error=str(error))
+            return None
+        return secret
 
     @contextmanager
     def _recorded(self, request: TokenRequest) -> Iterator["_Event"]:
@@ -116,15 +190,19 @@ class Issuer:
             yield event
         except TokenRequestError as error:
             event.reason = error.reason
-            log.warning("token refused", **event.seen(request), reason=event.reason)
+            log.warning("token refused", **event.seen(request))
             raise
         except NotReady as error:
             event.reason = str(error)
-            log.error("token refused", **event.seen(request), reason=event.reason)
+            log.error("token refused", **event.seen(request))
+            raise
+        except Exception:
+            event.reason = "unexpected error"
+            log.error("token refused", **event.seen(request))
             raise
         else:
             if event.reason:
-                log.info("scope denied", **event.seen(request), reason=event.reason)
+                log.info("scope denied", **event.seen(request))
         finally:
             self.journal.add(event.finish(request, self.clock()))
 
@@ -134,6 +212,7 @@ class _Event:
     """What is learnt about a request on its way, for the record and the log."""
 
     account: str = ""
+    credential: str = ""
     service: str = ""
     outcome: str = "refused"
     granted: str = ""
@@ -155,8 +234,9 @@ class _Event:
     def seen(self, request: TokenRequest) -> dict[str, str]:
         return {
             "account": self.account or "anonymous",
-            "address": request.address,
+            "address": request.origin.address,
             "service": printable(self.service or " ".join(request.services)),
+            "reason": printable(self.reason, MAX_REASON),
         }
 
     def finish(self, request: TokenRequest, at: datetime) -> TokenEvent:
@@ -165,8 +245,9 @@ class _Event:
             request_id=request.request_id,
             outcome=self.outcome,
             account=self.account,
-            address=request.address,
-            client=request.client,
+            credential=self.credential,
+            address=request.origin.address,
+            client=request.origin.client,
             service=self.service or " ".join(request.services),
             requested=" ".join(request.scopes),
             granted=self.granted,
@@ -185,10 +266,6 @@ def _require_size(scopes: tuple[str, ...]) -> None:
         raise BadRequest(f"more than {MAX_SCOPE_BYTES} bytes of scopes; ask in several requests")
 
 
-def _credentials(authorization: str | None) -> Basic | None:
-    return None if authorization is None else read_authorization(authorization)
-
-
 def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
     if len(named) > 1:
         raise BadRequest("the parameter service is repeated; name one registry")
@@ -205,9 +282,14 @@ def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
     )
 
 
-def _require_account(named: tuple[str, ...], known: KnownAccount | None) -> None:
-    shown = {unicodedata.normalize("NFC", name) for name in named if name}
-    if known is not None and shown - {known.account.name}:
+def _require_bound(identity: Identity | None, service: str) -> None:
+    if identity is not None and identity.bound_to not in (None, service):
+        raise LoginEnded("refresh token of another registry")
+
+
+def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:
+    shown = {nfc(name) for name in named if name}
+    if identity is not None and shown - {identity.known.account.name}:
         raise Unauthorized("the account parameter is not the authenticated account")
 
 

@@ -1,20 +1,36 @@
-"""Records of token requests: kept in memory for a moment, written in batches off the request."""
+"""What requests leave behind: kept in memory for a moment, written in batches off the request."""
 
 import hmac
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 
 import structlog
-from sqlalchemy import delete, insert
+from sqlalchemy import Update, delete, func, insert, or_, select, update
 
 from authserver.core.names import printable
-from authserver.db.models import TokenRecord
-from authserver.db.store import Store
+from authserver.db import accounts, refresh_tokens
+from authserver.db.models import AppToken, RefreshToken, StoreState, TokenRecord
+from authserver.db.store import APPEND_WAITS, Store
 
-MAX_PENDING = 100_000
-MAX_TEXT = 4000
+MAX_PENDING = 20_000
+MAX_RECORDS = 2_000_000
+MAX_TEXT = 1000
+USES_EVERY = timedelta(minutes=1)
+PROLONG_EVERY = timedelta(days=1)
+
+_LONGEST = {
+    "account": 150,
+    "credential": 200,
+    "address": 60,
+    "client": 200,
+    "service": 200,
+    "requested": MAX_TEXT,
+    "granted": MAX_TEXT,
+    "reason": MAX_TEXT,
+}
 
 log = structlog.get_logger()
 
@@ -27,6 +43,7 @@ class TokenEvent:
     request_id: str
     outcome: str
     account: str
+    credential: str
     address: str
     client: str
     service: str
@@ -46,6 +63,11 @@ class Journal:
 
     def add(self, event: TokenEvent) -> None:
         """Take an event; never blocks. The oldest is lost, and counted, if too many wait."""
+        # Whoever sends much must not have us keep much.
+        event = replace(
+            event,
+            **{name: getattr(event, name)[:limit] for name, limit in _LONGEST.items()},
+        )
         if len(self.pending) >= MAX_PENDING:
             self.pending.popleft()
             self._lost += 1
@@ -73,15 +95,110 @@ class Journal:
 
 def _row(event: TokenEvent) -> dict[str, object]:
     row = asdict(event)
-    for name in ("requested", "granted", "reason"):
-        row[name] = printable(row[name], MAX_TEXT)
-    for name, limit in (("account", 150), ("client", 250), ("service", 250)):
-        row[name] = printable(row[name], limit // 2)[:limit]
+    for name, limit in _LONGEST.items():
+        row[name] = printable(row[name], limit)
     return row
 
 
 def prune(store: Store, days: int) -> int:
-    """Delete token records older than ``days`` and return how many there were."""
+    """Delete token records that are too old or too many, and logins that were idle for too long.
+
+    Return how many records there were.
+    """
     with store.append() as session:
-        old = delete(TokenRecord).where(TokenRecord.at < store.clock() - timedelta(days=days))
+        refresh_tokens.prune(session, store.clock())
+        last = session.scalars(select(func.max(TokenRecord.id))).one() or 0
+        old = delete(TokenRecord).where(
+            or_(
+                TokenRecord.at < store.clock() - timedelta(days=days),
+                TokenRecord.id <= last - MAX_RECORDS,
+            )
+        )
         return len(session.scalars(old.returning(TokenRecord.id)).all())
+
+
+class Kind(StrEnum):
+    """What was used."""
+
+    APP = "app token"
+    REFRESH = "refresh token"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a token. ``expires_at`` is when a refresh token would end without it."""
+
+    kind: Kind
+    id: int
+    at: datetime
+    address: str
+    client: str
+    expires_at: datetime | None = None
+
+
+@dataclass
+class Uses:
+    """When and from where tokens were last used: written at most once a minute for each."""
+
+    idle: timedelta
+    _noted: dict[tuple[Kind, int], datetime] = field(default_factory=dict, repr=False)
+    _pending: dict[tuple[Kind, int], Use] = field(default_factory=dict, repr=False)
+
+    def note(self, use: Use) -> bool:
+        """Take a use; return whether it will be written, which one a minute is."""
+        key = use.kind, use.id
+        noted = self._noted.get(key)
+        if noted is not None and use.at - noted < USES_EVERY:
+            return False
+        self._noted[key] = use.at
+        self._pending[key] = use
+        return True
+
+    def write(self, store: Store) -> None:
+        """Store what is pending; on an error it stays pending."""
+        pending = dict(self._pending)
+        if not pending:
+            return
+        with store.append() as session:
+            for use in pending.values():
+                session.execute(self._update(use))
+            if any(self._prolongs(use) for use in pending.values()):
+                # Other processes must not go by an end that was put off long ago.
+                session.execute(update(StoreState).values(version=StoreState.version + 1))
+        for key, use in pending.items():
+            if self._pending.get(key) is use:
+                del self._pending[key]
+
+    def _update(self, use: Use) -> Update:
+        table = AppToken if use.kind is Kind.APP else RefreshToken
+        values: dict[str, object] = {
+            "last_used_at": use.at,
+            "last_used_address": use.address,
+            "last_used_client": printable(use.client, 100)[:200],
+        }
+        if use.kind is Kind.REFRESH:
+            values["expires_at"] = use.at + self.idle
+        return update(table).where(table.id == use.id).values(values)
+
+    def _prolongs(self, use: Use) -> bool:
+        return use.expires_at is not None and use.at + self.idle - use.expires_at > PROLONG_EVERY
+
+
+@dataclass
+class Rehashes:
+    """Hashes of unchanged passwords at a higher cost, on their way to the store."""
+
+    _pending: deque[tuple[int, str, str]] = field(default_factory=deque, repr=False)
+
+    def add(self, account_id: int, old: str, new: str) -> None:
+        """Take the new hash of an account's password; dropped if too many wait."""
+        if len(self._pending) < MAX_PENDING:
+            self._pending.append((account_id, old, new))
+
+    def write(self, store: Store) -> None:
+        """Store what is pending, unless the password was changed meanwhile."""
+        while self._pending:
+            account_id, old, new = self._pending[0]
+            with store.change("system", wait=APPEND_WAITS) as change:
+                accounts.rehash(change, account_id, old, new)
+            self._pending.popleft()

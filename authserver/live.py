@@ -15,13 +15,14 @@ from authserver.core.errors import NotReady
 from authserver.db import keys, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
-from authserver.journal import Journal
+from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
 from authserver.sealing import MasterKey
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
 PRUNE_EVERY = 3600.0
+RENEWAL_WAITS = 1.0
 
 log = structlog.get_logger()
 
@@ -45,10 +46,13 @@ class Live:
     store: Store
     master: MasterKey = field(repr=False)
     journal: Journal
+    uses: Uses
+    rehashes: Rehashes
     record_days: int
     monotonic: Callable[[], float]
     _state: State | None = None
     _pruned_at: float | None = None
+    _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -71,7 +75,7 @@ class Live:
             NotReady: the store or the keys cannot be used; the old state stays.
         """
         now = self.monotonic()
-        with self.store.read() as session:
+        with self._refreshing, self.store.read() as session:
             if self._state is None or self._state.snapshot.version != snapshot.version(session):
                 keys.require_master_key(session, self.master)
                 signer = Signer.of(keys.load_leaf(session, self.master))
@@ -83,7 +87,7 @@ class Live:
         """Do all that is due: refresh, renew the signing key, write and prune records."""
         self.refresh()
         self._renew_signing_key()
-        self.journal.write(self.store)
+        self._write()
         now = self.monotonic()
         if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
             journal.prune(self.store, self.record_days)
@@ -93,7 +97,7 @@ class Live:
         state = self._state
         if state is None or not keyring.due(state.signer.pair.certificate, self.store.clock()):
             return
-        with self.store.change("system") as change:
+        with self.store.change("system", wait=RENEWAL_WAITS) as change:
             renewed = keys.renew_leaf(change, self.master)
         if renewed:
             log.info("made a new signing key")
@@ -109,7 +113,11 @@ class Live:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self.journal.write(self.store)
+        self._write()
+
+    def _write(self) -> None:
+        for pending in (self.rehashes, self.uses, self.journal):
+            pending.write(self.store)
 
     def _run(self) -> None:
         failing = False

@@ -7,7 +7,6 @@ came from an htpasswd file with a cheap hash.
 
 import hmac
 import re
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +16,15 @@ from threading import Lock
 import bcrypt
 
 from authserver.core.errors import Refused
+from authserver.core.names import nfc
+from authserver.tokens import Prefix
 
 MAX_BYTES = 72
 MIN_COST, MAX_COST = 4, 31
 REMEMBERED_MAX = 20_000
 
-_hash = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+# Of the salt's last character bcrypt reads two bits, and takes no other spelling of them.
+_hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _NOBODYS = "." * 53
 
 
@@ -30,7 +32,8 @@ def new_password(text: str) -> bytes:
     """Return the bytes of a password that is being set: UTF-8 of NFC.
 
     Raises:
-        Refused: it is empty, longer than the 72 bytes that bcrypt reads, or contains NUL.
+        Refused: it is empty, longer than the 72 bytes that bcrypt reads, contains NUL, or looks
+            like one of our tokens.
     """
     password = _normalised(text)
     if not password:
@@ -39,6 +42,8 @@ def new_password(text: str) -> bytes:
         raise Refused(
             f"a password is {len(password)} bytes long: bcrypt reads {MAX_BYTES}, choose a shorter"
         )
+    if text.startswith(tuple(Prefix)):
+        raise Refused("a password begins as an app token does, and would be taken for one")
     if b"\0" in password:
         raise Refused("a password contains a NUL character, which clients cannot send")
     return password
@@ -56,13 +61,19 @@ def cost_of(stored: str) -> int:
         Refused: it is no bcrypt hash of the forms ``$2a$``, ``$2b$``, ``$2y$``.
     """
     matched = _hash.fullmatch(stored)
-    if matched is None or not MIN_COST <= int(matched[1]) <= MAX_COST:
+    if matched is None:
         raise Refused("not a bcrypt hash of the form $2y$, $2b$ or $2a$")
     return int(matched[1])
 
 
+def is_hash(stored: str) -> bool:
+    """Whether passwords can be checked against ``stored``."""
+    return _hash.fullmatch(stored) is not None
+
+
 def _normalised(text: str) -> bytes:
-    return unicodedata.normalize("NFC", text).encode()
+    # What is cut is far beyond the bytes that a password may have.
+    return nfc(text).encode("utf-8", "surrogatepass")
 
 
 @dataclass
@@ -106,8 +117,9 @@ class Passwords:
             usable: False for a disabled account, whose check must fail like any other.
         """
         password = _normalised(text)
-        right = len(password) <= MAX_BYTES
-        password = password[:MAX_BYTES]
+        # bcrypt reads p, NUL, p as it reads p alone.
+        right = len(password) <= MAX_BYTES and b"\0" not in password
+        password = password.replace(b"\0", b"0")[:MAX_BYTES]
         target = max(self.cost, highest)
         if stored is None:
             bcrypt.checkpw(password, _nobodys_hash(target))

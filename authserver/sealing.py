@@ -88,7 +88,7 @@ def make_master_key(path: Path) -> MasterKey:
         Refused: the file cannot be written, or exists already.
     """
     master = MasterKey(os.urandom(KEY_BYTES))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

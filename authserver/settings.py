@@ -20,7 +20,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from authserver.core.errors import Refused
@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         le=86400,
         description="Life of a registry token in seconds, unless the registry entry has its own.",
     )
+    refresh_token_days: int = Field(
+        90,
+        ge=1,
+        le=3650,
+        description="Days after which a login that was not used ends (refresh tokens).",
+    )
     bcrypt_cost: int = Field(
         12,
         ge=MIN_COST,
@@ -121,16 +127,22 @@ class Settings(BaseSettings):
     @classmethod
     def _same_port(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Have the realm name the port that is listened on, unless it is said otherwise."""
-        if "port" in values and "public_url" not in values:
-            return {**values, "public_url": f"http://localhost:{values['port']}"}
+        port = str(values.get("port", ""))
+        if port.isdecimal() and int(port) < 2**16 and "public_url" not in values:
+            return {**values, "public_url": f"http://localhost:{port}"}
         return values
 
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
+        if not re.fullmatch(r"[!#-\[\]-~]+", value):
+            raise ValueError("must be printable ASCII without spaces, quotes and backslashes")
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
             raise ValueError("must be a URL like https://auth.example.com, without a query")
+        if url.username or url.password:
+            raise ValueError("must not hold a user name: everybody is told this URL")
+        _ = url.port  # raises what names a port that is none
         return value.rstrip("/")
 
     @field_validator("trusted_proxies", mode="before")
@@ -151,18 +163,19 @@ class Settings(BaseSettings):
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
         try:
             make_url(value.get_secret_value()) if value else None
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ValueError(
-                "must be a URL like sqlite:////var/lib/authserver/authserver.db"
+                "must be a URL like sqlite:////var/lib/authserver/authserver.db; "
+                "in a password write @ as %40, : as %3A and / as %2F"
             ) from None
         return value
 
     @property
-    def store_url(self) -> str:
+    def store_url(self) -> URL:
         """Return the SQLAlchemy URL of the store, its password included."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
-        return f"sqlite:///{self.data_dir.absolute() / 'authserver.db'}"
+            return make_url(self.database_url.get_secret_value())
+        return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
 
     @property
     def master_key_path(self) -> Path:

@@ -1,6 +1,7 @@
 """An installation in one process: store, keys, application, and short words to change it."""
 
 import base64
+import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+from alembic import command
 from cryptography import x509
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine
 from werkzeug.test import TestResponse
 
 from authserver import passwords
 from authserver.core import policy
 from authserver.core.policy import Effect
-from authserver.db import accounts, groups, keys, registries, rules, schema, setup
+from authserver.db import accounts, app_tokens, groups, keys, registries, rules, schema, setup
+from authserver.db.app_tokens import Wanted
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.sealing import make_master_key
@@ -50,6 +54,15 @@ def set_up(data_dir: Path) -> Settings:
         setup.initialise(change, master, first)
     store.engine.dispose()
     return settings
+
+
+def take_schema_back(data_dir: Path) -> None:
+    """Take the store's schema one revision back, as if this version had brought the latest."""
+    # An engine of its own: its connections leave foreign keys alone.
+    engine = create_engine(f"sqlite:///{data_dir / 'authserver.db'}")
+    with engine.begin() as connection:
+        command.downgrade(schema.config(connection), "-1")
+    engine.dispose()
 
 
 @dataclass
@@ -100,6 +113,40 @@ class World:
         with self.wiring.store.change("test") as change:
             accounts.set_disabled(change, name, disabled=disabled)
         self.wiring.live.refresh()
+
+    def robot(self, name: str, owner: str | None = None, *, outlives_owner: bool = False) -> None:
+        with self.wiring.store.change("test") as change:
+            accounts.add_robot(change, name, owner=owner, outlives_owner=outlives_owner)
+        self.wiring.live.refresh()
+
+    def app_token(
+        self,
+        account: str,
+        *scopes: str,
+        name: str = "token",
+        lifetime: timedelta | None = timedelta(days=90),
+        networks: tuple[str, ...] = (),
+    ) -> tuple[int, str]:
+        """Make an app token; return its id and its secret."""
+        with self.wiring.store.change("test") as change:
+            wanted = Wanted(name, lifetime, scopes, networks)
+            row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
+        self.wiring.live.refresh()
+        return row.id, secret
+
+    def post(self, **form: Any) -> TestResponse:
+        """POST to the token endpoint; what is not said is as the commonest clients send it."""
+        usual = {"client_id": "test", "service": SERVICE}
+        sent = {name: value for name, value in (usual | form).items() if value is not None}
+        return self.client.post("/token", data=sent)
+
+    def log_in(self, name: str, password: str = PASSWORD, service: str = SERVICE) -> str:
+        """Return a refresh token, as docker login keeps it."""
+        response = self.get(f"service={service}&offline_token=true", auth=(name, password))
+        assert response.json is not None
+        token: str = response.json["refresh_token"]
+        self.wiring.live.refresh()
+        return token
 
     def get(
         self, query: str = "", *, auth: tuple[str, str] | None = None, **more: Any

@@ -16,6 +16,9 @@ _MODULES = {
     "serve": "serve",
     "registry": "registry",
     "user": "user",
+    "robot": "robot",
+    "token": "token",
+    "session": "session",
     "group": "group",
     "acl": "acl",
     "key": "key",
@@ -39,6 +42,14 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f"authserver.cli.{_MODULES[cmd_name]}").command
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for arg in args:
+            try:
+                arg.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(f"the argument {arg!a} is not UTF-8 text", ctx) from None
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:

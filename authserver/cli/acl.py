@@ -6,8 +6,9 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import json_option, note, print_json, print_table
+from authserver.cli.output import ID, json_option, note, print_json, print_table
 from authserver.core import policy, scope
+from authserver.core.names import printable
 from authserver.core.policy import Decision, Effect, decide
 from authserver.core.scope import MalformedScope
 from authserver.db import named, registries, rules, snapshot
@@ -131,7 +132,7 @@ def list_(context: Context, subject: str | None, pattern: str | None, as_json: b
 
 
 @command.command("remove")
-@click.argument("rule_id", metavar="ID", type=int)
+@click.argument("rule_id", metavar="ID", type=ID)
 @pass_context
 def remove(context: Context, rule_id: int) -> None:
     """Remove the rule ID."""
@@ -247,12 +248,12 @@ class _Answer:
         if self.disabled:
             click.echo("  the account is disabled: no token is issued to it")
         for decision in self.decisions:
-            click.echo(f"{decision.scope}")
+            click.echo(printable(str(decision.scope)))
             click.echo(f"  granted: {','.join(decision.granted) or 'nothing'}")
             for reason in decision.reasons:
-                click.echo(f"  - {reason}")
+                click.echo(f"  - {printable(str(reason))}")
         for why in self.malformed.values():
-            click.echo(why)
+            click.echo(printable(why))
 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import click
 from pydantic import SecretStr
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
 from authserver import settings
 from authserver.cli.context import Context, pass_context
@@ -21,7 +21,7 @@ def show(context: Context, as_json: bool) -> None:
     """Show the settings in force, without secrets."""
     chosen = context.settings
     values = {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
-    values["database_url"] = make_url(chosen.store_url).render_as_string(hide_password=True)
+    values["database_url"] = _without_secrets(chosen.store_url)
     values["master_key_file"] = str(chosen.master_key_path)
     if as_json:
         print_json(values)
@@ -33,6 +33,12 @@ def show(context: Context, as_json: bool) -> None:
 def sample() -> None:
     """Print a settings file (TOML) with every setting and its default, commented out."""
     click.echo(settings.sample(), nl=False)
+
+
+def _without_secrets(url: URL) -> str:
+    # A driver may take a password among the options as well.
+    hidden = url.set(query=dict.fromkeys(url.query, "***"))
+    return hidden.render_as_string(hide_password=True)
 
 
 def _shown(value: object) -> object:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class Context:
             yield change
 
     def require_database(self) -> None:
-        path = self.store.engine.url.database
-        if self.store.engine.dialect.name == "sqlite" and path and not Path(path).exists():
+        path = self.store.file
+        if path is not None and not path.exists():
             raise Refused(
                 f"there is no store at {path}: run `authserver init`, "
                 "or name the right directory with AUTHSERVER_DATA_DIR or --data-dir"
@@ -82,11 +83,15 @@ def require_owner(data_dir: Path) -> None:
     """Check that this user owns the data directory.
 
     Raises:
-        Refused: another one does; files written now could not be read by the server.
+        Refused: another one does, so that the server could not read what is written now; or
+            everybody may write there.
     """
     if not data_dir.exists():
         return
-    owner = data_dir.stat().st_uid
+    status = data_dir.stat()
+    if status.st_mode & stat.S_IWOTH:
+        raise Refused(f"everybody may write into the data directory {data_dir}: chmod 700 it")
+    owner = status.st_uid
     if owner == os.geteuid():
         return
     try:

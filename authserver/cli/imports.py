@@ -7,7 +7,7 @@ import click
 
 from authserver import htpasswd
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import json_option, note, print_json, program
+from authserver.cli.output import json_option, note, note_on_name, print_json, program
 from authserver.core.errors import Refused
 from authserver.core.policy import Effect, Subject, SubjectKind
 from authserver.db import accounts, named, rules
@@ -88,6 +88,7 @@ def _import(change: Change, content: bytes, outcome: Outcome) -> None:
         if taken is None:
             accounts.add_user(change, item.name, item.hash, source="htpasswd")
             outcome.imported.append(item.name)
+            note_on_name(item.name)
         elif taken.name == item.name:
             outcome.existing.append(item.name)
         else:

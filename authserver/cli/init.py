@@ -1,6 +1,7 @@
 """``authserver init``."""
 
 import fcntl
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import click
 
 from authserver import passwords
 from authserver.cli.context import Context, pass_context, require_owner
-from authserver.cli.output import ask_password, note, program
+from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.names import account_name, service_name
 from authserver.db import keys, schema, setup
@@ -61,16 +62,18 @@ def command(
     admin, service = admin or chosen.admin, service or chosen.registry
     given = ask_password(from_stdin=True) if admin_password_stdin else configured_password(chosen)
     generate = print_password or sys.stdout.isatty()
-    password = given or (secrets.token_urlsafe(18) if generate else None)
+    made = secrets.token_urlsafe(18) if generate and given is None else None
+    password = made if given is None else given
     if not set_up(context, admin, service, password):
         note("This store is set up already; nothing was changed.")
         return
     click.echo(f"Set up in {chosen.data_dir.absolute()}.")
     if password is None:
         note(f"The administrator {admin} has no password yet: {program()} user passwd {admin}")
-    elif given is None:
+    elif made:
         click.echo("\nThe first administrator; the password is shown once and stored nowhere:\n")
         click.echo(f"    user      {admin}\n    password  {password}")
+    note_on_name(admin)
     _next_steps(service, chosen.master_key_path)
 
 
@@ -110,16 +113,19 @@ def alone(data_dir: Path) -> Iterator[None]:
     Raises:
         Refused: the directory is not there or not writable.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        file = (data_dir / ".init.lock").open("w")
+        descriptor = os.open(data_dir / ".init.lock", flags, 0o600)
     except OSError as error:
         raise Refused(f"the data directory {data_dir}: {error.strerror}") from None
-    with file:
+    with os.fdopen(descriptor, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _is_done(context: Context) -> bool:
+    if context.store.file is not None and not context.store.file.exists():
+        return False
     with context.store.read() as session:
         connection = session.connection()
         if schema.current(connection) is None:

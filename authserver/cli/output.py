@@ -11,6 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from authserver.core.errors import Refused
+from authserver.core.names import is_path_component, printable
+
+MAX_CELL = 10_000
+ID = click.IntRange(0, 2**63 - 1)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -40,7 +44,7 @@ def note(text: str) -> None:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """Print aligned columns, or on standard error that there is nothing."""
-    body = [[str(cell) for cell in row] for row in rows]
+    body = [[printable(str(cell), MAX_CELL) for cell in row] for row in rows]
     if not body:
         note(empty)
         return
@@ -53,7 +57,16 @@ def print_fields(fields: dict[str, object]) -> None:
     """Print one thing: a line for each field."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+        click.echo(f"{name.ljust(width)}  {printable(str(value), MAX_CELL)}".rstrip())
+
+
+def note_on_name(name: str) -> None:
+    """Say so if ``{account}`` can never stand for this account."""
+    if not is_path_component(name):
+        note(
+            f"{name} cannot be a part of a repository name, so {{account}} in a rule's pattern "
+            "matches nothing for it."
+        )
 
 
 def removed_rules(rules: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 import ipaddress
 import json
+import os
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from authserver.cli.output import (
     print_json,
     print_table,
     removed_rules,
+    yes,
 )
 from authserver.core.errors import Refused
 from authserver.db import keys, named, registries
@@ -39,12 +42,35 @@ def command() -> None:
     type=int,
     help="Life of its tokens; otherwise AUTHSERVER_TOKEN_TTL.",
 )
+@click.option(
+    "--no-refresh-tokens",
+    is_flag=True,
+    help="Give no refresh tokens: clients keep the password, or an app token, instead.",
+)
 @pass_context
-def add(context: Context, service: str, token_ttl: int | None) -> None:
+def add(context: Context, service: str, token_ttl: int | None, no_refresh_tokens: bool) -> None:
     """Add a registry by its SERVICE string, the audience of its tokens."""
     with context.change() as change:
-        registries.add(change, service, token_ttl)
+        registries.add(change, service, token_ttl, refresh_tokens=not no_refresh_tokens)
     note(f"Added the registry {service}; its section: authserver registry config {service}")
+
+
+@command.command("edit")
+@click.argument("service")
+@click.option("--token-ttl", metavar="SECONDS", type=int, help="Life of its tokens.")
+@click.option(
+    "--refresh-tokens/--no-refresh-tokens",
+    default=None,
+    help="Whether docker login keeps a refresh token; turning it off ends all of them.",
+)
+@pass_context
+def edit(
+    context: Context, service: str, token_ttl: int | None, refresh_tokens: bool | None
+) -> None:
+    """Change a registry."""
+    with context.change() as change:
+        registries.edit(change, service, token_ttl=token_ttl, refresh_tokens=refresh_tokens)
+    note(f"Changed the registry {service}.")
 
 
 @command.command("list")
@@ -57,8 +83,12 @@ def list_(context: Context, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        rows = [(r["service"], r["token_ttl"], r["created_at"]) for r in found]
-        print_table(("SERVICE", "TOKEN TTL", "CREATED"), rows, "There are no registries.")
+        rows = [
+            (r["service"], r["token_ttl"], yes(r["refresh_tokens"]), r["created_at"]) for r in found
+        ]
+        print_table(
+            ("SERVICE", "TOKEN TTL", "REFRESH TOKENS", "CREATED"), rows, "There are no registries."
+        )
 
 
 @command.command("show")
@@ -144,15 +174,17 @@ def _section(options: dict[str, object]) -> str:
 
 def _write(directory: Path, bundle: str) -> Path:
     path = directory.absolute() / BUNDLE_FILE
-    partial = path.with_name(f".{path.name}.new")
     try:
         # Certificates are public, and the registry runs as another user.
-        if not directory.exists():
-            directory.mkdir(parents=True)
-            directory.chmod(0o755)
-        partial.write_text(bundle)
-        partial.chmod(0o644)
-        partial.replace(path)
+        for missing in [d for d in (path.parent, *path.parent.parents) if not d.exists()][::-1]:
+            missing.mkdir()
+            missing.chmod(0o755)
+        # A new name that nobody can foresee: another user of the directory plants no link.
+        descriptor, partial = mkstemp(dir=path.parent, prefix=f".{BUNDLE_FILE}.")
+        with os.fdopen(descriptor, "w") as file:
+            file.write(bundle)
+            os.fchmod(descriptor, 0o644)
+        Path(partial).replace(path)
     except OSError as error:
         raise Refused(f"the bundle cannot be written to {path}: {error.strerror}") from None
     return path
@@ -182,6 +214,7 @@ def _described(row: Registry, context: Context) -> dict[str, Any]:
     return {
         "service": row.service,
         "token_ttl": row.token_ttl or context.settings.token_ttl,
+        "refresh_tokens": row.refresh_tokens,
         "realm": context.settings.realm,
         "created_at": row.created_at.isoformat(),
     }

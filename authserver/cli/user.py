@@ -1,5 +1,7 @@
 """``authserver user``: people."""
 
+import secrets
+
 import click
 
 from authserver import passwords
@@ -9,15 +11,15 @@ from authserver.cli.output import (
     force_option,
     json_option,
     note,
+    note_on_name,
     print_fields,
     print_json,
     print_table,
     removed_rules,
     yes,
 )
-from authserver.core.names import is_path_component
 from authserver.core.policy import AccountKind, SubjectKind
-from authserver.db import accounts, named, rules
+from authserver.db import accounts, invitations, named, rules
 from authserver.db.models import Account, Rule
 
 _password_stdin = click.option(
@@ -46,11 +48,27 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     with context.change() as change:
         row = accounts.add_user(change, name, hashed, admin=admin)
     note(f"Added the user {row.name}.")
-    if not is_path_component(row.name):
-        note(
-            f"{row.name} cannot be a part of a repository name, so {{account}} in a rule's pattern "
-            "matches nothing for this user."
-        )
+    note_on_name(row.name)
+
+
+@command.command("invite")
+@click.argument("name")
+@json_option
+@pass_context
+def invite(context: Context, name: str, as_json: bool) -> None:
+    """Invite the user NAME to set a first password: prints a link that is good once, for 72 hours.
+
+    The user is added if not there. An earlier invitation of the same user ends.
+    """
+    with context.change() as change:
+        row, code = invitations.invite(change, name, secrets.token_bytes)
+    # What follows a # is not sent to servers: the code does not get into anybody's log.
+    link = f"{context.settings.public_url}/invitation#{code}"
+    if as_json:
+        print_json({"user": row.name, "link": link, "code": code})
+    else:
+        click.echo(link)
+        note(f"For {row.name} alone: whoever has the link sets the password. Good for 72 hours.")
 
 
 @command.command("passwd")

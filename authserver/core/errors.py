@@ -18,7 +18,12 @@ class NotReady(AuthserverError):
 
 
 class TokenRequestError(AuthserverError):
-    """A token request that gets no registry token. ``reason`` is for the log, never the client."""
+    """A token request that gets no registry token. ``reason`` is for the log, never the client.
+
+    ``oauth`` is the error code of RFC 6749, section 5.2.
+    """
+
+    oauth = "server_error"
 
     def __init__(self, message: str, reason: str | None = None) -> None:
         super().__init__(message)
@@ -28,6 +33,8 @@ class TokenRequestError(AuthserverError):
 class Unauthorized(TokenRequestError):
     """Credentials were shown and they are not good; the client learns nothing more than that."""
 
+    oauth = "invalid_grant"
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             "incorrect user name or password; run docker login again, "
@@ -36,5 +43,22 @@ class Unauthorized(TokenRequestError):
         )
 
 
+class LoginEnded(Unauthorized):
+    """A refresh token was shown and is not good, or not any more."""
+
+    def __init__(self, reason: str) -> None:
+        TokenRequestError.__init__(
+            self, "this login has ended or is for another registry; run docker login again", reason
+        )
+
+
 class BadRequest(TokenRequestError):
     """The request itself is wrong, whoever sends it."""
+
+    oauth = "invalid_request"
+
+
+class UnsupportedGrantType(BadRequest):
+    """The grant type is missing or none that is offered."""
+
+    oauth = "unsupported_grant_type"

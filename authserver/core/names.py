@@ -6,6 +6,7 @@ import unicodedata
 from authserver.core.errors import Refused
 
 REPOSITORY_NAME_MAX = 255
+HOSTILE_MAX = 1024
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -32,13 +33,24 @@ def is_repository_name(name: str) -> bool:
     return len(name) <= REPOSITORY_NAME_MAX and _repository_name.fullmatch(name) is not None
 
 
+def nfc(text: str) -> str:
+    """Return hostile text in NFC, cut at HOSTILE_MAX characters.
+
+    Normalising takes time quadratic in the length. What is cut is marked by a slash, which no
+    account's name has.
+    """
+    if len(text) > HOSTILE_MAX:
+        return unicodedata.normalize("NFC", text[:HOSTILE_MAX]) + "/"
+    return unicodedata.normalize("NFC", text)
+
+
 def account_name(text: str) -> str:
     """Return ``text`` in NFC if it can name an account or a group.
 
     Raises:
         Refused: it is empty, too long, a subject word, or has a character that names may not have.
     """
-    name = unicodedata.normalize("NFC", text)
+    name = nfc(text)
     if not 1 <= len(name) <= 128:
         raise Refused(f"a name has 1 to 128 characters, this one has {len(name)}")
     if bad := sorted({c for c in name if _is_forbidden(c)}):
@@ -77,6 +89,6 @@ def service_name(text: str) -> str:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Return hostile text made safe for one line of a log: escaped and cut at ``limit``."""
+    """Return hostile text made safe for one line: escaped, and at most ``limit`` characters."""
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
-    return safe + ("…" if len(text) > limit else "")
+    return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 1]}…"

@@ -203,10 +203,13 @@ def decide(
     denied: set[str] = set()
     public: set[str] = set()
     for rule in rules:
+        # Whom it is about costs less to tell than what it covers, and rules out most.
+        binds = rule.subject.binds(account)
+        if not binds and not rule.subject.binds(None):
+            continue
         touched = _expand(rule.type, rule.actions) & requested
         if not touched or not rule.covers(service, scope, account):
             continue
-        binds = rule.subject.binds(account)
         if rule.effect is Effect.DENY:
             denied |= touched if binds else set()
         else:

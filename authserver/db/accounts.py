@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
 from authserver.core.names import folded
 from authserver.core.policy import AccountKind, Effect
-from authserver.db import named, rules
-from authserver.db.models import Account, Rule
+from authserver.db import named, refresh_tokens, rules
+from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule
 from authserver.db.store import Change
 
 
@@ -36,6 +36,8 @@ def add_user(
         kind=AccountKind.USER,
         password_hash=password_hash,
         admin=admin,
+        description="",
+        outlives_owner=False,
         created_at=change.at,
     )
     change.session.add(row)
@@ -46,8 +48,62 @@ def add_user(
     return row
 
 
+def add_robot(
+    change: Change,
+    name: str,
+    *,
+    owner: str | None = None,
+    description: str = "",
+    outlives_owner: bool = False,
+) -> Account:
+    """Add a robot: it has app tokens only, and is disabled with its owner unless it outlives it.
+
+    Raises:
+        NotFound: there is no such owner.
+        Refused: the name is no name, or an account has it or one that differs in case only.
+    """
+    row = Account(
+        name=named.free_name(change.session, Account, name),
+        folded_name=folded(name),
+        kind=AccountKind.ROBOT,
+        admin=False,
+        owner=named.account(change.session, owner, AccountKind.USER) if owner else None,
+        description=description,
+        outlives_owner=outlives_owner,
+        created_at=change.at,
+    )
+    change.session.add(row)
+    change.session.flush()
+    change.record("robot.add", f"robot:{row.name}", after=_ownership(row))
+    return row
+
+
+def edit_robot(
+    change: Change,
+    name: str,
+    *,
+    owner: str | None = None,
+    description: str | None = None,
+    outlives_owner: bool | None = None,
+) -> None:
+    """Change what is not None of a robot.
+
+    Raises:
+        NotFound: there is no such robot or owner.
+    """
+    row = named.account(change.session, name, AccountKind.ROBOT)
+    before = _ownership(row)
+    if owner is not None:
+        row.owner = named.account(change.session, owner, AccountKind.USER)
+    if description is not None:
+        row.description = description
+    if outlives_owner is not None:
+        row.outlives_owner = outlives_owner
+    change.record("robot.edit", f"robot:{row.name}", before=before, after=_ownership(row))
+
+
 def set_password(change: Change, name: str, password_hash: str) -> None:
-    """Give a user a new password.
+    """Give a user a new password; whoever was logged in has to log in again.
 
     Raises:
         NotFound: there is no such user.
@@ -55,6 +111,8 @@ def set_password(change: Change, name: str, password_hash: str) -> None:
     row = named.account(change.session, name, AccountKind.USER)
     row.password_hash = password_hash
     change.record("user.passwd", f"user:{row.name}")
+    refresh_tokens.end_all(change, row)
+    change.session.execute(delete(Invitation).where(Invitation.account_id == row.id))
 
 
 def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
@@ -70,6 +128,8 @@ def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
 def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None = None) -> bool:
     """Disable or enable an account; False if it was so already.
 
+    Disabling ends its logins for good: they do not come back when it is enabled again.
+
     Raises:
         NotFound: there is no such account.
     """
@@ -78,6 +138,8 @@ def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None 
         return False
     row.disabled_at = change.at if disabled else None
     change.record(f"{row.kind}.{'disable' if disabled else 'enable'}", f"{row.kind}:{row.name}")
+    if disabled:
+        refresh_tokens.end_all(change, row)
     return True
 
 
@@ -86,7 +148,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
 
     Raises:
         NotFound: there is no such account.
-        Refused: a deny names it and ``force`` is not set.
+        Refused: it owns robots, or a deny names it and ``force`` is not set.
     """
     row = named.account(change.session, name, kind)
     naming = rules.naming(change.session, Rule.account_id == row.id)
@@ -96,28 +158,54 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
             f"rules deny {row.kind} {row.name} something: {rules.cite(denies)}; "
             "remove them first, or say --force to remove them with it"
         )
+    if robots := _owned(change.session, row):
+        names = ", ".join(robot.name for robot in robots)
+        raise Refused(
+            f"{row.name} owns the robots {names}: give them another owner with "
+            "`authserver robot edit NAME --owner USER`, or remove them first"
+        )
     before = described(row)
     removed = [rules.delete(change, rule) for rule in naming]
     row.groups.clear()
+    for table in (AppToken, RefreshToken, Invitation):
+        change.session.execute(delete(table).where(table.account_id == row.id))
     change.session.flush()
     change.session.delete(row)
     change.record(f"{row.kind}.remove", f"{row.kind}:{row.name}", before=before)
     return removed
 
 
+def _owned(session: Session, owner: Account) -> Sequence[Account]:
+    return session.scalars(select(Account).where(Account.owner_id == owner.id)).all()
+
+
 def listed(session: Session, kind: str | None = None) -> Sequence[Account]:
-    query = select(Account).options(selectinload(Account.groups)).order_by(Account.folded_name)
+    query = (
+        select(Account)
+        .options(selectinload(Account.groups), joinedload(Account.owner))
+        .order_by(Account.folded_name)
+    )
     return session.scalars(query.where(Account.kind == kind) if kind else query).all()
 
 
 def described(row: Account) -> dict[str, Any]:
     """Return the account for ``--json`` and for audit records; never its hash."""
-    return {
+    common = {
         "name": row.name,
         "kind": row.kind,
-        "admin": row.admin,
         "disabled": row.disabled_at is not None,
-        "password": row.password_hash is not None,
         "groups": [group.name for group in row.groups],
         "created_at": row.created_at.isoformat(),
+    }
+    if row.kind == AccountKind.ROBOT:
+        return common | _ownership(row)
+    return common | {"admin": row.admin, "password": row.password_hash is not None}
+
+
+def _ownership(row: Account) -> dict[str, Any]:
+    return {
+        "owner": row.owner.name if row.owner else None,
+        "owner_disabled": row.owner is not None and row.owner.disabled_at is not None,
+        "outlives_owner": row.outlives_owner,
+        "description": row.description,
     }

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -47,6 +48,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012
         datetime: UTCDateTime,
         dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
         str: String(255),
         bytes: LargeBinary,
     }
@@ -101,6 +103,7 @@ class Registry(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     service: Mapped[str] = mapped_column(unique=True)
     token_ttl: Mapped[int | None]
+    refresh_tokens: Mapped[bool]
     created_at: Mapped[datetime]
 
 
@@ -117,7 +120,11 @@ class Account(Base):
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
     disabled_at: Mapped[datetime | None]
+    description: Mapped[str] = mapped_column(Text)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
+    outlives_owner: Mapped[bool]
     created_at: Mapped[datetime]
+    owner: Mapped["Account | None"] = relationship(remote_side="Account.id")
     groups: Mapped[list["Group"]] = relationship(
         secondary="membership", back_populates="members", order_by="Group.name"
     )
@@ -136,6 +143,69 @@ class Group(Base):
     members: Mapped[list[Account]] = relationship(
         secondary="membership", back_populates="groups", order_by="Account.name"
     )
+
+
+class AppToken(Base):
+    """A secret that stands for an account, or for less than it. Only its hash is here.
+
+    While a rotation's grace lasts the secret before the present one is good as well.
+    """
+
+    __tablename__ = "app_token"
+    __table_args__ = (
+        UniqueConstraint("account_id", "name", name="uq_app_token_account_id_name"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    previous_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
+    previous_until: Mapped[datetime | None]
+    ceiling: Mapped[list[str] | None]
+    networks: Mapped[list[str] | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    last_used_address: Mapped[str | None] = mapped_column(String(64))
+    last_used_client: Mapped[str | None]
+    account: Mapped[Account] = relationship()
+
+
+class RefreshToken(Base):
+    """A login that goes on without the password, on one registry. Only its hash is here."""
+
+    __tablename__ = "refresh_token"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    registry_id: Mapped[int] = mapped_column(ForeignKey("registry.id"), index=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    created_address: Mapped[str] = mapped_column(String(64))
+    created_client: Mapped[str]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    last_used_at: Mapped[datetime | None]
+    last_used_address: Mapped[str | None] = mapped_column(String(64))
+    last_used_client: Mapped[str | None]
+    account: Mapped[Account] = relationship()
+    for_registry: Mapped[Registry] = relationship()
+
+
+class Invitation(Base):
+    """A code with which a user sets a first password, once."""
+
+    __tablename__ = "invitation"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class Membership(Base):
@@ -200,6 +270,7 @@ class TokenRecord(Base):
     request_id: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(16))
     account: Mapped[str] = mapped_column(String(160))
+    credential: Mapped[str]
     address: Mapped[str] = mapped_column(String(64))
     client: Mapped[str]
     service: Mapped[str]

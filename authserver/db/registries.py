@@ -1,6 +1,7 @@
 """Registry entries."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,28 +9,68 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.db import named, rules
+from authserver.db import refresh_tokens as sessions
 from authserver.db.models import Registry, Rule
 from authserver.db.store import Change
 
 TTL_MIN, TTL_MAX = 60, 86400
 
 
-def add(change: Change, service: str, token_ttl: int | None = None) -> Registry:
+def add(
+    change: Change, service: str, token_ttl: int | None = None, *, refresh_tokens: bool = True
+) -> Registry:
     """Add a registry entry.
 
     Raises:
         Refused: the service is no service string or is there already, or the life is out of range.
     """
     service = service_name(service)
-    if token_ttl is not None and not TTL_MIN <= token_ttl <= TTL_MAX:
-        raise Refused(f"a token lives {TTL_MIN} to {TTL_MAX} seconds, not {token_ttl}")
+    _require_ttl(token_ttl)
     same = select(Registry).where(Registry.service == service)
     if change.session.scalars(same).first() is not None:
         raise Refused(f"the registry {service} is there already")
-    row = Registry(service=service, token_ttl=token_ttl, created_at=change.at)
+    row = Registry(
+        service=service, token_ttl=token_ttl, refresh_tokens=refresh_tokens, created_at=change.at
+    )
     change.session.add(row)
-    change.record("registry.add", f"registry:{service}", after={"token_ttl": token_ttl})
+    change.record("registry.add", f"registry:{service}", after=_terms(row))
     return row
+
+
+def edit(
+    change: Change,
+    service: str,
+    *,
+    token_ttl: int | None = None,
+    refresh_tokens: bool | None = None,
+) -> None:
+    """Change what is not None of a registry entry.
+
+    Turning refresh tokens off ends those that there are.
+
+    Raises:
+        NotFound: there is no such entry.
+        Refused: the life is out of range.
+    """
+    row = named.registry(change.session, service)
+    before = _terms(row)
+    _require_ttl(token_ttl)
+    if token_ttl is not None:
+        row.token_ttl = token_ttl
+    if refresh_tokens is not None:
+        row.refresh_tokens = refresh_tokens
+    if not row.refresh_tokens:
+        sessions.end_on(change, row)
+    change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
+
+
+def _require_ttl(token_ttl: int | None) -> None:
+    if token_ttl is not None and not TTL_MIN <= token_ttl <= TTL_MAX:
+        raise Refused(f"a token lives {TTL_MIN} to {TTL_MAX} seconds, not {token_ttl}")
+
+
+def _terms(row: Registry) -> dict[str, Any]:
+    return {"token_ttl": row.token_ttl, "refresh_tokens": row.refresh_tokens}
 
 
 def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
@@ -47,8 +88,9 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
             f"{rules.cite(on_it)}; say --force"
         )
     removed = [rules.delete(change, rule) for rule in on_it]
+    sessions.end_on(change, row)
     change.session.delete(row)
-    change.record("registry.remove", f"registry:{service}", before={"token_ttl": row.token_ttl})
+    change.record("registry.remove", f"registry:{service}", before=_terms(row))
     return removed
 
 

@@ -32,8 +32,11 @@ def add(
 
     Raises:
         NotFound: the subject or the registry does not exist.
-        Refused: the pattern or an action is no good, or the same rule is there already.
+        Refused: the pattern, an action or the comment is no good, or the same rule is there
+            already.
     """
+    if not comment.isprintable():
+        raise Refused("a comment is one line of printable text")
     row = _made(change.session, effect, subject, pattern, actions, resource_type, service)
     if found := _like(change.session, row):
         raise Refused(f"that rule is there already: {found.id} ({as_rule(found)})")

@@ -1,6 +1,10 @@
 """The schema: whether it is at head, and bringing it there."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -9,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
 from authserver.core.errors import NotReady
+from authserver.db.store import BUSY_TIMEOUT, named_errors
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -26,6 +31,7 @@ def config(connection: Connection) -> Config:
     return configured
 
 
+@cache
 def head() -> str | None:
     """Return the revision that this version of the program works with."""
     return _scripts().get_current_head()
@@ -37,12 +43,47 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str | None]:
-    """Bring the store to head in one transaction; return the revisions before and after."""
-    write = engine.execution_options(authserver_write=True)
-    with write.begin() as connection:
+    """Bring the store to head in one transaction; return the revisions before and after.
+
+    Raises:
+        NotReady: afterwards a row would name another that is not there; nothing was changed.
+    """
+    return migrate(engine, lambda configured: command.upgrade(configured, "head"))
+
+
+def migrate(engine: Engine, run: Callable[[Config], None]) -> tuple[str | None, str | None]:
+    """Run a migration in one transaction; return the revisions before and after."""
+    write = engine.execution_options(authserver_write=BUSY_TIMEOUT)
+    with (
+        named_errors(),
+        write.connect() as connection,
+        _foreign_keys_last(connection),
+        connection.begin(),
+    ):
         before = current(connection)
-        command.upgrade(config(connection), "head")
+        run(config(connection))
+        if connection.dialect.name == "sqlite":
+            _check_foreign_keys(connection)
         return before, current(connection)
+
+
+@contextmanager
+def _foreign_keys_last(connection: Connection) -> Iterator[None]:
+    """Have SQLite check foreign keys at the end only: a table is changed by making it anew."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+        raise NotReady(f"the upgrade would leave {len(broken)} rows that name what is not there")
 
 
 def require_head(connection: Connection) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, update
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
@@ -17,6 +18,9 @@ from authserver.db.models import AuditRecord, StoreState
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
 
+APPEND_WAITS = 0.25
+
+# An engine's option: that a transaction will write, and how many seconds it may wait to begin.
 _WRITE = "authserver_write"
 
 
@@ -58,57 +62,85 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that sees one consistent state."""
-        with _named_errors(), Session(self.engine, expire_on_commit=False) as session:
+        """Give a session that sees one consistent state.
+
+        Raises:
+            NotReady: the store cannot be reached, or is none.
+        """
+        self._require_there()
+        with named_errors(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
-    def change(self, actor: str) -> Iterator[Change]:
+    def change(self, actor: str, wait: float = BUSY_TIMEOUT) -> Iterator[Change]:
         """Give a change that commits at the end, or rolls back if anything was raised.
 
-        Writers wait for each other, up to :data:`BUSY_TIMEOUT` seconds: what a change has read
-        cannot be changed by another before it commits.
+        Writers wait for each other, up to ``wait`` seconds: what a change has read cannot be
+        changed by another before it commits.
 
         Raises:
             NotReady: the store cannot be reached, or another writer held it for too long.
         """
-        engine = self.engine.execution_options(**{_WRITE: True})
-        with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
+        self._require_there()
+        engine = self.engine.execution_options(**{_WRITE: wait})
+        with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             session.execute(select(StoreState.version).with_for_update())
             yield Change(session, actor, self.clock())
 
     @contextmanager
     def append(self) -> Iterator[Session]:
-        """Give a session for rows that nothing else depends on: no lock but the engine's own."""
-        engine = self.engine.execution_options(**{_WRITE: True})
-        with _named_errors(), Session(engine) as session, session.begin():
+        """Give a session for rows that nothing else depends on.
+
+        It gives up soon where another writes: whoever appends can try again later.
+        """
+        self._require_there()
+        engine = self.engine.execution_options(**{_WRITE: APPEND_WAITS})
+        with named_errors(), Session(engine) as session, session.begin():
             yield session
+
+    @property
+    def file(self) -> Path | None:
+        """Return the file of an embedded store."""
+        if self.engine.dialect.name != "sqlite" or not self.engine.url.database:
+            return None
+        return Path(self.engine.url.database)
+
+    def _require_there(self) -> None:
+        # SQLite goes on with a file that was deleted, and makes an empty one in its place.
+        if self.file is not None and not self.file.exists():
+            raise NotReady(f"there is no store at {self.file}")
 
 
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def named_errors() -> Iterator[None]:
+    """Raise NotReady, with what an operator can do, where the database driver gave up."""
     try:
         yield
     except OperationalError as error:
         if "locked" in str(error.orig):
-            raise NotReady(
-                f"another writer held the store for more than {BUSY_TIMEOUT:.0f} s: try again"
-            ) from error
+            raise NotReady("another writer holds the store: try again") from error
         raise NotReady(f"the store cannot be used: {error.orig}") from error
     except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.DatabaseError) and "malformed" in str(error.orig):
+        # What has no class of its own there says that the file is damaged, or no database.
+        if type(error.orig) is sqlite3.DatabaseError:
             raise NotReady(f"the store is damaged: {error.orig}; restore a backup") from error
         raise
 
 
-def open_store(url: str, clock: Callable[[], datetime]) -> Store:
-    """Return a store over an engine; connects on first use."""
-    if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+def open_store(url: str | URL, clock: Callable[[], datetime]) -> Store:
+    """Return a store over an engine; connects on first use.
+
+    Raises:
+        NotReady: there is no driver for that database.
+    """
+    url = make_url(url)
+    try:
+        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise NotReady(f"the database {url.drivername} has no driver here: {error}") from None
+    if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    else:
-        engine = create_engine(url, pool_pre_ping=True)
     return Store(engine, clock)
 
 
@@ -123,5 +155,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    wait: float | None = connection.get_execution_options().get(_WRITE)
+    if wait is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

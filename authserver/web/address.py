@@ -1,5 +1,6 @@
 """The client's address: the socket's, or what a trusted proxy says."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -9,6 +10,10 @@ import structlog
 from authserver.core.names import printable
 
 Network = IPv4Network | IPv6Network
+
+UNKNOWN = "unknown"
+
+_with_port = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::\d{1,5})?")
 
 log = structlog.get_logger()
 
@@ -26,11 +31,12 @@ class ClientAddress:
         return "HTTP_" + self.header.upper().replace("-", "_")
 
     def of(self, peer: str, forwarded: str | None) -> str:
-        """Return the address of the client behind ``peer``.
+        """Return the address of the client behind ``peer``, or UNKNOWN.
 
         ``forwarded`` is the header's value: the nearest proxy wrote its right end. Each trusted
         address is believed about the one to its left; what the first untrusted one says of
-        others is its own invention. An entry that is no address ends the walk.
+        others is its own invention. What a trusted proxy wrote and cannot be read makes the
+        address unknown: it must not become the proxy's own.
         """
         address = _parse(peer)
         if address is None or forwarded is None:
@@ -39,12 +45,12 @@ class ClientAddress:
             self._warn(peer)
             return str(address)
         for entry in reversed(forwarded.split(",")):
-            if not self._trusts(address):
-                break
             nearer = _parse(entry.strip())
             if nearer is None:
-                break
+                return UNKNOWN
             address = nearer
+            if not self._trusts(address):
+                break
         return str(address)
 
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
@@ -61,14 +67,13 @@ class ClientAddress:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address with or without a port; IPv4 in IPv6 becomes IPv4."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    """Read an address with or without a port, and without a zone; IPv4 in IPv6 becomes IPv4."""
+    matched = _with_port.fullmatch(text)
     try:
-        address = ip_address(text)
+        address = ip_address((matched["v6"] or matched["v4"]) if matched else text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    if not isinstance(address, IPv6Address):
+        return address
+    # A zone is free text, and means nothing on another machine.
+    return None if address.scope_id else address.ipv4_mapped or address

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,18 +19,22 @@ from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.store import Store, open_store
 from authserver.issuing import Issuer
-from authserver.journal import Journal
+from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
-from authserver.web import errors, health, token
+from authserver.web import errors, health, invitation, token
 from authserver.web.address import ClientAddress
+from authserver.web.bodies import Bodies
+from authserver.web.server import THREADS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAX_BODY = 64 * 1024
+# Of the server's threads, so that there are always some for requests without a body.
+BODIES_AT_ONCE = THREADS * 3 // 4
 PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +50,7 @@ class Wiring:
     store: Store
     live: Live
     issuer: Issuer
+    bodies: Bodies
 
 
 def wire(chosen: Settings) -> Wiring:
@@ -60,24 +65,30 @@ def wire(chosen: Settings) -> Wiring:
         keys.require_initialised(session)
     master = read_master_key(chosen.master_key_path)
     journal = Journal(master.derive("names in records"))
-    live = Live(store, master, journal, chosen.token_record_days, time.monotonic)
+    uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
+    days = chosen.token_record_days
+    live = Live(store, master, journal, uses, rehashes, days, time.monotonic)
     live.tick()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    authenticator = Authenticator(passwords, store)
-    return Wiring(chosen, store, live, Issuer(live, authenticator, journal, chosen.token_ttl, now))
+    authenticator = Authenticator(passwords, uses, rehashes, now)
+    issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE))
 
 
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
-    app = Flask("authserver", static_folder=None)
+    app = Flask("authserver.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    # A doubled slash is answered with 404: clients do not follow redirects everywhere.
+    # Never a redirect: clients do not follow it everywhere.
     app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.register(app)
     chosen = wiring.settings
-    token.register(app, wiring.issuer, ClientAddress(chosen.trusted_proxies, chosen.proxy_header))
+    client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
+    token.register(app, wiring.issuer, client_address, wiring.bodies)
+    invitation.register(app, wiring.store, wiring.bodies, chosen.bcrypt_cost)
     health.register(app, wiring.live)
 
     if chosen.path_prefix:
@@ -123,6 +134,7 @@ def worker() -> Flask:
     logs.configure(chosen.log_format)
     wiring = wire(chosen)
     wiring.live.start()
+    wiring.bodies.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
     return create_app(wiring)

@@ -3,10 +3,17 @@
 from http import HTTPStatus
 
 import structlog
-from flask import Flask, Response, json
+from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from authserver.core.errors import AuthserverError, BadRequest, NotReady, Unauthorized
+from authserver.core.errors import (
+    AuthserverError,
+    BadRequest,
+    NotFound,
+    NotReady,
+    Refused,
+    Unauthorized,
+)
 
 CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 
@@ -15,17 +22,26 @@ ANSWERS: dict[type[AuthserverError], tuple[HTTPStatus, str]] = {
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
     BadRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
     NotReady: (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+    NotFound: (HTTPStatus.NOT_FOUND, "NOT_FOUND"),
+    Refused: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
 }
 
 log = structlog.get_logger()
 
 
-def error_response(status: HTTPStatus, code: str, message: str) -> Response:
-    """Return an error. Docker's engine needs ``details``, the others read ``errors``."""
+def error_response(
+    status: HTTPStatus, code: str, message: str, oauth: str | None = None
+) -> Response:
+    """Return an error. Docker's engine needs ``details``, the others read ``errors``.
+
+    ``oauth`` is the code of RFC 6749, section 5.2, for what was asked by POST.
+    """
     body = {
         "errors": [{"code": code, "message": message, "detail": None}],
         "details": message,
     }
+    if oauth is not None:
+        body |= {"error": oauth, "error_description": message}
     response = Response(json.dumps(body), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -39,14 +55,15 @@ def register(app: Flask) -> None:
 
 
 def _domain_error(error: AuthserverError) -> Response:
-    status, code = ANSWERS[type(error)]
+    status, code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     # What is wrong with the installation is the operator's business, and in the log.
     message = (
         "the token server cannot answer now; try again"
         if isinstance(error, NotReady)
         else str(error)
     )
-    response = error_response(status, code, message)
+    oauth = getattr(error, "oauth", "server_error") if request.method == "POST" else None
+    response = error_response(status, code, message, oauth)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
     return response

@@ -14,7 +14,7 @@ from granian.log import LogLevels
 from authserver.core.errors import Refused
 
 BACKLOG = 1024
-THREADS = 8
+THREADS = 32
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024

@@ -14,15 +14,15 @@ from tests.programs import free_port
 
 pytestmark = pytest.mark.e2e
 
+POST = b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
 SLOW = {
     "says nothing": b"",
     "stays in the request line": b"GET /tok",
     "stays in the headers": b"GET /token HTTP/1.1\r\nHost: x\r\nX-Slow: ",
     "stays connected after an answer": b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
-    "stays in the body": b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello",
-    "stays in a chunk": (
-        b"POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"
-    ),
+    "stays in the body": POST + b"Content-Length: 100\r\n\r\ngrant_type=",
+    "stays in a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhe",
 }
 HANGS_UP_SECONDS = HEADER_TIMEOUT_MS / 1000 + 20
 

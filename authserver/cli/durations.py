@@ -1,0 +1,32 @@
+"""Durations on the command line: 90d, 12h, 30m."""
+
+import re
+from datetime import timedelta
+
+import click
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX = timedelta(days=3650)
+
+
+class Duration(click.ParamType["timedelta | None"]):
+    """A number and a unit; with ``never`` allowed, that word is None."""
+
+    name = "duration"
+
+    def __init__(self, *, never: bool = False) -> None:
+        self.never = never
+
+    def convert(
+        self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | None:
+        if isinstance(value, timedelta):
+            return value
+        if self.never and value == "never":
+            return None
+        matched = re.fullmatch(r"(\d{1,5})([mhdw])", value)
+        length = timedelta(**{_UNITS[matched[2]]: int(matched[1])}) if matched else timedelta()
+        if not timedelta() < length <= _MAX:
+            never = ", or never" if self.never else ""
+            self.fail(f"{value!r} is no duration: write 30m, 12h, 90d or 4w{never}", param, ctx)
+        return length

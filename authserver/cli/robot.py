@@ -1,0 +1,161 @@
+"""``authserver robot``: programs."""
+
+import click
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import (
+    force_option,
+    json_option,
+    note,
+    note_on_name,
+    print_fields,
+    print_json,
+    print_table,
+    program,
+    removed_rules,
+    yes,
+)
+from authserver.core.policy import AccountKind
+from authserver.db import accounts, app_tokens, named, rules
+from authserver.db.models import Rule
+
+_ROBOT = AccountKind.ROBOT
+
+
+@click.group("robot")
+def command() -> None:
+    """Programs: accounts without a password, which show app tokens."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("--owner", metavar="USER", help="Who answers for it.")
+@click.option("--description", default="", help="What it is for.")
+@click.option("--outlives-owner", is_flag=True, help="Stays enabled when its owner is disabled.")
+@pass_context
+def add(
+    context: Context, name: str, owner: str | None, description: str, outlives_owner: bool
+) -> None:
+    """Add the robot NAME. It is disabled with its owner unless it --outlives-owner."""
+    with context.change() as change:
+        row = accounts.add_robot(
+            change, name, owner=owner, description=description, outlives_owner=outlives_owner
+        )
+    note_on_name(row.name)
+    note(f"Added the robot {row.name}; its token: {program()} token create {row.name} --name NAME")
+
+
+@command.command("edit")
+@click.argument("name")
+@click.option("--owner", metavar="USER", help="Who answers for it.")
+@click.option("--description", help="What it is for.")
+@click.option(
+    "--outlives-owner/--ends-with-owner",
+    default=None,
+    help="Whether it stays enabled when its owner is disabled.",
+)
+@pass_context
+def edit(
+    context: Context,
+    name: str,
+    owner: str | None,
+    description: str | None,
+    outlives_owner: bool | None,
+) -> None:
+    """Change the robot NAME."""
+    with context.change() as change:
+        accounts.edit_robot(
+            change, name, owner=owner, description=description, outlives_owner=outlives_owner
+        )
+    note(f"Changed the robot {name}.")
+
+
+@command.command("disable")
+@click.argument("name")
+@pass_context
+def disable(context: Context, name: str) -> None:
+    """Disable the robot NAME: no token of it is good any more."""
+    with context.change() as change:
+        changed = accounts.set_disabled(change, name, disabled=True, kind=_ROBOT)
+    note(f"Disabled {name}." if changed else f"{name} was disabled already.")
+
+
+@command.command("enable")
+@click.argument("name")
+@pass_context
+def enable(context: Context, name: str) -> None:
+    """Enable the robot NAME again."""
+    with context.change() as change:
+        changed = accounts.set_disabled(change, name, disabled=False, kind=_ROBOT)
+    note(f"Enabled {name}." if changed else f"{name} was enabled already.")
+
+
+@command.command("remove")
+@click.argument("name")
+@force_option
+@pass_context
+def remove(context: Context, name: str, force: bool) -> None:
+    """Remove the robot NAME with its tokens, memberships and rules."""
+    with context.change() as change:
+        removed = accounts.remove(change, name, force=force, kind=_ROBOT)
+    removed_rules(removed)
+    note(f"Removed the robot {name}.")
+
+
+@command.command("list")
+@json_option
+@pass_context
+def list_(context: Context, as_json: bool) -> None:
+    """List the robots."""
+    with context.read() as session:
+        found = [accounts.described(row) for row in accounts.listed(session, _ROBOT)]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (r["name"], _state(r), r["owner"] or "", ", ".join(r["groups"]), r["description"])
+        for r in found
+    ]
+    header = ("NAME", "STATE", "OWNER", "GROUPS", "DESCRIPTION")
+    print_table(header, rows, "There are no robots.")
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+@pass_context
+def show(context: Context, name: str, as_json: bool) -> None:
+    """Show the robot NAME, its tokens, and the rules that name it."""
+    with context.read() as session:
+        row = named.account(session, name, _ROBOT)
+        own = rules.naming(session, Rule.account_id == row.id)
+        at = context.store.clock()
+        found = accounts.described(row) | {
+            "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],
+            "rules": [rules.described(rule) for rule in own],
+        }
+        lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            "name": found["name"],
+            "state": _state(found),
+            "owner": found["owner"] or "nobody",
+            "outlives its owner": yes(found["outlives_owner"]),
+            "description": found["description"],
+            "groups": ", ".join(found["groups"]) or "none",
+            "created": found["created_at"],
+            "tokens": ", ".join(f"{t['id']} {t['name']}" for t in found["tokens"]) or "none",
+            "rules": "; ".join(lines) or "none of its own",
+        }
+    )
+
+
+def _state(robot: dict[str, object]) -> str:
+    if robot["disabled"]:
+        return "disabled"
+    if robot["owner_disabled"] and not robot["outlives_owner"]:
+        return "disabled with its owner"
+    return "enabled"

@@ -1,0 +1,188 @@
+"""``authserver token``: app tokens."""
+
+import base64
+import json
+import re
+import secrets
+from datetime import timedelta
+
+import click
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.durations import Duration
+from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.core.errors import Refused
+from authserver.db import app_tokens
+from authserver.db.app_tokens import Wanted
+
+FORMATS = ("plain", "docker-config", "kubernetes")
+
+
+@click.group("token")
+def command() -> None:
+    """App tokens: secrets for programs, used in the place of a password."""
+
+
+@command.command("create")
+@click.argument("account")
+@click.option("--name", required=True, metavar="N", help="What it is called, once an account.")
+@click.option(
+    "--scope",
+    "scopes",
+    metavar="S",
+    multiple=True,
+    help="What it may be used for at most, as in 'repository:team/**:pull'; repeatable. "
+    "Without it, for all that the account may do.",
+)
+@click.option(
+    "--expires",
+    type=Duration(never=True),
+    default="90d",
+    show_default=True,
+    metavar="90d|never",
+    help="How long it is good.",
+)
+@click.option(
+    "--from",
+    "networks",
+    metavar="CIDR",
+    multiple=True,
+    help="The network that it may be used from; repeatable.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="plain",
+    show_default=True,
+    help="The secret alone, a config.json for docker, or a Secret for Kubernetes.",
+)
+@click.option(
+    "--registry-host",
+    metavar="HOST",
+    help="How clients name the registry, for docker-config and kubernetes.",
+)
+@json_option
+@pass_context
+def create(
+    context: Context,
+    account: str,
+    name: str,
+    scopes: tuple[str, ...],
+    expires: timedelta | None,
+    networks: tuple[str, ...],
+    form: str,
+    registry_host: str | None,
+    as_json: bool,
+) -> None:
+    """Make an app token for ACCOUNT and print its secret, which is shown once.
+
+    It is used as the password with the account's name. It never grants more than the account's
+    own rules do, and no more than its --scope.
+    """
+    if form != "plain" and not registry_host:
+        raise click.UsageError(f"--format {form} needs --registry-host")
+    with context.change() as change:
+        wanted = Wanted(name, expires, scopes, networks)
+        row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
+    found = app_tokens.described(row, row.created_at)
+    if as_json:
+        print_json(found | {"token": secret})
+    else:
+        click.echo(_formatted(form, row.account.name, name, secret, registry_host or ""))
+        until = row.expires_at.isoformat(timespec="minutes") if row.expires_at else "for ever"
+        note(f"App token {row.id} of {row.account.name}, good until {until}; shown only now.")
+
+
+@command.command("list")
+@click.argument("account", required=False)
+@click.option(
+    "--expiring",
+    type=Duration(),
+    metavar="14d",
+    help="Only those that expire within that time, or have expired.",
+)
+@json_option
+@pass_context
+def list_(context: Context, account: str | None, expiring: timedelta | None, as_json: bool) -> None:
+    """List app tokens, those of ACCOUNT if one is named."""
+    at = context.store.clock()
+    with context.read() as session:
+        rows = app_tokens.listed(session, account, at + expiring if expiring else None)
+        found = [app_tokens.described(row, at) for row in rows]
+    if as_json:
+        print_json(found)
+        return
+    lines = [
+        (
+            t["id"],
+            t["account"],
+            t["name"],
+            "expired" if t["expired"] else (t["expires_at"] or "never")[:16],
+            " ".join(t["scopes"] or ["all"]),
+            " ".join(t["networks"] or ["anywhere"]),
+            f"{t['last_used']['at'][:16]} {t['last_used']['address']}"
+            if t["last_used"]
+            else "never",
+        )
+        for t in found
+    ]
+    header = ("ID", "ACCOUNT", "NAME", "EXPIRES", "SCOPES", "FROM", "LAST USED")
+    print_table(header, lines, "There are no such app tokens.")
+
+
+@command.command("revoke")
+@click.argument("token_id", metavar="ID", type=ID)
+@pass_context
+def revoke(context: Context, token_id: int) -> None:
+    """Revoke the app token ID."""
+    with context.change() as change:
+        said = app_tokens.revoke(change, token_id)
+    note(f"Revoked the app token {said}.")
+
+
+@command.command("rotate")
+@click.argument("token_id", metavar="ID", type=ID)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="How long the old secret stays good.",
+)
+@json_option
+@pass_context
+def rotate(context: Context, token_id: int, grace: timedelta, as_json: bool) -> None:
+    """Give the app token ID a new secret and print it; the old one stays good for a while."""
+    with context.change() as change:
+        row, secret = app_tokens.rotate(change, token_id, grace, secrets.token_bytes)
+    if as_json:
+        print_json(app_tokens.described(row, row.created_at) | {"token": secret})
+    else:
+        click.echo(secret)
+        if row.previous_until:
+            note(
+                f"The old secret is good until {row.previous_until.isoformat(timespec='minutes')}."
+            )
+
+
+def _formatted(form: str, account: str, name: str, secret: str, host: str) -> str:
+    if form == "plain":
+        return secret
+    auth = base64.b64encode(f"{account}:{secret}".encode()).decode()
+    config = json.dumps({"auths": {host: {"auth": auth}}}, indent=2)
+    if form == "docker-config":
+        return config
+    label = re.sub(r"[^a-z0-9]+", "-", f"{account}-{name}".lower()).strip("-")
+    if not label:
+        raise Refused(f"no name for a Kubernetes Secret can be made of {account} and {name}")
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {"name": label[:63].strip("-")},
+            "stringData": {".dockerconfigjson": config},
+        },
+        indent=2,
+    )

@@ -1,0 +1,199 @@
+"""App tokens: secrets that stand for an account, or for less than it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from authserver import tokens
+from authserver.core import policy, scope
+from authserver.core.errors import NotFound, Refused
+from authserver.core.names import account_name
+from authserver.core.policy import Effect, Limit
+from authserver.db import named
+from authserver.db.models import Account, AppToken
+from authserver.db.store import Change
+from authserver.tokens import Prefix
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A new app token: ``lifetime`` None means that it never expires."""
+
+    name: str
+    lifetime: timedelta | None
+    scopes: Sequence[str] = ()
+    networks: Sequence[str] = ()
+
+
+def create(change: Change, account: str, wanted: Wanted, random: Random) -> tuple[AppToken, str]:
+    """Make an app token; return it and its secret, which is stored nowhere.
+
+    Raises:
+        NotFound: there is no such account.
+        Refused: the name, a scope or a network is no good, or the name is taken.
+    """
+    owner = named.account(change.session, account)
+    name = account_name(wanted.name)
+    if _find(change.session, owner, name) is not None:
+        raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
+    limits = [ceiling_limit(text) for text in wanted.scopes]
+    secret = tokens.make(Prefix.APP, random)
+    row = AppToken(
+        account=owner,
+        name=name,
+        secret_hash=tokens.digest(secret),
+        ceiling=[str_limit(limit) for limit in limits] or None,
+        networks=[network(text) for text in wanted.networks] or None,
+        created_by=change.actor,
+        created_at=change.at,
+        expires_at=wanted.lifetime and change.at + wanted.lifetime,
+    )
+    change.session.add(row)
+    change.session.flush()
+    change.record("token.create", _target(row), after=_terms(row))
+    return row, secret
+
+
+def rotate(change: Change, token_id: int, grace: timedelta, random: Random) -> tuple[AppToken, str]:
+    """Give an app token a new secret; the old one stays good for ``grace``.
+
+    The time that was left to live begins anew, as long as it was when the token was made.
+
+    Raises:
+        NotFound: there is no such app token.
+    """
+    row = get(change.session, token_id)
+    before = _terms(row)
+    secret = tokens.make(Prefix.APP, random)
+    if row.expires_at is None or row.expires_at > change.at:
+        # Never longer than it would have been good anyway.
+        ends = change.at + grace
+        row.previous_until = min(ends, row.expires_at) if row.expires_at else ends
+        row.previous_hash = row.secret_hash
+    row.secret_hash = tokens.digest(secret)
+    if row.expires_at is not None:
+        lifetime = row.expires_at - row.created_at
+        row.created_at, row.expires_at = change.at, change.at + lifetime
+    change.record("token.rotate", _target(row), before=before, after=_terms(row))
+    return row, secret
+
+
+def revoke(change: Change, token_id: int) -> str:
+    """Remove an app token; return what it was.
+
+    Raises:
+        NotFound: there is no such app token.
+    """
+    row = get(change.session, token_id)
+    said = f"{row.name} of {row.account.name}"
+    change.record("token.revoke", _target(row), before=_terms(row))
+    change.session.delete(row)
+    change.session.flush()
+    return said
+
+
+def get(session: Session, token_id: int) -> AppToken:
+    """Return an app token.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    row = session.get(AppToken, token_id, options=[joinedload(AppToken.account)])
+    if row is None:
+        raise NotFound(f"there is no app token {token_id}; see `authserver token list`")
+    return row
+
+
+def listed(
+    session: Session, account: str | None = None, expiring_before: datetime | None = None
+) -> Sequence[AppToken]:
+    """Return app tokens: of one account, or those that expire before a time, if asked.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    query = select(AppToken).options(joinedload(AppToken.account)).order_by(AppToken.id)
+    if account is not None:
+        query = query.where(AppToken.account_id == named.account(session, account).id)
+    if expiring_before is not None:
+        query = query.where(AppToken.expires_at < expiring_before)
+    return session.scalars(query).all()
+
+
+def ceiling_limit(text: str) -> Limit:
+    """Read a ceiling's scope, ``type:pattern:actions``, as in ``repository:team/**:pull``.
+
+    Raises:
+        Refused: it is no scope, or its pattern or an action is no good.
+    """
+    read = scope.parse(text)
+    if read.type not in policy.ACTIONS:
+        raise Refused(f"in {text!r}: the resource type is repository or registry")
+    return Limit(
+        read.type,
+        policy.rule_pattern(read.type, read.name),
+        policy.rule_actions(Effect.ALLOW, read.type, ",".join(read.actions)),
+    )
+
+
+def str_limit(limit: Limit) -> str:
+    return f"{limit.type}:{limit.pattern}:{','.join(policy.in_order(limit.type, limit.actions))}"
+
+
+def network(text: str) -> str:
+    """Return a source network in its usual form.
+
+    Raises:
+        Refused: it is no network, has host bits, or is every address.
+    """
+    try:
+        read = ip_network(text)
+    except ValueError as error:
+        raise Refused(f"{text!r} is no network: {error}") from None
+    if read.prefixlen == 0:
+        raise Refused(f"{text} is every address: leave the network out")
+    return str(read)
+
+
+def described(row: AppToken, now: datetime) -> dict[str, Any]:
+    """Return the app token for ``--json``; never its secret or hash."""
+    return {
+        "id": row.id,
+        "account": row.account.name,
+        "created_by": row.created_by,
+        "created_at": row.created_at.isoformat(),
+        **_terms(row),
+        "expired": row.expires_at is not None and row.expires_at <= now,
+        "last_used": row.last_used_at
+        and {
+            "at": row.last_used_at.isoformat(),
+            "address": row.last_used_address,
+            "client": row.last_used_client,
+        },
+    }
+
+
+def _terms(row: AppToken) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "scopes": row.ceiling,
+        "networks": row.networks,
+        "expires_at": row.expires_at and row.expires_at.isoformat(),
+        "previous_until": row.previous_until and row.previous_until.isoformat(),
+    }
+
+
+def _target(row: AppToken) -> str:
+    return f"{row.account.kind}:{row.account.name} token:{row.id}"
+
+
+def _find(session: Session, account: Account, name: str) -> AppToken | None:
+    mine = select(AppToken).where(AppToken.account_id == account.id, AppToken.name == name)
+    return session.scalars(mine).one_or_none()

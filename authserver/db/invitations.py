@@ -1,0 +1,80 @@
+"""Invitations: a code with which a user sets a first password, once."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from authserver import tokens
+from authserver.core.errors import NotFound, Refused
+from authserver.core.policy import AccountKind
+from authserver.db import accounts, named
+from authserver.db.models import Account, Invitation
+from authserver.db.store import Change
+from authserver.tokens import Prefix
+
+LIFETIME = timedelta(hours=72)
+
+
+def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[Account, str]:
+    """Invite a user, who is added if not there; return the account and the code.
+
+    An earlier invitation of the same user ends.
+
+    Raises:
+        Refused: the name is no name, or the user has a password or is disabled.
+    """
+    session = change.session
+    account = named.similar(session, Account, name)
+    if account is None:
+        account = accounts.add_user(change, name, None)
+    account = named.account(session, name, AccountKind.USER)
+    if account.password_hash is not None:
+        raise Refused(f"{account.name} has a password; a new one: authserver user passwd")
+    if account.disabled_at is not None:
+        raise Refused(f"{account.name} is disabled: authserver user enable {account.name}")
+    end(change, account)
+    code = tokens.make(Prefix.INVITATION, random)
+    session.add(
+        Invitation(
+            account_id=account.id,
+            secret_hash=tokens.digest(code),
+            created_at=change.at,
+            expires_at=change.at + LIFETIME,
+        )
+    )
+    change.record("user.invite", f"user:{account.name}")
+    return account, code
+
+
+def redeem(change: Change, code: str, password_hash: str) -> Account:
+    """Set the invited user's password; the code is used up.
+
+    Raises:
+        NotFound: the code is unknown, used, or has expired, or its user is disabled.
+    """
+    row = _open(change.session, change.at, code)
+    account = change.session.get_one(Account, row.account_id)
+    end(change, account)
+    accounts.set_password(change, account.name, password_hash)
+    return account
+
+
+def require_open(session: Session, now: datetime, code: str) -> None:
+    """Check a code before the work of hashing a password. Raises as :func:`redeem`."""
+    _open(session, now, code)
+
+
+def end(change: Change, account: Account) -> None:
+    """Remove the invitation of an account, if there is one."""
+    change.session.execute(delete(Invitation).where(Invitation.account_id == account.id))
+
+
+def _open(session: Session, now: datetime, code: str) -> Invitation:
+    found = select(Invitation).where(Invitation.secret_hash == tokens.digest(code))
+    row = session.scalars(found).one_or_none()
+    account = session.get(Account, row.account_id) if row else None
+    if row is None or row.expires_at <= now or account is None or account.disabled_at:
+        raise NotFound("this invitation is unknown, was used, or has expired: ask for a new one")
+    return row

@@ -1,0 +1,76 @@
+"""The command line, called in this process."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from authserver.cli import cli, context
+from authserver.db.store import Store, open_store
+
+
+@dataclass
+class Commands:
+    """An installation, used through its commands; each call is a process of its own to the store.
+
+    ``out`` and ``err`` are what the latest command said.
+    """
+
+    data_dir: Path
+    env: dict[str, str | None] = field(default_factory=dict)
+    out: str = ""
+    err: str = ""
+
+    def __call__(
+        self, *args: str | Path | int, stdin: str | bytes | None = None, status: int = 0
+    ) -> str:
+        """Run a command, which must exit with ``status``; return its standard output."""
+        result = self.result(*args, stdin=stdin)
+        said = f"authserver {' '.join(map(str, args))}: {result.exit_code}\n{result.output}"
+        assert result.exit_code == status, said
+        return self.out
+
+    def result(self, *args: str | Path | int, stdin: str | bytes | None = None) -> Result:
+        env: dict[str, str | None] = {
+            "AUTHSERVER_DATA_DIR": str(self.data_dir),
+            "AUTHSERVER_BCRYPT_COST": "4",
+            "AUTHSERVER_CONFIG_FILE": None,
+        }
+        with _stores_closed():
+            result = CliRunner().invoke(
+                cli, [*map(str, args)], input=stdin, env=env | self.env, prog_name="authserver"
+            )
+        self.out, self.err = result.stdout, result.stderr
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def json(self, *args: str | int, status: int = 0) -> Any:
+        """Return what a command prints with ``--json``: one value and nothing else."""
+        return json.loads(self(*args, "--json", status=status))
+
+    def last_change(self) -> dict[str, Any]:
+        """Return the latest audit record of a change."""
+        (record,) = self.json("audit", "list", "--kind", "change", "--limit", 1)
+        return dict(record)
+
+
+@contextmanager
+def _stores_closed() -> Iterator[None]:
+    """Close the stores that a command opened, as the end of its process does."""
+    opened: list[Store] = []
+
+    def tracked(*arguments: Any) -> Store:
+        opened.append(open_store(*arguments))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(context, "open_store", tracked)
+        yield
+    for store in opened:
+        store.engine.dispose()

@@ -1,0 +1,217 @@
+"""authserver user: people and their passwords."""
+
+import pytest
+
+from authserver import passwords
+from authserver.db import snapshot
+from authserver.settings import Settings
+from tests.cli.commands import Commands
+from tests.programs import Authserver
+from tests.world import ADMIN, PASSWORD, World
+
+
+def add(run: Commands, name: str, *flags: str, stdin: str | bytes = PASSWORD) -> str:
+    return run("user", "add", name, "--password-stdin", *flags, stdin=stdin)
+
+
+def logs_in(settings: Settings, name: str, password: str) -> bool:
+    """Whether a server that starts now lets the user in."""
+    world = World.over(settings)
+    status = world.get(auth=(name, password)).status_code
+    world.close()
+    assert status in (200, 401)
+    return status == 200
+
+
+def test_a_user_is_added_with_the_first_line_as_password(run: Commands, settings: Settings) -> None:
+    assert add(run, "alice", stdin=f"{PASSWORD}\nsecond\n") == ""
+    assert "Added the user alice" in run.err
+    assert PASSWORD not in run.err
+    shown = run.json("user", "show", "alice")
+    assert shown.pop("created_at")
+    assert shown == {
+        "name": "alice",
+        "kind": "user",
+        "admin": False,
+        "disabled": False,
+        "password": True,
+        "groups": [],
+        "rules": [],
+    }
+    assert logs_in(settings, "alice", PASSWORD)
+    assert not logs_in(settings, "alice", f"{PASSWORD}\n")
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_the_end_of_the_line_is_no_part_of_the_password(
+    run: Commands, settings: Settings, ending: str
+) -> None:
+    add(run, "alice", stdin=f" pass word: {ending}".encode())
+    assert logs_in(settings, "alice", " pass word: ")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "\n", "x" * 73, "ä" * 37, "a\0b", b"\xff\xfe"], ids=lambda line: repr(line)[:12]
+)
+def test_what_cannot_be_a_password_is_refused(standing: Commands, line: str | bytes) -> None:
+    standing("user", "add", "new", "--password-stdin", stdin=line, status=1)
+    assert "password" in standing.err
+    standing("user", "passwd", ADMIN, "--password-stdin", stdin=line, status=1)
+
+
+def test_a_password_of_72_bytes_is_taken(run: Commands, settings: Settings) -> None:
+    add(run, "alice", stdin="ä" * 36)
+    assert logs_in(settings, "alice", "ä" * 36)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a/b",
+        "a:b",
+        "a,b",
+        "a*",
+        "{a}",
+        "<token>",
+        "a b",
+        "a\tb",
+        "a\x00",
+        "a\u00a0b",
+        "\u200b",
+        "everyone",
+        "Anonymous",
+        "x" * 129,
+    ],
+)
+def test_what_cannot_be_a_name_is_refused(standing: Commands, name: str) -> None:
+    standing("user", "add", name, "--password-stdin", stdin=PASSWORD, status=1)
+
+
+@pytest.mark.parametrize("again", ["straße", "STRASSE", "Straße"])
+def test_names_must_differ_in_more_than_case(run: Commands, again: str) -> None:
+    add(run, "straße")
+    run("user", "add", again, "--password-stdin", stdin=PASSWORD, status=1)
+    assert "already" in run.err
+
+
+def test_a_name_is_kept_in_nfc(run: Commands) -> None:
+    add(run, "mu\u0308ller")
+    assert run.json("user", "show", "m\u00fcller")["name"] == "m\u00fcller"
+    assert run.json("user", "show", "mu\u0308ller")["name"] == "m\u00fcller"
+
+
+@pytest.mark.parametrize(("name", "said"), [("müller", True), ("alice@x", True), ("alice", False)])
+def test_a_name_that_no_placeholder_can_stand_for_is_said_to_be_one(
+    run: Commands, name: str, said: bool
+) -> None:
+    add(run, name)
+    assert ("{account}" in run.err) == said
+
+
+def test_an_administrator_gets_no_repository_right_by_that(run: Commands) -> None:
+    add(run, "boss", "--admin")
+    assert run.json("user", "show", "boss")["admin"] is True
+    run("acl", "check", "boss", "repository:a:pull", status=1)
+
+
+def test_a_new_password_replaces_the_old_one(run: Commands, settings: Settings) -> None:
+    add(run, "alice")
+    run("user", "passwd", "alice", "--password-stdin", stdin="tomorrow\n")
+    assert logs_in(settings, "alice", "tomorrow")
+    assert not logs_in(settings, "alice", PASSWORD)
+
+
+def test_a_password_is_hashed_at_the_configured_cost(run: Commands, settings: Settings) -> None:
+    run.env["AUTHSERVER_BCRYPT_COST"] = "5"
+    add(run, "alice")
+    world = World.over(settings)
+    with world.wiring.store.read() as session:
+        stored = snapshot.load(session).accounts["alice"].password_hash
+    world.close()
+    assert stored is not None
+    assert passwords.cost_of(stored) == 5
+
+
+def test_without_a_terminal_and_without_a_password_a_command_does_not_hang(run: Commands) -> None:
+    done = Authserver(run.data_dir).run("user", "add", "alice", stdin="sesame\n", check=False)
+    assert done.returncode == 2
+    assert "--password-stdin" in done.stderr
+    run("user", "passwd", ADMIN, stdin="sesame\n", status=2)
+    assert "--password-stdin" in run.err
+    assert [user["name"] for user in run.json("user", "list")] == [ADMIN]
+
+
+def test_a_disabled_user_is_let_in_again_when_enabled(run: Commands, settings: Settings) -> None:
+    add(run, "alice")
+    run("user", "disable", "alice")
+    assert run.json("user", "show", "alice")["disabled"] is True
+    assert "disabled" in run("user", "list")
+    assert not logs_in(settings, "alice", PASSWORD)
+    run("user", "disable", "alice")
+    assert "already" in run.err
+    run("user", "enable", "alice")
+    assert logs_in(settings, "alice", PASSWORD)
+    run("user", "enable", "alice")
+    assert "already" in run.err
+
+
+@pytest.mark.parametrize("command", ["show", "remove", "disable", "enable", "passwd"])
+@pytest.mark.parametrize(("name", "hint"), [("nobody", "'nobody'"), ("Admin", "case matters")])
+def test_a_user_that_does_not_exist_is_not_found(
+    standing: Commands, command: str, name: str, hint: str
+) -> None:
+    flags = ["--password-stdin"] if command == "passwd" else []
+    standing("user", command, name, *flags, stdin=PASSWORD, status=1)
+    assert hint in standing.err
+    assert standing.out == ""
+
+
+def test_show_names_groups_and_rules(run: Commands) -> None:
+    add(run, "alice")
+    run("group", "add", "dev")
+    run("group", "add-member", "dev", "alice")
+    run("acl", "allow", "user:alice", "team/**", "pull")
+    shown = run.json("user", "show", "alice")
+    assert shown["groups"] == ["dev"]
+    assert [rule["pattern"] for rule in shown["rules"]] == ["team/**"]
+    text = run("user", "show", "alice")
+    for word in ("alice", "enabled", "dev", "team/**"):
+        assert word in text
+
+
+def test_removing_a_user_takes_its_rules_and_memberships_with_it(run: Commands) -> None:
+    add(run, "alice")
+    run("group", "add", "dev")
+    run("group", "add-member", "dev", "alice")
+    run("acl", "allow", "user:alice", "team/**", "pull")
+    run("user", "remove", "alice")
+    assert "removed with it: rule" in run.err
+    assert run.json("group", "show", "dev")["members"] == []
+    add(run, "alice")
+    shown = run.json("user", "show", "alice")
+    assert (shown["groups"], shown["rules"]) == ([], [])
+
+
+def test_removing_a_user_that_a_deny_names_needs_force(run: Commands) -> None:
+    add(run, "alice")
+    run("acl", "deny", "user:alice", "a", "pull")
+    run("user", "remove", "alice", status=1)
+    assert "--force" in run.err
+    assert run.json("user", "show", "alice")["rules"]
+    run("user", "remove", "alice", "--force")
+    run("user", "show", "alice", status=1)
+
+
+def test_users_are_listed_in_order_without_their_hashes(run: Commands) -> None:
+    for name in ("Zoe", "bob"):
+        add(run, name)
+    assert [user["name"] for user in run.json("user", "list")] == [ADMIN, "bob", "Zoe"]
+    assert "$2b$" not in run.out
+    head, *lines = run("user", "list").splitlines()
+    assert head.split() == ["NAME", "ADMIN", "STATE", "GROUPS"]
+    assert [line.split()[:3] for line in lines] == [
+        [ADMIN, "yes", "enabled"],
+        ["bob", "no", "enabled"],
+        ["Zoe", "no", "enabled"],
+    ]

@@ -1,0 +1,44 @@
+"""Fixtures for unit tests: a store that was set up, without an application over it."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from authserver.db.store import Store, open_store
+from authserver.journal import TokenEvent
+from authserver.sealing import MasterKey, read_master_key
+from tests.world import Clock
+
+# No deadline: a slow machine is no failure.
+hypothesis.settings.register_profile("unit", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("unit")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def master(data_dir: Path) -> MasterKey:
+    return read_master_key(data_dir / "master.key")
+
+
+@pytest.fixture
+def one(clock: Clock) -> TokenEvent:
+    """One token request that was granted."""
+    known: dict[str, Any] = {"at": clock.at, "request_id": "r1", "outcome": "granted"}
+    known |= {"account": "alice", "address": "192.0.2.1", "client": "docker/28", "jwt_id": "j1"}
+    known |= {"service": "registry", "requested": "repository:a:pull"}
+    return TokenEvent(**{field.name: "" for field in fields(TokenEvent)} | known)

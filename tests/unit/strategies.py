@@ -1,0 +1,225 @@
+"""What hypothesis draws, and second implementations that are plain instead of quick."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from authserver.core.patterns import Pattern
+from authserver.core.policy import (
+    Account,
+    AccountKind,
+    Decision,
+    Effect,
+    Limit,
+    Rule,
+    decide,
+    subject,
+)
+from authserver.core.scope import Scope
+
+COMPONENT = r"[a-z0-9]{1,3}(?:(?:[._]|__|-{1,3})[a-z0-9]{1,2}){0,2}"
+HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,3}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9]{1,3}){0,2}(?::[0-9]{1,5})?"
+
+components = st.from_regex(COMPONENT, fullmatch=True)
+hosts = st.from_regex(HOST, fullmatch=True)
+
+
+@st.composite
+def repository_names(draw: st.DrawFn) -> str:
+    """Draw a name that the Distribution reference grammar accepts."""
+    host = draw(st.lists(hosts, max_size=1))
+    return "/".join([*host, *draw(st.lists(components, min_size=1, max_size=3))])
+
+
+def covers(pattern: str, name: str, account: str | None) -> bool:
+    """Whether ``pattern`` covers ``name``, by way of one regular expression."""
+    placed = account is not None and re.fullmatch(COMPONENT.replace("{1,3}", "+"), account)
+
+    def segment(text: str) -> str:
+        if text == "**":
+            return "[^/]+(/[^/]+)*"
+        if text == "{account}":
+            return re.escape(account or "") if placed else r"(?!)"
+        return "[^/]*".join(map(re.escape, text.split("*")))
+
+    return re.fullmatch("/".join(map(segment, pattern.split("/"))), name) is not None
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A pattern that was made from the name that it covers."""
+
+    pattern: str
+    name: str
+    account: str | None
+
+
+@st.composite
+def covered(draw: st.DrawFn) -> Covered:
+    """Draw a valid name, and put wild cards in the place of some of it."""
+    name = draw(repository_names())
+    segments = name.split("/")
+    account = draw(st.sampled_from([None, segments[-1]]))
+    if account is not None:
+        segments[-1] = "{account}"
+    starred = draw(st.integers(0, len(segments) - 1))
+    if segments[starred] != "{account}":
+        segments[starred] = draw(_starred(segments[starred]))
+    start = draw(st.integers(0, len(segments)))
+    stop = draw(st.integers(start, len(segments)))
+    if start < stop:
+        segments[start:stop] = ["**"]
+    return Covered("/".join(segments), name, account)
+
+
+@st.composite
+def _starred(draw: st.DrawFn, segment: str) -> str:
+    start = draw(st.integers(0, len(segment)))
+    stop = draw(st.integers(start, len(segment)))
+    one_star = f"{segment[:start]}*{segment[stop:]}"
+    # Two stars side by side would be the word for whole segments.
+    return draw(st.sampled_from([segment, one_star, f"{segment[0]}*", f"*{segment[-1]}", "*"]))
+
+
+REPOSITORY_ACTIONS = ("pull", "push", "delete", "*")
+PATTERNS = ("**", "*", "a", "a/*", "a/**", "*/b", "**/b", "al*/**")
+OWN_PATTERNS = ("{account}", "{account}/**", "a/{account}")
+NAMES = ("a", "a/b", "alice", "alice/b", "H:5000/b")
+IMPOSSIBLE = ("A", "a/B", "a//b", "../a", "a..b", "", "a" * 256)
+ASKED = ("pull", "push", "delete", "pull,push", "*", "pull,*", "delete,fly,pull", "push,,delete")
+STORED = ("pull", "push", "delete", "pull,push", "pull,push,delete", "*", "*", "*")
+PUBLIC = ("everyone", "authenticated", "anonymous")
+SUBJECTS = (*PUBLIC, *PUBLIC, "user:alice", "user:alice", "robot:alice", "group:dev", "group:ops")
+
+# Laws break where rules meet, so the worlds that are drawn are small and their rules are wide.
+accounts = st.sampled_from(
+    [
+        Account("alice", groups=frozenset({"dev"})),
+        Account("alice", groups=frozenset({"dev", "ops"})),
+        Account("alice", AccountKind.ROBOT),
+        Account("a@x", groups=frozenset({"ops"})),
+        Account("bob"),
+    ]
+)
+services = st.sampled_from(["r1", "r2"])
+_patterns = st.sampled_from(["**"] * 16 + [*PATTERNS, *OWN_PATTERNS]).map(Pattern)
+_stored = st.sampled_from(STORED).map(lambda text: frozenset(text.split(",")))
+_asked = st.sampled_from(ASKED).map(lambda text: tuple(text.split(",")))
+
+
+@st.composite
+def rules(draw: st.DrawFn, effects: tuple[Effect, ...] = tuple(Effect)) -> Rule:
+    """Draw a rule, most often one on repositories."""
+    kind = draw(st.sampled_from(["repository"] * 8 + ["registry"]))
+    on_repositories = kind == "repository"
+    return Rule(
+        id=draw(st.integers(1, 99)),
+        effect=draw(st.sampled_from(effects)),
+        subject=subject(draw(st.sampled_from(SUBJECTS))),
+        pattern=draw(_patterns) if on_repositories else Pattern("catalog"),
+        actions=draw(_stored) if on_repositories else frozenset("*"),
+        type=kind,
+        service=draw(st.sampled_from([None, None, None, None, "r1", "r2"])),
+    )
+
+
+limits = st.builds(Limit, st.sampled_from(["repository", "registry"]), _patterns, _stored)
+_repositories = st.builds(Scope, st.just("repository"), st.sampled_from(NAMES), _asked)
+_catalog = st.just(Scope("registry", "catalog", ("*",)))
+possible_scopes = st.sampled_from([_repositories] * 8 + [_catalog]).flatmap(lambda drawn: drawn)
+impossible_scopes = st.one_of(
+    st.builds(Scope, st.just("repository"), st.sampled_from(IMPOSSIBLE), _asked),
+    st.builds(Scope, st.just("registry"), st.sampled_from(NAMES), _asked),
+    st.builds(Scope, st.just("plugin"), st.sampled_from(NAMES), _asked),
+    st.builds(Scope, st.just("repository"), st.sampled_from(NAMES), st.just(("", "fly"))),
+)
+scopes = possible_scopes | impossible_scopes
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that one decision depends on."""
+
+    rules: list[Rule]
+    account: Account | None
+    service: str
+    scope: Scope
+    ceiling: list[Limit] | None
+
+    def decide(self, **changed: Any) -> Decision:
+        """Decide it, with something changed if that is asked for."""
+        asked = replace(self, **changed)
+        return decide(asked.rules, asked.account, asked.service, asked.scope, asked.ceiling)
+
+    def granted(self, **changed: Any) -> set[str]:
+        return set(self.decide(**changed).granted)
+
+
+@st.composite
+def questions(
+    draw: st.DrawFn, asked: st.SearchStrategy[Scope] = possible_scopes, *, anybody: bool = True
+) -> Question:
+    """Draw a question by an account or, if ``anybody`` may ask, without credentials."""
+    account = draw(accounts)
+    ceiling = draw(st.lists(limits, min_size=1, max_size=3))
+    number = draw(st.sampled_from([0, 1, 2, 4, 6, 8]))
+    return Question(
+        rules=[draw(rules()) for _ in range(number)],
+        account=draw(st.sampled_from([account, account, None])) if anybody else account,
+        service=draw(services),
+        scope=draw(asked),
+        ceiling=draw(st.sampled_from([None, ceiling])),
+    )
+
+
+def expand(resource_type: str, actions: frozenset[str] | tuple[str, ...]) -> set[str]:
+    """Read ``*`` as everything that the resource type knows, and drop what it does not know."""
+    known = set(REPOSITORY_ACTIONS) if resource_type == "repository" else {"*"}
+    return known if "*" in actions else known & set(actions)
+
+
+def formula(question: Question) -> set[str]:
+    """Return what a possible scope is granted, as the design writes it.
+
+    granted = requested ∩ (((allow(account) ∩ ceiling) ∪ grant(anonymous)) − deny(account)); a deny
+    on ``anonymous`` binds only requests without credentials.
+    """
+    scope, account = question.scope, question.account
+    public = {"anonymous", "everyone"}
+    if account is None:
+        given = _said(question, "allow", public) - _said(question, "deny", public)
+    else:
+        own = {f"{account.kind}:{account.name}", "authenticated", "everyone"}
+        own |= {f"group:{group}" for group in account.groups}
+        allowed = _said(question, "allow", own, account.name)
+        if question.ceiling is not None:
+            allowed &= _at_most(question.ceiling, scope, account.name)
+        allowed |= _said(question, "allow", public)
+        given = allowed - _said(question, "deny", own, account.name)
+    granted = given & expand(scope.type, scope.actions)
+    whole = expand(scope.type, ("*",)) <= granted
+    return granted if whole else granted - {"*"}
+
+
+def _said(question: Question, effect: str, on: set[str], account: str | None = None) -> set[str]:
+    return {
+        action
+        for rule in question.rules
+        if rule.effect == effect
+        and str(rule.subject) in on
+        and rule.type == question.scope.type
+        and rule.service in {None, question.service}
+        and covers(rule.pattern.text, question.scope.name, account)
+        for action in expand(rule.type, rule.actions)
+    }
+
+
+def _at_most(ceiling: list[Limit], scope: Scope, account: str) -> set[str]:
+    return {
+        action
+        for limit in ceiling
+        if limit.type == scope.type and covers(limit.pattern.text, scope.name, account)
+        for action in expand(limit.type, limit.actions)
+    }

@@ -1,0 +1,141 @@
+"""Records of token requests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select
+from structlog.testing import capture_logs
+
+from authserver import journal
+from authserver.core.errors import NotReady
+from authserver.db.models import TokenRecord
+from authserver.db.store import Store, open_store
+from authserver.journal import Journal, TokenEvent
+from tests.world import PASSWORD, Clock, World
+
+KEY = b"k" * 32
+
+
+def rows(store: Store) -> Sequence[TokenRecord]:
+    with store.read() as session:
+        return session.scalars(select(TokenRecord).order_by(TokenRecord.id)).all()
+
+
+def written(store: Store) -> list[str]:
+    return [row.request_id for row in rows(store)]
+
+
+def filled(one: TokenEvent, *request_ids: str) -> Journal:
+    made = Journal(KEY)
+    for request_id in request_ids:
+        made.add(replace(one, request_id=request_id))
+    return made
+
+
+@pytest.fixture
+def broken(tmp_path: Path, clock: Clock) -> Store:
+    return open_store(f"sqlite:///{tmp_path}/gone/authserver.db", clock)
+
+
+def test_a_record_holds_what_happened(store: Store, one: TokenEvent) -> None:
+    filled(one, "r1").write(store)
+    [row] = rows(store)
+    for name in TokenEvent.__slots__:
+        assert getattr(row, name) == getattr(one, name)
+
+
+def test_records_wait_until_they_are_written_together(store: Store, one: TokenEvent) -> None:
+    commits: list[object] = []
+    event.listen(store.engine, "commit", commits.append)
+    made = filled(one, "a", "b", "c")
+    assert written(store) == []
+    made.write(store)
+    assert len(commits) == 1
+    assert written(store) == ["a", "b", "c"]
+
+
+def test_a_record_is_written_once(store: Store, one: TokenEvent) -> None:
+    made = filled(one, "a")
+    made.write(store)
+    made.write(store)
+    assert written(store) == ["a"]
+
+
+def test_with_nothing_to_write_the_store_is_left_alone(broken: Store) -> None:
+    Journal(KEY).write(broken)
+
+
+def test_what_could_not_be_written_is_kept_in_its_order(
+    store: Store, broken: Store, one: TokenEvent
+) -> None:
+    made = filled(one, "a", "b")
+    for _ in range(2):
+        with pytest.raises(NotReady):
+            made.write(broken)
+    made.add(replace(one, request_id="c"))
+    made.write(store)
+    assert written(store) == ["a", "b", "c"]
+
+
+def test_too_many_lose_the_oldest_and_say_so(
+    store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_PENDING", 3)
+    made = filled(one, "a", "b", "c", "d", "e")
+    with capture_logs() as logs:
+        made.write(store)
+        made.write(store)
+    assert written(store) == ["c", "d", "e"]
+    assert [(line["event"], line["number"]) for line in logs] == [("token records were lost", 2)]
+
+
+FROM_CLIENTS = ("account", "client", "service", "requested", "granted", "reason")
+
+
+def test_hostile_text_is_written_safe_and_short(store: Store, one: TokenEvent) -> None:
+    hostile = "\x1b[31m\n\u202e\ud800\0" * 5000
+    made = Journal(KEY)
+    for name in FROM_CLIENTS:
+        made.add(replace(one, **{name: hostile}))  # type: ignore[arg-type]
+    made.write(store)
+    for name, row in zip(FROM_CLIENTS, rows(store), strict=True):
+        value, width = getattr(row, name), TokenRecord.__table__.c[name].type
+        assert value.isprintable()
+        assert len(value) <= (getattr(width, "length", None) or 10 * journal.MAX_TEXT + 1)
+
+
+def test_an_unknown_name_is_hashed() -> None:
+    made = Journal(KEY)
+    assert made.hashed("hunter22") == made.hashed("hunter22")
+    assert made.hashed("hunter22") != made.hashed("hunter23")
+    assert made.hashed("hunter22") != Journal(b"o" * 32).hashed("hunter22")
+    assert made.hashed("hunter22").startswith("unknown-")
+    assert "hunter22" not in made.hashed("hunter22")
+
+
+def test_a_password_typed_as_a_name_is_in_no_record(world: World) -> None:
+    assert world.get("service=registry", auth=("hunter22", PASSWORD)).status_code == 401
+    assert world.get("service=registry", auth=("admin", "hunter22")).status_code == 401
+    world.wiring.live.tick()
+    unknown, known = rows(world.wiring.store)
+    assert unknown.account.startswith("unknown-")
+    assert (known.account, known.outcome, known.reason) == ("admin", "refused", "wrong password")
+    shown = [getattr(r, c.name) for r in (unknown, known) for c in TokenRecord.__table__.columns]
+    assert not any("hunter22" in str(value) for value in shown)
+
+
+def test_the_key_is_not_shown(one: TokenEvent) -> None:
+    assert "kkk" not in repr(filled(one, "a"))
+
+
+def test_old_records_are_pruned(store: Store, one: TokenEvent, clock: Clock) -> None:
+    for days in (31, 30, 29, 0):
+        made = Journal(KEY)
+        made.add(replace(one, at=clock.at - timedelta(days=days), request_id=str(days)))
+        made.write(store)
+    assert journal.prune(store, 30) == 1
+    assert written(store) == ["30", "29", "0"]
+    assert journal.prune(store, 30) == 0

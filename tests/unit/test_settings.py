@@ -1,0 +1,310 @@
+"""Settings: their sources, and what is refused before anything starts."""
+
+import os
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from authserver import settings
+from authserver.core.errors import Refused
+from authserver.settings import Loaded, Settings
+
+SECRET = "postgresql+psycopg://auth:hunter22@db/auth"
+
+
+@dataclass
+class Host:
+    """A machine with an environment and files, and no settings of its own."""
+
+    monkeypatch: pytest.MonkeyPatch
+    directory: Path
+
+    def load(self, **values: str) -> Loaded:
+        """Load with ``TOKEN_TTL="60"`` as ``AUTHSERVER_TOKEN_TTL=60`` in the environment."""
+        for name, value in values.items():
+            self.monkeypatch.setenv(f"AUTHSERVER_{name}", value)
+        return settings.load(os.environ)
+
+    def file(self, content: str | bytes) -> str:
+        path = self.directory / "file"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", tmp_path / "authserver.toml")
+    return Host(monkeypatch, tmp_path)
+
+
+def test_the_defaults(host: Host) -> None:
+    loaded = host.load()
+    chosen = loaded.settings
+    assert loaded.warnings == ()
+    assert (chosen.public_url, chosen.issuer) == ("http://localhost:5001", "authserver")
+    assert (chosen.host, chosen.port, chosen.workers) == ("127.0.0.1", 5001, None)
+    assert (chosen.token_ttl, chosen.bcrypt_cost, chosen.log_format) == (300, 12, "console")
+    assert make_url(chosen.store_url).database == f"{Path('data').absolute()}/authserver.db"
+    assert chosen.master_key_path == Path("data/master.key")
+    assert chosen.realm == "http://localhost:5001/token"
+
+
+def test_the_store_and_the_master_key_are_under_the_data_directory(host: Host) -> None:
+    chosen = host.load(DATA_DIR="/var/lib/authserver").settings
+    assert make_url(chosen.store_url) == make_url("sqlite:////var/lib/authserver/authserver.db")
+    assert chosen.master_key_path == Path("/var/lib/authserver/master.key")
+
+
+def test_the_store_and_the_master_key_can_be_elsewhere(host: Host) -> None:
+    chosen = host.load(DATABASE_URL=SECRET, MASTER_KEY_FILE="/run/secrets/key").settings
+    assert make_url(chosen.store_url) == make_url(SECRET)
+    assert chosen.master_key_path == Path("/run/secrets/key")
+
+
+# Which source wins.
+
+
+def test_the_environment_stands_above_the_file_and_the_file_above_the_default(host: Host) -> None:
+    file = host.file("token_ttl = 100\nbcrypt_cost = 11\n")
+    chosen = host.load(CONFIG_FILE=file, TOKEN_TTL="200").settings
+    assert (chosen.token_ttl, chosen.bcrypt_cost, chosen.port) == (200, 11, 5001)
+
+
+def test_the_default_file_is_read_if_it_is_there(host: Host) -> None:
+    settings.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\n")
+    assert host.load().settings.token_ttl == 100
+
+
+def test_a_file_that_is_named_is_read_in_place_of_the_default_one(host: Host) -> None:
+    settings.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\nport = 1\n")
+    chosen = host.load(CONFIG_FILE=host.file("token_ttl = 200\n")).settings
+    assert (chosen.token_ttl, chosen.port) == (200, 5001)
+
+
+def test_an_empty_variable_is_not_set(host: Host) -> None:
+    file = host.file("token_ttl = 100\n")
+    assert host.load(CONFIG_FILE=file, TOKEN_TTL="", WORKERS="").settings.token_ttl == 100
+
+
+def test_a_secret_can_stand_in_a_file_of_its_own(host: Host) -> None:
+    chosen = host.load(DATABASE_URL_FILE=host.file(f"{SECRET}\n")).settings
+    assert make_url(chosen.store_url) == make_url(SECRET)
+
+
+# What is unknown.
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("TOKN_TTL", "did you mean AUTHSERVER_TOKEN_TTL?"),
+        ("BCRYPT_COSTS", "did you mean AUTHSERVER_BCRYPT_COST?"),
+        ("token_ttl", ""),
+        ("DATABASE_URL_FIL", "did you mean AUTHSERVER_DATABASE_URL"),
+        ("QQQ", ""),
+        ("PORTS", "did you mean AUTHSERVER_PORT?"),
+        ("SERVICES_HOST", ""),
+    ],
+)
+def test_an_unknown_name_in_the_environment_is_refused(host: Host, name: str, hint: str) -> None:
+    with pytest.raises(Refused, match=rf"unknown setting AUTHSERVER_{name} .*{hint}"):
+        host.load(**{name: "1"})
+
+
+def test_names_of_other_programs_are_their_own_business(host: Host) -> None:
+    host.monkeypatch.setenv("AUTHSERVERS", "x")
+    host.monkeypatch.setenv("TOKEN_TTL", "7")
+    assert host.load().settings.token_ttl == 300
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("tokn_ttl", "did you mean token_ttl?"),
+        ("TOKEN_TTL", ""),
+        ("AUTHSERVER_TOKEN_TTL", ""),
+        ("database_url_file", "did you mean database_url?"),
+        ("qqq", ""),
+    ],
+)
+def test_an_unknown_key_in_the_file_is_refused(host: Host, key: str, hint: str) -> None:
+    file = host.file(f"{key} = 1\n")
+    with pytest.raises(Refused, match=rf"unknown setting {key} in {file}.*{hint}"):
+        host.load(CONFIG_FILE=file)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("token_ttl: 100\n", "is not valid TOML"),
+        ("token_ttl = 100\ntoken_ttl = 200\n", "is not valid TOML"),
+        (b"issuer = '\xff'\n", "is not UTF-8 text"),
+        ("token_ttl = 'ten'\n", "AUTHSERVER_TOKEN_TTL .token_ttl."),
+        ("token_ttl = 59\n", "AUTHSERVER_TOKEN_TTL .token_ttl."),
+        ("[token_ttl]\nseconds = 100\n", "AUTHSERVER_TOKEN_TTL .token_ttl."),
+    ],
+)
+def test_a_broken_file_is_refused(host: Host, content: str | bytes, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        host.load(CONFIG_FILE=host.file(content))
+
+
+@pytest.mark.parametrize("name", ["CONFIG_FILE", "DATABASE_URL_FILE"])
+def test_a_file_that_cannot_be_read_is_named(host: Host, name: str) -> None:
+    for path in (host.directory / "missing", host.directory):
+        with pytest.raises(Refused, match=f"{path} cannot be read"):
+            host.load(**{name: str(path)})
+
+
+@pytest.mark.parametrize("name", settings.SECRETS)
+def test_a_secret_that_is_set_twice_is_refused(host: Host, name: str) -> None:
+    variable = name.upper()
+    with pytest.raises(Refused, match=f"{variable} and AUTHSERVER_{variable}_FILE are both set"):
+        host.load(**{variable: SECRET, f"{variable}_FILE": host.file(SECRET)})
+
+
+# What is not valid.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKEN_TTL", "59"),
+        ("TOKEN_TTL", "86401"),
+        ("TOKEN_TTL", "five minutes"),
+        ("TOKEN_TTL", "300.5"),
+        ("BCRYPT_COST", "3"),
+        ("BCRYPT_COST", "32"),
+        ("WORKERS", "0"),
+        ("WORKERS", "many"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("REMEMBER_PASSWORDS", "-1"),
+        ("REMEMBER_PASSWORDS", "3601"),
+        ("TOKEN_RECORD_DAYS", "0"),
+        ("LOG_FORMAT", "xml"),
+        ("PUBLIC_URL", "auth.example.com"),
+        ("PUBLIC_URL", "ftp://auth.example.com"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://h/?q"),
+        ("PUBLIC_URL", "https://h/#f"),
+        ("PUBLIC_URL", "https://[h"),
+        ("ISSUER", 'a"b'),
+        ("ISSUER", "é"),
+        ("ISSUER", "x" * 256),
+        ("DATABASE_URL", "authserver.db"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "proxy.example.com"),
+        ("PROXY_HEADER", "X Forwarded For"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_setting(
+    host: Host, name: str, value: str
+) -> None:
+    with pytest.raises(Refused, match=f"invalid setting .*AUTHSERVER_{name} .{name.lower()}.: "):
+        host.load(**{name: value})
+
+
+def test_every_bad_value_is_named_at_once(host: Host) -> None:
+    with pytest.raises(Refused) as refused:
+        host.load(TOKEN_TTL="1", PORT="0")
+    assert "AUTHSERVER_TOKEN_TTL" in str(refused.value)
+    assert "AUTHSERVER_PORT" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("PUBLIC_URL", "https://auth.example.com/", "https://auth.example.com"),
+        ("PUBLIC_URL", "https://example.com:8443/auth/", "https://example.com:8443/auth"),
+        ("PUBLIC_URL", "http://[::1]:5001", "http://[::1]:5001"),
+        ("TOKEN_TTL", "60", 60),
+        ("TOKEN_TTL", "86400", 86400),
+        ("BCRYPT_COST", "31", 31),
+        ("WORKERS", "2", 2),
+        ("REMEMBER_PASSWORDS", "0", 0),
+        ("LOG_FORMAT", "json", "json"),
+        ("ISSUER", "auth.example.com", "auth.example.com"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
+        ("TRUSTED_PROXIES", "::1, 10.1.2.3", (ip_network("::1"), ip_network("10.1.2.3"))),
+    ],
+)
+def test_a_good_value_is_taken(host: Host, name: str, value: str, kept: object) -> None:
+    assert getattr(host.load(**{name: value}).settings, name.lower()) == kept
+
+
+def test_the_realm_is_under_the_public_url(host: Host) -> None:
+    assert host.load(PUBLIC_URL="https://h/auth/").settings.realm == "https://h/auth/token"
+
+
+# What Kubernetes injects beside a Service of our name.
+
+INJECTED = {
+    "PORT": "tcp://10.0.0.7:5001",
+    "PORT_5001_TCP": "tcp://10.0.0.7:5001",
+    "PORT_5001_TCP_ADDR": "10.0.0.7",
+    "PORT_5001_TCP_PORT": "5001",
+    "PORT_5001_TCP_PROTO": "tcp",
+    "SERVICE_HOST": "10.0.0.7",
+    "SERVICE_PORT": "5001",
+    "SERVICE_PORT_HTTP": "5001",
+}
+
+
+def test_what_kubernetes_injects_is_ignored_with_a_warning(host: Host) -> None:
+    before = host.load().settings
+    loaded = host.load(**INJECTED)
+    assert loaded.settings == before
+    assert [w.split()[0] for w in loaded.warnings] == [f"AUTHSERVER_{name}" for name in INJECTED]
+    assert all("enableServiceLinks: false" in warning for warning in loaded.warnings)
+
+
+def test_what_kubernetes_injects_stays_in_the_environment(host: Host) -> None:
+    host.load(**INJECTED)
+    assert os.environ["AUTHSERVER_PORT"] == INJECTED["PORT"]
+
+
+def test_a_port_of_our_own_is_no_injected_one(host: Host) -> None:
+    loaded = host.load(**INJECTED | {"PORT": "6000"})
+    assert loaded.settings.port == 6000
+    assert len(loaded.warnings) == len(INJECTED) - 1
+
+
+# Advice and secrets.
+
+
+@pytest.mark.parametrize(("cost", "warned"), [("4", True), ("9", True), ("10", False)])
+def test_a_low_cost_is_warned_of(host: Host, cost: str, warned: bool) -> None:
+    warnings = host.load(BCRYPT_COST=cost).warnings
+    assert [f"AUTHSERVER_BCRYPT_COST is {cost}" in warning for warning in warnings] == [True][
+        : int(warned)
+    ]
+
+
+@pytest.mark.parametrize("shown", [repr, str, lambda loaded: loaded.settings.model_dump_json()])
+def test_secrets_are_not_shown(host: Host, shown: Any) -> None:
+    loaded = host.load(DATABASE_URL=SECRET, ADMIN_PASSWORD="hunter22")
+    assert "hunter22" not in shown(loaded)
+
+
+def test_a_bad_secret_is_not_repeated(host: Host) -> None:
+    with pytest.raises(Refused) as refused:
+        host.load(DATABASE_URL="hunter22")
+    assert "hunter22" not in str(refused.value)
+
+
+def test_settings_do_not_change_while_they_are_used() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_the_sample_file_holds_every_setting_at_its_default(host: Host) -> None:
+    sample = settings.sample()
+    lines = [line for line in sample.splitlines() if line.startswith("#") and line[1:2] != " "]
+    assert [line[1:].split(" = ")[0] for line in lines] == list(Settings.model_fields)
+    uncommented = host.file("\n".join(line[1:] for line in lines))
+    assert host.load(CONFIG_FILE=uncommented).settings == Settings()
