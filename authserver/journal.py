@@ -89,8 +89,13 @@ class Journal:
             with store.append() as session:
                 session.execute(insert(TokenRecord), [_row(event) for event in events])
         except Exception:
-            self.pending.extendleft(reversed(events))
+            self._put_back(events)
             raise
+
+    def _put_back(self, events: list[TokenEvent]) -> None:
+        room = max(0, MAX_PENDING - len(self.pending))
+        self._lost += len(events) - len(events[-room:] if room else [])
+        self.pending.extendleft(reversed(events[-room:] if room else []))
 
 
 def _row(event: TokenEvent) -> dict[str, object]:

@@ -22,6 +22,7 @@ from authserver.sealing import MasterKey
 INTERVAL = 0.4
 STALE_AFTER = 10.0
 PRUNE_EVERY = 3600.0
+RENEW_EVERY = 60.0
 RENEWAL_WAITS = 1.0
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class Live:
     monotonic: Callable[[], float]
     _state: State | None = None
     _pruned_at: float | None = None
+    _renewed_at: float | None = None
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -86,8 +88,8 @@ class Live:
     def tick(self) -> None:
         """Do all that is due: refresh, renew the signing key, write and prune records."""
         self.refresh()
-        self._renew_signing_key()
         self._write()
+        self._renew_signing_key()
         now = self.monotonic()
         if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
             journal.prune(self.store, self.record_days)
@@ -97,6 +99,10 @@ class Live:
         state = self._state
         if state is None or not keyring.due(state.signer.pair.certificate, self.store.clock()):
             return
+        now = self.monotonic()
+        if self._renewed_at is not None and now - self._renewed_at < RENEW_EVERY:
+            return
+        self._renewed_at = now
         with self.store.change("system", wait=RENEWAL_WAITS) as change:
             renewed = keys.renew_leaf(change, self.master)
         if renewed:

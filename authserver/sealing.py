@@ -46,7 +46,7 @@ class MasterKey:
         nonce, encrypted = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return AESGCM(self.secret).decrypt(nonce, encrypted, name.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise NotReady(
                 f"the private key of {name} does not open with this master key: "
                 "bring the master key file that belongs to this store"

@@ -253,18 +253,21 @@ def _foreign_names(environ: Mapping[str, str]) -> dict[str, str]:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_NAMES.keys()
     warnings = {}
     for name, value in environ.items():
-        if not name.startswith(PREFIX):
+        if not name.upper().startswith(PREFIX):
             continue
+        if name != name.upper():
+            raise Refused(f"the setting {name} in the environment: write {name.upper()}")
         if _kubernetes.fullmatch(name) and (name not in known or value.startswith("tcp://")):
             warnings[name] = (
                 f"{name} was injected by Kubernetes and is ignored: "
                 "set enableServiceLinks: false on the pod"
             )
         elif name not in known:
-            close = get_close_matches(name, known, 1)
+            short = {known_name.removeprefix(PREFIX) for known_name in known}
+            close = get_close_matches(name.removeprefix(PREFIX), short, 1)
             raise Refused(
                 f"unknown setting {name} in the environment"
-                + (f"; did you mean {close[0]}?" if close else "; see docs/settings.md")
+                + (f"; did you mean {PREFIX}{close[0]}?" if close else "; see docs/settings.md")
             )
     return warnings
 
@@ -292,7 +295,9 @@ def _read_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
         if path := environ.get(f"{variable}_FILE"):
             if environ.get(variable):
                 raise Refused(f"{variable} and {variable}_FILE are both set: keep one")
-            values[name] = _read(Path(path)).strip()
+            values[name] = _read(Path(path)).rstrip("\r\n")
+            if not values[name]:
+                raise Refused(f"the file {path} that {variable}_FILE names is empty")
     return values
 
 

@@ -30,7 +30,12 @@ def is_repository_name(name: str) -> bool:
 
     The first of several segments may be a host: upper case, with a port.
     """
-    return len(name) <= REPOSITORY_NAME_MAX and _repository_name.fullmatch(name) is not None
+    return len(name) <= REPOSITORY_NAME_MAX and has_name_grammar(name)
+
+
+def has_name_grammar(name: str) -> bool:
+    """Whether ``name`` is made as a repository name is, however long."""
+    return _repository_name.fullmatch(name) is not None
 
 
 def nfc(text: str) -> str:

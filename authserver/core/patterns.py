@@ -11,7 +11,12 @@ from functools import cached_property
 from typing import TypeVar
 
 from authserver.core.errors import Refused
-from authserver.core.names import REPOSITORY_NAME_MAX, is_path_component, is_repository_name
+from authserver.core.names import (
+    REPOSITORY_NAME_MAX,
+    has_name_grammar,
+    is_path_component,
+    is_repository_name,
+)
 
 ACCOUNT = "{account}"
 ANY_SEGMENTS = "**"
@@ -58,17 +63,30 @@ def repository_pattern(text: str) -> Pattern:
         raise Refused("a pattern is empty; '**' covers every repository")
     for segment in text.split("/"):
         _check_segment(text, segment)
-    # A digit is valid wherever a wild card may stand (component, host label, port), so a pattern
-    # that can match anything at all matches with each of its wild cards replaced by one; the
-    # empty string is the other candidate only where the length decides.
-    filled = [text.replace(ACCOUNT, "0").replace(ANY_SEGMENTS, "0").replace("*", c) for c in "0 "]
-    if not any(is_repository_name(name.replace(" ", "")) for name in filled):
+    if not is_repository_name(_shortest_match(text)):
         raise Refused(
             f"the pattern {text!r} can match no valid repository name: names are lower-case "
             f"segments of letters, digits and single . _ __ or -, at most {REPOSITORY_NAME_MAX} "
             "characters; only the first of several segments may be a host"
         )
     return Pattern(text)
+
+
+def _shortest_match(text: str) -> str:
+    """Return the shortest name that ``text`` covers, or something that is no name.
+
+    A digit is valid wherever a wild card may stand (component, host label, port), so a pattern
+    that can match anything at all matches with each of its wild cards replaced by one; nothing
+    in its place is shorter where that is valid too.
+    """
+    pieces = text.replace(ACCOUNT, "0").replace(ANY_SEGMENTS, "0").split("*")
+    name = pieces[0]
+    for number, piece in enumerate(pieces[1:], 1):
+        rest = "0".join(pieces[number + 1 :])
+        rest = f"0{rest}" if pieces[number + 1 :] else ""
+        without = f"{name}{piece}"
+        name = without if has_name_grammar(f"{without}{rest}") else f"{name}0{piece}"
+    return name
 
 
 def _check_segment(text: str, segment: str) -> None:

@@ -282,7 +282,8 @@ def rule_pattern(kind: str, text: str) -> Pattern:
     if kind == "repository":
         return repository_pattern(text)
     pattern = Pattern(text)
-    if not pattern.matches(CATALOG, None):
+    whole = "**" not in text or text == "**"
+    if not whole or not pattern.matches(CATALOG, None):
         raise Refused(f"the only resource of type registry is {CATALOG!r}, not {text!r}")
     return pattern
 

@@ -53,7 +53,7 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
         networks=[network(text) for text in wanted.networks] or None,
         created_by=change.actor,
         created_at=change.at,
-        expires_at=wanted.lifetime and change.at + wanted.lifetime,
+        expires_at=None if wanted.lifetime is None else change.at + wanted.lifetime,
     )
     change.session.add(row)
     change.session.flush()

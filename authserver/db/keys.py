@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from authserver import keyring
@@ -68,8 +68,11 @@ def add_leaf(change: Change, master: MasterKey) -> SigningKey:
 def renew_leaf(change: Change, master: MasterKey) -> bool:
     """Add a signing key if the newest one is due; whoever comes second finds that it is not."""
     newest = _newest(change.session)
-    if newest is not None and not keyring.due(_certificate(newest), change.at):
-        return False
+    if newest is not None:
+        ends = change.session.scalars(select(func.max(Authority.not_after))).one()
+        # One that ends with its authority is followed by none: it could not live any longer.
+        if newest.not_after >= ends or not keyring.due(_certificate(newest), change.at):
+            return False
     add_leaf(change, master)
     return True
 

@@ -243,3 +243,14 @@ def test_a_hostile_pattern_and_name_come_to_an_end(pattern: str, name: str) -> N
 
 def test_the_component_of_these_tests_is_the_grammars() -> None:
     assert re.fullmatch(COMPONENT, "a-b__c")
+
+
+@pytest.mark.parametrize("text", ["a-*/" + "b" * 251 + "*", "*" + "b" * 255, "b" * 254 + "*"])
+def test_a_pattern_that_matches_only_the_longest_names_is_taken(text: str) -> None:
+    repository_pattern(text)
+
+
+@pytest.mark.parametrize("text", ["a-*/" + "b" * 252 + "*", "*" + "b" * 256, "-*" + "b" * 253])
+def test_a_pattern_that_matches_only_longer_names_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        repository_pattern(text)

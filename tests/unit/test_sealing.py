@@ -163,3 +163,9 @@ def test_a_missing_master_key_file_is_named_and_not_made(tmp_path: Path) -> None
 def test_a_master_key_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="cannot be read"):
         read_master_key(tmp_path)
+
+
+@pytest.mark.parametrize("sealed", [b"", b"short"])
+def test_what_is_too_short_to_be_sealed_does_not_open(sealed: bytes) -> None:
+    with pytest.raises(NotReady):
+        MasterKey(bytes(32)).open(sealed, "key")

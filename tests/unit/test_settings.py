@@ -103,7 +103,6 @@ def test_a_secret_can_stand_in_a_file_of_its_own(host: Host) -> None:
     [
         ("TOKN_TTL", "did you mean AUTHSERVER_TOKEN_TTL?"),
         ("BCRYPT_COSTS", "did you mean AUTHSERVER_BCRYPT_COST?"),
-        ("token_ttl", ""),
         ("DATABASE_URL_FIL", "did you mean AUTHSERVER_DATABASE_URL"),
         ("QQQ", ""),
         ("PORTS", "did you mean AUTHSERVER_PORT?"),
@@ -308,3 +307,22 @@ def test_the_sample_file_holds_every_setting_at_its_default(host: Host) -> None:
     assert [line[1:].split(" = ")[0] for line in lines] == list(Settings.model_fields)
     uncommented = host.file("\n".join(line[1:] for line in lines))
     assert host.load(CONFIG_FILE=uncommented).settings == Settings()
+
+
+@pytest.mark.parametrize("name", ["authserver_token_ttl", "Authserver_Nonsense"])
+def test_a_name_in_lower_case_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match=name.upper()):
+        settings.load({name: "61"})
+
+
+def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(Refused, match="AUTHSERVER_DATABASE_URL_FILE names is empty"):
+        settings.load({"AUTHSERVER_DATABASE_URL_FILE": str(tmp_path / "secret")})
+
+
+def test_spaces_in_a_secret_file_belong_to_the_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(" pass word \r\n")
+    chosen = settings.load({"AUTHSERVER_ADMIN_PASSWORD_FILE": str(tmp_path / "secret")}).settings
+    assert chosen.admin_password is not None
+    assert chosen.admin_password.get_secret_value() == " pass word "

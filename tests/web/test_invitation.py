@@ -1,0 +1,138 @@
+"""The page on which an invited user sets a first password."""
+
+import re
+import secrets
+from datetime import timedelta
+
+import pytest
+from werkzeug.test import TestResponse
+
+from authserver.core.errors import Refused
+from authserver.db import accounts, invitations
+from tests.world import PASSWORD, World
+
+NEW = "a new password"
+
+
+def invite(world: World, name: str = "dora") -> str:
+    with world.wiring.store.change("test") as change:
+        _, code = invitations.invite(change, name, secrets.token_bytes)
+    world.wiring.live.refresh()
+    return code
+
+
+def redeem(world: World, code: str, password: str = NEW, again: str | None = None) -> TestResponse:
+    form = {"code": code, "password": password, "again": password if again is None else again}
+    return world.client.post("/invitation", data=form)
+
+
+def logs_in(world: World, name: str, password: str) -> bool:
+    world.wiring.live.refresh()
+    return world.get("service=registry", auth=(name, password)).status_code == 200
+
+
+def test_an_invited_user_sets_a_password_and_logs_in(world: World) -> None:
+    code = invite(world)
+    assert not logs_in(world, "dora", NEW)
+    response = redeem(world, code)
+    assert response.status_code == 200
+    assert "docker login -u dora" in response.text
+    assert logs_in(world, "dora", NEW)
+
+
+def test_a_code_is_good_once(world: World) -> None:
+    code = invite(world)
+    redeem(world, code)
+    assert redeem(world, code, "another").status_code == 404
+    assert logs_in(world, "dora", NEW)
+
+
+@pytest.mark.parametrize("code", ["", "x", "authserver_invite_" + "a" * 49])
+def test_another_code_is_none(world: World, code: str) -> None:
+    response = redeem(world, code)
+    assert response.status_code == 404
+    assert "ask for a new one" in response.text
+
+
+def test_a_code_ends_after_72_hours(world: World) -> None:
+    code = invite(world)
+    later = world.wiring.store.clock() + timedelta(hours=72, seconds=1)
+    with world.wiring.store.read() as session, pytest.raises(Refused):
+        invitations.require_open(session, later, code)
+
+
+def test_a_later_invitation_ends_the_earlier_one(world: World) -> None:
+    first, second = invite(world), invite(world)
+    assert redeem(world, first).status_code == 404
+    assert redeem(world, second).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("password", "again", "says"),
+    [(NEW, "other", "not the same"), ("", "", "empty"), ("x" * 73, "x" * 73, "73 bytes")],
+)
+def test_a_bad_password_is_told_and_the_code_stays_good(
+    world: World, password: str, again: str, says: str
+) -> None:
+    code = invite(world)
+    response = redeem(world, code, password, again)
+    assert response.status_code == 400
+    assert says in response.text
+    assert password == "" or password not in response.text
+    assert redeem(world, code).status_code == 200
+
+
+def test_a_user_with_a_password_is_not_invited(world: World) -> None:
+    world.user("bob")
+    with pytest.raises(Refused, match="has a password"):
+        invite(world, "bob")
+
+
+def test_setting_a_password_otherwise_ends_the_invitation(world: World) -> None:
+    code = invite(world)
+    with world.wiring.store.change("test") as change:
+        known = world.wiring.live.current.snapshot.accounts["admin"]
+        accounts.set_password(change, "dora", str(known.password_hash))
+    assert redeem(world, code).status_code == 404
+    assert logs_in(world, "dora", PASSWORD)
+
+
+def test_a_disabled_user_cannot_redeem(world: World) -> None:
+    code = invite(world)
+    world.disable("dora")
+    assert redeem(world, code).status_code == 404
+
+
+def test_a_user_that_is_made_again_inherits_no_invitation(world: World) -> None:
+    code = invite(world)
+    with world.wiring.store.change("test") as change:
+        accounts.remove(change, "dora")
+    world.user("dora", "first")
+    assert redeem(world, code).status_code == 404
+    assert logs_in(world, "dora", "first")
+
+
+def test_the_page_runs_nothing_but_its_own_script(world: World) -> None:
+    response = world.client.get("/invitation")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    nonces = set(re.findall(r'nonce="([^"]+)"', response.text))
+    assert {f"'nonce-{nonce}'" for nonce in nonces} == set(re.findall(r"'nonce-[^']+'", policy))
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    other = world.client.get("/invitation")
+    assert not nonces & set(re.findall(r'nonce="([^"]+)"', other.text))
+
+
+def test_what_is_sent_is_not_taken_for_markup(world: World) -> None:
+    response = redeem(world, '"><script>alert(1)</script>', "a", "b")
+    assert "<script>alert" not in response.text
+
+
+def test_nothing_secret_is_stored(world: World) -> None:
+    code = invite(world)
+    redeem(world, code)
+    with world.wiring.store.read() as session:
+        dump = "\n".join(session.connection().connection.iterdump())
+    assert code not in dump
+    assert NEW not in dump
