@@ -2,9 +2,9 @@
 
 import click
 
+from authserver.cli import switches
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
-    force_option,
     json_option,
     note,
     note_on_name,
@@ -12,7 +12,6 @@ from authserver.cli.output import (
     print_json,
     print_table,
     program,
-    removed_rules,
     yes,
 )
 from authserver.core.policy import AccountKind
@@ -70,36 +69,7 @@ def edit(
     note(f"Changed the robot {name}.")
 
 
-@command.command("disable")
-@click.argument("name")
-@pass_context
-def disable(context: Context, name: str) -> None:
-    """Disable the robot NAME: no token of it is good any more."""
-    with context.change() as change:
-        changed = accounts.set_disabled(change, name, disabled=True, kind=_ROBOT)
-    note(f"Disabled {name}." if changed else f"{name} was disabled already.")
-
-
-@command.command("enable")
-@click.argument("name")
-@pass_context
-def enable(context: Context, name: str) -> None:
-    """Enable the robot NAME again."""
-    with context.change() as change:
-        changed = accounts.set_disabled(change, name, disabled=False, kind=_ROBOT)
-    note(f"Enabled {name}." if changed else f"{name} was enabled already.")
-
-
-@command.command("remove")
-@click.argument("name")
-@force_option
-@pass_context
-def remove(context: Context, name: str, force: bool) -> None:
-    """Remove the robot NAME with its tokens, memberships and rules."""
-    with context.change() as change:
-        removed = accounts.remove(change, name, force=force, kind=_ROBOT)
-    removed_rules(removed)
-    note(f"Removed the robot {name}.")
+switches.add_to(command, _ROBOT)
 
 
 @command.command("list")

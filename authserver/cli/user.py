@@ -5,17 +5,16 @@ import secrets
 import click
 
 from authserver import passwords
+from authserver.cli import switches
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
     ask_password,
-    force_option,
     json_option,
     note,
     note_on_name,
     print_fields,
     print_json,
     print_table,
-    removed_rules,
     yes,
 )
 from authserver.core.policy import AccountKind, SubjectKind
@@ -86,36 +85,7 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
     note(f"Changed the password of {name}.")
 
 
-@command.command("disable")
-@click.argument("name")
-@pass_context
-def disable(context: Context, name: str) -> None:
-    """Disable the user NAME: no credential of it is good any more."""
-    with context.change() as change:
-        changed = accounts.set_disabled(change, name, disabled=True, kind=AccountKind.USER)
-    note(f"Disabled {name}." if changed else f"{name} was disabled already.")
-
-
-@command.command("enable")
-@click.argument("name")
-@pass_context
-def enable(context: Context, name: str) -> None:
-    """Enable the user NAME again."""
-    with context.change() as change:
-        changed = accounts.set_disabled(change, name, disabled=False, kind=AccountKind.USER)
-    note(f"Enabled {name}." if changed else f"{name} was enabled already.")
-
-
-@command.command("remove")
-@click.argument("name")
-@force_option
-@pass_context
-def remove(context: Context, name: str, force: bool) -> None:
-    """Remove the user NAME with its memberships and rules."""
-    with context.change() as change:
-        removed = accounts.remove(change, name, force=force, kind=AccountKind.USER)
-    removed_rules(removed)
-    note(f"Removed the user {name}.")
+switches.add_to(command, AccountKind.USER)
 
 
 @command.command("list")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
 from authserver.core.names import folded
-from authserver.core.policy import AccountKind, Effect
+from authserver.core.policy import AccountKind
 from authserver.db import named, refresh_tokens, rules
 from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule
 from authserver.db.store import Change
@@ -152,12 +152,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
     """
     row = named.account(change.session, name, kind)
     naming = rules.naming(change.session, Rule.account_id == row.id)
-    denies = [rule for rule in naming if rule.effect == Effect.DENY]
-    if denies and not force:
-        raise Refused(
-            f"rules deny {row.kind} {row.name} something: {rules.cite(denies)}; "
-            "remove them first, or say --force to remove them with it"
-        )
+    rules.refuse_denies(naming, f"rules deny {row.kind} {row.name} something", force=force)
     if robots := _owned(change.session, row):
         names = ", ".join(robot.name for robot in robots)
         raise Refused(

@@ -6,9 +6,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from authserver.core.errors import NotFound, Refused
+from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.core.policy import Effect
 from authserver.db import named, rules
 from authserver.db.models import Group, Rule
 from authserver.db.store import Change
@@ -36,12 +35,8 @@ def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
     """
     row = named.group(change.session, name)
     naming = rules.naming(change.session, Rule.group_id == row.id)
-    denies = [rule for rule in naming if rule.effect == Effect.DENY]
-    if denies and not force:
-        raise Refused(
-            f"rules deny group {row.name} something that its members would gain: "
-            f"{rules.cite(denies)}; remove them first, or say --force to remove them with it"
-        )
+    what = f"rules deny group {row.name} something that its members would gain"
+    rules.refuse_denies(naming, what, force=force)
     before = described(row)
     removed = [rules.delete(change, rule) for rule in naming]
     row.members.clear()
@@ -80,12 +75,8 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
     if member not in row.members:
         raise NotFound(f"{member.kind} {member.name} is not in group {row.name}")
     naming = rules.naming(change.session, Rule.group_id == row.id)
-    denies = [rule for rule in naming if rule.effect == Effect.DENY]
-    if denies and not force:
-        raise Refused(
-            f"rules deny group {row.name} something that {member.name} would gain: "
-            f"{rules.cite(denies)}; say --force"
-        )
+    what = f"rules deny group {row.name} something that {member.name} would gain"
+    rules.refuse_denies(naming, what, force=force)
     row.members.remove(member)
     change.record(
         "group.remove-member",

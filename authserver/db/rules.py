@@ -133,6 +133,17 @@ def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[Rule]:
     return session.scalars(select(Rule).options(*_LOADED).where(condition).order_by(Rule.id)).all()
 
 
+def refuse_denies(rows: Sequence[Rule], what: str, *, force: bool) -> None:
+    """Check that nothing is taken away that a deny among ``rows`` rests on.
+
+    Raises:
+        Refused: there is one, and ``force`` is not set; ``what`` begins the message.
+    """
+    denies = [row for row in rows if row.effect == Effect.DENY]
+    if denies and not force:
+        raise Refused(f"{what}: {cite(denies)}; remove these rules first, or say --force")
+
+
 def cite(rows: Sequence[Rule]) -> str:
     """Return the rules for a message."""
     return "; ".join(f"{row.id} ({as_rule(row)})" for row in rows)
