@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MAX_BODY = 64 * 1024
 # Of the server's threads, so that there are always some for requests without a body.
 BODIES_AT_ONCE = THREADS * 3 // 4
+BODIES_EACH = THREADS // 4
 PR_SET_PDEATHSIG = 1
 
 
@@ -74,7 +75,7 @@ def wire(chosen: Settings) -> Wiring:
     )
     authenticator = Authenticator(passwords, uses, rehashes, now)
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE))
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))
 
 
 def create_app(wiring: Wiring) -> Flask:

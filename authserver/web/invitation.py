@@ -10,7 +10,7 @@ from authserver import passwords
 from authserver.core.errors import NotFound, Refused
 from authserver.db import invitations
 from authserver.db.store import Store
-from authserver.web.bodies import Bodies, peer
+from authserver.web.bodies import Bodies
 
 
 def register(app: Flask, store: Store, bodies: Bodies, cost: int) -> None:
@@ -22,7 +22,8 @@ def register(app: Flask, store: Store, bodies: Bodies, cost: int) -> None:
 
     @app.post("/invitation")
     def redeem() -> Response:
-        with bodies.reading(peer(request.environ)):
+        peer = request.remote_addr or ""
+        with bodies.reading(peer, peer):
             form = request.form
         code = form.get("code", "").strip()
         try:

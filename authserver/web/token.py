@@ -11,7 +11,7 @@ from authserver.core.errors import BadRequest, UnsupportedGrantType
 from authserver.credentials import Basic, Origin, Refresh, basic, read_authorization
 from authserver.issuing import Issued, Issuer, TokenRequest
 from authserver.web.address import ClientAddress
-from authserver.web.bodies import Bodies, peer
+from authserver.web.bodies import Bodies
 
 # /auth/token is where a registry's autoredirect sends clients.
 PATHS = ("/token", "/token/", "/auth/token", "/auth/token/")
@@ -36,7 +36,8 @@ def register(app: Flask, issuer: Issuer, client_address: ClientAddress, bodies: 
             case "GET":
                 return _answer(issuer.issue(_read_query(client_address)))
             case "POST":
-                with bodies.reading(peer(request.environ)):
+                peer = request.remote_addr or ""
+                with bodies.reading(peer, _address(client_address)):
                     form = request.form
                 issued = issuer.issue(_read_form(form, client_address))
                 return _answer(issued, scope=issued.granted)
@@ -109,9 +110,12 @@ def _needed(form: MultiDict[str, str], name: str) -> str:
 
 
 def _origin(client_address: ClientAddress, parameters: MultiDict[str, str]) -> Origin:
-    address = client_address.of(
-        request.remote_addr or "", request.environ.get(client_address.environ_name)
-    )
     client_id = parameters.get("client_id", "")
     agent = request.headers.get("User-Agent", "")
+    address = _address(client_address)
     return Origin(address, f"{client_id} ({agent})" if client_id else agent)
+
+
+def _address(client_address: ClientAddress) -> str:
+    forwarded = request.environ.get(client_address.environ_name)
+    return client_address.of(request.remote_addr or "", forwarded)
