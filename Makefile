@@ -9,7 +9,7 @@ run: .venv/.run
 	@exec $(BIN)/authserver serve
 
 test: .venv/.dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 # Real registries and clients for the end-to-end tests. As root, on Debian.
 test-deps:
