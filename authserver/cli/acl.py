@@ -5,14 +5,15 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
+from authserver import explaining
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import ID, json_option, note, print_json, print_table
-from authserver.core import policy, scope
-from authserver.core.names import printable
-from authserver.core.policy import Decision, Effect, decide
-from authserver.core.scope import MalformedScope
-from authserver.db import named, registries, rules, snapshot
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.core import policy
+from authserver.core.errors import Refused
+from authserver.core.names import is_repository_name, printable
+from authserver.core.policy import Effect, Limit
+from authserver.db import app_tokens, named, registries, rules, snapshot
+from authserver.explaining import Answer
 
 
 class PatternCommand(click.Command):
@@ -141,16 +142,19 @@ def remove(context: Context, rule_id: int) -> None:
     note(f"Removed rule {said}.")
 
 
+_registry = click.option(
+    "--registry",
+    "service",
+    metavar="SERVICE",
+    help="On this registry; may be left out if there is only one.",
+)
+
+
 def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it is given
     for decorate in (
         pass_context,
         json_option,
-        click.option(
-            "--registry",
-            "service",
-            metavar="SERVICE",
-            help="On this registry; may be left out if there is only one.",
-        ),
+        _registry,
         click.argument("scopes", metavar="SCOPE...", nargs=-1, required=True),
         click.argument("account"),
     ):
@@ -158,119 +162,119 @@ def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it i
     return function
 
 
+_token = click.option(
+    "--token",
+    "token_id",
+    metavar="ID",
+    type=ID,
+    help="With this app token's ceiling.",
+)
+
+
 @command.command("explain")
 @_question
+@_token
 def explain(
-    context: Context, account: str, scopes: tuple[str, ...], service: str | None, as_json: bool
+    context: Context,
+    account: str,
+    scopes: tuple[str, ...],
+    service: str | None,
+    token_id: int | None,
+    as_json: bool,
 ) -> None:
     """Say what ACCOUNT (or anonymous) would be granted of each SCOPE, and by which rules.
 
     A SCOPE is type:name:actions, as in repository:team/app:pull,push. The answer comes from the
     function that decides token requests.
     """
-    answer = _Answer(context, account, scopes, service)
-    if as_json:
-        print_json(answer.as_json())
-    else:
-        answer.print()
+    _print_answer(_answer(context, account, scopes, service, token_id), as_json=as_json)
 
 
 @command.command("check")
 @_question
+@_token
 def check(
-    context: Context, account: str, scopes: tuple[str, ...], service: str | None, as_json: bool
+    context: Context,
+    account: str,
+    scopes: tuple[str, ...],
+    service: str | None,
+    token_id: int | None,
+    as_json: bool,
 ) -> None:
     """Exit with 0 if ACCOUNT (or anonymous) would be granted all of every SCOPE, else with 1."""
-    answer = _Answer(context, account, scopes, service)
-    if as_json:
-        print_json(answer.as_json())
-    else:
-        answer.print()
+    answer = _answer(context, account, scopes, service, token_id)
+    _print_answer(answer, as_json=as_json)
     if not answer.complete:
         raise SystemExit(1)
 
 
-class _Answer:
-    """The decisions on some scopes for one account on one registry."""
+@command.command("who-can")
+@click.argument("action", type=click.Choice(["pull", "push", "delete"]))
+@click.argument("repository")
+@_registry
+@json_option
+@pass_context
+def who_can(
+    context: Context, action: str, repository: str, service: str | None, as_json: bool
+) -> None:
+    """List everybody who may do ACTION on REPOSITORY, and by which rules.
 
-    def __init__(
-        self, context: Context, account: str, scopes: tuple[str, ...], service: str | None
-    ) -> None:
-        with context.read() as session:
-            self.service = _service(session, service)
-            state = snapshot.load(session)
-            self.account = _account(session, state, account)
-        self.name = self.account.account.name if self.account else policy.SubjectKind.ANONYMOUS
-        self.disabled = self.account is not None and self.account.disabled
-        self.malformed: dict[str, str] = {}
-        read = []
-        for text in scope.split(scopes):
-            try:
-                read.append(scope.parse(text))
-            except MalformedScope as error:
-                self.malformed[text] = str(error)
-        who = self.account.account if self.account else None
-        self.decisions = [
-            decide(state.rules, who, self.service, asked) for asked in scope.merge(read)
-        ]
-
-    @property
-    def complete(self) -> bool:
-        return (
-            not self.disabled
-            and not self.malformed
-            and bool(self.decisions)
-            and all(decision.complete for decision in self.decisions)
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "account": str(self.name),
-            "registry": self.service,
-            "disabled": self.disabled,
-            "complete": self.complete,
-            "scopes": [
-                *(_decision_json(decision) for decision in self.decisions),
-                *(
-                    {
-                        "scope": text,
-                        "granted": [],
-                        "complete": False,
-                        "reasons": [{"cause": "malformed", "text": why}],
-                    }
-                    for text, why in self.malformed.items()
-                ),
-            ],
-        }
-
-    def print(self) -> None:
-        click.echo(f"{self.name} on the registry {self.service}")
-        if self.disabled:
-            click.echo("  the account is disabled: no token is issued to it")
-        for decision in self.decisions:
-            click.echo(printable(str(decision.scope)))
-            click.echo(f"  granted: {','.join(decision.granted) or 'nothing'}")
-            for reason in decision.reasons:
-                click.echo(f"  - {printable(str(reason))}")
-        for why in self.malformed.values():
-            click.echo(printable(why))
+    For push, pull is needed as well; the answer is about ACTION alone.
+    """
+    if not is_repository_name(repository):
+        raise Refused(f"{repository!r} is no repository name that a registry accepts")
+    with context.read() as session:
+        chosen = _service(session, service)
+        state = snapshot.load(session)
+    found = list(explaining.who_can(state, chosen, action, repository))
+    if as_json:
+        print_json([answer.as_json() for answer in found])
+        return
+    rows = [
+        (answer.name, answer.known.account.kind if answer.known else "", reason)
+        for answer in found
+        for reason in answer.decisions[0].reasons
+    ]
+    print_table(("WHO", "KIND", "WHY"), rows, f"Nobody may {action} {repository} on {chosen}.")
 
 
-def _decision_json(decision: Decision) -> dict[str, Any]:
-    return {
-        "scope": str(decision.scope),
-        "granted": list(decision.granted),
-        "complete": decision.complete,
-        "reasons": [
-            {
-                "cause": reason.cause,
-                "actions": list(reason.actions),
-                "rule": reason.rule.id if reason.rule else None,
-                "text": str(reason),
-            }
-            for reason in decision.reasons
-        ],
-    }
+def _answer(
+    context: Context,
+    account: str,
+    scopes: tuple[str, ...],
+    service: str | None,
+    token_id: int | None,
+) -> Answer:
+    with context.read() as session:
+        chosen = _service(session, service)
+        state = snapshot.load(session)
+        if account != policy.ANONYMOUS:
+            account = named.account(session, account).name
+        ceiling = None if token_id is None else _ceiling(session, account, token_id)
+    return explaining.explain(state, chosen, account, scopes, ceiling)
+
+
+def _ceiling(session: Session, account: str, token_id: int) -> list[Limit] | None:
+    token = app_tokens.get(session, token_id)
+    if token.account.name != account:
+        raise Refused(f"the app token {token_id} is {token.account.name}'s, not {account}'s")
+    return None if token.ceiling is None else [app_tokens.ceiling_limit(s) for s in token.ceiling]
+
+
+def _print_answer(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer.as_json())
+        return
+    click.echo(f"{answer.name} on the registry {answer.service}")
+    if answer.disabled:
+        click.echo("  the account is disabled: no token is issued to it")
+    for decision in answer.decisions:
+        click.echo(printable(str(decision.scope)))
+        click.echo(f"  granted: {','.join(decision.granted) or 'nothing'}")
+        for reason in decision.reasons:
+            click.echo(f"  - {printable(str(reason))}")
+    for why in answer.malformed.values():
+        click.echo(printable(why))
 
 
 def _service(session: Session, service: str | None) -> str:
@@ -284,9 +288,3 @@ def _service(session: Session, service: str | None) -> str:
             else "there is no registry yet: authserver registry add SERVICE"
         )
     return known[0]
-
-
-def _account(session: Session, state: Snapshot, name: str) -> KnownAccount | None:
-    if name == policy.SubjectKind.ANONYMOUS:
-        return None
-    return state.accounts[named.account(session, name).name]

@@ -16,6 +16,7 @@ from authserver.core.patterns import Pattern, repository_pattern
 from authserver.core.scope import Scope
 
 ALL = "*"
+ANONYMOUS = "anonymous"
 CATALOG = "catalog"
 
 # What each resource type knows, in the order in which answers list it.
