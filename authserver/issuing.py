@@ -170,12 +170,17 @@ class Issuer:
         if not identity.may_stay_logged_in or not snapshot.registries[service].refresh_tokens:
             return None
         secret = tokens.make(Prefix.REFRESH, self.random)
-        origin = refresh_tokens.From(request.origin.address, request.origin.client)
+        login = refresh_tokens.Login(
+            identity.known.id,
+            identity.known.password_hash,
+            request.origin.address,
+            request.origin.client,
+        )
         idle = self.authenticator.uses.idle
         try:
             actor = f"account:{identity.known.account.name}"
             with self.store.change(actor, wait=LOGIN_WAITS) as change:
-                refresh_tokens.add(change, identity.known.id, service, secret, idle, origin)
+                refresh_tokens.add(change, login, service, secret, idle)
         except AuthserverError as error:
             # The registry token is good; the client keeps the password instead.
             log.warning("no refresh token could be stored", error=str(error))

@@ -186,7 +186,9 @@ class Uses:
         return update(table).where(table.id == use.id).values(values)
 
     def _prolongs(self, use: Use) -> bool:
-        return use.expires_at is not None and use.at + self.idle - use.expires_at > PROLONG_EVERY
+        return use.expires_at is not None and use.at + self.idle - use.expires_at > min(
+            PROLONG_EVERY, self.idle / 10
+        )
 
 
 @dataclass

@@ -1,54 +1,79 @@
 """Refresh tokens: logins that go on without the password."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
 from authserver.core.errors import NotFound
+from authserver.core.names import printable
 from authserver.db import named
 from authserver.db.models import Account, RefreshToken, Registry
 from authserver.db.store import Change
 
 MAX_CLIENT = 200
+MAX_SESSIONS = 100
+"""Of one account on one registry: a script that logs in over and over must not fill the store."""
 
 
 @dataclass(frozen=True)
-class From:
-    """Where a login comes from."""
+class Login:
+    """A login with a password: whose, by which stored hash, and where it comes from."""
 
+    account_id: int
+    password_hash: str | None = field(repr=False)
     address: str
     client: str
 
 
-def add(
-    change: Change, account_id: int, service: str, secret: str, idle: timedelta, origin: From
-) -> RefreshToken:
+def add(change: Change, login: Login, service: str, secret: str, idle: timedelta) -> RefreshToken:
     """Store a refresh token, bound to account and registry, good until it was idle so long.
 
+    The login was checked a moment ago: what has ended logins since then ends this one too.
+    Of an account's sessions on a registry the MAX_SESSIONS that were used last are kept.
+
     Raises:
-        NotFound: the account or the registry is gone, or the account was disabled meanwhile.
+        NotFound: the account or the registry is gone, the account was disabled, its password was
+            changed, or the registry gives no refresh tokens any more.
     """
-    account = change.session.get(Account, account_id)
+    account = change.session.get(Account, login.account_id)
     if account is None or account.disabled_at is not None:
         raise NotFound("the account was removed or disabled meanwhile")
+    if account.password_hash != login.password_hash:
+        raise NotFound("the account's password was changed meanwhile")
+    registry = named.registry(change.session, service)
+    if not registry.refresh_tokens:
+        raise NotFound("the registry gives no refresh tokens any more")
+    _make_room(change.session, account, registry)
     row = RefreshToken(
         account=account,
-        for_registry=named.registry(change.session, service),
+        for_registry=registry,
         secret_hash=tokens.digest(secret),
         created_at=change.at,
-        created_address=origin.address,
-        created_client=origin.client[:MAX_CLIENT],
+        created_address=login.address,
+        created_client=printable(login.client, MAX_CLIENT),
         expires_at=change.at + idle,
     )
     change.session.add(row)
     change.session.flush()
     change.record("session.add", _target(row), after={"registry": service})
     return row
+
+
+def _make_room(session: Session, account: Account, registry: Registry) -> None:
+    last_used = func.coalesce(RefreshToken.last_used_at, RefreshToken.created_at)
+    surplus = session.scalars(
+        select(RefreshToken.id)
+        .where(RefreshToken.account_id == account.id, RefreshToken.registry_id == registry.id)
+        .order_by(last_used.desc(), RefreshToken.id.desc())
+        .offset(MAX_SESSIONS - 1)
+    ).all()
+    if surplus:
+        session.execute(delete(RefreshToken).where(RefreshToken.id.in_(surplus)))
 
 
 def revoke(change: Change, session_id: int) -> str:

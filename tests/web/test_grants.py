@@ -8,6 +8,7 @@ import pytest
 
 from authserver import passwords
 from authserver.db import accounts, refresh_tokens, registries
+from authserver.settings import Settings
 from authserver.web.app import create_app
 from tests.world import ADMIN, COST, PASSWORD, Clock, World
 
@@ -332,3 +333,56 @@ def test_the_store_and_the_records_hold_no_secret(alice: World) -> None:
         dump = "\n".join(session.connection().connection.iterdump())
     assert token not in dump
     assert PASSWORD not in dump
+
+
+def meanwhile(world: World, monkeypatch: pytest.MonkeyPatch, happens: Any) -> None:
+    """Have something happen after a login was checked and before its refresh token is stored."""
+    real = refresh_tokens.add
+
+    def add(change: Any, login: Any, service: str, secret: str, idle: timedelta) -> Any:
+        happens(change)
+        return real(change, login, service, secret, idle)
+
+    monkeypatch.setattr(refresh_tokens, "add", add)
+
+
+def new_password(change: Any) -> None:
+    accounts.set_password(change, "alice", passwords.hash_password("new", COST))
+
+
+def no_refresh_tokens(change: Any) -> None:
+    registries.edit(change, "registry", refresh_tokens=False)
+
+
+@pytest.mark.parametrize("happens", [new_password, no_refresh_tokens])
+def test_a_login_in_the_moment_of_a_change_leaves_no_refresh_token(
+    alice: World, monkeypatch: pytest.MonkeyPatch, happens: Any
+) -> None:
+    meanwhile(alice, monkeypatch, happens)
+    body = alice.get("service=registry&offline_token=true", auth=("alice", PASSWORD)).json
+    assert body is not None
+    assert "refresh_token" not in body
+    with alice.wiring.store.read() as session:
+        assert refresh_tokens.listed(session) == []
+
+
+def test_the_sessions_that_were_used_last_are_kept(
+    alice: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh_tokens, "MAX_SESSIONS", 3)
+    first, *others = [alice.log_in("alice") for _ in range(5)]
+    assert refreshed(alice, first).status_code == 401
+    assert [refreshed(alice, token).status_code for token in others] == [401, 200, 200, 200]
+
+
+def test_an_idle_time_of_a_day_is_put_off_by_use(settings: Settings) -> None:
+    world = World.over(Settings(**settings.model_dump() | {"refresh_token_days": 1}))
+    token = world.log_in(ADMIN)
+    clock = Clock()
+    later = at(world, clock)
+    for _ in range(5):
+        clock.move(timedelta(hours=12))
+        assert refreshed(later, token).status_code == 200
+        world.wiring.live.tick()
+        world.wiring.live.refresh()
+    world.close()
