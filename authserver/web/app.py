@@ -26,13 +26,12 @@ from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from authserver.web import errors, health, invitation, token
 from authserver.web.address import ClientAddress
-from authserver.web.bodies import Bodies
+from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-MAX_BODY = 64 * 1024
 # Of the server's threads, so that there are always some for requests without a body.
 BODIES_AT_ONCE = THREADS * 3 // 4
 BODIES_EACH = THREADS // 4
@@ -81,7 +80,7 @@ def wire(chosen: Settings) -> Wiring:
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app = Flask("authserver.web", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     # Never a redirect: clients do not follow it everywhere.
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -1,8 +1,9 @@
 """Reading bodies: within a time, and by a part of the threads only.
 
 The HTTP server hands a body over as it arrives, so a slow client holds the thread that reads it.
-Some threads are always left for requests without a body, one address gets only a few of the
-others, and connections on which a late body stands still are shut down.
+Some threads are always left for requests without a body, one client gets only a few of the
+others, a body that comes too slowly is given up, and connections on which a late body stands
+still are shut down.
 """
 
 import socket
@@ -10,21 +11,36 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
+from ipaddress import IPv6Address, ip_address, ip_network
 from os import dup
 from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
 
 SECONDS = 10.0
+MAX_BYTES = 64 * 1024
+PIECE = 256
 LOOK_EVERY = 1.0
-STALLED_MS = 4000
+# Longer than any request takes: a connection whose request is being worked on is silent too.
+STALLED_MS = 30_000
 TRICKLE = 200
-"""Bytes in :data:`LOOK_EVERY`: less than any request has, so it must be a part of one."""
+"""Bytes in :data:`LOOK_EVERY`: less than a request has, so twice in a row it is a part of one."""
 
 # In Linux's struct tcp_info: milliseconds since data came, and bytes that came in all.
 _LAST_DATA, _RECEIVED, _INFO_BYTES = 52, 128, 136
+
+log = structlog.get_logger()
+
+
+class _Input(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +57,7 @@ class Bodies:
     at_once: int
     at_once_each: int
     seconds: float = SECONDS
-    _reading: dict[int, _Reading] = field(default_factory=dict, init=False)
+    _reading: dict[object, _Reading] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
@@ -51,56 +67,124 @@ class Bodies:
         Raises:
             NotReady: too many bodies are being read, from everybody or from that client.
         """
-        thread = threading.get_ident()
+        this = object()
+        client = _household(client)
         with self._lock:
             same = sum(other.client == client for other in self._reading.values())
             if len(self._reading) >= self.at_once or same >= self.at_once_each:
                 raise NotReady("too many bodies are being read: clients are slow")
-            self._reading[thread] = _Reading(time.monotonic() + self.seconds, peer, client)
+            self._reading[this] = _Reading(time.monotonic() + self.seconds, peer, client)
         try:
             yield
         finally:
-            del self._reading[thread]
+            with self._lock:
+                del self._reading[this]
+
+    def read(self, environ: dict[str, Any], client: str) -> None:
+        """Read a request's whole body, so that whoever reads it again does not wait.
+
+        Raises:
+            NotReady: too many bodies are being read.
+            RequestTimeout: it came too slowly.
+            RequestEntityTooLarge: it is longer than MAX_BYTES, whatever length it claims.
+        """
+        with self.reading(environ.get("REMOTE_ADDR", ""), client):
+            body = _read_within(environ["wsgi.input"], time.monotonic() + self.seconds)
+        environ["wsgi.input"] = BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
 
     def start(self) -> None:
         """Start the thread that hangs up on slow clients."""
         threading.Thread(target=self._watch, name="bodies", daemon=True).start()
 
     def _watch(self) -> None:
-        received: dict[str, int] = {}
+        seen: dict[str, _Seen] = {}
         while True:
             time.sleep(LOOK_EVERY)
             now = time.monotonic()
             late = {other.peer for other in list(self._reading.values()) if other.deadline < now}
-            received = hang_up(late, received) if late else {}
+            try:
+                seen = hang_up(late, seen) if late else {}
+            except OSError as error:
+                # Out of file descriptors, say; the next look may see more.
+                log.error("cannot look after slow bodies", error=str(error))
 
 
-def hang_up(peers: set[str], before: dict[str, int]) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    received: int
+    trickled: bool
+
+
+def _read_within(stream: _Input, deadline: float) -> bytes:
+    # The stream blocks until a piece is whole, so pieces are small.
+    parts: list[bytes] = []
+    size = 0
+    while part := stream.read(PIECE):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            raise RequestEntityTooLarge
+        if time.monotonic() > deadline:
+            raise RequestTimeout("the body came too slowly")
+    return b"".join(parts)
+
+
+def _household(client: str) -> str:
+    """Return what stands for a client that may have many addresses: of IPv6 a /64."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    if not isinstance(address, IPv6Address):
+        return client
+    return str(ip_network((address, 64), strict=False))
+
+
+def hang_up(peers: set[str], before: dict[str, _Seen]) -> dict[str, _Seen]:
     """Shut down this process's connections with ``peers`` on which nothing moves.
 
     The HTTP server holds them and does not say which one a body comes from; so it is told by
-    what arrives: nothing for a while, or less in a moment than a request has. ``before`` is what
-    each connection had received at the last look; return the same for the next one.
+    what arrives: nothing for longer than a request takes, or twice in a row less than a request
+    has. ``before`` is what the last look saw; return the same for the next one.
     """
-    received = {}
+    seen = {}
     for name, connection in _connections(peers):
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-        (silent,) = struct.unpack_from("=I", info, _LAST_DATA)
-        (received[name],) = struct.unpack_from("=Q", info, _RECEIVED)
-        came = received[name] - before.get(name, 0)
-        if silent >= STALLED_MS or (name in before and 0 < came < TRICKLE):
-            connection.shutdown(socket.SHUT_RDWR)
-    return received
+        # A connection may end while it is looked at.
+        with suppress(OSError):
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+            (silent,) = struct.unpack_from("=I", info, _LAST_DATA)
+            (received,) = struct.unpack_from("=Q", info, _RECEIVED)
+            last = before.get(name)
+            trickles = last is not None and 0 < received - last.received < TRICKLE
+            seen[name] = _Seen(received, trickles)
+            if silent >= STALLED_MS or (trickles and last is not None and last.trickled):
+                connection.shutdown(socket.SHUT_RDWR)
+    return seen
 
 
 def _connections(peers: set[str]) -> Iterator[tuple[str, socket.socket]]:
+    """Give the connections with ``peers`` that came in: to a port that is listened on."""
+    ports = {
+        other.getsockname()[1]
+        for _, other in _sockets()
+        if other.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    }
+    for name, other in _sockets():
+        with suppress(OSError):
+            if other.getsockname()[1] in ports and other.getpeername()[0] in peers:
+                yield name, other
+
+
+def _sockets() -> Iterator[tuple[str, socket.socket]]:
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             name = str(descriptor.readlink())
             if not name.startswith("socket:"):
                 continue
-            with socket.socket(fileno=dup(int(descriptor.name))) as connection:
-                if connection.family != socket.AF_UNIX and connection.getpeername()[0] in peers:
-                    yield name, connection
+            duplicate = socket.socket(fileno=dup(int(descriptor.name)))
         except OSError:
-            continue  # it is gone, or is not connected
+            continue  # it is gone
+        with duplicate:
+            if duplicate.family != socket.AF_UNIX:
+                yield name, duplicate

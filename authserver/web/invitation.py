@@ -22,9 +22,8 @@ def register(app: Flask, store: Store, bodies: Bodies, cost: int) -> None:
 
     @app.post("/invitation")
     def redeem() -> Response:
-        peer = request.remote_addr or ""
-        with bodies.reading(peer, peer):
-            form = request.form
+        bodies.read(request.environ, request.remote_addr or "")
+        form = request.form
         code = form.get("code", "").strip()
         try:
             account = _redeem(store, form, code, cost)

@@ -36,10 +36,8 @@ def register(app: Flask, issuer: Issuer, client_address: ClientAddress, bodies: 
             case "GET":
                 return _answer(issuer.issue(_read_query(client_address)))
             case "POST":
-                peer = request.remote_addr or ""
-                with bodies.reading(peer, _address(client_address)):
-                    form = request.form
-                issued = issuer.issue(_read_form(form, client_address))
+                bodies.read(request.environ, _address(client_address))
+                issued = issuer.issue(_read_form(client_address))
                 return _answer(issued, scope=issued.granted)
         raise MethodNotAllowed(METHODS)
 
@@ -69,7 +67,7 @@ def _read_query(client_address: ClientAddress) -> TokenRequest:
     )
 
 
-def _read_form(form: MultiDict[str, str], client_address: ClientAddress) -> TokenRequest:
+def _read_form(client_address: ClientAddress) -> TokenRequest:
     """Read a POST's form. Credentials are only ever taken from the body.
 
     Raises:
@@ -78,6 +76,7 @@ def _read_form(form: MultiDict[str, str], client_address: ClientAddress) -> Toke
     """
     if request.mimetype != FORM:
         raise BadRequest(f"the body must be of type {FORM}")
+    form = request.form
     for name in ONCE:
         if len(form.getlist(name)) > 1:
             raise BadRequest(f"the parameter {name} is repeated")

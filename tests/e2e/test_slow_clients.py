@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.web.server import HEADER_TIMEOUT_MS, THREADS
+from authserver.web.server import THREADS
 from tests.e2e.fetching import ask_for_token, curl
 from tests.e2e.lab import ADMIN, installation
 from tests.programs import free_port
@@ -25,7 +25,7 @@ SLOW = {
     "stays in a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhe",
 }
 TRICKLE_EVERY = 0.2
-HANGS_UP_SECONDS = HEADER_TIMEOUT_MS / 1000 + 20
+HANGS_UP_SECONDS = 60.0
 
 
 def seconds_until_hung_up(port: int, sent: bytes) -> float:
