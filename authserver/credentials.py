@@ -69,6 +69,7 @@ class Identity:
     credential: str
     ceiling: tuple[Limit, ...] | None = None
     bound_to: str | None = None
+    use: Use | None = None
     may_stay_logged_in: bool = False
 
 
@@ -164,9 +165,8 @@ class Authenticator:
             raise Unauthorized(f"expired app token {token.name}")
         if token.networks and not _within(token, origin.address):
             raise Unauthorized(f"app token {token.name} from a network that it is not for")
-        if self.uses.note(Use(Kind.APP, token.id, now, origin.address, origin.client)):
-            _warn_of_expiry(token, now)
-        return Identity(known, f"app token {token.name}", token.ceiling)
+        use = Use(Kind.APP, token.id, now, origin.address, origin.client, ends=token.expires_at)
+        return Identity(known, f"app token {token.name}", token.ceiling, use=use)
 
     def _by_refresh_token(self, secret: str, snapshot: Snapshot, origin: Origin) -> Identity:
         token = snapshot.refresh_tokens.get(tokens.digest(secret))
@@ -178,10 +178,13 @@ class Authenticator:
             raise LoginEnded("disabled account")
         if token.expires_at <= now:
             raise LoginEnded("refresh token was idle for too long")
-        self.uses.note(
-            Use(Kind.REFRESH, token.id, now, origin.address, origin.client, token.expires_at)
-        )
-        return Identity(known, f"refresh token {token.id}", bound_to=token.service)
+        use = Use(Kind.REFRESH, token.id, now, origin.address, origin.client, token.expires_at)
+        return Identity(known, f"refresh token {token.id}", bound_to=token.service, use=use)
+
+    def used(self, identity: Identity) -> None:
+        """Note that a token was used, once its request has been found good."""
+        if identity.use is not None and self.uses.note(identity.use):
+            _warn_of_expiry(identity)
 
     def _verified(self, account_id: int, stored: str, password: str) -> None:
         self.passwords.learn(account_id, stored, password)
@@ -204,14 +207,15 @@ def _within(token: KnownAppToken, address: str) -> bool:
     return any(read in network for network in token.networks)
 
 
-def _warn_of_expiry(token: KnownAppToken, now: datetime) -> None:
-    if token.expires_at is not None and token.expires_at - now < EXPIRES_SOON:
+def _warn_of_expiry(identity: Identity) -> None:
+    use = identity.use
+    if use is not None and use.ends is not None and use.ends - use.at < EXPIRES_SOON:
         log.warning(
             "an app token in use expires soon: authserver token rotate",
-            account=token.account,
-            token=token.name,
-            id=token.id,
-            expires_at=token.expires_at.isoformat(timespec="minutes"),
+            account=identity.known.account.name,
+            token=identity.credential.removeprefix("app token "),
+            id=use.id,
+            expires_at=use.ends.isoformat(timespec="minutes"),
         )
 
 

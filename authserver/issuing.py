@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
@@ -36,6 +37,7 @@ MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
+LOGINS_WAITING = 4
 
 log = structlog.get_logger()
 
@@ -86,6 +88,8 @@ class Issuer:
     token_ttl: int
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
+    # Logins that wait for a writer must not take all threads and connections.
+    storing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOGINS_WAITING))
 
     def issue(self, request: TokenRequest) -> Issued:
         """Answer one request; what was denied is left out of the token's grant.
@@ -103,6 +107,8 @@ class Issuer:
             _require_bound(identity, service)
             _require_account(request.accounts, identity)
             asked, malformed = _scopes(request.scopes)
+            if identity is not None:
+                self.authenticator.used(identity)
             account = identity.known.account if identity else None
             ceiling = identity.ceiling if identity else None
             rules = state.snapshot.rules
@@ -177,6 +183,9 @@ class Issuer:
             request.origin.client,
         )
         idle = self.authenticator.uses.idle
+        if not self.storing.acquire(blocking=False):
+            log.warning("no refresh token could be stored", error="too many logins wait to be")
+            return None
         try:
             actor = f"account:{identity.known.account.name}"
             with self.store.change(actor, wait=LOGIN_WAITS) as change:
@@ -185,6 +194,8 @@ class Issuer:
             # The registry token is good; the client keeps the password instead.
             log.warning("no refresh token could be stored", error=str(error))
             return None
+        finally:
+            self.storing.release()
         return secret
 
     @contextmanager

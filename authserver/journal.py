@@ -131,7 +131,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One use of a token. ``expires_at`` is when a refresh token would end without it."""
+    """One use of a token.
+
+    ``expires_at`` is when a refresh token would end without it, ``ends`` when an app token does.
+    """
 
     kind: Kind
     id: int
@@ -139,6 +142,7 @@ class Use:
     address: str
     client: str
     expires_at: datetime | None = None
+    ends: datetime | None = None
 
 
 @dataclass

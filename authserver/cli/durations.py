@@ -10,12 +10,13 @@ _MAX = timedelta(days=3650)
 
 
 class Duration(click.ParamType["timedelta | None"]):
-    """A number and a unit; with ``never`` allowed, that word is None."""
+    """A number and a unit; with ``never`` allowed, that word is None. ``zero`` allows 0m."""
 
     name = "duration"
 
-    def __init__(self, *, never: bool = False) -> None:
+    def __init__(self, *, never: bool = False, zero: bool = False) -> None:
         self.never = never
+        self.zero = zero
 
     def convert(
         self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
@@ -25,8 +26,8 @@ class Duration(click.ParamType["timedelta | None"]):
         if self.never and value == "never":
             return None
         matched = re.fullmatch(r"(\d{1,5})([mhdw])", value)
-        length = timedelta(**{_UNITS[matched[2]]: int(matched[1])}) if matched else timedelta()
-        if not timedelta() < length <= _MAX:
+        length = timedelta(**{_UNITS[matched[2]]: int(matched[1])}) if matched else None
+        if length is None or length > _MAX or (not length and not self.zero):
             never = ", or never" if self.never else ""
             self.fail(f"{value!r} is no duration: write 30m, 12h, 90d or 4w{never}", param, ctx)
         return length

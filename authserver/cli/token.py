@@ -85,11 +85,13 @@ def create(
     with context.change() as change:
         wanted = Wanted(name, expires, scopes, networks)
         row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
+        # What cannot be printed must not be made: nobody would ever know the secret.
+        printed = _formatted(form, row.account.name, name, secret, registry_host or "")
     found = app_tokens.described(row, row.created_at)
     if as_json:
         print_json(found | {"token": secret})
     else:
-        click.echo(_formatted(form, row.account.name, name, secret, registry_host or ""))
+        click.echo(printed)
         until = row.expires_at.isoformat(timespec="minutes") if row.expires_at else "for ever"
         note(f"App token {row.id} of {row.account.name}, good until {until}; shown only now.")
 
@@ -145,10 +147,10 @@ def revoke(context: Context, token_id: int) -> None:
 @click.argument("token_id", metavar="ID", type=ID)
 @click.option(
     "--grace",
-    type=Duration(),
+    type=Duration(zero=True),
     default="24h",
     show_default=True,
-    help="How long the old secret stays good.",
+    help="How long the old secret stays good; 0m ends it at once.",
 )
 @json_option
 @pass_context

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Any
 
 from sqlalchemy import select
@@ -157,6 +157,8 @@ def network(text: str) -> str:
         read = ip_network(text)
     except ValueError as error:
         raise Refused(f"{text!r} is no network: {error}") from None
+    if isinstance(read, IPv6Network) and read.network_address.ipv4_mapped is not None:
+        raise Refused(f"{text} is IPv4 written as IPv6: write it as an IPv4 network")
     if read.prefixlen == 0:
         raise Refused(f"{text} is every address: leave the network out")
     return str(read)

@@ -1,5 +1,8 @@
 """tokens and robots"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,6 +13,21 @@ depends_on = None
 
 # A table that is made anew must keep it: an id that is given out again would inherit.
 NO_ID_TWICE = {"sqlite_autoincrement": True}
+
+
+@contextmanager
+def highest_ids_kept() -> Iterator[None]:
+    """Have SQLite remember the highest id that a table ever had, also where it is made anew."""
+    connection = op.get_bind()
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    highest = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+    yield
+    for name, seq in highest:
+        # A table without rows has lost its entry.
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, seq))
 
 
 def upgrade() -> None:
@@ -90,41 +108,45 @@ def upgrade() -> None:
             batch_op.f("ix_refresh_token_registry_id"), ["registry_id"], unique=False
         )
 
-    with op.batch_alter_table("account", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.add_column(sa.Column("description", sa.Text(), nullable=False, server_default=""))
-        batch_op.add_column(sa.Column("owner_id", sa.Integer(), nullable=True))
-        batch_op.add_column(
-            sa.Column("outlives_owner", sa.Boolean(), nullable=False, server_default=sa.false())
-        )
-        batch_op.create_index(batch_op.f("ix_account_owner_id"), ["owner_id"], unique=False)
-        batch_op.create_foreign_key(
-            batch_op.f("fk_account_owner_id"), "account", ["owner_id"], ["id"]
-        )
+    with highest_ids_kept():
+        with op.batch_alter_table("account", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.add_column(
+                sa.Column("description", sa.Text(), nullable=False, server_default="")
+            )
+            batch_op.add_column(sa.Column("owner_id", sa.Integer(), nullable=True))
+            batch_op.add_column(
+                sa.Column("outlives_owner", sa.Boolean(), nullable=False, server_default=sa.false())
+            )
+            batch_op.create_index(batch_op.f("ix_account_owner_id"), ["owner_id"], unique=False)
+            batch_op.create_foreign_key(
+                batch_op.f("fk_account_owner_id"), "account", ["owner_id"], ["id"]
+            )
 
-    with op.batch_alter_table("registry", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.add_column(
-            sa.Column("refresh_tokens", sa.Boolean(), nullable=False, server_default=sa.true())
-        )
+        with op.batch_alter_table("registry", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.add_column(
+                sa.Column("refresh_tokens", sa.Boolean(), nullable=False, server_default=sa.true())
+            )
 
-    with op.batch_alter_table("token_record", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.add_column(
-            sa.Column("credential", sa.String(length=255), nullable=False, server_default="")
-        )
+        with op.batch_alter_table("token_record", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.add_column(
+                sa.Column("credential", sa.String(length=255), nullable=False, server_default="")
+            )
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("token_record", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.drop_column("credential")
+    with highest_ids_kept():
+        with op.batch_alter_table("token_record", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.drop_column("credential")
 
-    with op.batch_alter_table("registry", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.drop_column("refresh_tokens")
+        with op.batch_alter_table("registry", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.drop_column("refresh_tokens")
 
-    with op.batch_alter_table("account", table_kwargs=NO_ID_TWICE) as batch_op:
-        batch_op.drop_constraint(batch_op.f("fk_account_owner_id"), type_="foreignkey")
-        batch_op.drop_index(batch_op.f("ix_account_owner_id"))
-        batch_op.drop_column("outlives_owner")
-        batch_op.drop_column("owner_id")
-        batch_op.drop_column("description")
+        with op.batch_alter_table("account", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.drop_constraint(batch_op.f("fk_account_owner_id"), type_="foreignkey")
+            batch_op.drop_index(batch_op.f("ix_account_owner_id"))
+            batch_op.drop_column("outlives_owner")
+            batch_op.drop_column("owner_id")
+            batch_op.drop_column("description")
 
     with op.batch_alter_table("refresh_token", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refresh_token_registry_id"))

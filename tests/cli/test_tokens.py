@@ -217,3 +217,21 @@ def test_an_invitation_is_a_link_whose_code_is_behind_the_hash(run: Run) -> None
     assert made["link"] != link
     assert PASSWORD not in link
     assert {u["name"]: u["password"] for u in run.json("user", "list")}["dora"] is False
+
+
+def test_what_cannot_be_printed_is_not_made(run: Run) -> None:
+    run("robot", "add", "ü")
+    args = ("--name", "ü", "--format", "kubernetes", "--registry-host", "h")
+    run("token", "create", "ü", *args, status=1)
+    assert run.json("token", "list", "ü") == []
+
+
+def test_an_old_secret_can_be_ended_at_once(run: Run) -> None:
+    made = create(run)
+    rotated = run.json("token", "rotate", str(made["id"]), "--grace", "0m")
+    assert rotated["previous_until"] <= rotated["created_at"]
+    run("token", "create", "ci", "--name", "x", "--expires", "0m", status=2)
+
+
+def test_a_network_of_mapped_addresses_is_refused(run: Run) -> None:
+    run("token", "create", "ci", "--name", "x", "--from", "::ffff:127.0.0.0/104", status=1)

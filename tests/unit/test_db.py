@@ -812,3 +812,11 @@ def test_what_init_makes(store: Store) -> None:
         "acl.allow",
         "acl.allow",
     ]
+
+
+def test_the_highest_ids_outlive_a_table_that_is_made_anew(store: Store) -> None:
+    first = do(store, user("alice")).id
+    do(store, lambda c: accounts.remove(c, "alice"))
+    schema.migrate(store.engine, lambda configured: command.downgrade(configured, "0001"))
+    schema.upgrade(store.engine)
+    assert do(store, user("bob")).id > first

@@ -386,3 +386,23 @@ def test_an_idle_time_of_a_day_is_put_off_by_use(settings: Settings) -> None:
         world.wiring.live.tick()
         world.wiring.live.refresh()
     world.close()
+
+
+def test_a_refused_refresh_is_no_use(alice: World) -> None:
+    alice.registry("other")
+    token = alice.log_in("alice")
+    assert refreshed(alice, token, service="other").status_code == 401
+    alice.wiring.live.tick()
+    with alice.wiring.store.read() as session:
+        (row,) = refresh_tokens.listed(session, "alice")
+        assert row.last_used_at is None
+
+
+def test_where_many_logins_wait_others_get_no_refresh_token_and_do_not_wait(alice: World) -> None:
+    storing = alice.wiring.issuer.storing
+    while storing.acquire(blocking=False):
+        pass
+    body = alice.get("service=registry&offline_token=true", auth=("alice", PASSWORD)).json
+    assert body is not None
+    assert body["token"]
+    assert "refresh_token" not in body
