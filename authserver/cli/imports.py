@@ -1,5 +1,6 @@
 """``authserver import``: moving in from elsewhere."""
 
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from authserver.db import accounts, named, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.htpasswd import Unusable
+
+STDIN = Path("-")
 
 
 @click.group("import")
@@ -45,7 +48,7 @@ class Outcome:
 def from_htpasswd(
     context: Context, file: Path, allow: tuple[str, str] | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Take over the users of an htpasswd FILE with their passwords.
+    """Take over the users of an htpasswd FILE (- for standard input) with their passwords.
 
     Only bcrypt hashes (htpasswd -B) can be taken; every other line is named with its reason and
     the rest is imported. Accounts that are there already are left alone, so a second run changes
@@ -74,7 +77,7 @@ def from_htpasswd(
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     except OSError as error:
         raise Refused(f"the file {file} cannot be read: {error.strerror}") from None
 

@@ -99,3 +99,11 @@ def test_no_hash_is_printed(run: Run, file: Path) -> None:
     done = run("import", "htpasswd", str(file), "--json")
     assert "$2y$" not in done.output
     assert DES not in done.output
+
+
+def test_a_file_may_come_on_standard_input(run: Run, file: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["import", "htpasswd", "-"], env=run.env, input=file.read_bytes()
+    )
+    assert "2 imported" in done.stdout
+    assert run.users() == ["admin", "carol", "erin"]
