@@ -12,7 +12,8 @@ import structlog
 from authserver import passwords, tokens
 from authserver.core.errors import LoginEnded, Unauthorized
 from authserver.core.names import nfc
-from authserver.core.policy import AccountKind, Limit
+from authserver.core.rules import Limit
+from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords

@@ -2,65 +2,128 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from authserver.core import scope
+from authserver.core.conditions import Circumstances, Hindrance, shown
 from authserver.core.errors import NotFound
-from authserver.core.patterns import ACCOUNT
-from authserver.core.policy import ANONYMOUS, Decision, Limit, decide
+from authserver.core.policy import Decision, decide
+from authserver.core.rules import Asked, Effect, Limit, Rule
 from authserver.core.scope import MalformedScope, Scope
+from authserver.core.subjects import ANONYMOUS
 from authserver.db.snapshot import KnownAccount, Snapshot
+
+MAX_CLOSE = 5
+
+# How near a rule came that only this kept from applying: the nearest first.
+_NEARNESS = (
+    Hindrance.DISABLED,
+    Hindrance.NETWORK_UNKNOWN,
+    Hindrance.NETWORK,
+    Hindrance.NOT_YET,
+    Hindrance.EXPIRED,
+    Hindrance.TIME_UNKNOWN,
+    Hindrance.ACTION,
+    Hindrance.REGISTRY,
+    Hindrance.SUBJECT,
+    Hindrance.PATTERN,
+)
+
+
+@dataclass(frozen=True)
+class Close:
+    """An allow that one thing kept from applying."""
+
+    rule: Rule
+    hindrance: Hindrance
+
+    def __str__(self) -> str:
+        return f"rule {self.rule.id} ({self.rule}) came close: {self.hindrance}"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A decision and, where it fell short, the rules that came close."""
+
+    decision: Decision
+    close: Sequence[Close] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "scope": str(self.decision.scope),
+            "granted": list(self.decision.granted),
+            "complete": self.decision.complete,
+            "reasons": [
+                {
+                    "cause": reason.cause,
+                    "actions": list(reason.actions),
+                    "rule": reason.rule.id if reason.rule else None,
+                    "text": str(reason),
+                }
+                for reason in self.decision.reasons
+            ],
+            "close": [
+                {"rule": close.rule.id, "text": str(close), "why": close.hindrance.name.lower()}
+                for close in self.close
+            ],
+        }
 
 
 @dataclass(frozen=True)
 class Answer:
     """The decisions on some scopes for one account (None: anonymous) on one registry.
 
-    ``malformed`` has the texts that are no scopes, each with the reason.
+    ``malformed`` has the texts that are no scopes, each with the reason; ``barred`` says why the
+    credential gets no token at all.
     """
 
     service: str
     known: KnownAccount | None
-    decisions: Sequence[Decision]
+    circumstances: Circumstances
+    explained: Sequence[Explained]
     malformed: dict[str, str]
+    barred: Sequence[str] = ()
 
     @property
     def name(self) -> str:
         return self.known.account.name if self.known else ANONYMOUS
 
     @property
-    def disabled(self) -> bool:
-        return self.known is not None and self.known.disabled
-
-    @property
     def complete(self) -> bool:
         """Whether all of every scope would be granted."""
         return (
-            not self.disabled
+            not self.barred
             and not self.malformed
-            and bool(self.decisions)
-            and all(decision.complete for decision in self.decisions)
+            and bool(self.explained)
+            and all(each.decision.complete for each in self.explained)
         )
 
     def as_json(self) -> dict[str, Any]:
+        address, at = self.circumstances.address, self.circumstances.at
         return {
             "account": self.name,
             "registry": self.service,
-            "disabled": self.disabled,
+            "from": address and str(address),
+            "at": at and shown(at),
+            "disabled": self.known is not None and self.known.disabled,
+            "barred": list(self.barred),
             "complete": self.complete,
             "scopes": [
-                *map(decision_json, self.decisions),
-                *(
-                    {
-                        "scope": text,
-                        "granted": [],
-                        "complete": False,
-                        "reasons": [{"cause": "malformed", "text": why}],
-                    }
-                    for text, why in self.malformed.items()
-                ),
+                *(each.as_json() for each in self.explained),
+                *(_malformed_json(text, why) for text, why in self.malformed.items()),
             ],
         }
+
+
+def _malformed_json(text: str, why: str) -> dict[str, Any]:
+    return {
+        "scope": text,
+        "granted": [],
+        "complete": False,
+        "reasons": [{"cause": "malformed", "actions": [], "rule": None, "text": why}],
+        "close": [],
+    }
 
 
 def explain(
@@ -68,16 +131,20 @@ def explain(
     service: str,
     account: str,
     texts: Sequence[str],
+    circumstances: Circumstances,
     ceiling: Sequence[Limit] | None = None,
+    barred: Sequence[str] = (),
 ) -> Answer:
     """Decide scopes for an account of that name, or for ``anonymous``.
+
+    ``barred`` are reasons why the credential that is asked about is not good at all.
 
     Raises:
         NotFound: there is no such account in ``state``.
     """
-    known = None if account == ANONYMOUS else state.accounts.get(account)
-    if known is None and account != ANONYMOUS:
-        raise NotFound(f"there is no account {account!r}")
+    known = known_account(state, account)
+    if known and known.disabled:
+        barred = ("the account is disabled", *barred)
     read, malformed = [], {}
     for text in scope.split(texts):
         try:
@@ -85,44 +152,68 @@ def explain(
         except MalformedScope as error:
             malformed[text] = str(error)
     who = known.account if known else None
-    decisions = [decide(state.rules, who, service, s, ceiling) for s in scope.merge(read)]
-    return Answer(service, known, decisions, malformed)
+    explained = []
+    for merged in scope.merge(read):
+        decision = decide(state.rules, who, service, merged, ceiling, circumstances)
+        asked = Asked(who, service, _missing(decision), circumstances)
+        explained.append(Explained(decision, came_close(state.rules, asked)))
+    return Answer(service, known, circumstances, explained, malformed, barred)
 
 
-def who_can(state: Snapshot, service: str, action: str, repository: str) -> Iterator[Answer]:
-    """Give an answer for everybody, anonymous first, who may do ``action`` on ``repository``.
+def known_account(state: Snapshot, name: str) -> KnownAccount | None:
+    """Return the account of that name, None for ``anonymous``.
 
-    Disabled accounts are left out: no token is issued to them.
+    Raises:
+        NotFound: there is none.
     """
-    asked = Scope("repository", repository, (action,))
-    # Most rules speak of other repositories, which is told once and not for each account.
-    rules = [
-        rule
-        for rule in state.rules
-        if rule.type == asked.type
-        and rule.service in (None, service)
-        and (ACCOUNT in rule.pattern.text or rule.pattern.matches(repository, None))
-    ]
-    enabled = (known for _, known in sorted(state.accounts.items()) if not known.disabled)
-    for known in (None, *enabled):
-        decision = decide(rules, known.account if known else None, service, asked)
-        if decision.complete:
-            yield Answer(service, known, [decision], {})
+    known = None if name == ANONYMOUS else state.accounts.get(name)
+    if known is None and name != ANONYMOUS:
+        raise NotFound(f"there is no account {name!r}")
+    return known
 
 
-def decision_json(decision: Decision) -> dict[str, Any]:
-    """Return a decision for ``--json``."""
-    return {
-        "scope": str(decision.scope),
-        "granted": list(decision.granted),
-        "complete": decision.complete,
-        "reasons": [
-            {
-                "cause": reason.cause,
-                "actions": list(reason.actions),
-                "rule": reason.rule.id if reason.rule else None,
-                "text": str(reason),
-            }
-            for reason in decision.reasons
-        ],
-    }
+def _missing(decision: Decision) -> Scope:
+    """Return what was asked for and not granted."""
+    asked = decision.scope
+    short = tuple(action for action in asked.actions if action not in decision.granted)
+    return Scope(asked.type, asked.name, short)
+
+
+def came_close(rules: Sequence[Rule], asked: Asked) -> list[Close]:
+    """Return the allows that only one thing kept from applying, the nearest first."""
+    if not asked.scope.actions:
+        return []
+    found = [Close(rule, why) for rule in rules for why in _only_hindrance(rule, asked)]
+    found.sort(
+        key=lambda close: (
+            _NEARNESS.index(close.hindrance),
+            -_likeness(close.rule, asked.scope.name),
+            close.rule.id,
+        )
+    )
+    return found[:MAX_CLOSE]
+
+
+def _only_hindrance(rule: Rule, asked: Asked) -> Iterator[Hindrance]:
+    if rule.effect is not Effect.ALLOW:
+        return
+    for way in {asked, asked.anonymously()}:
+        match list(islice(rule.hindrances(way), 2)):
+            case [Hindrance.TYPE]:
+                continue
+            case [hindrance]:
+                yield hindrance
+                return
+
+
+def _likeness(rule: Rule, name: str) -> int:
+    """Return how many segments a pattern and the name have in common at their beginning."""
+    segments = name.split("/")
+    return max(sum(1 for _ in _common(pattern.segments, segments)) for pattern in rule.patterns)
+
+
+def _common(left: Sequence[str], right: Sequence[str]) -> Iterator[str]:
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            return
+        yield one

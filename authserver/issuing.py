@@ -13,6 +13,7 @@ import structlog
 from authserver import tokens
 from authserver.core import claims, scope
 from authserver.core.claims import Claims
+from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import (
     AuthserverError,
     BadRequest,
@@ -35,6 +36,7 @@ from authserver.tokens import Prefix
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
+MAX_RULES = 200
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4
@@ -112,12 +114,14 @@ class Issuer:
             account = identity.known.account if identity else None
             ceiling = identity.ceiling if identity else None
             rules = state.snapshot.rules
-            decisions = [decide(rules, account, service, s, ceiling) for s in asked]
+            now = self.clock()
+            here = Circumstances(address(request.origin.address), now)
+            decisions = [decide(rules, account, service, s, ceiling, here) for s in asked]
             made = Claims(
                 issuer=state.snapshot.issuer,
                 subject=account.name if account else "",
                 audience=service,
-                issued_at=self.clock().replace(microsecond=0),
+                issued_at=now.replace(microsecond=0),
                 lifetime=self._lifetime(state.snapshot, service),
                 jwt_id=secrets.token_urlsafe(16),
                 access=claims.access(decisions),
@@ -234,6 +238,7 @@ class _Event:
     granted: str = ""
     jwt_id: str | None = None
     reason: str = ""
+    rules: str = ""
 
     def decided(
         self, service: str, jwt_id: str, decisions: list[Decision], malformed: list[str]
@@ -246,6 +251,8 @@ class _Event:
         if not short and not malformed:
             self.outcome = "granted"
         self.reason = "; ".join([*malformed, *map(_shortfall, short)])
+        used = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
+        self.rules = " ".join(map(str, sorted(used)[:MAX_RULES]))
 
     def seen(self, request: TokenRequest) -> dict[str, str]:
         return {
@@ -269,6 +276,7 @@ class _Event:
             granted=self.granted,
             jwt_id=self.jwt_id,
             reason=self.reason,
+            rules=self.rules,
         )
 
 

@@ -51,6 +51,7 @@ class TokenEvent:
     granted: str
     jwt_id: str | None
     reason: str
+    rules: str
 
 
 @dataclass

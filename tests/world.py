@@ -16,8 +16,8 @@ from sqlalchemy import create_engine
 from werkzeug.test import TestResponse
 
 from authserver import passwords
-from authserver.core import policy
-from authserver.core.policy import Effect
+from authserver.core.rules import Effect, new_rule
+from authserver.core.subjects import subjects
 from authserver.db import accounts, app_tokens, groups, keys, registries, rules, schema, setup
 from authserver.db.app_tokens import Wanted
 from authserver.db.setup import First
@@ -105,7 +105,9 @@ class World:
 
     def _rule(self, effect: Effect, subject: str, pattern: str, actions: str, **more: Any) -> int:
         with self.wiring.store.change("test") as change:
-            row = rules.add(change, effect, policy.subject(subject), pattern, actions, **more)
+            comment = more.pop("comment", "")
+            said = new_rule(effect, subjects(subject), pattern.split(","), actions, **more)
+            row = rules.add(change, said, comment)
         self.wiring.live.refresh()
         return row.id
 

@@ -1,9 +1,11 @@
-"""Durations on the command line: 90d, 12h, 30m."""
+"""Durations and times on the command line: 90d, 12h, 30m; 2026-12-31, 2026-12-31T18:00Z."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
+
+from authserver.cli.context import now
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX = timedelta(days=3650)
@@ -31,3 +33,29 @@ class Duration(click.ParamType["timedelta | None"]):
             never = ", or never" if self.never else ""
             self.fail(f"{value!r} is no duration: write 30m, 12h, 90d or 4w{never}", param, ctx)
         return length
+
+
+class Moment(click.ParamType["datetime"]):
+    """A date (its beginning, UTC), a time with its zone, or a duration from now."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if re.fullmatch(r"\d{1,5}[mhdw]", value):
+            length = Duration().convert(value, param, ctx)
+            return (now() + (length or timedelta())).replace(microsecond=0)
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no time: write 2026-12-31, 2026-12-31T18:00Z, or 30d from now",
+                param,
+                ctx,
+            )
+        if read.tzinfo is None and "T" in value.upper():
+            self.fail(f"{value!r} has no zone: write {value}Z for UTC", param, ctx)
+        return read.replace(microsecond=0, tzinfo=read.tzinfo or UTC).astimezone(UTC)

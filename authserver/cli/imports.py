@@ -10,7 +10,8 @@ from authserver import htpasswd
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, note_on_name, print_json, program
 from authserver.core.errors import Refused
-from authserver.core.policy import Effect, Subject, SubjectKind
+from authserver.core.rules import Effect, new_rule
+from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, named, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
@@ -102,9 +103,10 @@ def _import(change: Change, content: bytes, outcome: Outcome) -> None:
 def _allow(change: Change, pattern: str, actions: str) -> str | None:
     """Write the rule, unless it is there already."""
     everyone = Subject(SubjectKind.AUTHENTICATED)
-    if rules.same(change.session, Effect.ALLOW, everyone, pattern, actions):
+    said = new_rule(Effect.ALLOW, [everyone], [pattern], actions)
+    if rules.same(change.session, said):
         return None
-    row = rules.add(change, Effect.ALLOW, everyone, pattern, actions, comment="from htpasswd")
+    row = rules.add(change, said, "from htpasswd")
     return f"{row.id} ({rules.as_rule(row)})"
 
 

@@ -71,7 +71,7 @@ def note_on_name(name: str) -> None:
 
 def removed_rules(rules: Sequence[str]) -> None:
     for rule in rules:
-        note(f"removed with it: rule {rule}")
+        note(f"rule {rule}")
 
 
 def ask_password(*, from_stdin: bool, prompt: str = "Password") -> str:

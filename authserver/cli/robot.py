@@ -14,9 +14,9 @@ from authserver.cli.output import (
     program,
     yes,
 )
-from authserver.core.policy import AccountKind
+from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, named, rules
-from authserver.db.models import Rule
+from authserver.db.models import RuleSubject
 
 _ROBOT = AccountKind.ROBOT
 
@@ -98,7 +98,7 @@ def show(context: Context, name: str, as_json: bool) -> None:
     """Show the robot NAME, its tokens, and the rules that name it."""
     with context.read() as session:
         row = named.account(session, name, _ROBOT)
-        own = rules.naming(session, Rule.account_id == row.id)
+        own = rules.naming(session, RuleSubject.account_id == row.id)
         at = context.store.clock()
         found = accounts.described(row) | {
             "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],

@@ -4,7 +4,7 @@ import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import force_option, note, removed_rules
-from authserver.core.policy import AccountKind
+from authserver.core.subjects import AccountKind
 from authserver.db import accounts
 
 

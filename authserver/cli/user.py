@@ -17,9 +17,9 @@ from authserver.cli.output import (
     print_table,
     yes,
 )
-from authserver.core.policy import AccountKind, SubjectKind
+from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, invitations, named, rules
-from authserver.db.models import Account, Rule
+from authserver.db.models import Account, RuleSubject
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input's first line."
@@ -118,7 +118,7 @@ def show(context: Context, name: str, as_json: bool) -> None:
     """Show the user NAME, its groups, and the rules that name it."""
     with context.read() as session:
         row = named.account(session, name, SubjectKind.USER)
-        own = rules.naming(session, Rule.account_id == row.id)
+        own = rules.naming(session, RuleSubject.account_id == row.id)
         found = accounts.described(row) | {"rules": [rules.described(rule) for rule in own]}
         lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
     if as_json:

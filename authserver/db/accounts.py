@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
 from authserver.core.names import folded
-from authserver.core.policy import AccountKind
+from authserver.core.subjects import AccountKind
 from authserver.db import named, refresh_tokens, rules
-from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule
+from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
 from authserver.db.store import Change
 
 
@@ -144,14 +144,15 @@ def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None 
 
 
 def remove(change: Change, name: str, *, force: bool = False, kind: str | None = None) -> list[str]:
-    """Remove an account and the rules that name it; return those rules.
+    """Remove an account; return what became of the rules that named it.
 
     Raises:
         NotFound: there is no such account.
         Refused: it owns robots, or a deny names it and ``force`` is not set.
     """
     row = named.account(change.session, name, kind)
-    naming = rules.naming(change.session, Rule.account_id == row.id)
+    named_in = RuleSubject.account_id == row.id
+    naming = rules.naming(change.session, named_in)
     rules.refuse_denies(naming, f"rules deny {row.kind} {row.name} something", force=force)
     if robots := _owned(change.session, row):
         names = ", ".join(robot.name for robot in robots)
@@ -160,7 +161,8 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
             "`authserver robot edit NAME --owner USER`, or remove them first"
         )
     before = described(row)
-    removed = [rules.delete(change, rule) for rule in naming]
+    removed = rules.unname(change, naming, named_in)
+    change.session.execute(update(Rule).where(Rule.author_id == row.id).values(author_id=None))
     row.groups.clear()
     for table in (AppToken, RefreshToken, Invitation):
         change.session.execute(delete(table).where(table.account_id == row.id))

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Network, ip_network
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
-from authserver.core import policy, scope
+from authserver.core import scope
+from authserver.core.conditions import network
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
-from authserver.core.policy import Effect, Limit
+from authserver.core.rules import ACTIONS, Effect, Limit, in_order, rule_actions, rule_pattern
 from authserver.db import named
 from authserver.db.models import Account, AppToken
 from authserver.db.store import Change
@@ -50,7 +50,7 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
         name=name,
         secret_hash=tokens.digest(secret),
         ceiling=[str_limit(limit) for limit in limits] or None,
-        networks=[network(text) for text in wanted.networks] or None,
+        networks=[str(network(text)) for text in wanted.networks] or None,
         created_by=change.actor,
         created_at=change.at,
         expires_at=None if wanted.lifetime is None else change.at + wanted.lifetime,
@@ -134,34 +134,17 @@ def ceiling_limit(text: str) -> Limit:
         Refused: it is no scope, or its pattern or an action is no good.
     """
     read = scope.parse(text)
-    if read.type not in policy.ACTIONS:
+    if read.type not in ACTIONS:
         raise Refused(f"in {text!r}: the resource type is repository or registry")
     return Limit(
         read.type,
-        policy.rule_pattern(read.type, read.name),
-        policy.rule_actions(Effect.ALLOW, read.type, ",".join(read.actions)),
+        rule_pattern(read.type, read.name),
+        rule_actions(Effect.ALLOW, read.type, ",".join(read.actions)),
     )
 
 
 def str_limit(limit: Limit) -> str:
-    return f"{limit.type}:{limit.pattern}:{','.join(policy.in_order(limit.type, limit.actions))}"
-
-
-def network(text: str) -> str:
-    """Return a source network in its usual form.
-
-    Raises:
-        Refused: it is no network, has host bits, or is every address.
-    """
-    try:
-        read = ip_network(text)
-    except ValueError as error:
-        raise Refused(f"{text!r} is no network: {error}") from None
-    if isinstance(read, IPv6Network) and read.network_address.ipv4_mapped is not None:
-        raise Refused(f"{text} is IPv4 written as IPv6: write it as an IPv4 network")
-    if read.prefixlen == 0:
-        raise Refused(f"{text} is every address: leave the network out")
-    return str(read)
+    return f"{limit.type}:{limit.pattern}:{','.join(in_order(limit.type, limit.actions))}"
 
 
 def described(row: AppToken, now: datetime) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import named, rules
-from authserver.db.models import Group, Rule
+from authserver.db import delegations, named, rules
+from authserver.db.models import Delegation, Group, RuleSubject
 from authserver.db.store import Change
 
 
@@ -27,18 +27,20 @@ def add(change: Change, name: str) -> Group:
 
 
 def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
-    """Remove a group and the rules that name it; return those rules.
+    """Remove a group and end its delegations; return what became of the rules that named it.
 
     Raises:
         NotFound: there is no such group.
         Refused: a deny names it, so that its members would gain, and ``force`` is not set.
     """
     row = named.group(change.session, name)
-    naming = rules.naming(change.session, Rule.group_id == row.id)
+    named_in = RuleSubject.group_id == row.id
+    naming = rules.naming(change.session, named_in)
     what = f"rules deny group {row.name} something that its members would gain"
     rules.refuse_denies(naming, what, force=force)
     before = described(row)
-    removed = [rules.delete(change, rule) for rule in naming]
+    removed = rules.unname(change, naming, named_in)
+    removed += delegations.end_all(change, Delegation.group_id == row.id)
     row.members.clear()
     change.session.flush()
     change.session.delete(row)
@@ -74,7 +76,7 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
     member = named.account(change.session, account)
     if member not in row.members:
         raise NotFound(f"{member.kind} {member.name} is not in group {row.name}")
-    naming = rules.naming(change.session, Rule.group_id == row.id)
+    naming = rules.naming(change.session, RuleSubject.group_id == row.id)
     what = f"rules deny group {row.name} something that {member.name} would gain"
     rules.refuse_denies(naming, what, force=force)
     row.members.remove(member)

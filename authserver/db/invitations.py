@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver import tokens
 from authserver.core.errors import NotFound, Refused
-from authserver.core.policy import AccountKind
+from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account, Invitation
 from authserver.db.store import Change

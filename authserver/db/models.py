@@ -35,6 +35,19 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
+class Lines(TypeDecorator[list[str]]):
+    """Short texts without line ends, one a line: unlike JSON, equal where they say the same."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else "\n".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:  # noqa: ARG002
+        return None if value is None else value.splitlines()
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -216,32 +229,72 @@ class Membership(Base):
 
 
 class Rule(Base):
-    """One ACL rule. Foreign keys restrict: nothing that a rule names vanishes by a side effect."""
+    """One ACL rule. ``registry_id`` None means every registry.
+
+    Foreign keys restrict: nothing that a rule names vanishes by a side effect.
+    """
 
     __tablename__ = "rule"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    effect: Mapped[str] = mapped_column(String(8))
+    registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
+    resource_type: Mapped[str] = mapped_column(String(32))
+    patterns: Mapped[list[str]] = mapped_column(Lines)
+    actions: Mapped[str]
+    networks: Mapped[list[str]] = mapped_column(Lines)
+    valid_from: Mapped[datetime | None]
+    valid_until: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    comment: Mapped[str] = mapped_column(Text)
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
+    delegation_id: Mapped[int | None] = mapped_column(ForeignKey("delegation.id"), index=True)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    edited_by: Mapped[str | None]
+    edited_at: Mapped[datetime | None]
+    subjects: Mapped[list["RuleSubject"]] = relationship(
+        cascade="all, delete-orphan", order_by="RuleSubject.id"
+    )
+    for_registry: Mapped[Registry | None] = relationship()
+
+
+class RuleSubject(Base):
+    """One of those whom a rule is about."""
+
+    __tablename__ = "rule_subject"
     __table_args__ = (
-        CheckConstraint(
-            "(subject_kind IN ('user', 'robot')) = (account_id IS NOT NULL)", name="account"
-        ),
-        CheckConstraint("(subject_kind = 'group') = (group_id IS NOT NULL)", name="group"),
+        CheckConstraint("(kind IN ('user', 'robot')) = (account_id IS NOT NULL)", name="account"),
+        CheckConstraint("(kind = 'group') = (group_id IS NOT NULL)", name="group"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    effect: Mapped[str] = mapped_column(String(8))
-    subject_kind: Mapped[str] = mapped_column(String(16))
+    rule_id: Mapped[int] = mapped_column(ForeignKey("rule.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     group_id: Mapped[int | None] = mapped_column(ForeignKey("account_group.id"), index=True)
-    registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
-    resource_type: Mapped[str] = mapped_column(String(32))
+    account: Mapped[Account | None] = relationship()
+    group: Mapped[Group | None] = relationship()
+
+
+class Delegation(Base):
+    """Leave for a group's members to write allows within a pattern on one registry."""
+
+    __tablename__ = "delegation"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    group_id: Mapped[int] = mapped_column(ForeignKey("account_group.id"), index=True)
+    registry_id: Mapped[int] = mapped_column(ForeignKey("registry.id"), index=True)
     pattern: Mapped[str]
     actions: Mapped[str]
     comment: Mapped[str] = mapped_column(Text)
     created_by: Mapped[str]
     created_at: Mapped[datetime]
-    account: Mapped[Account | None] = relationship()
-    group: Mapped[Group | None] = relationship()
-    for_registry: Mapped[Registry | None] = relationship()
+    group: Mapped[Group] = relationship()
+    for_registry: Mapped[Registry] = relationship()
 
 
 class AuditRecord(Base):
@@ -278,3 +331,4 @@ class TokenRecord(Base):
     granted: Mapped[str] = mapped_column(Text)
     jwt_id: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
+    rules: Mapped[str] = mapped_column(Text)

@@ -61,6 +61,7 @@ def _tokens(session: Session, account: str | None, limit: int) -> list[dict[str,
             "granted": row.granted,
             "jti": row.jwt_id,
             "reason": row.reason,
+            "rules": [int(rule_id) for rule_id in row.rules.split()],
             "request_id": row.request_id,
         }
         for row in session.scalars(query)

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.db import named, rules
+from authserver.db import delegations, named, rules
 from authserver.db import refresh_tokens as sessions
-from authserver.db.models import Registry, Rule
+from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.store import Change
 
 TTL_MIN, TTL_MAX = 60, 86400
@@ -74,7 +74,7 @@ def _terms(row: Registry) -> dict[str, Any]:
 
 
 def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
-    """Remove a registry entry, with ``force`` also the rules on it; return those rules.
+    """Remove a registry entry, with ``force`` also the rules on it; return what was removed.
 
     Raises:
         NotFound: there is no such entry.
@@ -87,7 +87,8 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
             f"{len(on_it)} rules are on the registry {service} and would be removed with it: "
             f"{rules.cite(on_it)}; say --force"
         )
-    removed = [rules.delete(change, rule) for rule in on_it]
+    removed = [f"{rules.delete(change, rule)} was removed" for rule in on_it]
+    removed += delegations.end_all(change, Delegation.registry_id == row.id)
     sessions.end_on(change, row)
     change.session.delete(row)
     change.record("registry.remove", f"registry:{service}", before=_terms(row))

@@ -1,100 +1,125 @@
 """ACL rules in the store."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from ipaddress import ip_network
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session, joinedload, selectinload
 
-from authserver.core import policy
+from authserver.core import rules
+from authserver.core.conditions import Conditions
 from authserver.core.errors import NotFound, Refused
 from authserver.core.patterns import Pattern
-from authserver.core.policy import Effect, Subject, SubjectKind
+from authserver.core.rules import Effect, in_order
+from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import named
-from authserver.db.models import Rule
+from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
 from authserver.db.store import Change
 
-_LOADED = (joinedload(Rule.account), joinedload(Rule.group), joinedload(Rule.for_registry))
+_Identity = tuple[str, int | None, int | None]
+
+_LOADED = (
+    selectinload(Rule.subjects).options(
+        joinedload(RuleSubject.account), joinedload(RuleSubject.group)
+    ),
+    joinedload(Rule.for_registry),
+)
+
+
+# The columns that a rule's meaning is in.
+_SAYING = (
+    Rule.id,
+    Rule.effect,
+    Rule.resource_type,
+    Rule.patterns,
+    Rule.actions,
+    Rule.networks,
+    Rule.valid_from,
+    Rule.valid_until,
+    Rule.disabled_at,
+)
 
 
 def add(
     change: Change,
-    effect: Effect,
-    subject: Subject,
-    pattern: str,
-    actions: str,
-    *,
-    resource_type: str = "repository",
-    service: str | None = None,
+    said: rules.Rule,
     comment: str = "",
+    *,
+    author_id: int | None = None,
+    delegation_id: int | None = None,
 ) -> Rule:
-    """Add a rule; ``service`` None means every registry.
+    """Add a rule that :func:`authserver.core.rules.new_rule` found good; its id is made here.
 
     Raises:
-        NotFound: the subject or the registry does not exist.
-        Refused: the pattern, an action or the comment is no good, or the same rule is there
-            already.
+        NotFound: a subject or the registry does not exist.
+        Refused: the comment is no good, or the same rule is there already.
     """
-    if not comment.isprintable():
-        raise Refused("a comment is one line of printable text")
-    row = _made(change.session, effect, subject, pattern, actions, resource_type, service)
-    if found := _like(change.session, row):
-        raise Refused(f"that rule is there already: {found.id} ({as_rule(found)})")
-    row.comment, row.created_by, row.created_at = comment, change.actor, change.at
+    row = Rule(created_by=change.actor, created_at=change.at, comment=comment_line(comment))
+    row.author_id, row.delegation_id = author_id, delegation_id
+    row.disabled_at = None if said.enabled else change.at
+    _say(change.session, row, said)
+    _refuse_duplicate(change.session, row)
     change.session.add(row)
     change.session.flush()
-    change.record(f"acl.{effect}", f"rule:{row.id}", after=described(row))
+    change.record(f"acl.{said.effect}", f"rule:{row.id}", after=described(row))
     return row
 
 
-def same(
-    session: Session, effect: Effect, subject: Subject, pattern: str, actions: str
-) -> Rule | None:
-    """Return the rule on repositories of every registry that says this already, if there is one.
+def edit(
+    change: Change,
+    rule_id: int,
+    said: rules.Rule,
+    comment: str | None = None,
+    *,
+    author_id: int | None = None,
+    delegation_id: int | None = None,
+) -> tuple[Rule, bool]:
+    """Have a rule say something else; return it and whether anything changed.
 
-    Raises what :func:`add` raises.
+    It is the editor's from then on: what an administrator changes is no delegate's any more.
+    Its being enabled stays as it is.
+
+    Raises:
+        NotFound: there is no such rule, or a subject or the registry does not exist.
+        Refused: the comment is no good, or another rule says the same already.
     """
-    return _like(session, _made(session, effect, subject, pattern, actions, "repository", None))
+    row = get(change.session, rule_id)
+    before = described(row)
+    wanted = row.comment if comment is None else comment_line(comment)
+    with change.session.no_autoflush:
+        if not _differs(row, said) and wanted == row.comment:
+            return row, False
+        row.comment = wanted
+        _say(change.session, row, said)
+        _refuse_duplicate(change.session, row)
+    _edited(change, row, author_id, delegation_id)
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    return row, True
 
 
-def _made(
-    session: Session,
-    effect: Effect,
-    subject: Subject,
-    pattern: str,
-    actions: str,
-    resource_type: str,
-    service: str | None,
-) -> Rule:
-    row = Rule(
-        effect=effect,
-        subject_kind=subject.kind,
-        resource_type=resource_type,
-        pattern=str(policy.rule_pattern(resource_type, pattern)),
-        actions=_stored(resource_type, policy.rule_actions(effect, resource_type, actions)),
-    )
-    if subject.kind is SubjectKind.GROUP:
-        row.group_id = named.group(session, subject.name).id
-    elif subject.name:
-        row.account_id = named.account(session, subject.name, subject.kind).id
-    if service is not None:
-        row.registry_id = named.registry(session, service).id
-    return row
+def set_enabled(
+    change: Change,
+    rule_id: int,
+    *,
+    enabled: bool,
+    author_id: int | None = None,
+    delegation_id: int | None = None,
+) -> bool:
+    """Enable or disable a rule; False if it was so already. It is the editor's from then on.
 
-
-def _like(session: Session, row: Rule) -> Rule | None:
-    return session.scalars(
-        select(Rule).where(
-            Rule.effect == row.effect,
-            Rule.subject_kind == row.subject_kind,
-            Rule.account_id == row.account_id,
-            Rule.group_id == row.group_id,
-            Rule.registry_id == row.registry_id,
-            Rule.resource_type == row.resource_type,
-            Rule.pattern == row.pattern,
-            Rule.actions == row.actions,
-        )
-    ).first()
+    Raises:
+        NotFound: there is no rule of that id.
+    """
+    row = get(change.session, rule_id)
+    if (row.disabled_at is None) == enabled:
+        return False
+    _edited(change, row, author_id, delegation_id)
+    row.disabled_at = None if enabled else change.at
+    change.record(f"acl.{'enable' if enabled else 'disable'}", f"rule:{row.id}")
+    return True
 
 
 def remove(change: Change, rule_id: int) -> str:
@@ -103,34 +128,86 @@ def remove(change: Change, rule_id: int) -> str:
     Raises:
         NotFound: there is no rule of that id.
     """
-    row = change.session.get(Rule, rule_id, options=_LOADED)
-    if row is None:
-        raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
-    return delete(change, row)
+    return delete(change, get(change.session, rule_id))
 
 
 def delete(change: Change, row: Rule) -> str:
     """Remove a rule that was loaded already and return what it said."""
-    said = f"{row.id} ({as_rule(row)})"
+    said = cite([row])
     change.record("acl.remove", f"rule:{row.id}", before=described(row))
     change.session.delete(row)
     change.session.flush()
     return said
 
 
+def unname(change: Change, rows: Sequence[Rule], gone: ColumnElement[bool]) -> list[str]:
+    """Take the subject for which ``gone`` holds out of rules; return what became of them.
+
+    A rule that is about nobody else is removed, as is one that says no more than another then.
+    """
+    going = set(change.session.scalars(select(RuleSubject.id).where(gone)))
+    return [_without(change, row, going) for row in rows]
+
+
+def _without(change: Change, row: Rule, going: set[int]) -> str:
+    kept = [subject for subject in row.subjects if subject.id not in going]
+    if not kept:
+        return f"{delete(change, row)} was removed"
+    same = _like(change.session, row, _identities(kept))
+    if same is not None and (same.disabled_at is None or row.disabled_at is not None):
+        return f"{delete(change, row)} was removed: rule {same.id} says the same without it"
+    # The one that is in force stays.
+    also = "" if same is None else f"; {delete(change, same)} was removed, as it says the same"
+    before = described(row)
+    row.subjects = kept
+    change.session.flush()
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    return f"{cite([row])} names it no more{also}"
+
+
+def get(session: Session, rule_id: int) -> Rule:
+    """Return a rule.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    row = session.get(Rule, rule_id, options=_LOADED)
+    if row is None:
+        raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
+    return row
+
+
+def same(session: Session, said: rules.Rule) -> Rule | None:
+    """Return the rule that says this already, if there is one.
+
+    Raises:
+        NotFound: a subject or the registry does not exist.
+    """
+    row = Rule()
+    _say(session, row, said)
+    return _like(session, row)
+
+
 def listed(
     session: Session, subject: Subject | None = None, pattern: str | None = None
 ) -> list[Rule]:
     """Return the rules, of one subject or with one pattern if asked, by id."""
-    rows = session.scalars(select(Rule).options(*_LOADED).order_by(Rule.id))
     return [
-        row for row in rows if subject in (None, subject_of(row)) and pattern in (None, row.pattern)
+        row
+        for row in session.scalars(_query())
+        if (subject is None or subject in subjects_of(row))
+        and (pattern is None or pattern in row.patterns)
     ]
 
 
 def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[Rule]:
-    """Return the rules for which ``condition`` holds."""
-    return session.scalars(select(Rule).options(*_LOADED).where(condition).order_by(Rule.id)).all()
+    """Return the rules for which ``condition``, on a rule or one of its subjects, holds."""
+    query = _query().join(Rule.subjects).where(condition).distinct()
+    return session.scalars(query).unique().all()
+
+
+def _query() -> Select[Rule]:
+    return select(Rule).options(*_LOADED).order_by(Rule.id)
 
 
 def refuse_denies(rows: Sequence[Rule], what: str, *, force: bool) -> None:
@@ -149,21 +226,50 @@ def cite(rows: Sequence[Rule]) -> str:
     return "; ".join(f"{row.id} ({as_rule(row)})" for row in rows)
 
 
-def subject_of(row: Rule) -> Subject:
-    named = row.account or row.group
-    return Subject(SubjectKind(row.subject_kind), named.name if named else "")
+def subjects_of(row: Rule) -> tuple[Subject, ...]:
+    return tuple(sorted(map(_subject, row.subjects), key=str))
 
 
-def as_rule(row: Rule) -> policy.Rule:
+def _subject(row: RuleSubject) -> Subject:
+    about = row.account or row.group
+    return Subject(SubjectKind(row.kind), about.name if about else "")
+
+
+def as_rule(row: Rule) -> rules.Rule:
     """Return the row as the policy knows it."""
-    return policy.Rule(
+    service = row.for_registry.service if row.for_registry else None
+    return _rule(row, subjects_of(row), service)
+
+
+def load(session: Session) -> tuple[rules.Rule, ...]:
+    """Return all rules as the policy knows them, by id, without an object for each row."""
+    about: defaultdict[int, list[Subject]] = defaultdict(list)
+    subjects = (
+        select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
+        .outerjoin(Account, RuleSubject.account_id == Account.id)
+        .outerjoin(Group, RuleSubject.group_id == Group.id)
+    )
+    for rule_id, kind, account, group in session.execute(subjects):
+        about[rule_id].append(Subject(SubjectKind(kind), account or group or ""))
+    query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
+    return tuple(
+        _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
+        for row in session.execute(query)
+    )
+
+
+def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
+    conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
+    return rules.Rule(
         id=row.id,
         effect=Effect(row.effect),
-        subject=subject_of(row),
-        pattern=Pattern(row.pattern),
+        subjects=subjects,
+        patterns=tuple(map(Pattern, row.patterns)),
         actions=frozenset(row.actions.split(",")),
         type=row.resource_type,
-        service=row.for_registry.service if row.for_registry else None,
+        service=service,
+        conditions=conditions,
+        enabled=row.disabled_at is None,
     )
 
 
@@ -172,16 +278,101 @@ def described(row: Rule) -> dict[str, Any]:
     return {
         "id": row.id,
         "effect": row.effect,
-        "subject": str(subject_of(row)),
+        "subjects": list(map(str, subjects_of(row))),
         "type": row.resource_type,
-        "pattern": row.pattern,
+        "patterns": row.patterns,
         "actions": row.actions.split(","),
         "registry": row.for_registry.service if row.for_registry else None,
+        "networks": row.networks,
+        "valid_from": _iso(row.valid_from),
+        "valid_until": _iso(row.valid_until),
+        "enabled": row.disabled_at is None,
         "comment": row.comment,
+        "delegation": row.delegation_id,
         "created_by": row.created_by,
         "created_at": row.created_at.isoformat(),
+        "edited_by": row.edited_by,
+        "edited_at": _iso(row.edited_at),
     }
 
 
-def _stored(resource_type: str, actions: frozenset[str]) -> str:
-    return ",".join(policy.in_order(resource_type, actions))
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def comment_line(text: str) -> str:
+    """Return a comment that may be kept.
+
+    Raises:
+        Refused: it is more than one line, or not printable.
+    """
+    if not text.isprintable():
+        raise Refused("a comment is one line of printable text")
+    return text
+
+
+def _say(session: Session, row: Rule, said: rules.Rule) -> None:
+    """Write what a rule says into its row."""
+    registry = None if said.service is None else named.registry(session, said.service)
+    row.registry_id, row.for_registry = registry.id if registry else None, registry
+    row.effect, row.resource_type = said.effect, said.type
+    row.patterns = [str(pattern) for pattern in said.patterns]
+    row.actions = ",".join(in_order(said.type, said.actions))
+    row.networks = [str(network) for network in said.conditions.networks]
+    row.valid_from, row.valid_until = said.conditions.valid_from, said.conditions.valid_until
+    row.subjects = list(_subjects(session, said.subjects))
+
+
+def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubject]:
+    for subject in about:
+        row = RuleSubject(kind=subject.kind)
+        if subject.kind is SubjectKind.GROUP:
+            row.group = named.group(session, subject.name)
+            row.group_id = row.group.id
+        elif subject.name:
+            row.account = named.account(session, subject.name, subject.kind)
+            row.account_id = row.account.id
+        yield row
+
+
+def _differs(row: Rule, said: rules.Rule) -> bool:
+    old = as_rule(row)
+    return any(
+        getattr(old, part) != getattr(said, part)
+        for part in ("effect", "subjects", "patterns", "actions", "type", "service", "conditions")
+    )
+
+
+def _edited(change: Change, row: Rule, author_id: int | None, delegation_id: int | None) -> None:
+    row.edited_by, row.edited_at = change.actor, change.at
+    row.author_id, row.delegation_id = author_id, delegation_id
+
+
+def _refuse_duplicate(session: Session, row: Rule) -> None:
+    if (found := _like(session, row)) is not None:
+        hint = "" if found.disabled_at is None else f"; enable it: authserver acl enable {found.id}"
+        raise Refused(f"that rule is there already: {cite([found])}{hint}")
+
+
+def _like(session: Session, row: Rule, about: set[_Identity] | None = None) -> Rule | None:
+    """Return another rule, enabled or not, that says of ``about`` what ``row`` says."""
+    about = _identities(row.subjects) if about is None else about
+    with session.no_autoflush:
+        alike = session.scalars(
+            _query().where(
+                Rule.id != (row.id or 0),
+                Rule.effect == row.effect,
+                Rule.registry_id == row.registry_id,
+                Rule.resource_type == row.resource_type,
+                Rule.patterns == row.patterns,
+                Rule.actions == row.actions,
+                Rule.networks == row.networks,
+                Rule.valid_from == row.valid_from,
+                Rule.valid_until == row.valid_until,
+            )
+        )
+        return next((other for other in alike if _identities(other.subjects) == about), None)
+
+
+def _identities(about: Sequence[RuleSubject]) -> set[_Identity]:
+    return {(subject.kind, subject.account_id, subject.group_id) for subject in about}

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from authserver.core.policy import CATALOG, Effect, Subject, SubjectKind
+from authserver.core.rules import CATALOG, Effect, new_rule
+from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, keys, registries, rules
 from authserver.db.models import StoreState
 from authserver.db.store import Change
@@ -43,6 +44,6 @@ def initialise(change: Change, master: MasterKey, first: First) -> None:
     admin = accounts.add_user(change, first.admin, first.password_hash, admin=True)
     # Being an administrator gives no repository right; these two rules do, and can be seen.
     subject = Subject(SubjectKind.USER, admin.name)
-    why = "made by init"
-    rules.add(change, Effect.ALLOW, subject, "**", "all", comment=why)
-    rules.add(change, Effect.ALLOW, subject, CATALOG, "all", resource_type="registry", comment=why)
+    for kind, pattern in (("repository", "**"), ("registry", CATALOG)):
+        said = new_rule(Effect.ALLOW, [subject], [pattern], "all", resource_type=kind)
+        rules.add(change, said, "made by init")

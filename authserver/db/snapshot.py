@@ -9,7 +9,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from authserver.core.policy import Account, AccountKind, Limit, Rule
+from authserver.core.rules import Limit, Rule
+from authserver.core.subjects import Account, AccountKind
 from authserver.db import app_tokens, models, rules
 from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
 from authserver.passwords import cost_of, is_hash
@@ -92,7 +93,7 @@ def load(session: Session) -> Snapshot:
         accounts=known,
         app_tokens=_app_tokens(session),
         refresh_tokens=_refresh_tokens(session),
-        rules=tuple(rules.as_rule(row) for row in rules.listed(session)),
+        rules=rules.load(session),
         highest_cost=max(map(cost_of, hashes), default=0),
     )
 

@@ -1,33 +1,14 @@
 """tokens and robots"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import sqlalchemy as sa
 from alembic import op
+
+from authserver.db.rebuilding import NO_ID_TWICE, highest_ids_kept
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
-
-# A table that is made anew must keep it: an id that is given out again would inherit.
-NO_ID_TWICE = {"sqlite_autoincrement": True}
-
-
-@contextmanager
-def highest_ids_kept() -> Iterator[None]:
-    """Have SQLite remember the highest id that a table ever had, also where it is made anew."""
-    connection = op.get_bind()
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    highest = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
-    yield
-    for name, seq in highest:
-        # A table without rows has lost its entry.
-        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
-        connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, seq))
 
 
 def upgrade() -> None:
@@ -108,7 +89,7 @@ def upgrade() -> None:
             batch_op.f("ix_refresh_token_registry_id"), ["registry_id"], unique=False
         )
 
-    with highest_ids_kept():
+    with highest_ids_kept(op.get_bind()):
         with op.batch_alter_table("account", table_kwargs=NO_ID_TWICE) as batch_op:
             batch_op.add_column(
                 sa.Column("description", sa.Text(), nullable=False, server_default="")
@@ -134,7 +115,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with highest_ids_kept():
+    with highest_ids_kept(op.get_bind()):
         with op.batch_alter_table("token_record", table_kwargs=NO_ID_TWICE) as batch_op:
             batch_op.drop_column("credential")
 

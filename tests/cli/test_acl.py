@@ -14,7 +14,7 @@ def alice(run: Commands) -> Commands:
 
 def last_rule(run: Commands) -> tuple[object, ...]:
     rule = run.json("acl", "list")[-1]
-    return tuple(rule[name] for name in ("effect", "subject", "pattern", "actions", "registry"))
+    return tuple(rule[name] for name in ("effect", "subjects", "patterns", "actions", "registry"))
 
 
 def test_a_rule_is_added_listed_and_removed(alice: Commands) -> None:
@@ -27,12 +27,19 @@ def test_a_rule_is_added_listed_and_removed(alice: Commands) -> None:
     assert rule == {
         "id": number,
         "effect": "allow",
-        "subject": "user:alice",
+        "subjects": ["user:alice"],
         "type": "repository",
-        "pattern": "team/**",
+        "patterns": ["team/**"],
         "actions": ["pull"],
         "registry": None,
+        "networks": [],
+        "valid_from": None,
+        "valid_until": None,
+        "enabled": True,
         "comment": "for the team",
+        "delegation": None,
+        "edited_by": None,
+        "edited_at": None,
     }
     *head, registry, comment = alice("acl", "list").splitlines()[-1].split(maxsplit=7)
     assert head == [str(number), "allow", "user:alice", "repository", "team/**", "pull"]
@@ -79,7 +86,7 @@ def test_rules_take_every_kind_of_subject(alice: Commands, subject: str) -> None
     alice("group", "add", "dev")
     for effect in ("allow", "deny"):
         alice("acl", effect, subject, "a/*", "pull,push")
-        assert last_rule(alice) == (effect, subject, "a/*", ["pull", "push"], None)
+        assert last_rule(alice) == (effect, [subject], ["a/*"], ["pull", "push"], None)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +213,9 @@ def test_rules_are_listed_by_subject_and_by_pattern(alice: Commands) -> None:
     alice("acl", "deny", "everyone", "a", "push")
 
     def patterns(*filters: str) -> list[str]:
-        return [f"{r['subject']} {r['pattern']}" for r in alice.json("acl", "list", *filters)]
+        return [
+            f"{r['subjects'][0]} {r['patterns'][0]}" for r in alice.json("acl", "list", *filters)
+        ]
 
     assert patterns("--subject", "user:alice") == ["user:alice a", "user:alice b"]
     assert patterns("--pattern", "a") == ["user:alice a", "everyone a"]
@@ -291,7 +300,7 @@ def test_anonymous_may_be_asked_about(run: Commands) -> None:
 
 
 @pytest.mark.parametrize("command", ["explain", "check"])
-@pytest.mark.parametrize("account", ["nobody", "Alice", "user:alice", "everyone", ""])
+@pytest.mark.parametrize("account", ["nobody", "Alice", "robot:alice", "everyone", ""])
 def test_an_account_that_does_not_exist_is_not_found(
     standing: Commands, command: str, account: str
 ) -> None:

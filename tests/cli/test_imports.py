@@ -80,7 +80,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(run: Run, file: Path) -> No
 def test_allow_writes_one_rule_for_everyone_who_logs_in(run: Run, file: Path) -> None:
     run("import", "htpasswd", str(file), "--allow", "team/**", "push")
     (rule,) = run.json("acl", "list", "--subject", "authenticated")
-    assert (rule["pattern"], rule["actions"]) == ("team/**", ["pull", "push"])
+    assert (rule["patterns"], rule["actions"]) == (["team/**"], ["pull", "push"])
 
 
 def test_a_bad_rule_imports_nobody(run: Run, file: Path) -> None:

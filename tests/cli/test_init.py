@@ -57,7 +57,7 @@ def test_init_makes_keys_a_registry_and_an_administrator_with_two_visible_rules(
     assert (admin["name"], admin["admin"], admin["password"]) == ("admin", True, True)
     assert [r["service"] for r in bare.json("registry", "list")] == ["registry"]
     rules = [
-        (r["effect"], r["type"], r["pattern"], *r["actions"]) for r in bare.json("acl", "list")
+        (r["effect"], r["type"], r["patterns"][0], *r["actions"]) for r in bare.json("acl", "list")
     ]
     assert rules == [("allow", "repository", "**", "*"), ("allow", "registry", "catalog", "*")]
     assert [key["role"] for key in bare.json("key", "list")] == ["authority", "signing key"]

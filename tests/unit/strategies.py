@@ -2,22 +2,25 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from hypothesis import strategies as st
 
-from authserver.core.patterns import Pattern
-from authserver.core.policy import (
-    Account,
-    AccountKind,
-    Decision,
-    Effect,
-    Limit,
-    Rule,
-    decide,
-    subject,
+from authserver.core.conditions import (
+    ALWAYS,
+    UNKNOWN,
+    Address,
+    Circumstances,
+    Conditions,
+    Network,
 )
+from authserver.core.patterns import Pattern
+from authserver.core.policy import Decision, decide
+from authserver.core.rules import Effect, Limit, Rule
 from authserver.core.scope import Scope
+from authserver.core.subjects import Account, AccountKind, subject
 
 COMPONENT = r"[a-z0-9]{1,3}(?:(?:[._]|__|-{1,3})[a-z0-9]{1,2}){0,2}"
 HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,3}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9]{1,3}){0,2}(?::[0-9]{1,5})?"
@@ -106,7 +109,26 @@ accounts = st.sampled_from(
 services = st.sampled_from(["r1", "r2"])
 _patterns = st.sampled_from(["**"] * 16 + [*PATTERNS, *OWN_PATTERNS]).map(Pattern)
 _stored = st.sampled_from(STORED).map(lambda text: frozenset(text.split(",")))
+_subjects = st.sampled_from(SUBJECTS).map(subject)
 _asked = st.sampled_from(ASKED).map(lambda text: tuple(text.split(",")))
+
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32", "2001:db8::/32")
+ADDRESSES = ("10.0.0.1", "10.1.2.3", "192.0.2.7", "192.0.2.8", "2001:db8::1", "::1")
+_times = st.sampled_from([-1, 0, 1]).map(lambda hours: NOON + timedelta(hours=hours))
+_narrow = st.builds(
+    Conditions,
+    st.lists(st.sampled_from(NETWORKS).map(ip_network), max_size=2).map(tuple),
+    st.none() | _times,
+    st.none() | _times,
+)
+_conditions = st.sampled_from([st.just(ALWAYS)] * 3 + [_narrow]).flatmap(lambda drawn: drawn)
+circumstances = st.builds(
+    Circumstances,
+    st.sampled_from([None, *map(ip_address, ADDRESSES)]),
+    st.none() | _times | st.just(NOON),
+)
 
 
 @st.composite
@@ -117,11 +139,15 @@ def rules(draw: st.DrawFn, effects: tuple[Effect, ...] = tuple(Effect)) -> Rule:
     return Rule(
         id=draw(st.integers(1, 99)),
         effect=draw(st.sampled_from(effects)),
-        subject=subject(draw(st.sampled_from(SUBJECTS))),
-        pattern=draw(_patterns) if on_repositories else Pattern("catalog"),
+        subjects=tuple(draw(st.lists(_subjects, min_size=1, max_size=2))),
+        patterns=tuple(draw(st.lists(_patterns, min_size=1, max_size=2)))
+        if on_repositories
+        else (Pattern("catalog"),),
         actions=draw(_stored) if on_repositories else frozenset("*"),
         type=kind,
         service=draw(st.sampled_from([None, None, None, None, "r1", "r2"])),
+        conditions=draw(_conditions),
+        enabled=draw(st.sampled_from([True, True, True, True, True, False])),
     )
 
 
@@ -147,11 +173,19 @@ class Question:
     service: str
     scope: Scope
     ceiling: list[Limit] | None
+    circumstances: Circumstances = UNKNOWN
 
     def decide(self, **changed: Any) -> Decision:
         """Decide it, with something changed if that is asked for."""
         asked = replace(self, **changed)
-        return decide(asked.rules, asked.account, asked.service, asked.scope, asked.ceiling)
+        return decide(
+            asked.rules,
+            asked.account,
+            asked.service,
+            asked.scope,
+            asked.ceiling,
+            asked.circumstances,
+        )
 
     def granted(self, **changed: Any) -> set[str]:
         return set(self.decide(**changed).granted)
@@ -171,6 +205,7 @@ def questions(
         service=draw(services),
         scope=draw(asked),
         ceiling=draw(st.sampled_from([None, ceiling])),
+        circumstances=draw(circumstances),
     )
 
 
@@ -208,12 +243,35 @@ def _said(question: Question, effect: str, on: set[str], account: str | None = N
         action
         for rule in question.rules
         if rule.effect == effect
-        and str(rule.subject) in on
+        and rule.enabled
+        and on & {str(subject) for subject in rule.subjects}
         and rule.type == question.scope.type
         and rule.service in {None, question.service}
-        and covers(rule.pattern.text, question.scope.name, account)
+        and any(covers(p.text, question.scope.name, account) for p in rule.patterns)
+        and _holds(rule, question.circumstances)
         for action in expand(rule.type, rule.actions)
     }
+
+
+def _holds(rule: Rule, here: Circumstances) -> bool:
+    """Whether a rule's conditions hold; what is not known counts against the one who asks."""
+    unknown = rule.effect == "deny"
+    when = rule.conditions
+    from_there = unknown
+    if here.address is not None:
+        from_there = any(_in(here.address, network) for network in when.networks)
+    bounds = (when.valid_from, when.valid_until)
+    then = unknown
+    if here.at is not None:
+        early, late = (bound or here.at for bound in bounds)
+        then = early <= here.at and (when.valid_until is None or here.at < late)
+    return (not when.networks or from_there) and (bounds == (None, None) or then)
+
+
+def _in(address: Address, network: Network) -> bool:
+    same = address.version == network.version
+    shift = network.max_prefixlen - network.prefixlen
+    return same and int(address) >> shift == int(network.network_address) >> shift
 
 
 def _at_most(ceiling: list[Limit], scope: Scope, account: str) -> set[str]:

@@ -14,12 +14,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, delete, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from authserver.core import policy
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.core.policy import Effect, decide
+from authserver.core.policy import decide
+from authserver.core.rules import Effect, new_rule
+from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse
+from authserver.core.subjects import subject, subjects
 from authserver.db import accounts, groups, keys, records, registries, rules, schema, snapshot
-from authserver.db.models import Account, AuditRecord, Base, Rule, SigningKey
+from authserver.db.models import Account, AuditRecord, Base, RuleSubject, SigningKey
 from authserver.db.store import Change, Store, open_store
 from authserver.keyring import key_id
 from authserver.sealing import MasterKey
@@ -87,17 +89,20 @@ def registry(service: str, ttl: int | None = None) -> Act:
 
 
 def rule(line: str, service: str | None = None, kind: str = "repository") -> Act:
-    effect, subject, pattern, actions = line.split()
-    return lambda change: (
-        rules.add(
-            change,
-            Effect(effect),
-            policy.subject(subject),
-            pattern,
-            actions,
-            service=service,
-            resource_type=kind,
-        ).id
+    return lambda change: rules.add(change, said(line, service, kind)).id
+
+
+def said(line: str, service: str | None = None, kind: str = "repository", **more: Any) -> NewRule:
+    """Read a rule as a command would: ``allow user:alice,group:dev a/**,b pull``."""
+    effect, about, patterns, actions = line.split()
+    return new_rule(
+        Effect(effect),
+        subjects(about),
+        patterns.split(","),
+        actions,
+        resource_type=kind,
+        service=service,
+        **more,
     )
 
 
@@ -243,15 +248,15 @@ def test_nothing_that_a_rule_names_vanishes_by_a_side_effect(peopled: Store) -> 
 @pytest.mark.parametrize(
     "values",
     [
-        {"subject_kind": "everyone"},
-        {"subject_kind": "group"},
+        {"kind": "everyone"},
+        {"kind": "group"},
         {"account_id": None},
         {"group_id": 1},
-        {"registry_id": 999},
+        {"rule_id": 999},
     ],
 )
-def test_a_rule_has_the_one_subject_of_its_kind(peopled: Store, values: dict[str, Any]) -> None:
-    broken = update(Rule).where(Rule.subject_kind == "user").values(values)
+def test_a_subject_has_the_one_name_of_its_kind(peopled: Store, values: dict[str, Any]) -> None:
+    broken = update(RuleSubject).where(RuleSubject.kind == "user").values(values)
     with pytest.raises(IntegrityError), peopled.change("test") as change:
         change.session.execute(broken)
 
@@ -343,7 +348,7 @@ def test_a_record_says_who_when_what_before_and_after(peopled: Store, clock: Clo
         rule_gone, group_gone = records.listed(session)[-2:]
     assert {rule_gone["at"], group_gone["at"]} == {clock.at.isoformat(timespec="milliseconds")}
     assert {rule_gone["actor"], group_gone["actor"]} == {"cli:tester"}
-    assert rule_gone["before"]["subject"] == "group:dev"
+    assert rule_gone["before"]["subjects"] == ["group:dev"]
     assert group_gone["before"]["members"] == ["user:alice"]
     assert group_gone["after"] is None
 
@@ -556,7 +561,7 @@ def test_a_removal_takes_the_rules_with_it_and_says_which(
 ) -> None:
     before = len(seen(peopled).rules)
     said = do(peopled, remove)
-    assert [text.partition("(")[2].rstrip(")") for text in said] == cited
+    assert [text.partition("(")[2].partition(")")[0] for text in said] == cited
     assert len(seen(peopled).rules) == before - len(cited)
 
 
@@ -628,11 +633,11 @@ def test_a_rule_that_differs_in_anything_is_no_duplicate(
 
 
 def test_the_same_words_on_another_subject_or_kind_are_no_duplicate(peopled: Store) -> None:
-    subjects = ("anonymous", "authenticated", "everyone", "group:dev", "group:idle")
+    words = ("anonymous", "authenticated", "everyone", "group:dev", "group:idle")
     before = len(seen(peopled).rules)
-    for subject in (*subjects, "user:alice", "user:Ünal"):
+    for about in (*words, "user:alice", "user:Ünal"):
         for kind in ("repository", "registry"):
-            do(peopled, rule(f"allow {subject} catalog all", kind=kind))
+            do(peopled, rule(f"allow {about} catalog all", kind=kind))
     assert len(seen(peopled).rules) == before + 14
 
 
@@ -649,23 +654,30 @@ def test_a_duplicate_is_refused_for_every_subject_and_registry(
 def test_a_rule_is_stored_and_described_as_it_holds(peopled: Store, clock: Clock) -> None:
     number = do(peopled, rule("allow group:dev c/* delete,push", "r2"))
     with peopled.read() as session:
-        [row] = rules.listed(session, policy.subject("group:dev"), "c/*")
+        [row] = rules.listed(session, subject("group:dev"), "c/*")
         assert rules.described(row) == {
             "id": number,
             "effect": "allow",
-            "subject": "group:dev",
+            "subjects": ["group:dev"],
             "type": "repository",
-            "pattern": "c/*",
+            "patterns": ["c/*"],
             "actions": ["pull", "push", "delete"],
             "registry": "r2",
+            "networks": [],
+            "valid_from": None,
+            "valid_until": None,
+            "enabled": True,
             "comment": "",
+            "delegation": None,
             "created_by": "cli:tester",
             "created_at": clock.at.isoformat(),
+            "edited_by": None,
+            "edited_at": None,
         }
 
 
 @pytest.mark.parametrize(
-    ("subject", "pattern", "found"),
+    ("about", "pattern", "found"),
     [
         (None, None, [1, 2, 3, 4]),
         ("user:admin", None, [1, 2]),
@@ -678,10 +690,10 @@ def test_a_rule_is_stored_and_described_as_it_holds(peopled: Store, clock: Clock
     ],
 )
 def test_rules_are_listed_by_subject_and_pattern(
-    peopled: Store, subject: str | None, pattern: str | None, found: list[int]
+    peopled: Store, about: str | None, pattern: str | None, found: list[int]
 ) -> None:
     with peopled.read() as session:
-        asked = policy.subject(subject) if subject else None
+        asked = subject(about) if about else None
         assert [row.id for row in rules.listed(session, asked, pattern)] == found
 
 

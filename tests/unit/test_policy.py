@@ -6,25 +6,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from authserver.core.conditions import ALWAYS
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
-from authserver.core.policy import (
-    Account,
-    AccountKind,
-    Cause,
-    Decision,
+from authserver.core.policy import Cause, Decision, decide
+from authserver.core.rules import (
     Effect,
     Limit,
     Rule,
-    Subject,
-    SubjectKind,
-    decide,
     in_order,
+    new_rule,
     rule_actions,
     rule_pattern,
-    subject,
 )
 from authserver.core.scope import Scope, merge, parse
+from authserver.core.subjects import Account, AccountKind, Subject, SubjectKind, subject, subjects
 from tests.unit.strategies import (
     Question,
     accounts,
@@ -43,20 +39,23 @@ BOB = Account("bob")
 ROBOT = Account("ci", AccountKind.ROBOT)
 
 
-def rule(text: str, service: str | None = None, number: int = 1) -> Rule:
+def rule(
+    text: str, service: str | None = None, number: int = 1, networks: tuple[str, ...] = ()
+) -> Rule:
     """Make a rule as a command would: ``allow user:alice a/** pull``."""
     effect, whom, what, actions = text.split()
     kind, _, name = what.rpartition("!")
     kind = kind or "repository"
-    return Rule(
-        number,
+    said = new_rule(
         Effect(effect),
-        subject(whom),
-        rule_pattern(kind, name),
-        rule_actions(Effect(effect), kind, actions),
-        kind,
-        service,
+        subjects(whom),
+        name.split(","),
+        actions,
+        resource_type=kind,
+        service=service,
+        networks=networks,
     )
+    return replace(said, id=number)
 
 
 def limit(pattern: str, actions: str) -> Limit:
@@ -474,10 +473,12 @@ def test_adding_an_allow_never_narrows(question: Question, allow: Rule) -> None:
 @given(questions(), rules((Effect.DENY,)))
 def test_a_deny_always_wins(question: Question, deny: Rule) -> None:
     account, scope = question.account, question.scope
-    named = covers(deny.pattern.text, scope.name, account.name if account else None)
+    asking = account.name if account else None
+    named = any(covers(pattern.text, scope.name, asking) for pattern in deny.patterns)
     bound = deny.type == scope.type and deny.service in {None, question.service}
+    deny = replace(deny, conditions=ALWAYS, enabled=True)
     left = question.granted(rules=[*question.rules, deny])
-    if named and bound and deny.subject.binds(account):
+    if named and bound and deny.binds(account):
         assert not left & expand(deny.type, deny.actions)
     else:
         assert left == question.granted()
@@ -490,14 +491,20 @@ def test_removing_an_account_changes_nothing_for_another(
     gone = f"{removed.kind}:{removed.name}"
     asking = question.account
     assume(asking is None or gone != f"{asking.kind}:{asking.name}")
-    left = [r for r in question.rules if str(r.subject) != gone]
+    left = without(question.rules, gone)
     assert question.granted(rules=left) == question.granted()
+
+
+def without(rules_of: list[Rule], gone: str) -> list[Rule]:
+    """Take a subject out of all rules, and with it the rules that are about nobody else."""
+    kept = [replace(r, subjects=tuple(s for s in r.subjects if str(s) != gone)) for r in rules_of]
+    return [r for r in kept if r.subjects]
 
 
 @given(any_question)
 def test_removing_a_group_changes_nothing_for_who_is_not_in_it(question: Question) -> None:
     assume(question.account is None or "dev" not in question.account.groups)
-    left = [r for r in question.rules if r.subject.name != "dev"]
+    left = without(question.rules, "group:dev")
     assert question.granted(rules=left) == question.granted()
 
 
@@ -505,8 +512,9 @@ def test_removing_a_group_changes_nothing_for_who_is_not_in_it(question: Questio
 def test_removing_a_group_that_no_deny_names_widens_nothing(question: Question) -> None:
     member = question.account
     assert member is not None
-    rules_of = [r for r in question.rules if r.subject.name != "dev" or r.effect is Effect.ALLOW]
-    left = [r for r in rules_of if r.subject.name != "dev"]
+    dev = subject("group:dev")
+    rules_of = [r for r in question.rules if dev not in r.subjects or r.effect is Effect.ALLOW]
+    left = without(rules_of, "group:dev")
     outside = replace(member, groups=member.groups - {"dev"})
     assert question.granted(rules=left, account=outside) <= question.granted(rules=rules_of)
 
@@ -514,9 +522,7 @@ def test_removing_a_group_that_no_deny_names_widens_nothing(question: Question) 
 @given(questions(anybody=False))
 def test_an_account_may_what_anybody_may_unless_a_deny_binds_it(question: Question) -> None:
     unbound = [
-        r
-        for r in question.rules
-        if r.effect is Effect.ALLOW or not r.subject.binds(question.account)
+        r for r in question.rules if r.effect is Effect.ALLOW or not r.binds(question.account)
     ]
     public = question.granted(rules=unbound, account=None, ceiling=None)
     assert public <= question.granted(rules=unbound)
@@ -532,6 +538,31 @@ def test_a_star_is_granted_only_with_every_action_beside_it(question: Question) 
     granted_now = question.granted()
     assert "*" not in granted_now or "*" in question.scope.actions
     assert "*" not in granted_now or granted_now == expand(question.scope.type, ("*",))
+
+
+@given(questions())
+def test_what_is_not_known_never_helps(question: Question) -> None:
+    known = replace(question.circumstances)
+    for part in ("address", "at"):
+        less = replace(known, **{part: None})
+        assert question.granted(circumstances=less) <= question.granted()
+
+
+@given(any_question)
+def test_a_disabled_rule_is_as_none(question: Question) -> None:
+    enabled = [r for r in question.rules if r.enabled]
+    assert question.granted(rules=enabled) == question.granted()
+
+
+@given(questions())
+def test_a_rule_with_several_subjects_and_patterns_is_as_several_rules(question: Question) -> None:
+    single = [
+        replace(r, subjects=(s,), patterns=(p,))
+        for r in question.rules
+        for s in r.subjects
+        for p in r.patterns
+    ]
+    assert question.granted(rules=single) == question.granted()
 
 
 @given(questions())

@@ -10,10 +10,12 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from authserver.core import policy
 from authserver.core.names import HOSTILE_MAX
 from authserver.core.patterns import Pattern
+from authserver.core.policy import decide
+from authserver.core.rules import Effect, Rule
 from authserver.core.scope import parse
+from authserver.core.subjects import subject
 from authserver.db import accounts
 from authserver.journal import MAX_TEXT
 from authserver.settings import Settings
@@ -135,11 +137,9 @@ def test_what_is_escaped_in_a_record_is_not_longer_for_it(world: World) -> None:
 
 
 def test_rules_on_others_are_not_matched_against_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = policy.Rule(
-        1, policy.Effect.ALLOW, policy.subject("user:alice"), Pattern("**"), frozenset({"pull"})
-    )
+    rule = Rule(1, Effect.ALLOW, (subject("user:alice"),), (Pattern("**"),), frozenset({"pull"}))
     monkeypatch.setattr(Pattern, "matches", lambda *_: pytest.fail("was matched"))
-    decision = policy.decide([rule], None, "registry", parse("repository:a:pull"))
+    decision = decide([rule], None, "registry", parse("repository:a:pull"))
     assert decision.granted == ()
 
 

@@ -1,0 +1,15 @@
+"""``authserver acl``: who may do what, and why."""
+
+import click
+
+from authserver.cli.acl import delegations, questions, writing
+
+
+@click.group("acl")
+def command() -> None:
+    """Who may do what on which repositories, and why."""
+
+
+for _module in (writing, questions, delegations):
+    for _command in _module.commands:
+        command.add_command(_command)

@@ -1,0 +1,249 @@
+"""Questions about the rules: explain, check, who-can, effective."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+from sqlalchemy.orm import Session
+
+from authserver import explaining, reach
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.durations import Moment
+from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.core import conditions
+from authserver.core.conditions import Address, Circumstances, shown
+from authserver.core.errors import Refused
+from authserver.core.names import is_repository_name, printable
+from authserver.core.rules import Limit
+from authserver.core.subjects import ANONYMOUS
+from authserver.db import app_tokens, named, registries, snapshot
+from authserver.explaining import Answer
+
+
+class SourceAddress(click.ParamType[Address]):
+    """An IP address."""
+
+    name = "ip"
+
+    def convert(
+        self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        read = conditions.address(value) if isinstance(value, str) else value
+        return read or self.fail(f"{value!r} is no IP address", param, ctx)
+
+
+_registry = click.option(
+    "--registry",
+    "service",
+    metavar="SERVICE",
+    help="On this registry; may be left out if there is only one.",
+)
+_address = click.option(
+    "--from", "address", type=SourceAddress(), help="As a request from this address."
+)
+_moment = click.option(
+    "--at", "at", type=Moment(), help="At this time instead of now: a date, a time, or 30d."
+)
+
+
+def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it is given
+    for decorate in (
+        pass_context,
+        json_option,
+        click.option(
+            "--token", "token_id", metavar="ID", type=ID, help="With this app token's bounds."
+        ),
+        _moment,
+        _address,
+        _registry,
+        click.argument("scopes", metavar="SCOPE...", nargs=-1, required=True),
+        click.argument("account"),
+    ):
+        function = decorate(function)
+    return function
+
+
+@click.command("explain")
+@_question
+def explain(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
+    """Say what ACCOUNT (or anonymous) would be granted of each SCOPE, and why.
+
+    A SCOPE is type:name:actions, as in repository:team/app:pull,push. The answer comes from the
+    function that decides token requests. Where not all would be granted, the rules that came
+    close are named. Without --from a rule for some networks only does not hold, unless it denies.
+    """
+    _print_answer(_answer(context, **asked), as_json=as_json)
+
+
+@click.command("check")
+@_question
+def check(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
+    """Exit with 0 if ACCOUNT (or anonymous) would be granted all of every SCOPE, else with 1."""
+    answer = _answer(context, **asked)
+    _print_answer(answer, as_json=as_json)
+    if not answer.complete:
+        raise SystemExit(1)
+
+
+@click.command("who-can")
+@click.argument("action", type=click.Choice(["pull", "push", "delete"]))
+@click.argument("repository")
+@_registry
+@_address
+@_moment
+@json_option
+@pass_context
+def who_can(
+    context: Context,
+    action: str,
+    repository: str,
+    service: str | None,
+    address: Address | None,
+    at: datetime | None,
+    as_json: bool,
+) -> None:
+    """List everybody who may do ACTION on REPOSITORY, and by which rules.
+
+    For push, pull is needed as well; the answer is about ACTION alone. Without --from those who
+    may from some networks only are listed too, with the rule that says from which.
+    """
+    if not is_repository_name(repository):
+        raise Refused(f"{repository!r} is no repository name that a registry accepts")
+    with context.read() as session:
+        chosen = _service(session, service)
+        state = snapshot.load(session)
+    when = Circumstances(address, at or now())
+    found = list(reach.who_can(state, chosen, action, repository, when))
+    if as_json:
+        print_json([answer.as_json() for answer in found])
+        return
+    rows = [
+        (answer.name, answer.known.account.kind if answer.known else "", reason)
+        for answer in found
+        for reason in answer.explained[0].decision.reasons
+    ]
+    print_table(("WHO", "KIND", "WHY"), rows, f"Nobody may {action} {repository} on {chosen}.")
+
+
+@click.command("effective")
+@click.argument("account")
+@click.option("--registry", "service", metavar="SERVICE", help="On this registry only.")
+@_address
+@_moment
+@json_option
+@pass_context
+def effective(
+    context: Context,
+    account: str,
+    service: str | None,
+    address: Address | None,
+    at: datetime | None,
+    as_json: bool,
+) -> None:
+    """List all that ACCOUNT (or anonymous) may do: pattern, actions, and the rule that says so.
+
+    EXCEPT names the denies that take away some of it; what a deny takes away whole is not
+    listed. An app token may do less: see token list.
+    """
+    with context.read() as session:
+        known = [row.service for row in registries.listed(session)]
+        chosen = known if service is None else [named.registry(session, service).service]
+        name = _account(session, account)
+        state = snapshot.load(session)
+    found = reach.effective(state, chosen, name, Circumstances(address, at or now()))
+    if as_json:
+        print_json(found.as_json())
+        return
+    if found.disabled:
+        note(f"{name} is disabled: no token is issued to it.")
+    rows = [
+        (
+            entry.service,
+            f"{entry.type} {entry.pattern}" if entry.type != "repository" else entry.pattern,
+            ",".join(entry.actions),
+            "; ".join(f"{deny.id} ({deny})" for deny in entry.denies),
+            f"{entry.rule.id} ({entry.rule})",
+        )
+        for entry in found.entries
+    ]
+    header = ("REGISTRY", "PATTERN", "ACTIONS", "EXCEPT", "BY RULE")
+    print_table(header, rows, f"{name} may do nothing.")
+
+
+def _answer(
+    context: Context,
+    account: str,
+    scopes: tuple[str, ...],
+    service: str | None,
+    address: Address | None,
+    at: datetime | None,
+    token_id: int | None,
+) -> Answer:
+    when = Circumstances(address, at or now())
+    with context.read() as session:
+        chosen = _service(session, service)
+        state = snapshot.load(session)
+        name = _account(session, account)
+        ceiling, barred = (None, []) if token_id is None else _token(session, name, token_id, when)
+    return explaining.explain(state, chosen, name, scopes, when, ceiling, barred)
+
+
+def _account(session: Session, text: str) -> str:
+    """Return the name of an account that was written as itself or as a rule's subject."""
+    if text == ANONYMOUS:
+        return text
+    kind, colon, name = text.partition(":")
+    if colon and kind in ("user", "robot"):
+        return named.account(session, name, kind).name
+    return named.account(session, text).name
+
+
+def _token(
+    session: Session, account: str, token_id: int, when: Circumstances
+) -> tuple[list[Limit] | None, list[str]]:
+    """Return an app token's ceiling, and why it would not be good at all."""
+    token = app_tokens.get(session, token_id)
+    if token.account.name != account:
+        raise Refused(f"the app token {token_id} is {token.account.name}'s, not {account}'s")
+    barred = []
+    if token.expires_at is not None and when.at is not None and token.expires_at <= when.at:
+        barred.append(f"the app token {token.name} has expired, at {shown(token.expires_at)}")
+    networks = tuple(map(conditions.network, token.networks or ()))
+    if when.address and networks and not any(when.address in network for network in networks):
+        barred.append(f"the app token {token.name} is not good from {when.address}")
+    limits = token.ceiling
+    return (None if limits is None else [app_tokens.ceiling_limit(s) for s in limits]), barred
+
+
+def _print_answer(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer.as_json())
+        return
+    where = f" from {answer.circumstances.address}" if answer.circumstances.address else ""
+    click.echo(f"{answer.name} on the registry {answer.service}{where}")
+    for why in answer.barred:
+        click.echo(f"  {why}: no token is issued")
+    for each in answer.explained:
+        decision = each.decision
+        click.echo(printable(str(decision.scope)))
+        click.echo(f"  granted: {','.join(decision.granted) or 'nothing'}")
+        for line in (*decision.reasons, *each.close):
+            click.echo(f"  - {printable(str(line))}")
+    for why in answer.malformed.values():
+        click.echo(printable(why))
+
+
+def _service(session: Session, service: str | None) -> str:
+    if service is not None:
+        return named.registry(session, service).service
+    known = [row.service for row in registries.listed(session)]
+    if len(known) != 1:
+        raise click.UsageError(
+            f"name the registry with --registry: {', '.join(known)}"
+            if known
+            else "there is no registry yet: authserver registry add SERVICE"
+        )
+    return known[0]
+
+
+commands = (explain, check, who_can, effective)

@@ -1,0 +1,269 @@
+"""Writing rules: allow, deny, list, show, edit, disable, enable, remove."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.durations import Moment
+from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
+from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
+from authserver.core.subjects import subject, subjects
+from authserver.db import rules
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+WHOM = """SUBJECTS are user:NAME, robot:NAME, group:NAME, anonymous, authenticated or everyone.
+    PATTERNS cover whole names: * within a segment, ** for one or more segments, {account} for
+    the asking account's name; quote them. ACTIONS are pull, push, delete, or all. Of each there
+    may be several, with commas between them."""
+
+
+class PatternCommand(click.Command):
+    """Says what a stray argument after a pattern usually comes from."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            hint = (
+                "The shell may have replaced a pattern by file names: quote it, as in 'team/**', "
+                "and write all instead of *."
+            )
+            raise click.UsageError(f"{error.message}\n{hint}", ctx) from error
+
+
+def _conditions(function: _F) -> _F:
+    """Add the options for a rule's conditions and comment."""
+    for decorate in (
+        click.option("--comment", help="Why this rule is there."),
+        click.option("--valid-until", type=Moment(), help="A date, a time, or 30d from now."),
+        click.option("--valid-from", type=Moment(), help="A date, a time, or 2h from now."),
+        click.option(
+            "--from",
+            "networks",
+            metavar="NETWORK",
+            multiple=True,
+            help="Only for requests from this network, as in 10.1.0.0/16; may be repeated.",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _write(effect: Effect) -> click.Command:
+    @click.argument("subject", metavar="SUBJECTS")
+    @click.argument("pattern", metavar="PATTERNS")
+    @click.argument("actions")
+    @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
+    @click.option(
+        "--type",
+        "resource_type",
+        type=click.Choice(list(ACTIONS)),
+        default="repository",
+        show_default=True,
+        help="Resource type.",
+    )
+    @_conditions
+    @pass_context
+    def write(
+        context: Context,
+        /,
+        subject: str,
+        pattern: str,
+        actions: str,
+        comment: str | None,
+        **more: Any,  # noqa: ANN401 - as new_rule takes it
+    ) -> None:
+        said = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
+        with context.change() as change:
+            written = rules.as_rule(rules.add(change, said, comment or ""))
+        note(f"Rule {written.id}: {written}.")
+        _note_added(written, actions)
+        _note_catalog(written)
+
+    what = (
+        "Let SUBJECTS do ACTIONS on the repositories that PATTERNS cover."
+        if effect is Effect.ALLOW
+        else "Forbid SUBJECTS to do ACTIONS, whatever else allows it."
+    )
+    write.__doc__ = f"""{what}
+
+    {WHOM}
+    The rule holds on every registry unless --registry names one.
+    """
+    return click.command(str(effect), cls=PatternCommand)(write)
+
+
+def _note_added(written: Rule, actions: str) -> None:
+    """Say which actions a rule was given that nobody typed."""
+    asked = set(actions.replace("all", ALL).split(","))
+    if added := in_order(written.type, written.actions - asked):
+        why = (
+            "a registry takes an upload only with pull and push together"
+            if written.effect is Effect.ALLOW
+            else "a push needs pull as well"
+        )
+        note(f"{','.join(added)} was added: {why}.")
+
+
+def _note_catalog(written: Rule) -> None:
+    """Say what a pattern that looks like something else really covers."""
+    for pattern in map(str, written.patterns if written.type == "repository" else ()):
+        if pattern == "catalog":
+            note("This is about a repository named catalog; for listing say --type registry.")
+        first = pattern.partition("/")[0]
+        if ":" in first or first == "localhost":
+            note(
+                f"{pattern} covers only names that the registry itself knows with {first} in them: "
+                "a registry's own address is no part of a repository's name."
+            )
+
+
+@click.command("list")
+@click.option("--subject", "about", metavar="S", help="Only rules on this subject.")
+@click.option("--pattern", metavar="P", help="Only rules with exactly this pattern.")
+@json_option
+@pass_context
+def list_(context: Context, about: str | None, pattern: str | None, as_json: bool) -> None:
+    """List the rules."""
+    wanted = subject(about) if about else None
+    with context.read() as session:
+        rows = rules.listed(session, wanted, pattern)
+        found = [(rules.described(row), rules.as_rule(row).conditions) for row in rows]
+    if as_json:
+        print_json([described for described, _ in found])
+        return
+    header = ("ID", "EFFECT", "SUBJECTS", "TYPE", "PATTERNS", "ACTIONS", "REGISTRY", "NOTE")
+    table = [
+        (
+            r["id"],
+            r["effect"],
+            ",".join(r["subjects"]),
+            r["type"],
+            ",".join(r["patterns"]),
+            ",".join(r["actions"]),
+            r["registry"] or "every",
+            "; ".join(
+                filter(None, ("" if r["enabled"] else "disabled", str(conditions), r["comment"]))
+            ),
+        )
+        for r, conditions in found
+    ]
+    print_table(header, table, "There are no such rules." if about or pattern else "No rules.")
+
+
+@click.command("show")
+@click.argument("rule_id", metavar="ID", type=ID)
+@json_option
+@pass_context
+def show(context: Context, rule_id: int, as_json: bool) -> None:
+    """Show the rule ID: what it says, who wrote it and when."""
+    with context.read() as session:
+        found = rules.described(rules.get(session, rule_id))
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            name.replace("_", " "): ",".join(value) if isinstance(value, list) else value
+            for name, value in found.items()
+            if value not in (None, "", [])
+        }
+    )
+
+
+@click.command("edit", cls=PatternCommand)
+@click.argument("rule_id", metavar="ID", type=ID)
+@click.option("--subjects", "about", metavar="S,…", help="Whom it is about.")
+@click.option("--patterns", metavar="P,…", help="What it covers.")
+@click.option("--actions", metavar="A,…", help="pull, push, delete, or all.")
+@click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
+@click.option("--every-registry", is_flag=True, help="On every registry.")
+@click.option("--from-anywhere", is_flag=True, help="No networks.")
+@click.option("--always", is_flag=True, help="Neither a beginning nor an end.")
+@_conditions
+@pass_context
+def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -> None:  # noqa: ANN401 - see _rewritten
+    """Change what the rule ID says; each option replaces that part of it.
+
+    Effect and resource type stay: for those, write another rule.
+    """
+    with context.change() as change:
+        old = rules.as_rule(rules.get(change.session, rule_id))
+        row, changed = rules.edit(change, rule_id, _rewritten(old, change.at, **given), comment)
+        written = rules.as_rule(row)
+    note(f"Rule {written.id}: {written}." if changed else "That is what it said already.")
+    if given["actions"]:
+        _note_added(written, given["actions"])
+
+
+def _rewritten(
+    old: Rule,
+    at: datetime,
+    *,
+    about: str | None,
+    patterns: str | None,
+    actions: str | None,
+    service: str | None,
+    every_registry: bool,
+    networks: tuple[str, ...],
+    from_anywhere: bool,
+    valid_from: datetime | None,
+    valid_until: datetime | None,
+    always: bool,
+) -> Rule:
+    """Return a rule as it is after an edit."""
+    when = old.conditions
+    kept_from = () if from_anywhere else tuple(map(str, when.networks))
+    return new_rule(
+        old.effect,
+        subjects(about) if about else old.subjects,
+        patterns.split(",") if patterns else map(str, old.patterns),
+        actions or ",".join(old.actions),
+        resource_type=old.type,
+        service=service or (None if every_registry else old.service),
+        networks=networks or kept_from,
+        valid_from=valid_from or (None if always else when.valid_from),
+        valid_until=valid_until or (None if always else when.valid_until),
+        now=at if valid_until else None,
+    )
+
+
+def _switch(word: str, *, enabled: bool) -> click.Command:
+    @click.command(word, help=f"{word.capitalize()} the rule ID; it stays in the list.")
+    @click.argument("rule_id", metavar="ID", type=ID)
+    @pass_context
+    def switch(context: Context, rule_id: int) -> None:
+        with context.change() as change:
+            changed = rules.set_enabled(change, rule_id, enabled=enabled)
+            written = rules.as_rule(rules.get(change.session, rule_id))
+        note(f"Rule {rule_id}: {written}." if changed else f"Rule {rule_id} was {word}d already.")
+
+    return switch
+
+
+@click.command("remove")
+@click.argument("rule_id", metavar="ID", type=ID)
+@pass_context
+def remove(context: Context, rule_id: int) -> None:
+    """Remove the rule ID."""
+    with context.change() as change:
+        said = rules.remove(change, rule_id)
+    note(f"Removed rule {said}.")
+
+
+commands = (
+    _write(Effect.ALLOW),
+    _write(Effect.DENY),
+    list_,
+    show,
+    edit,
+    _switch("disable", enabled=False),
+    _switch("enable", enabled=True),
+    remove,
+)

@@ -1,0 +1,116 @@
+"""How patterns stand to each other: whether some cover all that another does, or anything of it.
+
+A pattern is read as a small automaton over characters. Only names without empty segments count;
+for the rest of the names' grammar the answers are on the safe side: ``within`` may say no and
+``overlap`` may say yes where only impossible names make the difference.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
+
+# Steps besides a literal character: one character of a segment, any number of them, any number
+# of any characters. The asking account's name is one character that no name has.
+_ONE, _SOME, _ANY = "one", "some", "any"
+_ACCOUNT = "{}"
+_OTHER = "other"
+_SLASH = "/"
+
+MAX_STATES = 20_000
+"""After so many states ``within`` gives up and says no: a hostile pattern must not cost more."""
+
+_Steps = tuple[str, ...]
+_Place = tuple[int, int]
+
+
+def within(inner: Pattern, outers: Sequence[Pattern]) -> bool:
+    """Whether each name that ``inner`` covers, one of ``outers`` covers for the same account."""
+    if inner in outers or any(outer.text == ANY_SEGMENTS for outer in outers):
+        return True
+    steps, around = _steps(inner), [_steps(outer) for outer in outers]
+    symbols = _symbols([steps, *around])
+    start = frozenset((which, 0) for which in range(len(around)))
+    todo = [(0, start, True)]
+    seen = set(todo)
+    while todo:
+        at, outside, boundary = todo.pop()
+        if _ends(steps, at) and not boundary and not any(_ends(around[w], p) for w, p in outside):
+            return False
+        for symbol, after in _moves(steps, at, symbols):
+            if symbol == _SLASH and boundary:
+                continue
+            state = (after, frozenset(_step(around, outside, symbol)), symbol == _SLASH)
+            if state not in seen:
+                seen.add(state)
+                todo.append(state)
+        if len(seen) > MAX_STATES:
+            return False
+    return True
+
+
+def overlap(one: Pattern, other: Pattern) -> bool:
+    """Whether any name is covered by both, for the same account."""
+    left, right = _steps(one), _steps(other)
+    symbols = _symbols([left, right])
+    todo = [(0, 0, True)]
+    seen = set(todo)
+    while todo:
+        a, b, boundary = todo.pop()
+        if not boundary and _ends(left, a) and _ends(right, b):
+            return True
+        for symbol, after in _moves(left, a, symbols):
+            if symbol == _SLASH and boundary:
+                continue
+            for met, then in _moves(right, b, [symbol]):
+                state = (after, then, met == _SLASH)
+                if state not in seen:
+                    seen.add(state)
+                    todo.append(state)
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _steps(pattern: Pattern) -> _Steps:
+    steps: list[str] = []
+    for segment in pattern.segments:
+        if steps:
+            steps.append(_SLASH)
+        if segment == ANY_SEGMENTS:
+            steps += (_ONE, _ANY)
+        elif segment == ACCOUNT:
+            steps.append(_ACCOUNT)
+        elif segment == "*":
+            steps += (_ONE, _SOME)
+        else:
+            steps += (_SOME if char == "*" else char for char in segment)
+    return tuple(steps)
+
+
+def _symbols(automata: Iterable[_Steps]) -> list[str]:
+    """Return every character that makes a difference, and one that stands for all others."""
+    literal = {step for steps in automata for step in steps} - {_ONE, _SOME, _ANY}
+    return sorted(literal | {_SLASH, _OTHER})
+
+
+def _moves(steps: _Steps, at: int, symbols: Iterable[str]) -> Iterator[tuple[str, int]]:
+    for symbol in symbols:
+        place = at
+        while place < len(steps):
+            step = steps[place]
+            loops = step in (_SOME, _ANY)
+            if step in (symbol, _ANY) or (step in (_ONE, _SOME) and symbol != _SLASH):
+                yield symbol, place if loops else place + 1
+            if not loops:
+                break
+            place += 1
+
+
+def _step(around: Sequence[_Steps], places: Iterable[_Place], symbol: str) -> Iterator[_Place]:
+    for which, at in places:
+        for _, after in _moves(around[which], at, [symbol]):
+            yield which, after
+
+
+def _ends(steps: _Steps, at: int) -> bool:
+    return all(step in (_SOME, _ANY) for step in steps[at:])

@@ -1,0 +1,205 @@
+"""Rules: what one says, when it applies, and what is refused when one is written."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from authserver.core.conditions import (
+    ALWAYS,
+    UNKNOWN,
+    UNKNOWNS,
+    Circumstances,
+    Conditions,
+    Hindrance,
+    new_conditions,
+)
+from authserver.core.errors import Refused
+from authserver.core.patterns import Pattern, repository_pattern
+from authserver.core.scope import Scope
+from authserver.core.subjects import Account, Subject
+
+ALL = "*"
+CATALOG = "catalog"
+
+# What each resource type knows, in the order in which answers list it.
+ACTIONS = {"repository": ("pull", "push", "delete", ALL), "registry": (ALL,)}
+
+
+class Effect(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks for what, on which registry, and under which circumstances."""
+
+    account: Account | None
+    service: str
+    scope: Scope
+    circumstances: Circumstances = UNKNOWN
+
+    def anonymously(self) -> "Asked":
+        """Return the same without credentials."""
+        return self if self.account is None else replace(self, account=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: whom it is about and which names it covers, any of each.
+
+    ``service`` None means every registry, also those added later.
+    """
+
+    id: int
+    effect: Effect
+    subjects: tuple[Subject, ...]
+    patterns: tuple[Pattern, ...]
+    actions: frozenset[str]
+    type: str = "repository"
+    service: str | None = None
+    conditions: Conditions = ALWAYS
+    enabled: bool = True
+
+    def __str__(self) -> str:
+        who = ",".join(map(str, self.subjects))
+        what = "" if self.type == "repository" else f"{self.type} "
+        names = ",".join(map(str, self.patterns))
+        actions = ",".join(in_order(self.type, self.actions))
+        where = f"on {self.service}" if self.service else "on every registry"
+        when = f" {self.conditions}" if self.conditions else ""
+        off = "" if self.enabled else " (disabled)"
+        return f"{self.effect} {who} {what}{names} {actions} {where}{when}{off}"
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether the rule speaks of any action that is asked for."""
+        return next(self.hindrances(asked), None) is None
+
+    def hindrances(self, asked: Asked) -> Iterator[Hindrance]:
+        """Give all that keeps the rule from applying; nothing if it does apply."""
+        # What costs least to tell and rules out most comes first.
+        if not self.binds(asked.account):
+            yield Hindrance.SUBJECT
+        if self.type != asked.scope.type:
+            yield Hindrance.TYPE
+        if self.service not in (None, asked.service):
+            yield Hindrance.REGISTRY
+        if not self.enabled:
+            yield Hindrance.DISABLED
+        if not self.touched(asked.scope):
+            yield Hindrance.ACTION
+        if not self.covers(asked.scope.name, asked.account):
+            yield Hindrance.PATTERN
+        for unmet in self.conditions.unmet(asked.circumstances):
+            if self.effect is Effect.ALLOW or unmet not in UNKNOWNS:
+                yield unmet
+
+    def binds(self, account: Account | None) -> bool:
+        return any(subject.binds(account) for subject in self.subjects)
+
+    def covers(self, name: str, account: Account | None) -> bool:
+        asking = account.name if account else None
+        return any(pattern.matches(name, asking) for pattern in self.patterns)
+
+    def touched(self, scope: Scope) -> set[str]:
+        """Return the actions of ``scope`` that the rule is about."""
+        return expand(self.type, self.actions) & expand(scope.type, scope.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One entry of a credential's ceiling: what it may at most be used for."""
+
+    type: str
+    pattern: Pattern
+    actions: frozenset[str]
+
+
+def expand(kind: str, actions: Iterable[str]) -> set[str]:
+    """Return ``actions`` as far as the resource type knows them; ``*`` stands for all."""
+    known = ACTIONS.get(kind, ())
+    asked = set(actions)
+    return set(known) if ALL in asked else asked.intersection(known)
+
+
+def in_order(kind: str, actions: Iterable[str]) -> tuple[str, ...]:
+    """Return ``actions`` in the order of :data:`ACTIONS`."""
+    chosen = set(actions)
+    return tuple(a for a in ACTIONS[kind] if a in chosen)
+
+
+def new_rule(
+    effect: Effect,
+    subjects: Iterable[Subject],
+    patterns: Iterable[str],
+    actions: str,
+    *,
+    resource_type: str = "repository",
+    service: str | None = None,
+    networks: Sequence[str] = (),
+    valid_from: datetime | None = None,
+    valid_until: datetime | None = None,
+    now: datetime | None = None,
+    enabled: bool = True,
+) -> Rule:
+    """Return a rule that may be written, in its one form: each list sorted, nothing twice.
+
+    The rule has no id yet. ``now`` None takes a period that is over already.
+
+    Raises:
+        Refused: there is no subject, a pattern can match nothing, an action is unknown, a network
+            is no network or every address, or the period is empty or over already.
+    """
+    if resource_type not in ACTIONS:
+        raise Refused(f"the resource type is repository or registry, not {resource_type!r}")
+    about = sorted(set(subjects), key=str)
+    covered = sorted({rule_pattern(resource_type, text) for text in patterns}, key=str)
+    if not about or not covered:
+        raise Refused(f"the rule names no {'pattern' if about else 'subject'}")
+    return Rule(
+        id=0,
+        effect=effect,
+        subjects=tuple(about),
+        patterns=tuple(covered),
+        actions=rule_actions(effect, resource_type, actions),
+        type=resource_type,
+        service=service,
+        conditions=new_conditions(tuple(networks), valid_from, valid_until, now),
+        enabled=enabled,
+    )
+
+
+def rule_pattern(kind: str, text: str) -> Pattern:
+    """Return a new rule's pattern.
+
+    Raises:
+        Refused: it can match no name of that resource type.
+    """
+    if kind == "repository":
+        return repository_pattern(text)
+    pattern = Pattern(text)
+    whole = "**" not in text or text == "**"
+    if not whole or not pattern.matches(CATALOG, None):
+        raise Refused(f"the only resource of type registry is {CATALOG!r}, not {text!r}")
+    return pattern
+
+
+def rule_actions(effect: Effect, kind: str, text: str) -> frozenset[str]:
+    """Return the actions that a new rule is stored with, from ``pull,push`` or ``all``.
+
+    The registry takes an upload only with both, so allowing push allows pull, and denying pull
+    denies push.
+
+    Raises:
+        Refused: an action is unknown to the resource type, or none is given.
+    """
+    words = [ALL if w == "all" else w for w in text.split(",")]
+    for word in words:
+        if word not in ACTIONS[kind]:
+            known = ", ".join((*ACTIONS[kind][:-1], "all"))
+            raise Refused(f"unknown action {word!r} for a {kind}: choose from {known}")
+    if ALL in words:
+        return frozenset({ALL})
+    implied = ("push", "pull") if effect is Effect.ALLOW else ("pull", "push")
+    return frozenset(words) | ({implied[1]} if implied[0] in words else set())

@@ -1,0 +1,92 @@
+"""Accounts, and whom a rule is about."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from authserver.core.errors import Refused
+from authserver.core.names import account_name
+
+ANONYMOUS = "anonymous"
+
+
+class AccountKind(StrEnum):
+    USER = "user"
+    ROBOT = "robot"
+
+
+class SubjectKind(StrEnum):
+    USER = "user"
+    ROBOT = "robot"
+    GROUP = "group"
+    ANONYMOUS = "anonymous"
+    AUTHENTICATED = "authenticated"
+    EVERYONE = "everyone"
+
+
+NAMED_SUBJECTS = frozenset({SubjectKind.USER, SubjectKind.ROBOT, SubjectKind.GROUP})
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who asks. ``groups`` are the names of all groups that the account is in."""
+
+    name: str
+    kind: AccountKind = AccountKind.USER
+    groups: frozenset[str] = frozenset()
+
+    @property
+    def subject(self) -> "Subject":
+        return Subject(SubjectKind(self.kind.value), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a rule is about; ``name`` is empty but for a user, a robot or a group."""
+
+    kind: SubjectKind
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else str(self.kind)
+
+    def binds(self, account: Account | None) -> bool:
+        """Whether a rule on this subject speaks of ``account`` (None: no credentials)."""
+        match self.kind:
+            case SubjectKind.EVERYONE:
+                return True
+            case SubjectKind.ANONYMOUS:
+                return account is None
+            case SubjectKind.AUTHENTICATED:
+                return account is not None
+            case SubjectKind.GROUP:
+                return account is not None and self.name in account.groups
+        return account is not None and self.kind.value == account.kind and self.name == account.name
+
+
+def subject(text: str) -> Subject:
+    """Read ``user:NAME``, ``robot:NAME``, ``group:NAME``, or one of the three words.
+
+    Raises:
+        Refused: it is none of these, or the name can be no name.
+    """
+    word, colon, name = text.partition(":")
+    try:
+        kind = SubjectKind(word)
+    except ValueError:
+        hint = "" if colon else f"; for the user of that name write user:{text}"
+        raise Refused(
+            f"unknown subject {text!r}: write user:NAME, robot:NAME, group:NAME, "
+            f"anonymous, authenticated or everyone{hint}"
+        ) from None
+    if (kind in NAMED_SUBJECTS) != bool(colon):
+        raise Refused(f"the subject {text!r} {'takes no' if colon else 'needs a'} name after it")
+    return Subject(kind, account_name(name) if colon else "")
+
+
+def subjects(text: str) -> tuple[Subject, ...]:
+    """Read subjects with commas between them, as in ``user:alice,group:dev``.
+
+    Raises:
+        Refused: one of them is no subject.
+    """
+    return tuple(subject(part) for part in text.split(","))

@@ -1,0 +1,225 @@
+"""Delegations: leave for a group's members to write rules within bounds, and what they write."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from authserver.core.errors import NotFound, Refused
+from authserver.core.inclusion import within
+from authserver.core.patterns import Pattern
+from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
+from authserver.core.subjects import NAMED_SUBJECTS
+from authserver.db import models, named, rules
+from authserver.db.models import Account, Delegation
+from authserver.db.store import Change
+
+_REPOSITORY = "repository"
+
+
+def add(
+    change: Change, group: str, service: str, pattern: str, actions: str, comment: str = ""
+) -> Delegation:
+    """Let the members of a group write allows within a pattern on one registry.
+
+    Raises:
+        NotFound: there is no such group or registry.
+        Refused: the pattern or an action is no good, or the group has that delegation already.
+    """
+    bounds = str(rule_pattern(_REPOSITORY, pattern))
+    may = rule_actions(Effect.ALLOW, _REPOSITORY, actions)
+    row = Delegation(
+        group=named.group(change.session, group),
+        for_registry=named.registry(change.session, service),
+        pattern=bounds,
+        actions=",".join(in_order(_REPOSITORY, may)),
+        comment=rules.comment_line(comment),
+        created_by=change.actor,
+        created_at=change.at,
+    )
+    with change.session.no_autoflush:
+        if found := _like(change.session, row):
+            raise Refused(f"that delegation is there already: {found.id}")
+    change.session.add(row)
+    change.session.flush()
+    change.record("acl.delegate", _target(row), after=described(row))
+    return row
+
+
+def end(change: Change, delegation_id: int) -> list[str]:
+    """End a delegation and disable what was written under it; return those rules.
+
+    Raises:
+        NotFound: there is no such delegation.
+    """
+    return _end(change, get(change.session, delegation_id))
+
+
+def end_all(change: Change, condition: ColumnElement[bool]) -> list[str]:
+    """End the delegations for which ``condition`` holds; return the rules that were disabled."""
+    return [text for row in listed(change.session, condition) for text in _end(change, row)]
+
+
+def _end(change: Change, row: Delegation) -> list[str]:
+    under = rules.naming(change.session, models.Rule.delegation_id == row.id)
+    disabled = [f"{rules.cite([rule])} was disabled" for rule in under if rule.disabled_at is None]
+    for rule in under:
+        rules.set_enabled(change, rule.id, enabled=False)
+    orphans = update(models.Rule).where(models.Rule.delegation_id == row.id)
+    change.session.execute(orphans.values(delegation_id=None, author_id=None))
+    change.record("acl.undelegate", _target(row), before=described(row))
+    change.session.delete(row)
+    change.session.flush()
+    return disabled
+
+
+def get(session: Session, delegation_id: int) -> Delegation:
+    """Return a delegation.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    row = session.get(Delegation, delegation_id)
+    if row is None:
+        raise NotFound(f"there is no delegation {delegation_id}; see `authserver acl delegations`")
+    return row
+
+
+def listed(session: Session, condition: ColumnElement[bool] | None = None) -> Sequence[Delegation]:
+    """Return the delegations, or those for which ``condition`` holds, by id."""
+    query = (
+        select(Delegation)
+        .options(joinedload(Delegation.group), joinedload(Delegation.for_registry))
+        .order_by(Delegation.id)
+    )
+    return session.scalars(query if condition is None else query.where(condition)).all()
+
+
+def held_by(session: Session, account: Account) -> Sequence[Delegation]:
+    """Return the delegations that an account has by its groups."""
+    return listed(session, Delegation.group_id.in_([group.id for group in account.groups]))
+
+
+def write(change: Change, author: Account, said: Rule, comment: str = "") -> models.Rule:
+    """Add a rule as a delegate.
+
+    Raises:
+        Refused: no delegation of ``author`` covers all that the rule says.
+    """
+    held = _covering(change.session, author, said)
+    return rules.add(change, said, comment, author_id=author.id, delegation_id=held.id)
+
+
+def rewrite(
+    change: Change, author: Account, rule_id: int, said: Rule, comment: str | None = None
+) -> tuple[models.Rule, bool]:
+    """Have one's own rule say something else, within a delegation.
+
+    Raises:
+        NotFound: there is no such rule.
+        Refused: it is not one's own, or no delegation covers what it shall say.
+    """
+    own(change.session, author, rule_id)
+    held = _covering(change.session, author, said)
+    return rules.edit(change, rule_id, said, comment, author_id=author.id, delegation_id=held.id)
+
+
+def own(session: Session, author: Account, rule_id: int) -> models.Rule:
+    """Return a rule that a delegate wrote and may still touch.
+
+    Raises:
+        NotFound: there is no such rule.
+        Refused: somebody else wrote or changed it, or its delegation is not the author's any more.
+    """
+    row = rules.get(session, rule_id)
+    if row.author_id != author.id:
+        raise Refused(f"rule {rule_id} is not yours: a delegate may touch only what they wrote")
+    if row.delegation_id not in {held.id for held in held_by(session, author)}:
+        raise Refused(f"rule {rule_id} was written under a delegation that is yours no more")
+    return row
+
+
+def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> bool:
+    """Enable or disable one's own rule; False if it was so already.
+
+    Raises:
+        NotFound: there is no such rule.
+        Refused: it is not one's own.
+    """
+    row = own(change.session, author, rule_id)
+    return rules.set_enabled(
+        change, rule_id, enabled=enabled, author_id=author.id, delegation_id=row.delegation_id
+    )
+
+
+def withdraw(change: Change, author: Account, rule_id: int) -> str:
+    """Remove one's own rule and return what it said.
+
+    Raises:
+        NotFound: there is no such rule.
+        Refused: it is not one's own.
+    """
+    return rules.delete(change, own(change.session, author, rule_id))
+
+
+def _covering(session: Session, author: Account, said: Rule) -> Delegation:
+    """Return the delegation of ``author`` under which a rule may be written."""
+    if said.effect is not Effect.ALLOW:
+        raise Refused("a delegate may write allows only")
+    if strangers := [str(s) for s in said.subjects if s.kind not in NAMED_SUBJECTS]:
+        raise Refused(
+            f"a delegate may write rules on accounts and groups only, not on {', '.join(strangers)}"
+        )
+    held = held_by(session, author)
+    for row in held:
+        if _covers(row, said):
+            return row
+    bounds = "; ".join(str_delegation(row) for row in held) or "none"
+    raise Refused(f"none of your delegations covers this rule; you have: {bounds}")
+
+
+def _covers(row: Delegation, said: Rule) -> bool:
+    return (
+        said.type == _REPOSITORY
+        and said.service == row.for_registry.service
+        and expand(said.type, said.actions) <= expand(said.type, row.actions.split(","))
+        and all(within(pattern, [Pattern(row.pattern)]) for pattern in said.patterns)
+    )
+
+
+def str_delegation(row: Delegation) -> str:
+    return f"{row.actions} within {row.pattern} on {row.for_registry.service}"
+
+
+def described(row: Delegation) -> dict[str, Any]:
+    """Return the delegation for ``--json`` and for audit records."""
+    return {
+        "id": row.id,
+        "group": row.group.name,
+        "registry": row.for_registry.service,
+        "pattern": row.pattern,
+        "actions": row.actions.split(","),
+        "comment": row.comment,
+        "created_by": row.created_by,
+        "created_at": row.created_at.isoformat(),
+    }
+
+
+def _target(row: Delegation) -> str:
+    return f"group:{row.group.name} delegation:{row.id}"
+
+
+def _like(session: Session, row: Delegation) -> Delegation | None:
+    return next(
+        iter(
+            listed(
+                session,
+                (Delegation.group_id == row.group.id)
+                & (Delegation.registry_id == row.for_registry.id)
+                & (Delegation.pattern == row.pattern)
+                & (Delegation.actions == row.actions),
+            )
+        ),
+        None,
+    )
