@@ -325,14 +325,17 @@ def _say(session: Session, row: Rule, said: rules.Rule) -> None:
 
 def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubject]:
     for subject in about:
-        row = RuleSubject(kind=subject.kind)
-        if subject.kind is SubjectKind.GROUP:
-            row.group = named.group(session, subject.name)
-            row.group_id = row.group.id
-        elif subject.name:
-            row.account = named.account(session, subject.name, subject.kind)
-            row.account_id = row.account.id
-        yield row
+        is_group = subject.kind is SubjectKind.GROUP
+        group = named.group(session, subject.name) if is_group else None
+        is_account = subject.name and not is_group
+        account = named.account(session, subject.name, subject.kind) if is_account else None
+        yield RuleSubject(
+            kind=subject.kind,
+            account=account,
+            account_id=account and account.id,
+            group=group,
+            group_id=group and group.id,
+        )
 
 
 def _differs(row: Rule, said: rules.Rule) -> bool:

@@ -123,7 +123,7 @@ _narrow = st.builds(
     st.none() | _times,
     st.none() | _times,
 )
-_conditions = st.sampled_from([st.just(ALWAYS)] * 3 + [_narrow]).flatmap(lambda drawn: drawn)
+conditions = st.sampled_from([st.just(ALWAYS)] * 3 + [_narrow]).flatmap(lambda drawn: drawn)
 circumstances = st.builds(
     Circumstances,
     st.sampled_from([None, *map(ip_address, ADDRESSES)]),
@@ -146,7 +146,7 @@ def rules(draw: st.DrawFn, effects: tuple[Effect, ...] = tuple(Effect)) -> Rule:
         actions=draw(_stored) if on_repositories else frozenset("*"),
         type=kind,
         service=draw(st.sampled_from([None, None, None, None, "r1", "r2"])),
-        conditions=draw(_conditions),
+        conditions=draw(conditions),
         enabled=draw(st.sampled_from([True, True, True, True, True, False])),
     )
 

@@ -183,6 +183,26 @@ def test_an_upgrade_keeps_what_is_there(peopled: Store) -> None:
     assert contents(peopled) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        ("deny user:alice,group:dev a/** pull", {}),
+        ("deny user:alice a/**,b pull", {}),
+        ("deny user:alice a/** pull", {"networks": ["10.0.0.0/8"]}),
+        ("deny user:alice a/** pull", {"enabled": False}),
+    ],
+)
+def test_going_back_is_refused_where_a_rule_would_say_something_else(
+    peopled: Store, line: str, more: dict[str, Any]
+) -> None:
+    do(peopled, lambda c: rules.add(c, said(line, **more)))
+    before = contents(peopled)
+    back = schema.migrate
+    with pytest.raises(RuntimeError, match="1 rules have several subjects"):
+        back(peopled.engine, lambda configured: command.downgrade(configured, "0002"))
+    assert contents(peopled) == before
+
+
 def test_no_table_gives_an_id_out_again(store: Store) -> None:
     wanted = {
         table.name
