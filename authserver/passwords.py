@@ -19,7 +19,10 @@ from authserver.core.errors import Refused
 from authserver.core.names import nfc
 from authserver.tokens import Prefix
 
-MAX_BYTES = 72
+MIN_LENGTH, MAX_BYTES = 8, 72
+NEW_PASSWORD = f"at least {MIN_LENGTH} characters, at most {MAX_BYTES} bytes"
+"""What a new password must be, for help and forms."""
+
 MIN_COST, MAX_COST = 4, 31
 REMEMBERED_MAX = 20_000
 
@@ -28,13 +31,36 @@ _hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./
 _NOBODYS = "." * 53
 
 
-def new_password(text: str) -> bytes:
-    """Return the bytes of a password that is being set: UTF-8 of NFC.
+def require_new(text: str) -> None:
+    """Check a password that somebody chooses. What was chosen elsewhere need not be as long.
+
+    Raises:
+        Refused: it is shorter than 8 characters in NFC, or cannot be hashed.
+    """
+    if text and len(nfc(text)) < MIN_LENGTH:
+        raise Refused(
+            f"a password of {len(nfc(text))} characters is too short: choose one of {NEW_PASSWORD}"
+        )
+    _hashable(text)
+
+
+def hash_new(text: str, cost: int) -> str:
+    """Return the bcrypt hash of a password that somebody chose. Raises as :func:`require_new`."""
+    require_new(text)
+    return hash_password(text, cost)
+
+
+def hash_password(text: str, cost: int) -> str:
+    """Return the bcrypt hash of a password, however short.
 
     Raises:
         Refused: it is empty, longer than the 72 bytes that bcrypt reads, contains NUL, or looks
             like one of our tokens.
     """
+    return bcrypt.hashpw(_hashable(text), bcrypt.gensalt(cost)).decode()
+
+
+def _hashable(text: str) -> bytes:
     password = _normalised(text)
     if not password:
         raise Refused("a password is empty")
@@ -47,11 +73,6 @@ def new_password(text: str) -> bytes:
     if b"\0" in password:
         raise Refused("a password contains a NUL character, which clients cannot send")
     return password
-
-
-def hash_password(text: str, cost: int) -> str:
-    """Return the bcrypt hash of a new password. Raises what :func:`new_password` raises."""
-    return bcrypt.hashpw(new_password(text), bcrypt.gensalt(cost)).decode()
 
 
 def cost_of(stored: str) -> int:

@@ -10,10 +10,11 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -68,6 +69,12 @@ class Settings(BaseSettings):
     issuer: str = Field(
         "authserver",
         description="Issuer of the registry tokens; fixed in the store by `authserver init`.",
+    )
+    registry_host: str | None = Field(
+        None,
+        pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+        description="Name by which clients reach the registry, as in docker login; the page for "
+        "invited users shows it.",
     )
     admin: str = Field("admin", description="Name of the administrator that init makes.")
     admin_password: SecretStr | None = Field(
@@ -224,10 +231,11 @@ OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, and what an operator should be warned of."""
+    """The settings, what an operator should be warned of, and the file that was read."""
 
     settings: Settings
     warnings: tuple[str, ...]
+    file: Path | None
 
 
 def load(environ: Mapping[str, str]) -> Loaded:
@@ -237,7 +245,8 @@ def load(environ: Mapping[str, str]) -> Loaded:
         Refused: a name or a key is unknown, a value is not valid, or a file cannot be read.
     """
     warnings = _foreign_names(environ)
-    values = _read_toml(environ.get(CONFIG_FILE)) | _read_secret_files(environ)
+    file = _file(environ)
+    values = (_read_toml(file) if file else {}) | _read_secret_files(environ)
     hidden = {name: os.environ.pop(name) for name in warnings if name in os.environ}
     try:
         settings = Settings(**values)
@@ -245,7 +254,7 @@ def load(environ: Mapping[str, str]) -> Loaded:
         raise Refused(_explain(error)) from None
     finally:
         os.environ.update(hidden)
-    return Loaded(settings, (*warnings.values(), *_advice(settings)))
+    return Loaded(settings, (*warnings.values(), *_advice(settings)), file)
 
 
 def _foreign_names(environ: Mapping[str, str]) -> dict[str, str]:
@@ -272,12 +281,21 @@ def _foreign_names(environ: Mapping[str, str]) -> dict[str, str]:
     return warnings
 
 
-def _read_toml(named: str | None) -> dict[str, Any]:
-    path = Path(named) if named else DEFAULT_CONFIG_FILE
-    if not named and not path.exists():
-        return {}
+def _file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get(CONFIG_FILE):
+        return Path(named)
     try:
-        values = tomllib.loads(_read(path))
+        DEFAULT_CONFIG_FILE.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # it may be there: reading it says what is wrong
+    return DEFAULT_CONFIG_FILE
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(_read(path, f"the settings file {path}"))
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"the settings file {path} is not valid TOML: {error}") from None
     for key in values:
@@ -295,27 +313,51 @@ def _read_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
         if path := environ.get(f"{variable}_FILE"):
             if environ.get(variable):
                 raise Refused(f"{variable} and {variable}_FILE are both set: keep one")
-            values[name] = _read(Path(path)).rstrip("\r\n")
+            what = f"the file that {variable}_FILE names, {path},"
+            values[name] = _read(Path(path), what).rstrip("\r\n")
             if not values[name]:
-                raise Refused(f"the file {path} that {variable}_FILE names is empty")
+                raise Refused(f"{what} is empty")
     return values
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Refused(f"the settings file {path} cannot be read: {error.strerror}") from None
+        raise Refused(f"{what} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Refused(f"the settings file {path} is not UTF-8 text") from None
+        raise Refused(f"{what} is not UTF-8 text") from None
 
 
 def _explain(error: ValidationError) -> str:
-    def one(loc: tuple[int | str, ...], message: str) -> str:
-        name = str(loc[0]) if loc else "settings"
-        return f"{PREFIX}{name.upper()} ({name}): {message.removeprefix('Value error, ')}"
+    # One for each setting: of a network it would be said that it is neither IPv4 nor IPv6.
+    said = {str(e["loc"][0]): _remedy(str(e["loc"][0]), e) for e in error.errors()}
+    return "invalid setting " + "; ".join(
+        f"{PREFIX}{name.upper()} ({name}): {remedy}" for name, remedy in said.items()
+    )
 
-    return "invalid setting " + "; ".join(one(e["loc"], e["msg"]) for e in error.errors())
+
+def _remedy(name: str, error: ErrorDetails) -> str:
+    """Say what the setting must be. What it is may be a secret, and is not repeated."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if name in _REMEDIES:
+        return _REMEDIES[name]
+    field = Settings.model_fields[name]
+    limits = ((limit, end) for limit in field.metadata for end in ("ge", "le"))
+    if bounds := [getattr(limit, end) for limit, end in limits if hasattr(limit, end)]:
+        return f"must be a whole number from {min(bounds)} to {max(bounds)}"
+    if get_origin(field.annotation) is Literal:
+        return f"must be one of {', '.join(get_args(field.annotation))}"
+    return "must be text: quote it in the settings file"
+
+
+_REMEDIES = {
+    "trusted_proxies": "must be networks like 10.0.0.0/8 or 192.0.2.7/32 with commas between "
+    "them, and no address bits after the prefix",
+    "proxy_header": "must be the name of one header, like X-Forwarded-For",
+    "registry_host": "must be a host name, with a port if need be, like registry.example.com:5000",
+}
 
 
 def _advice(settings: Settings) -> list[str]:

@@ -1,6 +1,7 @@
 """The command line."""
 
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except AuthserverError as error:
             raise click.ClickException(str(error)) from error
+        except click.NoSuchOption as error:
+            if any(error.option_name in option.opts for option in self.params):
+                hint = f"{error.option_name} goes before the command, as in `{_before(error)}`"
+                raise click.UsageError(hint, error.ctx) from error
+            raise
+
+
+def _before(error: click.NoSuchOption) -> str:
+    path = error.ctx.command_path if error.ctx else "authserver"
+    program, _, command = path.partition(" ")
+    return f"{program} {error.option_name} … {command}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +76,8 @@ class Commands(click.Group):
     "--config",
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings file (TOML); otherwise AUTHSERVER_CONFIG_FILE.",
+    help="Settings file (TOML); otherwise AUTHSERVER_CONFIG_FILE, "
+    "or /etc/authserver/authserver.toml if it is there.",
 )
 @click.option(
     "--data-dir",
@@ -77,7 +90,11 @@ def cli(config_file: Path | None, data_dir: Path | None) -> None:
     Begin with `authserver init`, then `authserver serve`. Exit status: 0 done, 1 refused or not
     found, 2 wrong usage.
     """
-    # Worker processes read the environment, so a flag that concerns them too goes there.
+    point_at(config_file, data_dir)
+
+
+def point_at(config_file: Path | None, data_dir: Path | None) -> None:
+    """Put flags into the environment, which worker processes read as well."""
     if config_file:
         os.environ["AUTHSERVER_CONFIG_FILE"] = str(config_file)
     if data_dir:
@@ -87,4 +104,19 @@ def cli(config_file: Path | None, data_dir: Path | None) -> None:
 def main() -> None:
     """Run the command line; files are made for their owner only."""
     os.umask(0o077)
-    cli(prog_name="authserver")
+    _keep_closed()
+    try:
+        cli(prog_name="authserver")
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        click.echo(f"Error: standard output cannot be written: {error.strerror}", err=True)
+        # What is still buffered would be tried again at exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _keep_closed() -> None:
+    """Have a closed standard output fail to be written, and no other file take its number."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")

@@ -1,9 +1,13 @@
 """``authserver audit``: what was changed, and what was asked for."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import json_option, print_json, print_table
+from authserver.cli.names import ACCOUNT
+from authserver.cli.output import json_option, print_list, when
 from authserver.db import records
 
 
@@ -14,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--kind", type=click.Choice(records.KINDS), help="Only changes, or only tokens.")
-@click.option("--account", metavar="NAME", help="Only records about this account.")
+@click.option("--account", metavar="NAME", type=ACCOUNT, help="Only records about this account.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 100_000),
@@ -30,18 +34,20 @@ def list_(
     """List the latest records, the newest last."""
     with context.read() as session:
         found = records.listed(session, kind, account, limit)
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (r["at"], r["actor"], r["action"], r["target"])
-        if r["kind"] == "change"
-        else (
-            r["at"],
-            r["account"] or "anonymous",
-            f"token {r['outcome']}",
-            f"{r['registry']} {r['granted'] or '-'} from {r['address']} {r['reason']}".rstrip(),
-        )
-        for r in found
-    ]
-    print_table(("AT", "WHO", "WHAT", "ON"), rows, "There are no such records.")
+    columns = {"AT": lambda r: when(r["at"]), "WHO": _who, "WHAT": _what, "ON": _on}
+    print_list(found, columns, "There are no such records.", as_json=as_json)
+
+
+def _who(record: Mapping[str, Any]) -> str:
+    return str(record["actor"] if record["kind"] == "change" else record["account"] or "anonymous")
+
+
+def _what(record: Mapping[str, Any]) -> str:
+    return str(record["action"] if record["kind"] == "change" else f"token {record['outcome']}")
+
+
+def _on(record: Mapping[str, Any]) -> str:
+    if record["kind"] == "change":
+        return str(record["target"])
+    granted = f"{record['registry']} {record['granted'] or '-'}"
+    return f"{granted} from {record['address']} {record['reason']}".rstrip()

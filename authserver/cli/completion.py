@@ -10,7 +10,26 @@ from click.shell_completion import get_completion_class
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    For bash: authserver completion bash > ~/.local/share/bash-completion/completions/authserver
+    For bash:
+
+    \b
+        mkdir -p ~/.local/share/bash-completion/completions
+        authserver completion bash \\
+            > ~/.local/share/bash-completion/completions/authserver
+
+    For zsh, where ~/.zfunc is in fpath before compinit runs:
+
+    \b
+        mkdir -p ~/.zfunc
+        authserver completion zsh > ~/.zfunc/_authserver
+
+    For fish:
+
+    \b
+        mkdir -p ~/.config/fish/completions
+        authserver completion fish > ~/.config/fish/completions/authserver.fish
+
+    Names of accounts, groups and registries are completed where the store can be read.
     """
     found = get_completion_class(shell)
     if found is None:

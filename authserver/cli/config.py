@@ -1,5 +1,7 @@
 """``authserver config``: the settings in force."""
 
+from pathlib import Path
+
 import click
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
@@ -18,11 +20,15 @@ def command() -> None:
 @json_option
 @pass_context
 def show(context: Context, as_json: bool) -> None:
-    """Show the settings in force, without secrets."""
+    """Show the settings in force, without secrets.
+
+    The first line names the settings file that was read.
+    """
     chosen = context.settings
-    values = {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
+    values = {"config_file": _shown(context.loaded.file)}
+    values |= {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
     values["database_url"] = _without_secrets(chosen.store_url)
-    values["master_key_file"] = str(chosen.master_key_path)
+    values["master_key_file"] = _shown(chosen.master_key_path)
     if as_json:
         print_json(values)
     else:
@@ -31,7 +37,10 @@ def show(context: Context, as_json: bool) -> None:
 
 @command.command("sample")
 def sample() -> None:
-    """Print a settings file (TOML) with every setting and its default, commented out."""
+    """Print a settings file (TOML) with all defaults.
+
+    Every setting is in it, commented out at its default.
+    """
     click.echo(settings.sample(), nl=False)
 
 
@@ -47,6 +56,8 @@ def _shown(value: object) -> object:
             return "(set)"
         case None | int():
             return value
+        case Path():
+            return str(value.absolute())
         case tuple():
             return ", ".join(map(str, value))
     return str(value)

@@ -18,7 +18,7 @@ from authserver.cli.output import note
 from authserver.core.errors import Refused
 from authserver.db import keys, schema
 from authserver.db.store import Change, Store, open_store
-from authserver.settings import Settings
+from authserver.settings import Loaded, Settings
 
 
 def now() -> datetime:
@@ -30,11 +30,15 @@ class Context:
     """The installation that the command line was pointed at."""
 
     @cached_property
-    def settings(self) -> Settings:
+    def loaded(self) -> Loaded:
         loaded = settings.load(os.environ)
         for warning in loaded.warnings:
             note(f"Warning: {warning}")
-        return loaded.settings
+        return loaded
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
 
     @cached_property
     def store(self) -> Store:

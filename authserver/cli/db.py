@@ -1,14 +1,13 @@
 """``authserver db``: the store."""
 
-from collections.abc import Callable
-
 import click
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from authserver.checks import failures
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json
-from authserver.core.errors import AuthserverError, NotReady
+from authserver.core.errors import NotReady
 from authserver.db import keys, schema
 from authserver.sealing import read_master_key
 
@@ -31,31 +30,27 @@ def upgrade(context: Context) -> None:
 @json_option
 @pass_context
 def check(context: Context, as_json: bool) -> None:
-    """Check schema, integrity and foreign keys, and that every private key opens."""
+    """Check the store and that its private keys open.
+
+    Exit status 1 if its schema, its integrity, its foreign keys or a private key is not in order.
+    """
     context.require_database()
     with context.store.read() as session:
-        checks: dict[str, Callable[[], None]] = {
-            "schema": lambda: schema.require_head(session.connection()),
-            "integrity": lambda: _integrity(session),
-            "foreign keys": lambda: _foreign_keys(session),
-            "private keys": lambda: _private_keys(session, context),
-        }
-        failures = {name: _failure(run) for name, run in checks.items()}
+        found = failures(
+            {
+                "schema": lambda: schema.require_head(session.connection()),
+                "integrity": lambda: _integrity(session),
+                "foreign keys": lambda: _foreign_keys(session),
+                "private keys": lambda: _private_keys(session, context),
+            }
+        )
     if as_json:
-        print_json({"ok": not any(failures.values()), "checks": failures})
+        print_json({"ok": not any(found.values()), "checks": found})
     else:
-        for name, failure in failures.items():
+        for name, failure in found.items():
             click.echo(f"{name}: {failure or 'ok'}")
-    if any(failures.values()):
+    if any(found.values()):
         raise SystemExit(1)
-
-
-def _failure(run: Callable[[], None]) -> str | None:
-    try:
-        run()
-    except AuthserverError as error:
-        return str(error)
-    return None
 
 
 def _integrity(session: Session) -> None:

@@ -3,14 +3,16 @@
 import click
 
 from authserver.cli.context import Context, pass_context
+from authserver.cli.names import ACCOUNT, GROUP
 from authserver.cli.output import (
     force_option,
     json_option,
     note,
     print_fields,
     print_json,
-    print_table,
+    print_list,
     removed_rules,
+    when,
 )
 from authserver.db import groups, named
 
@@ -31,8 +33,8 @@ def add(context: Context, name: str) -> None:
 
 
 @command.command("remove")
-@click.argument("name")
-@force_option
+@click.argument("name", type=GROUP)
+@force_option("Remove it even where a deny names it, so that its members gain.")
 @pass_context
 def remove(context: Context, name: str, force: bool) -> None:
     """Remove the group NAME and the rules that name it."""
@@ -49,15 +51,16 @@ def list_(context: Context, as_json: bool) -> None:
     """List the groups."""
     with context.read() as session:
         found = [groups.described(row) for row in groups.listed(session)]
-    if as_json:
-        print_json(found)
-        return
-    rows = [(g["name"], len(g["members"]), ", ".join(g["members"])) for g in found]
-    print_table(("NAME", "SIZE", "MEMBERS"), rows, "There are no groups.")
+    columns = {
+        "NAME": lambda g: g["name"],
+        "SIZE": lambda g: len(g["members"]),
+        "MEMBERS": lambda g: ", ".join(g["members"]),
+    }
+    print_list(found, columns, "There are no groups.", as_json=as_json)
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=GROUP)
 @json_option
 @pass_context
 def show(context: Context, name: str, as_json: bool) -> None:
@@ -68,12 +71,13 @@ def show(context: Context, name: str, as_json: bool) -> None:
         print_json(found)
     else:
         members = ", ".join(found["members"]) or "none"
-        print_fields({"name": found["name"], "members": members, "created": found["created_at"]})
+        created = when(found["created_at"])
+        print_fields({"name": found["name"], "members": members, "created": created})
 
 
 @command.command("add-member")
-@click.argument("group")
-@click.argument("account")
+@click.argument("group", type=GROUP)
+@click.argument("account", type=ACCOUNT)
 @pass_context
 def add_member(context: Context, group: str, account: str) -> None:
     """Put ACCOUNT into GROUP."""
@@ -83,9 +87,9 @@ def add_member(context: Context, group: str, account: str) -> None:
 
 
 @command.command("remove-member")
-@click.argument("group")
-@click.argument("account")
-@force_option
+@click.argument("group", type=GROUP)
+@click.argument("account", type=ACCOUNT)
+@force_option("Do it even where a deny names the group, so that the account gains.")
 @pass_context
 def remove_member(context: Context, group: str, account: str, force: bool) -> None:
     """Take ACCOUNT out of GROUP."""

@@ -16,9 +16,9 @@ TIMEOUT = 5
 @click.option("--url", help="Base URL of the server; otherwise what this machine serves.")
 @pass_context
 def command(context: Context, url: str | None) -> None:
-    """Ask a running server whether it can issue tokens; exit status 1 if not.
+    """Ask a running server whether it can issue tokens.
 
-    This is what the container's HEALTHCHECK runs.
+    Exit status 1 if not. This is what the container's HEALTHCHECK runs.
     """
     chosen = context.settings
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(chosen.host, chosen.host)  # noqa: S104

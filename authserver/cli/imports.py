@@ -27,8 +27,9 @@ def command() -> None:
 
 @dataclass
 class Outcome:
-    """What an import did, or would do."""
+    """What an import did, or in a dry run would do."""
 
+    dry_run: bool
     imported: list[str] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
     refused: list[Unusable] = field(default_factory=list)
@@ -49,21 +50,21 @@ class Outcome:
 def from_htpasswd(
     context: Context, file: Path, allow: tuple[str, str] | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Take over the users of an htpasswd FILE (- for standard input) with their passwords.
+    """Take over the users of an htpasswd FILE with their passwords.
 
-    Only bcrypt hashes (htpasswd -B) can be taken; every other line is named with its reason and
-    the rest is imported. Accounts that are there already are left alone, so a second run changes
-    nothing. Passwords are hashed anew at the configured cost on each user's first login.
+    FILE is - for standard input. Only bcrypt hashes (htpasswd -B) can be taken; every other line
+    is named with its reason and the rest is imported. Accounts that are there already are left
+    alone, so a second run changes nothing. Passwords are hashed anew at the configured cost on
+    each user's first login.
     """
     content = _read(file)
-    outcome = Outcome()
+    outcome = Outcome(dry_run)
     with context.change() as change:
         _import(change, content, outcome)
         if allow:
             outcome.rule = _allow(change, *allow)
         if dry_run:
             change.session.rollback()
-            note("Dry run: nothing was changed.")
     if as_json:
         print_json(asdict(outcome))
     else:
@@ -106,18 +107,26 @@ def _allow(change: Change, pattern: str, actions: str) -> str | None:
     said = new_rule(Effect.ALLOW, [everyone], [pattern], actions)
     if rules.same(change.session, said):
         return None
-    row = rules.add(change, said, "from htpasswd")
-    return f"{row.id} ({rules.as_rule(row)})"
+    return str(rules.as_rule(rules.add(change, said, "from htpasswd")))
 
 
 def _print(outcome: Outcome) -> None:
+    imported, written, left = (
+        ("would be imported", "would be written", "would not be taken")
+        if outcome.dry_run
+        else ("imported", "written", "not taken")
+    )
     for item in outcome.refused:
-        note(f"line {item.line}: {item.name or '(no name)'}: not taken: {item.reason}")
+        note(f"line {item.line}: {item.name or '(no name)'}: {left}: {item.reason}")
     for name in outcome.existing:
         note(f"{name}: there already, left alone")
-    click.echo(
-        f"{len(outcome.imported)} imported, {len(outcome.existing)} there already, "
-        f"{len(outcome.refused)} not taken"
-    )
+    for name in outcome.imported:
+        note(f"{name}: {imported}")
     if outcome.rule:
-        note(f"Rule {outcome.rule}.")
+        note(f"rule {outcome.rule}: {written}")
+    click.echo(
+        f"{len(outcome.imported)} {imported}, {len(outcome.existing)} there already, "
+        f"{len(outcome.refused)} {left}"
+    )
+    if outcome.dry_run:
+        note("This was a dry run: nothing was changed.")

@@ -56,7 +56,8 @@ def command(
     Run again it changes nothing; after a crash it completes. The administrator's password comes
     from --admin-password-stdin or AUTHSERVER_ADMIN_PASSWORD_FILE; otherwise one is generated and
     printed once, to a terminal or with --print-password. Elsewhere the administrator has no
-    password until `authserver user passwd`.
+    password until `authserver user passwd`. A password has at least 8 characters and at most 72
+    bytes.
     """
     chosen = context.settings
     admin, service = admin or chosen.admin, service or chosen.registry
@@ -90,7 +91,6 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
     """
     chosen = context.settings
     admin, service = account_name(admin), service_name(service)
-    hashed = None if password is None else passwords.hash_password(password, chosen.bcrypt_cost)
     try:
         chosen.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -99,6 +99,8 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
     with alone(chosen.data_dir):
         if _is_done(context):
             return False
+        # Not before: a password that is there for `serve --init` is not looked at twice.
+        hashed = None if password is None else passwords.hash_new(password, chosen.bcrypt_cost)
         schema.upgrade(context.store.engine)
         master = _master_key(chosen.master_key_path)
         with context.store.change(context.actor) as change:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from authserver.core.errors import Refused
 from authserver.core.names import is_path_component, printable
 
 MAX_CELL = 10_000
+MAX_CLIENT = 40
 ID = click.IntRange(0, 2**63 - 1)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -26,11 +29,9 @@ def json_option(command: _F) -> _F:
     )(command)
 
 
-def force_option(command: _F) -> _F:
+def force_option(what: str) -> Callable[[_F], _F]:
     """Add ``--force`` to a command that refuses when something would be lost or widened."""
-    return click.option(
-        "--force", is_flag=True, help="Do it even where rules that name it go with it."
-    )(command)
+    return click.option("--force", is_flag=True, help=what)
 
 
 def print_json(value: object) -> None:
@@ -51,6 +52,38 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: 
     widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
     for line in [list(header), *body]:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def print_list(
+    found: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Callable[[Mapping[str, Any]], object]],
+    empty: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a list command found: as JSON, or as a table with what each column shows of it."""
+    if as_json:
+        print_json(found)
+        return
+    rows = [[show(item) for show in columns.values()] for item in found]
+    print_table(list(columns), rows, empty)
+
+
+def when(time: str | datetime) -> str:
+    """Return a time as every table and message shows it: in UTC, to the second."""
+    at = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def last_used(used: Mapping[str, str] | None) -> str:
+    """Return when, from where and by which client a credential was used."""
+    return f"{when(used['at'])} {used['address']} {client(used['client'])}" if used else "never"
+
+
+def client(user_agent: str | None) -> str:
+    """Return what tells clients apart, which is a User-Agent's first product and its version."""
+    products = (user_agent or "").split(maxsplit=1)
+    return printable(products[0], MAX_CLIENT) if products else "unknown"
 
 
 def print_fields(fields: dict[str, object]) -> None:
@@ -94,12 +127,27 @@ def ask_password(*, from_stdin: bool, prompt: str = "Password") -> str:
 
 def program() -> str:
     """Return how this program is called from where the operator stands."""
+    return shlex.join([_called(), *_flags()])
+
+
+def _called() -> str:
     called = Path(sys.argv[0])
     on_path = shutil.which("authserver")
     if called.name != "authserver" or (on_path and Path(on_path).samefile(called)):
         return "authserver"
     near = os.path.relpath(called)
     return str(called.absolute()) if near.startswith("..") else near
+
+
+def _flags() -> list[str]:
+    """Return the flags before the command that another command needs as well."""
+    root = click.get_current_context().find_root()
+    return [
+        word
+        for flag, name in (("--config", "config_file"), ("--data-dir", "data_dir"))
+        if (value := root.params.get(name)) is not None
+        for word in (flag, str(value))
+    ]
 
 
 def yes(value: object) -> str:

@@ -1,6 +1,5 @@
 """``authserver registry``: the protected registries."""
 
-import ipaddress
 import json
 import os
 from pathlib import Path
@@ -11,16 +10,20 @@ from urllib.parse import urlsplit
 import click
 
 from authserver.cli.context import Context, now, pass_context
+from authserver.cli.names import REGISTRY
 from authserver.cli.output import (
     force_option,
     json_option,
     note,
     print_fields,
     print_json,
-    print_table,
+    print_list,
+    program,
     removed_rules,
+    when,
     yes,
 )
+from authserver.cli.public_url import doubts, is_address
 from authserver.core.errors import Refused
 from authserver.db import keys, named, registries
 from authserver.db.models import Registry
@@ -52,11 +55,11 @@ def add(context: Context, service: str, token_ttl: int | None, no_refresh_tokens
     """Add a registry by its SERVICE string, the audience of its tokens."""
     with context.change() as change:
         registries.add(change, service, token_ttl, refresh_tokens=not no_refresh_tokens)
-    note(f"Added the registry {service}; its section: authserver registry config {service}")
+    note(f"Added the registry {service}; its section: {program()} registry config {service}")
 
 
 @command.command("edit")
-@click.argument("service")
+@click.argument("service", type=REGISTRY)
 @click.option("--token-ttl", metavar="SECONDS", type=int, help="Life of its tokens.")
 @click.option(
     "--refresh-tokens/--no-refresh-tokens",
@@ -68,6 +71,10 @@ def edit(
     context: Context, service: str, token_ttl: int | None, refresh_tokens: bool | None
 ) -> None:
     """Change a registry."""
+    if token_ttl is None and refresh_tokens is None:
+        raise click.UsageError(
+            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens"
+        )
     with context.change() as change:
         registries.edit(change, service, token_ttl=token_ttl, refresh_tokens=refresh_tokens)
     note(f"Changed the registry {service}.")
@@ -80,31 +87,37 @@ def list_(context: Context, as_json: bool) -> None:
     """List the registries."""
     with context.read() as session:
         found = [_described(row, context) for row in registries.listed(session)]
-    if as_json:
-        print_json(found)
-    else:
-        rows = [
-            (r["service"], r["token_ttl"], yes(r["refresh_tokens"]), r["created_at"]) for r in found
-        ]
-        print_table(
-            ("SERVICE", "TOKEN TTL", "REFRESH TOKENS", "CREATED"), rows, "There are no registries."
-        )
+    columns = {
+        "SERVICE": lambda r: r["service"],
+        "TOKEN TTL": lambda r: r["token_ttl"],
+        "REFRESH TOKENS": lambda r: yes(r["refresh_tokens"]),
+        "CREATED": lambda r: when(r["created_at"]),
+    }
+    print_list(found, columns, "There are no registries.", as_json=as_json)
 
 
 @command.command("show")
-@click.argument("service")
+@click.argument("service", type=REGISTRY)
 @json_option
 @pass_context
 def show(context: Context, service: str, as_json: bool) -> None:
     """Show one registry."""
     with context.read() as session:
         found = _described(named.registry(session, service), context)
-    print_json(found) if as_json else print_fields(found)
+    if as_json:
+        print_json(found)
+    else:
+        shown = {name.replace("_", " "): value for name, value in found.items()}
+        del shown["created at"]
+        print_fields(
+            shown
+            | {"refresh tokens": yes(found["refresh_tokens"]), "created": when(found["created_at"])}
+        )
 
 
 @command.command("remove")
-@click.argument("service")
-@force_option
+@click.argument("service", type=REGISTRY)
+@force_option("Remove it even where rules are on it, and those rules with it.")
 @pass_context
 def remove(context: Context, service: str, force: bool) -> None:
     """Remove a registry; no token is issued for it any more."""
@@ -115,7 +128,7 @@ def remove(context: Context, service: str, force: bool) -> None:
 
 
 @command.command("config")
-@click.argument("service")
+@click.argument("service", type=REGISTRY)
 @click.option(
     "--registry-version",
     type=click.Choice(["2", "3"]),
@@ -151,7 +164,7 @@ def config(
     elif bundle_path is None:
         bundle_path = DEFAULT_BUNDLE_PATH
     if output_dir is None:
-        note(f"Write the certificate bundle there: authserver key bundle > {bundle_path}")
+        note(f"Write the certificate bundle there: {program()} key bundle > {bundle_path}")
     for warning in _doubts(context.settings.public_url):
         note(f"Warning: {warning}")
     note("Put the section into the registry's config.yml and restart the registry.")
@@ -191,23 +204,12 @@ def _write(directory: Path, bundle: str) -> Path:
 
 
 def _doubts(public_url: str) -> list[str]:
-    url = urlsplit(public_url)
-    doubts = []
-    try:
-        ipaddress.ip_address(url.hostname or "")
-        doubts.append(
-            "the realm is an address: crane and oras refuse private addresses; use a DNS name"
+    found = doubts("the realm", public_url)
+    if is_address(urlsplit(public_url).hostname):
+        found.insert(
+            0, "the realm is an address: crane and oras refuse private addresses; use a DNS name"
         )
-    except ValueError:
-        pass
-    if url.scheme == "http" and url.hostname != "localhost":
-        doubts.append("the realm is http: passwords cross the network readable; use https")
-    if url.hostname == "localhost":
-        doubts.append(
-            "the realm is localhost: only clients on this machine reach it; "
-            "set AUTHSERVER_PUBLIC_URL to the URL that clients use"
-        )
-    return doubts
+    return found
 
 
 def _described(row: Registry, context: Context) -> dict[str, Any]:

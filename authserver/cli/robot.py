@@ -1,17 +1,21 @@
 """``authserver robot``: programs."""
 
+from collections.abc import Mapping
+
 import click
 
 from authserver.cli import switches
 from authserver.cli.context import Context, pass_context
+from authserver.cli.names import ROBOT, USER
 from authserver.cli.output import (
     json_option,
     note,
     note_on_name,
     print_fields,
     print_json,
-    print_table,
+    print_list,
     program,
+    when,
     yes,
 )
 from authserver.core.subjects import AccountKind
@@ -28,7 +32,7 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option("--owner", metavar="USER", help="Who answers for it.")
+@click.option("--owner", metavar="USER", type=USER, help="Who answers for it.")
 @click.option("--description", default="", help="What it is for.")
 @click.option("--outlives-owner", is_flag=True, help="Stays enabled when its owner is disabled.")
 @pass_context
@@ -45,8 +49,8 @@ def add(
 
 
 @command.command("edit")
-@click.argument("name")
-@click.option("--owner", metavar="USER", help="Who answers for it.")
+@click.argument("name", type=ROBOT)
+@click.option("--owner", metavar="USER", type=USER, help="Who answers for it.")
 @click.option("--description", help="What it is for.")
 @click.option(
     "--outlives-owner/--ends-with-owner",
@@ -62,6 +66,10 @@ def edit(
     outlives_owner: bool | None,
 ) -> None:
     """Change the robot NAME."""
+    if owner is None and description is None and outlives_owner is None:
+        raise click.UsageError(
+            "say what to change: --owner, --description, --outlives-owner or --ends-with-owner"
+        )
     with context.change() as change:
         accounts.edit_robot(
             change, name, owner=owner, description=description, outlives_owner=outlives_owner
@@ -79,19 +87,18 @@ def list_(context: Context, as_json: bool) -> None:
     """List the robots."""
     with context.read() as session:
         found = [accounts.described(row) for row in accounts.listed(session, _ROBOT)]
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (r["name"], _state(r), r["owner"] or "", ", ".join(r["groups"]), r["description"])
-        for r in found
-    ]
-    header = ("NAME", "STATE", "OWNER", "GROUPS", "DESCRIPTION")
-    print_table(header, rows, "There are no robots.")
+    columns = {
+        "NAME": lambda r: r["name"],
+        "STATE": _state,
+        "OWNER": lambda r: r["owner"] or "nobody",
+        "GROUPS": lambda r: ", ".join(r["groups"]),
+        "DESCRIPTION": lambda r: r["description"],
+    }
+    print_list(found, columns, "There are no robots.", as_json=as_json)
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=ROBOT)
 @json_option
 @pass_context
 def show(context: Context, name: str, as_json: bool) -> None:
@@ -116,14 +123,14 @@ def show(context: Context, name: str, as_json: bool) -> None:
             "outlives its owner": yes(found["outlives_owner"]),
             "description": found["description"],
             "groups": ", ".join(found["groups"]) or "none",
-            "created": found["created_at"],
+            "created": when(found["created_at"]),
             "tokens": ", ".join(f"{t['id']} {t['name']}" for t in found["tokens"]) or "none",
             "rules": "; ".join(lines) or "none of its own",
         }
     )
 
 
-def _state(robot: dict[str, object]) -> str:
+def _state(robot: Mapping[str, object]) -> str:
     if robot["disabled"]:
         return "disabled"
     if robot["owner_disabled"] and not robot["outlives_owner"]:

@@ -46,9 +46,10 @@ def command(
     initialise: bool,
     upgrade: bool,
 ) -> None:
-    """Serve registry tokens until SIGTERM; requests in flight finish.
+    """Serve registry tokens until SIGTERM.
 
-    With --init and --upgrade several replicas may start at once: one does the work.
+    Requests in flight finish. With --init and --upgrade several replicas may start at once: one
+    does the work.
     """
     chosen = context.settings
     logs.configure(chosen.log_format)

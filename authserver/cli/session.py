@@ -1,9 +1,13 @@
 """``authserver session``: refresh tokens, the logins of people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.cli.names import ACCOUNT
+from authserver.cli.output import ID, client, json_option, last_used, note, print_list, when
 from authserver.db import named, refresh_tokens
 
 
@@ -13,39 +17,38 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("account", required=False)
+@click.argument("account", type=ACCOUNT, required=False)
 @json_option
 @pass_context
 def list_(context: Context, account: str | None, as_json: bool) -> None:
     """List the sessions, those of ACCOUNT if one is named."""
     with context.read() as session:
         found = [refresh_tokens.described(row) for row in refresh_tokens.listed(session, account)]
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (
-            s["id"],
-            s["account"],
-            s["registry"],
-            f"{s['created_at'][:16]} {s['created_address']} {s['created_client']}",
-            f"{s['last_used']['at'][:16]} {s['last_used']['address']}"
-            if s["last_used"]
-            else "never",
-            s["expires_at"][:16],
-        )
-        for s in found
-    ]
-    header = ("ID", "ACCOUNT", "REGISTRY", "LOGGED IN", "LAST USED", "ENDS IF UNUSED")
-    print_table(header, rows, "There are no sessions.")
+    columns = {
+        "ID": lambda s: s["id"],
+        "ACCOUNT": lambda s: s["account"],
+        "REGISTRY": lambda s: s["registry"],
+        "LOGGED IN": _logged_in,
+        "LAST USED": lambda s: last_used(s["last_used"]),
+        "ENDS IF UNUSED": lambda s: when(s["expires_at"]),
+    }
+    print_list(found, columns, "There are no sessions.", as_json=as_json)
+
+
+def _logged_in(session: Mapping[str, Any]) -> str:
+    by = client(session["created_client"])
+    return f"{when(session['created_at'])} {session['created_address']} {by}"
 
 
 @command.command("revoke")
 @click.argument("session_id", metavar="[ID]", type=ID, required=False)
-@click.option("--account", metavar="NAME", help="End all sessions of this account.")
+@click.option("--account", metavar="NAME", type=ACCOUNT, help="End all sessions of this account.")
 @pass_context
 def revoke(context: Context, session_id: int | None, account: str | None) -> None:
-    """End the session ID, or all of an --account: its clients have to log in again."""
+    """End the session ID, or all of an --account.
+
+    Its clients have to log in again.
+    """
     if (session_id is None) == (account is None):
         raise click.UsageError("name one session by its ID, or an account with --account")
     with context.change() as change:

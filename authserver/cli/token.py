@@ -4,13 +4,17 @@ import base64
 import json
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.durations import Duration
-from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.cli.names import ACCOUNT
+from authserver.cli.output import ID, json_option, last_used, note, print_json, print_list, when
+from authserver.core import scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
@@ -20,11 +24,11 @@ FORMATS = ("plain", "docker-config", "kubernetes")
 
 @click.group("token")
 def command() -> None:
-    """App tokens: secrets for programs, used in the place of a password."""
+    """App tokens: secrets that programs use as a password."""
 
 
 @command.command("create")
-@click.argument("account")
+@click.argument("account", type=ACCOUNT)
 @click.option("--name", required=True, metavar="N", help="What it is called, once an account.")
 @click.option(
     "--scope",
@@ -75,10 +79,10 @@ def create(
     registry_host: str | None,
     as_json: bool,
 ) -> None:
-    """Make an app token for ACCOUNT and print its secret, which is shown once.
+    """Make an app token for ACCOUNT and print its secret.
 
-    It is used as the password with the account's name. It never grants more than the account's
-    own rules do, and no more than its --scope.
+    The secret is shown once. It is used as the password with the account's name. It never grants
+    more than the account's own rules do, and no more than its --scope.
     """
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
@@ -88,16 +92,26 @@ def create(
         # What cannot be printed must not be made: nobody would ever know the secret.
         printed = _formatted(form, row.account.name, name, secret, registry_host or "")
     found = app_tokens.described(row, row.created_at)
+    _note_added(scopes, found["scopes"] or [])
     if as_json:
         print_json(found | {"token": secret})
     else:
         click.echo(printed)
-        until = row.expires_at.isoformat(timespec="minutes") if row.expires_at else "for ever"
-        note(f"App token {row.id} of {row.account.name}, good until {until}; shown only now.")
+        until = f"until {when(row.expires_at)}" if row.expires_at else "for ever"
+        note(f"App token {row.id} of {row.account.name}, good {until}; shown only now.")
+
+
+def _note_added(asked: Sequence[str], stored: Sequence[str]) -> None:
+    for before, after in zip(asked, stored, strict=True):
+        if "pull" in set(scope.parse(after).actions) - set(scope.parse(before).actions):
+            note(
+                f"pull was added, {after}: a registry takes an upload only with pull and push "
+                "together."
+            )
 
 
 @command.command("list")
-@click.argument("account", required=False)
+@click.argument("account", type=ACCOUNT, required=False)
 @click.option(
     "--expiring",
     type=Duration(),
@@ -112,25 +126,22 @@ def list_(context: Context, account: str | None, expiring: timedelta | None, as_
     with context.read() as session:
         rows = app_tokens.listed(session, account, at + expiring if expiring else None)
         found = [app_tokens.described(row, at) for row in rows]
-    if as_json:
-        print_json(found)
-        return
-    lines = [
-        (
-            t["id"],
-            t["account"],
-            t["name"],
-            "expired" if t["expired"] else (t["expires_at"] or "never")[:16],
-            " ".join(t["scopes"] or ["all"]),
-            " ".join(t["networks"] or ["anywhere"]),
-            f"{t['last_used']['at'][:16]} {t['last_used']['address']}"
-            if t["last_used"]
-            else "never",
-        )
-        for t in found
-    ]
-    header = ("ID", "ACCOUNT", "NAME", "EXPIRES", "SCOPES", "FROM", "LAST USED")
-    print_table(header, lines, "There are no such app tokens.")
+    columns = {
+        "ID": lambda t: t["id"],
+        "ACCOUNT": lambda t: t["account"],
+        "NAME": lambda t: t["name"],
+        "EXPIRES": _expires,
+        "SCOPES": lambda t: " ".join(t["scopes"] or ["all"]),
+        "FROM": lambda t: " ".join(t["networks"] or ["anywhere"]),
+        "LAST USED": lambda t: last_used(t["last_used"]),
+    }
+    print_list(found, columns, "There are no such app tokens.", as_json=as_json)
+
+
+def _expires(token: Mapping[str, Any]) -> str:
+    if token["expired"]:
+        return "expired"
+    return when(token["expires_at"]) if token["expires_at"] else "never"
 
 
 @command.command("revoke")
@@ -155,7 +166,10 @@ def revoke(context: Context, token_id: int) -> None:
 @json_option
 @pass_context
 def rotate(context: Context, token_id: int, grace: timedelta, as_json: bool) -> None:
-    """Give the app token ID a new secret and print it; the old one stays good for a while."""
+    """Give the app token ID a new secret and print it.
+
+    The old one stays good for the --grace period.
+    """
     with context.change() as change:
         row, secret = app_tokens.rotate(change, token_id, grace, secrets.token_bytes)
     if as_json:
@@ -163,9 +177,7 @@ def rotate(context: Context, token_id: int, grace: timedelta, as_json: bool) -> 
     else:
         click.echo(secret)
         if row.previous_until:
-            note(
-                f"The old secret is good until {row.previous_until.isoformat(timespec='minutes')}."
-            )
+            note(f"The old secret is good until {when(row.previous_until)}.")
 
 
 def _formatted(form: str, account: str, name: str, secret: str, host: str) -> str:

@@ -1,12 +1,16 @@
 """``authserver user``: people."""
 
 import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import click
 
 from authserver import passwords
 from authserver.cli import switches
 from authserver.cli.context import Context, pass_context
+from authserver.cli.names import USER
 from authserver.cli.output import (
     ask_password,
     json_option,
@@ -14,15 +18,19 @@ from authserver.cli.output import (
     note_on_name,
     print_fields,
     print_json,
-    print_table,
+    print_list,
+    when,
     yes,
 )
+from authserver.cli.public_url import doubts
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, invitations, named, rules
 from authserver.db.models import Account, RuleSubject
 
 _password_stdin = click.option(
-    "--password-stdin", is_flag=True, help="Read the password from standard input's first line."
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input's first line, instead of asking for it.",
 )
 
 
@@ -35,15 +43,21 @@ def command() -> None:
 @click.argument("name")
 @_password_stdin
 @click.option(
-    "--admin", is_flag=True, help="May administer; this gives no right on any repository."
+    "--admin",
+    is_flag=True,
+    help="Mark as an administrator, which lists show. The mark gives no right on any repository, "
+    "rules do; and commands ask for no account: whoever owns the data directory administers.",
 )
 @pass_context
 def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
-    """Add the user NAME."""
+    """Add the user NAME with a password.
+
+    A password has at least 8 characters and at most 72 bytes.
+    """
     with context.read() as session:
         named.free_name(session, Account, name)
     password = ask_password(from_stdin=password_stdin)
-    hashed = passwords.hash_password(password, context.settings.bcrypt_cost)
+    hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
     with context.change() as change:
         row = accounts.add_user(change, name, hashed, admin=admin)
     note(f"Added the user {row.name}.")
@@ -51,13 +65,14 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
 
 
 @command.command("invite")
-@click.argument("name")
+@click.argument("name", type=USER)
 @json_option
 @pass_context
 def invite(context: Context, name: str, as_json: bool) -> None:
-    """Invite the user NAME to set a first password: prints a link that is good once, for 72 hours.
+    """Print a link for the user NAME to set a first password.
 
-    The user is added if not there. An earlier invitation of the same user ends.
+    It is good once, for 72 hours. The user is added if not there. An earlier invitation of the
+    same user ends.
     """
     with context.change() as change:
         row, code = invitations.invite(change, name, secrets.token_bytes)
@@ -68,18 +83,24 @@ def invite(context: Context, name: str, as_json: bool) -> None:
     else:
         click.echo(link)
         note(f"For {row.name} alone: whoever has the link sets the password. Good for 72 hours.")
+    for doubt in doubts("the link", context.settings.public_url):
+        note(f"Warning: {doubt}")
 
 
 @command.command("passwd")
-@click.argument("name")
+@click.argument("name", type=USER)
 @_password_stdin
 @pass_context
 def passwd(context: Context, name: str, password_stdin: bool) -> None:
-    """Give the user NAME a new password."""
+    """Give the user NAME a new password.
+
+    A password has at least 8 characters and at most 72 bytes. Logins with the old one end: their
+    clients have to log in again. App tokens stay good.
+    """
     with context.read() as session:
         named.account(session, name, AccountKind.USER)
     password = ask_password(from_stdin=password_stdin)
-    hashed = passwords.hash_password(password, context.settings.bcrypt_cost)
+    hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
     with context.change() as change:
         accounts.set_password(change, name, hashed)
     note(f"Changed the password of {name}.")
@@ -94,24 +115,20 @@ switches.add_to(command, AccountKind.USER)
 def list_(context: Context, as_json: bool) -> None:
     """List the users."""
     with context.read() as session:
-        found = [accounts.described(row) for row in accounts.listed(session, AccountKind.USER)]
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (
-            u["name"],
-            yes(u["admin"]),
-            "disabled" if u["disabled"] else "enabled",
-            ", ".join(u["groups"]),
-        )
-        for u in found
-    ]
-    print_table(("NAME", "ADMIN", "STATE", "GROUPS"), rows, "There are no users.")
+        invited = invitations.open_until(session, context.store.clock())
+        rows = accounts.listed(session, AccountKind.USER)
+        found = [accounts.described(row) | _invited(invited.get(row.id)) for row in rows]
+    columns = {
+        "NAME": lambda u: u["name"],
+        "ADMIN": lambda u: yes(u["admin"]),
+        "STATE": _state,
+        "GROUPS": lambda u: ", ".join(u["groups"]),
+    }
+    print_list(found, columns, "There are no users.", as_json=as_json)
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=USER)
 @json_option
 @pass_context
 def show(context: Context, name: str, as_json: bool) -> None:
@@ -119,7 +136,9 @@ def show(context: Context, name: str, as_json: bool) -> None:
     with context.read() as session:
         row = named.account(session, name, SubjectKind.USER)
         own = rules.naming(session, RuleSubject.account_id == row.id)
-        found = accounts.described(row) | {"rules": [rules.described(rule) for rule in own]}
+        until = invitations.open_until(session, context.store.clock()).get(row.id)
+        found = accounts.described(row) | _invited(until)
+        found["rules"] = [rules.described(rule) for rule in own]
         lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
     if as_json:
         print_json(found)
@@ -127,11 +146,24 @@ def show(context: Context, name: str, as_json: bool) -> None:
     print_fields(
         {
             "name": found["name"],
-            "state": "disabled" if found["disabled"] else "enabled",
+            "state": _state(found),
             "admin": yes(found["admin"]),
             "password": "set" if found["password"] else "none yet",
             "groups": ", ".join(found["groups"]) or "none",
-            "created": found["created_at"],
+            "created": when(found["created_at"]),
             "rules": "; ".join(lines) or "none of its own",
         }
     )
+
+
+def _invited(until: datetime | None) -> dict[str, str | None]:
+    return {"invited_until": until.isoformat() if until else None}
+
+
+def _state(user: Mapping[str, Any]) -> str:
+    if user["disabled"]:
+        return "disabled"
+    if user["password"]:
+        return "enabled"
+    until = user["invited_until"]
+    return f"invited until {when(until)}" if until else "no password yet"

@@ -66,6 +66,12 @@ def require_open(session: Session, now: datetime, code: str) -> None:
     _open(session, now, code)
 
 
+def open_until(session: Session, now: datetime) -> dict[int, datetime]:
+    """Return until when the invitations that are open can be redeemed, by the account's id."""
+    found = session.scalars(select(Invitation).where(Invitation.expires_at > now))
+    return {row.account_id: row.expires_at for row in found}
+
+
 def end(change: Change, account: Account) -> None:
     """Remove the invitation of an account, if there is one."""
     change.session.execute(delete(Invitation).where(Invitation.account_id == account.id))

@@ -88,7 +88,7 @@ def create_app(wiring: Wiring) -> Flask:
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
     token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, wiring.bodies, chosen.bcrypt_cost)
+    invitation.register(app, wiring.store, wiring.bodies, chosen)
     health.register(app, wiring.live)
 
     if chosen.path_prefix:

@@ -1,10 +1,8 @@
 """Liveness and readiness."""
 
-from collections.abc import Callable
-
 from flask import Flask, Response, json
 
-from authserver.core.errors import AuthserverError
+from authserver.checks import failures
 from authserver.db import schema
 from authserver.live import Live
 
@@ -18,12 +16,14 @@ def register(app: Flask, live: Live) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        checks: dict[str, Callable[[], None]] = {
-            "store": lambda: _check_store(live),
-            "schema": lambda: _check_schema(live),
-            "signing_key": lambda: _check_signing_key(live),
-        }
-        return _answer({name: _failure(check) for name, check in checks.items()})
+        found = failures(
+            {
+                "store": lambda: _check_store(live),
+                "schema": lambda: _check_schema(live),
+                "signing_key": lambda: _check_signing_key(live),
+            }
+        )
+        return _answer(found)
 
 
 def _check_store(live: Live) -> None:
@@ -41,21 +41,13 @@ def _check_signing_key(live: Live) -> None:
     live.current.signer.require_usable(live.store.clock())
 
 
-def _failure(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except AuthserverError as error:
-        return str(error)
-    return None
-
-
-def _answer(failures: dict[str, str | None]) -> Response:
-    ready = not any(failures.values())
+def _answer(found: dict[str, str | None]) -> Response:
+    ready = not any(found.values())
     body = {
         "status": "ok" if ready else "failing",
         "checks": {
             name: {"status": "failing", "reason": reason} if reason else {"status": "ok"}
-            for name, reason in failures.items()
+            for name, reason in found.items()
         },
     }
     response = Response(json.dumps(body), 200 if ready else 503, mimetype="application/json")

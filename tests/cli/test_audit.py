@@ -52,7 +52,7 @@ def test_a_change_is_recorded_with_who_made_it_and_what_it_was(
 ) -> None:
     if args[:2] == ["group", "remove"]:
         populated("acl", "remove", "3")
-    populated(*args, stdin="sesame")
+    populated(*args, stdin="open sesame")
     record = populated.last_change()
     assert (record["actor"], record["action"], record["target"]) == (SELF, action, target)
     for said, state in ((before, record["before"]), (after, record["after"])):
@@ -77,7 +77,7 @@ def test_a_change_is_recorded_with_who_made_it_and_what_it_was(
 )
 def test_what_changes_nothing_is_not_recorded(populated: Commands, args: list[str]) -> None:
     before = populated.json("audit", "list", "--limit", 100_000)
-    populated.result(*args, stdin="sesame")
+    populated.result(*args, stdin="open sesame")
     assert populated.json("audit", "list", "--limit", 100_000) == before
 
 
@@ -97,7 +97,7 @@ def test_records_are_listed_oldest_first_and_the_latest_are_kept(populated: Comm
     assert populated.json("audit", "list", "--limit", 2) == records[-2:]
     head, *lines = populated("audit", "list", "--limit", 2).splitlines()
     assert head.split() == ["AT", "WHO", "WHAT", "ON"]
-    assert [line.split()[2:] for line in lines] == [
+    assert [line.split()[3:] for line in lines] == [
         ["registry.add", "registry:spare"],
         ["acl.allow", "rule:3"],
     ]

@@ -11,7 +11,7 @@ from tests.cli.commands import Commands
 def test_every_setting_is_shown_with_its_value(bare: Commands) -> None:
     bare.env["AUTHSERVER_TOKEN_TTL"] = "900"
     values = bare.json("config", "show")
-    assert values.keys() == Settings.model_fields.keys()
+    assert values.keys() == {"config_file", *Settings.model_fields}
     assert values["token_ttl"] == 900
     assert values["bcrypt_cost"] == 4
     assert values["public_url"] == "http://localhost:5001"
@@ -30,6 +30,20 @@ def test_secrets_are_not_shown(bare: Commands, tmp_path: Path, form: list[str]) 
     said = bare("config", "show", *form)
     assert "db.example.com" in said
     assert "sesame" not in said + bare.err
+
+
+def test_paths_are_absolute_and_the_file_that_was_read_is_named(
+    bare: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bare.json("config", "show")["config_file"] is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "authserver.toml").write_text("")
+    values = bare.json("--config", "authserver.toml", "--data-dir", "data", "config", "show")
+    assert values["config_file"] == str(tmp_path / "authserver.toml")
+    assert values["data_dir"] == str(tmp_path / "data")
+    assert values["master_key_file"] == str(tmp_path / "data" / "master.key")
+    bare.env["AUTHSERVER_MASTER_KEY_FILE"] = "elsewhere.key"
+    assert bare.json("config", "show")["master_key_file"] == str(tmp_path / "elsewhere.key")
 
 
 def test_showing_settings_makes_nothing(bare: Commands) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import click
 import pytest
-from click.shell_completion import get_completion_class
 from sqlalchemy import Connection
 
 from authserver import __version__, logs
 from authserver.cli import cli
 from authserver.db import store
+from authserver.settings import DEFAULT_CONFIG_FILE
 from tests.cli.commands import Commands
 from tests.programs import Authserver
 from tests.world import ADMIN, PASSWORD, SERVICE
@@ -161,10 +161,38 @@ def test_the_version_is_printed(bare: Commands) -> None:
     assert bare("--version") == f"authserver, version {__version__}\n"
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_completion_prints_a_script(bare: Commands, shell: str) -> None:
-    assert get_completion_class(shell)
-    assert "_AUTHSERVER_COMPLETE" in bare("completion", shell)
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["user", "list", "--data-dir", "x"],
+            "--data-dir goes before the command, as in `authserver --data-dir … user list`",
+        ),
+        (["serve", "--config", "x"], "as in `authserver --config … serve`"),
+        (["user", "--version"], "as in `authserver --version … user`"),
+    ],
+)
+def test_an_option_that_goes_before_the_command_is_told_to(
+    bare: Commands, args: list[str], said: str
+) -> None:
+    bare(*args, status=2)
+    assert said in bare.err
+
+
+def test_an_option_that_is_none_anywhere_has_no_such_hint(bare: Commands) -> None:
+    bare("user", "list", "--nonsense", status=2)
+    assert "before the command" not in bare.err
+
+
+def test_the_help_names_the_default_file(bare: Commands) -> None:
+    assert str(DEFAULT_CONFIG_FILE) in " ".join(bare("--help").split())
+
+
+# acl has its own words.
+@pytest.mark.parametrize("group", [[], *([name] for name in inside(cli) if name != "acl")], ids=str)
+def test_no_sentence_is_cut_off_in_a_list_of_commands(bare: Commands, group: list[str]) -> None:
+    _, _, commands = bare(*group, "--help").partition("Commands:")
+    assert "..." not in commands
 
 
 def test_an_unknown_setting_stops_every_command(run: Commands) -> None:

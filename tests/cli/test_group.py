@@ -87,6 +87,11 @@ def test_taking_away_what_a_deny_names_needs_force(dev: Commands, command: list[
     assert dev.json("user", "show", "alice")["groups"] == []
 
 
+def test_force_says_what_it_is_for(standing: Commands) -> None:
+    said = " ".join(standing("group", "remove-member", "--help").split())
+    assert "even where a deny names the group, so that the account gains" in said
+
+
 def test_a_group_that_is_made_again_inherits_nothing(dev: Commands) -> None:
     dev("acl", "allow", "group:dev", "a", "pull")
     dev("group", "remove", "dev")

@@ -69,10 +69,18 @@ def test_a_second_run_changes_nothing(run: Run, file: Path) -> None:
     assert run.json("audit", "list") == before
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(run: Run, file: Path) -> None:
+def test_a_dry_run_says_who_would_be_imported_and_changes_nothing(run: Run, file: Path) -> None:
     before = run.json("audit", "list")
     done = run("import", "htpasswd", str(file), "--allow", "**", "all", "--dry-run")
-    assert "2 imported" in done.stdout
+    assert done.stdout == "2 would be imported, 1 there already, 2 would not be taken\n"
+    for said in (
+        "carol: would be imported",
+        "erin: would be imported",
+        "line 2: dave: would not be taken",
+        "rule allow authenticated ** all on every registry: would be written",
+    ):
+        assert said.replace("** all", "** *") in done.stderr
+    assert json.loads(run("import", "htpasswd", str(file), "--dry-run", "--json").stdout)["dry_run"]
     assert run.users() == ["admin"]
     assert run.json("audit", "list") == before
 

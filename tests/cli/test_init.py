@@ -95,6 +95,25 @@ def test_init_says_what_comes_next(bare: Commands) -> None:
         assert step in said
 
 
+def test_the_next_steps_name_the_data_directory_that_was_named(bare: Commands) -> None:
+    place = bare.data_dir.parent / "my data"
+    said = bare("--data-dir", place, "init")
+    for step in ("registry config", "user add", "acl allow", "acl explain"):
+        assert f"authserver --data-dir '{place}' {step}" in said
+    assert f"authserver --data-dir '{place}' user passwd" in bare.err
+
+
+def test_a_new_administrators_password_follows_the_rule(bare: Commands) -> None:
+    bare("init", "--admin-password-stdin", stdin="seven77", status=1)
+    assert "at least 8 characters" in bare.err
+    assert not (bare.data_dir / "authserver.db").exists()
+
+
+def test_init_again_does_not_look_at_the_password(run: Commands) -> None:
+    run("init", "--admin-password-stdin", stdin="seven77")
+    assert "already" in run.err
+
+
 def test_init_again_changes_nothing(bare: Commands) -> None:
     bare("init", "--print-password")
     before = state(bare)

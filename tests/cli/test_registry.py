@@ -65,6 +65,13 @@ def test_what_a_challenge_cannot_carry_is_no_service(standing: Commands, service
     standing("registry", "add", service, status=1)
 
 
+def test_an_edit_of_nothing_is_wrong_usage(run: Commands) -> None:
+    before = run.json("audit", "list")
+    run("registry", "edit", SERVICE, status=2)
+    assert "--token-ttl, --refresh-tokens or --no-refresh-tokens" in run.err
+    assert run.json("audit", "list") == before
+
+
 def test_a_registry_is_added_once(run: Commands) -> None:
     run("registry", "add", SERVICE, status=1)
     assert f"{SERVICE} is there already" in run.err

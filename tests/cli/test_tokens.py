@@ -127,6 +127,27 @@ def test_the_ceiling_is_stored_as_it_will_be_used(run: Run) -> None:
     assert made["networks"] == ["10.0.0.0/8"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "added"),
+    [
+        ("repository:team/**:push", True),
+        ("repository:team/**:push,delete", True),
+        ("repository:team/**:pull,push", False),
+        ("repository:team/**:pull", False),
+        ("repository:team/**:*", False),
+        ("repository:team/**:all", False),
+        ("registry:catalog:*", False),
+    ],
+)
+def test_it_is_said_where_pull_was_added(run: Run, scope: str, added: bool) -> None:
+    done = run("token", "create", "ci", "--name", "x", "--scope", scope)
+    assert ("pull was added, repository:team/**:pull,push" in done.stderr) == added
+
+
+def test_an_edit_of_nothing_is_wrong_usage(run: Run) -> None:
+    assert "--outlives-owner" in run("robot", "edit", "ci", status=2).stderr
+
+
 def test_a_name_is_taken_once_an_account(run: Run) -> None:
     create(run)
     run("token", "create", "ci", "--name", "main", status=1)

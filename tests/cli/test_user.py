@@ -3,7 +3,7 @@
 import pytest
 
 from authserver import passwords
-from authserver.db import snapshot
+from authserver.db import invitations, named, snapshot
 from authserver.settings import Settings
 from tests.cli.commands import Commands
 from tests.programs import Authserver
@@ -35,6 +35,7 @@ def test_a_user_is_added_with_the_first_line_as_password(run: Commands, settings
         "admin": False,
         "disabled": False,
         "password": True,
+        "invited_until": None,
         "groups": [],
         "rules": [],
     }
@@ -51,7 +52,9 @@ def test_the_end_of_the_line_is_no_part_of_the_password(
 
 
 @pytest.mark.parametrize(
-    "line", ["", "\n", "x" * 73, "ä" * 37, "a\0b", b"\xff\xfe"], ids=lambda line: repr(line)[:12]
+    "line",
+    ["", "\n", "seven77\n", "x" * 73, "ä" * 37, "eight\0888", b"\xff\xfe"],
+    ids=lambda line: repr(line)[:12],
 )
 def test_what_cannot_be_a_password_is_refused(standing: Commands, line: str | bytes) -> None:
     standing("user", "add", "new", "--password-stdin", stdin=line, status=1)
@@ -201,6 +204,48 @@ def test_removing_a_user_that_a_deny_names_needs_force(run: Commands) -> None:
     assert run.json("user", "show", "alice")["rules"]
     run("user", "remove", "alice", "--force")
     run("user", "show", "alice", status=1)
+
+
+def test_a_user_who_cannot_log_in_yet_is_listed_as_such(run: Commands) -> None:
+    run("user", "invite", "dora")
+    invited = run.json("user", "show", "dora")["invited_until"]
+    assert invited
+    until = f"invited until {invited[:10]} {invited[11:19]}Z"
+    assert until in run("user", "show", "dora")
+    assert until in run("user", "list")
+    assert [user["invited_until"] for user in run.json("user", "list")] == [None, invited]
+    run("user", "disable", "dora")
+    assert "disabled" in run("user", "show", "dora")
+
+
+def test_a_user_whose_invitation_has_ended_has_no_password_yet(
+    run: Commands, settings: Settings
+) -> None:
+    run("user", "invite", "dora")
+    world = World.over(settings)
+    with world.wiring.store.change("test") as change:
+        invitations.end(change, named.account(change.session, "dora"))
+    world.close()
+    assert "no password yet" in run("user", "list")
+    assert "no password yet" in run("user", "show", "dora")
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        (None, "the link is localhost"),
+        ("http://127.0.0.1:5001", "the link is 127.0.0.1"),
+        ("http://r.example.com", "the link is http"),
+        ("https://r.example.com", None),
+    ],
+)
+def test_an_invitation_that_reaches_nobody_is_warned_of(
+    run: Commands, url: str | None, warned: str | None
+) -> None:
+    run.env["AUTHSERVER_PUBLIC_URL"] = url
+    run("user", "invite", "dora")
+    assert (f"Warning: {warned}" in run.err) == (warned is not None)
+    assert ("Warning: the" in run.err) == (warned is not None)
 
 
 def test_users_are_listed_in_order_without_their_hashes(run: Commands) -> None:

@@ -145,10 +145,10 @@ def test_a_changed_rule_is_in_force_within_a_second(served: Served) -> None:
 
 def test_a_changed_password_is_in_force_within_a_second(served: Served) -> None:
     def ask() -> tuple[int, int]:
-        return served.status("carol", PASSWORD), served.status("carol", "another")
+        return served.status("carol", PASSWORD), served.status("carol", "another one")
 
     assert _in_each_worker(ask) == {(200, 401)}
-    done = served.change("user", "passwd", "carol", "--password-stdin", stdin="another\n")
+    done = served.change("user", "passwd", "carol", "--password-stdin", stdin="another one\n")
     assert _in_each_worker_a_second_after(done, ask) == {(401, 200)}
 
 

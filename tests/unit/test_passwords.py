@@ -10,7 +10,14 @@ from structlog.testing import capture_logs
 from authserver import passwords
 from authserver.core.errors import Refused
 from authserver.db import accounts
-from authserver.passwords import Passwords, cost_of, hash_password, new_password
+from authserver.passwords import (
+    MIN_LENGTH,
+    Passwords,
+    cost_of,
+    hash_new,
+    hash_password,
+    require_new,
+)
 from authserver.settings import Settings
 from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, World
@@ -199,7 +206,7 @@ def test_a_password_is_the_same_in_every_normal_form(shown: str, kept: str) -> N
 
 
 @pytest.mark.parametrize("text", ["x", " ", "x" * 72, "é" * 36, "e\u0301" * 36, "pass word\t"])
-def test_a_password_of_1_to_72_bytes_can_be_set(text: str) -> None:
+def test_a_password_of_1_to_72_bytes_can_be_hashed(text: str) -> None:
     assert Checker(cost=4).passwords.check(text, hash_password(text, 4), 4)
 
 
@@ -213,10 +220,29 @@ def test_a_password_of_1_to_72_bytes_can_be_set(text: str) -> None:
         ("\0", "NUL"),
     ],
 )
-def test_other_passwords_are_refused_when_set(text: str, why: str) -> None:
+def test_other_passwords_are_refused(text: str, why: str) -> None:
     with pytest.raises(Refused, match=why) as refused:
-        new_password(text)
+        hash_password(text, 4)
     assert not text or text not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["x" * MIN_LENGTH, " " * MIN_LENGTH, "😀" * MIN_LENGTH])
+def test_a_new_password_has_8_characters_or_more(text: str) -> None:
+    assert Checker(cost=4).passwords.check(text, hash_new(text, 4), 4)
+
+
+# Eight characters and more before they are composed, and four.
+@pytest.mark.parametrize("text", ["x", "x" * 7, "😀" * 4, "e\u0301" * 7])
+def test_a_shorter_new_password_is_refused_with_the_rule(text: str) -> None:
+    with pytest.raises(Refused, match="at least 8 characters") as refused:
+        hash_new(text, 4)
+    assert text not in str(refused.value).replace("72 bytes", "")
+
+
+@pytest.mark.parametrize("text", ["", "x" * 73, "1234567\0", "authserver_app_x"])
+def test_what_cannot_be_hashed_is_no_new_password(text: str) -> None:
+    with pytest.raises(Refused):
+        require_new(text)
 
 
 @pytest.mark.parametrize(

@@ -152,11 +152,40 @@ def test_a_broken_file_is_refused(host: Host, content: str | bytes, why: str) ->
         host.load(CONFIG_FILE=host.file(content))
 
 
-@pytest.mark.parametrize("name", ["CONFIG_FILE", "DATABASE_URL_FILE"])
-def test_a_file_that_cannot_be_read_is_named(host: Host, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CONFIG_FILE", "the settings file {path} cannot be read"),
+        (
+            "DATABASE_URL_FILE",
+            "the file that AUTHSERVER_DATABASE_URL_FILE names, {path}, cannot be read",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(host: Host, name: str, said: str) -> None:
     for path in (host.directory / "missing", host.directory):
-        with pytest.raises(Refused, match=f"{path} cannot be read"):
+        with pytest.raises(Refused, match=said.format(path=path)):
             host.load(**{name: str(path)})
+
+
+def test_a_default_file_that_cannot_be_reached_is_not_passed_over(host: Host) -> None:
+    (host.directory / "a file").touch()
+    loop = host.directory / "loop"
+    loop.symlink_to(loop)
+    host.monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", loop)
+    with pytest.raises(Refused, match="loop cannot be read"):
+        host.load()
+    below = host.directory / "a file" / "authserver.toml"
+    host.monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", below)
+    assert host.load().file is None
+
+
+def test_the_file_that_was_read_is_known(host: Host) -> None:
+    assert host.load().file is None
+    settings.DEFAULT_CONFIG_FILE.touch()
+    assert host.load().file == settings.DEFAULT_CONFIG_FILE
+    named = host.file("")
+    assert host.load(CONFIG_FILE=named).file == Path(named)
 
 
 @pytest.mark.parametrize("name", settings.SECRETS)
@@ -199,6 +228,8 @@ def test_a_secret_that_is_set_twice_is_refused(host: Host, name: str) -> None:
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "proxy.example.com"),
         ("PROXY_HEADER", "X Forwarded For"),
+        ("REGISTRY_HOST", "https://r.example.com"),
+        ("REGISTRY_HOST", "r.example.com/team"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_setting(
@@ -206,6 +237,36 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(
 ) -> None:
     with pytest.raises(Refused, match=f"invalid setting .*AUTHSERVER_{name} .{name.lower()}.: "):
         host.load(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("TOKEN_TTL", "59", "must be a whole number from 60 to 86400"),
+        ("TOKEN_TTL", "300.5", "must be a whole number from 60 to 86400"),
+        ("TOKEN_TTL", "five minutes", "must be a whole number from 60 to 86400"),
+        ("WORKERS", "many", "must be a whole number from 1 to 256"),
+        ("REMEMBER_PASSWORDS", "-1", "must be a whole number from 0 to 3600"),
+        ("LOG_FORMAT", "xml", "must be one of console, json"),
+        ("TRUSTED_PROXIES", "proxy.example.com, 10.0.0.1/8", "must be networks like"),
+        ("PROXY_HEADER", "X Forwarded For", "must be the name of one header"),
+        ("REGISTRY_HOST", "https://r.example.com", "must be a host name"),
+        ("PUBLIC_URL", "auth.example.com", "must be a URL like"),
+    ],
+)
+def test_what_a_bad_value_must_be_is_said_in_plain_words_and_once(
+    host: Host, name: str, value: str, remedy: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        host.load(**{name: value})
+    said = str(refused.value)
+    assert said.startswith(f"invalid setting AUTHSERVER_{name} ({name.lower()}): {remedy}")
+    assert said.count(f"AUTHSERVER_{name}") == 1
+
+
+def test_text_that_is_no_text_in_the_file_is_told_to_be_quoted(host: Host) -> None:
+    with pytest.raises(Refused, match=r"AUTHSERVER_ISSUER \(issuer\): must be text: quote it"):
+        host.load(CONFIG_FILE=host.file("issuer = 7\n"))
 
 
 def test_every_bad_value_is_named_at_once(host: Host) -> None:
@@ -227,6 +288,8 @@ def test_every_bad_value_is_named_at_once(host: Host) -> None:
         ("WORKERS", "2", 2),
         ("REMEMBER_PASSWORDS", "0", 0),
         ("LOG_FORMAT", "json", "json"),
+        ("REGISTRY_HOST", "registry.example.com:5000", "registry.example.com:5000"),
+        ("REGISTRY_HOST", "[::1]:5000", "[::1]:5000"),
         ("ISSUER", "auth.example.com", "auth.example.com"),
         ("TRUSTED_PROXIES", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
         ("TRUSTED_PROXIES", "::1, 10.1.2.3", (ip_network("::1"), ip_network("10.1.2.3"))),
@@ -317,7 +380,7 @@ def test_a_name_in_lower_case_is_refused(name: str) -> None:
 
 def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
-    with pytest.raises(Refused, match="AUTHSERVER_DATABASE_URL_FILE names is empty"):
+    with pytest.raises(Refused, match=r"AUTHSERVER_DATABASE_URL_FILE names, .* is empty"):
         settings.load({"AUTHSERVER_DATABASE_URL_FILE": str(tmp_path / "secret")})
 
 

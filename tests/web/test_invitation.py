@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from authserver.core.errors import Refused
 from authserver.db import accounts, invitations
+from authserver.settings import Settings
 from tests.world import PASSWORD, World
 
 NEW = "a new password"
@@ -36,14 +37,14 @@ def test_an_invited_user_sets_a_password_and_logs_in(world: World) -> None:
     assert not logs_in(world, "dora", NEW)
     response = redeem(world, code)
     assert response.status_code == 200
-    assert "docker login -u dora" in response.text
+    assert "docker login -u dora</code> and the name of the registry" in response.text
     assert logs_in(world, "dora", NEW)
 
 
 def test_a_code_is_good_once(world: World) -> None:
     code = invite(world)
     redeem(world, code)
-    assert redeem(world, code, "another").status_code == 404
+    assert redeem(world, code, "another one").status_code == 404
     assert logs_in(world, "dora", NEW)
 
 
@@ -51,7 +52,32 @@ def test_a_code_is_good_once(world: World) -> None:
 def test_another_code_is_none(world: World, code: str) -> None:
     response = redeem(world, code)
     assert response.status_code == 404
-    assert "ask for a new one" in response.text
+    assert (
+        "This invitation is unknown, was used, or has expired: ask for a new one." in response.text
+    )
+
+
+@pytest.mark.parametrize("path", ["/invitation", "/invitation/"])
+def test_the_page_says_the_rule_for_passwords_and_asks_for_the_code(
+    world: World, path: str
+) -> None:
+    response = world.client.get(path)
+    assert (response.status_code, response.mimetype) == (200, "text/html")
+    assert "At least 8 characters, at most 72 bytes." in response.text
+    assert "There is no invitation in this link." in response.text
+    assert 'name="code" required' in response.text
+    assert world.client.post(path, data={"password": NEW, "again": NEW}).status_code == 404
+
+
+def test_the_page_names_the_registry_where_its_host_is_known(settings: Settings) -> None:
+    named = settings.model_copy(update={"registry_host": "r.example.com:5000"})
+    world = World.over(named)
+    assert (
+        "the container registry <strong>r.example.com:5000" in world.client.get("/invitation").text
+    )
+    response = redeem(world, invite(world))
+    assert "<code>docker login -u dora r.example.com:5000</code>" in response.text
+    world.close()
 
 
 def test_a_code_ends_after_72_hours(world: World) -> None:
@@ -69,7 +95,12 @@ def test_a_later_invitation_ends_the_earlier_one(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("password", "again", "says"),
-    [(NEW, "other", "not the same"), ("", "", "empty"), ("x" * 73, "x" * 73, "73 bytes")],
+    [
+        (NEW, "other", "The two passwords are not the same."),
+        ("", "", "A password is empty."),
+        ("seven77", "seven77", "A password of 7 characters is too short"),
+        ("x" * 73, "x" * 73, "73 bytes"),
+    ],
 )
 def test_a_bad_password_is_told_and_the_code_stays_good(
     world: World, password: str, again: str, says: str

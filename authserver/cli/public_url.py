@@ -1,0 +1,29 @@
+"""Doubts about the URL under which clients reach this server."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def doubts(what: str, public_url: str) -> list[str]:
+    """Return why ``what``, which is under that URL, will not do for other people."""
+    url = urlsplit(public_url)
+    if is_this_machine(url.hostname):
+        remedy = "set AUTHSERVER_PUBLIC_URL to the URL that clients use"
+        return [f"{what} is {url.hostname}: only clients on this machine reach it; {remedy}"]
+    if url.scheme == "http":
+        return [f"{what} is http: passwords cross the network readable; use https"]
+    return []
+
+
+def is_address(host: str | None) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return True
+
+
+def is_this_machine(host: str | None) -> bool:
+    return host == "localhost" or (
+        is_address(host) and ipaddress.ip_address(host or "").is_loopback
+    )

@@ -1,0 +1,145 @@
+"""authserver completion: the script, and the names that it completes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from authserver.cli import cli
+from authserver.cli.names import SUBJECT
+from tests.cli.commands import Commands
+from tests.programs import Authserver
+from tests.world import ADMIN, PASSWORD, SERVICE
+
+
+@pytest.fixture
+def peopled(run: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    run("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
+    run("robot", "add", "ci")
+    run("group", "add", "developers")
+    monkeypatch.setenv("AUTHSERVER_DATA_DIR", str(run.data_dir))
+    return run
+
+
+def completed(*args: str, incomplete: str = "") -> list[str]:
+    shell = ShellComplete(cli, {}, "authserver", "_AUTHSERVER_COMPLETE")
+    return [item.value for item in shell.get_completions(list(args), incomplete)]
+
+
+@pytest.mark.parametrize(
+    ("args", "incomplete", "names"),
+    [
+        (["user", "show"], "", [ADMIN, "alice"]),
+        (["user", "show"], "al", ["alice"]),
+        (["user", "show"], "x", []),
+        (["user", "passwd"], "", [ADMIN, "alice"]),
+        (["user", "disable"], "", [ADMIN, "alice"]),
+        (["user", "remove"], "", [ADMIN, "alice"]),
+        (["user", "invite"], "", [ADMIN, "alice"]),
+        (["user", "add"], "", []),
+        (["robot", "enable"], "", ["ci"]),
+        (["robot", "show"], "", ["ci"]),
+        (["robot", "add", "new", "--owner"], "", [ADMIN, "alice"]),
+        (["token", "create"], "", [ADMIN, "alice", "ci"]),
+        (["token", "list"], "c", ["ci"]),
+        (["session", "list"], "", [ADMIN, "alice", "ci"]),
+        (["session", "revoke", "--account"], "", [ADMIN, "alice", "ci"]),
+        (["audit", "list", "--account"], "c", ["ci"]),
+        (["group", "show"], "", ["developers"]),
+        (["group", "add-member"], "", ["developers"]),
+        (["group", "add-member", "developers"], "", [ADMIN, "alice", "ci"]),
+        (["registry", "config"], "", [SERVICE]),
+        (["registry", "edit"], "", [SERVICE]),
+    ],
+)
+def test_names_are_completed_by_what_the_argument_is(
+    peopled: Commands, args: list[str], incomplete: str, names: list[str]
+) -> None:
+    assert completed(*args, incomplete=incomplete) == names
+
+
+def test_subjects_are_completed(peopled: Commands) -> None:
+    context = cli.make_context("authserver", ["key"])
+    found = SUBJECT.shell_complete(context, cli.params[0], "")
+    assert [item.value for item in found] == [
+        "anonymous", "authenticated", "everyone",
+        "user:admin", "user:alice", "robot:ci", "group:developers",
+    ]  # fmt: skip
+
+
+def test_the_flags_before_the_command_are_in_force(
+    peopled: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUTHSERVER_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert completed("user", "show") == []
+    assert completed("--data-dir", str(peopled.data_dir), "user", "show") == [ADMIN, "alice"]
+
+
+def no_store(data_dir: Path) -> None:
+    (data_dir / "authserver.db").unlink()
+
+
+def damaged(data_dir: Path) -> None:
+    (data_dir / "authserver.db").write_bytes(b"no database at all")
+
+
+def open_to_all(data_dir: Path) -> None:
+    data_dir.chmod(0o777)
+
+
+def wrong_settings(data_dir: Path) -> None:
+    (data_dir.parent / "authserver.toml").write_text("prot = 1")
+
+
+def warned_of(data_dir: Path) -> None:
+    (data_dir.parent / "authserver.toml").write_text("bcrypt_cost = 4")
+
+
+@pytest.mark.parametrize(
+    ("fault", "names"),
+    [
+        (no_store, ""),
+        (damaged, ""),
+        (open_to_all, ""),
+        (wrong_settings, ""),
+        (warned_of, f"plain,{ADMIN}"),
+    ],
+)
+def test_completing_says_nothing_but_names(data_dir: Path, fault: object, names: str) -> None:
+    assert callable(fault)
+    fault(data_dir)
+    environ = Authserver(data_dir).environ | {
+        "_AUTHSERVER_COMPLETE": "bash_complete",
+        "COMP_WORDS": "authserver user show ",
+        "COMP_CWORD": "3",
+    }
+    file = data_dir.parent / "authserver.toml"
+    if file.exists():
+        environ |= {"AUTHSERVER_CONFIG_FILE": str(file)}
+    done = subprocess.run(
+        [sys.executable, "-m", "authserver"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (names, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_calls_this_program(bare: Commands, shell: str) -> None:
+    assert "_AUTHSERVER_COMPLETE" in bare("completion", shell)
+
+
+def test_the_help_has_commands_that_can_be_pasted(bare: Commands, tmp_path: Path) -> None:
+    said = bare("completion", "--help")
+    start = said.index("mkdir -p ~/.local")
+    script = said[start : said.index("For zsh")]
+    environ = Authserver(tmp_path).environ | {"HOME": str(tmp_path)}
+    program = f'authserver() {{ {sys.executable} -m authserver "$@"; }}\n'
+    subprocess.run(["bash", "-ec", program + script], env=environ, check=True, timeout=60)
+    (made,) = tmp_path.rglob("completions/authserver")
+    assert "_AUTHSERVER_COMPLETE" in made.read_text()
