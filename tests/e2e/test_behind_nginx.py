@@ -321,6 +321,34 @@ def test_nothing_but_the_two_is_served(front: Front) -> None:
     assert curl("--cacert", str(front.certificate), f"https://{front.host}/readyz").status == 404
 
 
+def test_too_many_token_requests_of_one_address_are_told_so_in_json(tmp_path: Path) -> None:
+    require("nginx", "openssl", "curl")
+    tmp_path.chmod(0o755)
+    port, nobody = free_port(), free_port()
+    cert, key = certificate(tmp_path)
+    text = site(port, f"127.0.0.1:{nobody}", nobody, cert, key)
+    for shipped, here in (("rate=10r/s", "rate=1r/m"), ("burst=200 delay=100", "burst=2 nodelay")):
+        assert text.count(shipped) == 1
+        text = text.replace(shipped, here)
+    (tmp_path / "site.conf").write_text(text)
+    (tmp_path / "nginx.conf").write_text(nginx_config(tmp_path))
+    nginx = [str(which("nginx")), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    base = f"https://localhost:{port}"
+    trust = ("--cacert", str(cert))
+    with running(nginx, f"{base}/v2/", tmp_path / "nginx.log", certificate=cert):
+        # Nobody is behind it: what passes the limit is 502.
+        paths = ("/token", "/auth/token/", "/invitation")
+        assert [curl(*trust, base + path).status for path in paths] == [502] * 3
+        refused = curl(*trust, f"{base}/token")
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "10")
+        assert refused.headers["Content-Type"] == "application/json"
+        (error,) = refused.json()["errors"]
+        assert error["message"] == refused.json()["details"]
+        other = curl(*trust, "--interface", "127.0.0.5", f"{base}/token")
+        assert other.status == 502, "each address has a limit of its own"
+        assert curl(*trust, f"{base}/v2/").status == 502, "the registry has none"
+
+
 def test_the_messages_that_a_denied_user_reads_are_in_the_documentation() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     for message in (*LOGIN_FAILED.values(), *PULL_DENIED.values(), PUSH_DENIED):

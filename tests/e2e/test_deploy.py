@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -13,6 +14,7 @@ from tests.programs import require, which
 
 pytestmark = pytest.mark.e2e
 
+NGINX_INGRESS = "nginx.ingress.kubernetes.io"
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
@@ -49,10 +51,32 @@ def test_nginx_in_compose_differs_in_names_only() -> None:
     assert all(a.startswith(names) and b.startswith(names) for a, b in changed), changed
 
 
-def test_kubernetes_takes_the_manifests() -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "authserver.yaml").read_text()))
+def manifests(name: str) -> list[Any]:
+    """Return the documents of a file, which Kubernetes must take."""
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()))
     for document in documents:
         kubernetes_validate.validate(document, "1.33", strict=True)
+    return documents
+
+
+def test_the_ingress_leads_to_the_service_and_its_port() -> None:
+    authserver, registry = manifests("ingress.yaml")
+    (service,) = [d for d in manifests("authserver.yaml") if d["kind"] == "Service"]
+    (rule,) = authserver["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == [
+        "/token",
+        "/auth/token",
+        "/invitation",
+    ]
+    for path in rule["http"]["paths"]:
+        to = path["backend"]["service"]
+        assert to["name"] == service["metadata"]["name"]
+        assert to["port"]["name"] == service["spec"]["ports"][0]["name"]
+    assert registry["metadata"]["annotations"][f"{NGINX_INGRESS}/proxy-body-size"] == "0"
+
+
+def test_kubernetes_takes_the_manifests() -> None:
+    documents = manifests("authserver.yaml")
     (pod,) = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "Deployment"]
     assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
