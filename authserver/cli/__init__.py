@@ -1,5 +1,6 @@
 """The command line."""
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -30,6 +31,8 @@ _MODULES = {
     "health": "health",
     "completion": "completion",
 }
+
+_UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 class Commands(click.Group):
@@ -108,7 +111,8 @@ def main() -> None:
     try:
         cli(prog_name="authserver")
     except OSError as error:
-        if error.filename is not None:
+        # Commands name the files that they cannot write; what has no name is what they print to.
+        if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         click.echo(f"Error: standard output cannot be written: {error.strerror}", err=True)
         # What is still buffered would be tried again at exit, and fail again.

@@ -160,6 +160,19 @@ def test_a_login_with_an_old_hash_makes_it_anew_once(peopled: World, work: list[
     assert work == [2**5, 2**COST]
 
 
+def test_a_short_password_that_was_imported_logs_in_and_is_hashed_anew(peopled: World) -> None:
+    short = bcrypt.hashpw(b"short", bcrypt.gensalt(4)).decode()
+    with peopled.wiring.store.change("test") as change:
+        accounts.add_user(change, "brief", short)
+    peopled.wiring.live.refresh()
+    assert peopled.get(auth=("brief", "short")).status_code == 200
+    peopled.wiring.live.tick()
+    peopled.wiring.live.refresh()
+    hashed = peopled.wiring.live.current.snapshot.accounts["brief"].password_hash
+    assert hashed is not None
+    assert cost_of(hashed) == COST
+
+
 @pytest.mark.parametrize("form", ["$2a$", "$2b$", "$2y$"])
 def test_each_form_of_bcrypt_hash_verifies(form: str) -> None:
     stored = form + HASHES[4].removeprefix("$2b$")
