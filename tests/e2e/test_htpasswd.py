@@ -66,7 +66,7 @@ def moved(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
 def test_each_line_that_cannot_be_taken_is_named(file: Path, moved: Lab) -> None:
     said = moved.authserver.run("import", "htpasswd", str(file), "--dry-run").stderr
     for number in set(range(USERS)) - set(taken()):
-        assert f"line {number + 1}: user{number}: not taken: hashed with" in said
+        assert f"line {number + 1}: user{number}: would not be taken: hashed with" in said
 
 
 def test_ten_of_them_log_in_and_push(moved: Lab, tmp_path: Path) -> None:
