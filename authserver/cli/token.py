@@ -35,6 +35,11 @@ def command() -> None:
     "Without it, for all that the account may do.",
 )
 @click.option(
+    "--admin",
+    is_flag=True,
+    help="Usable for the admin API; without a --scope for nothing else.",
+)
+@click.option(
     "--expires",
     type=Duration(never=True),
     default="90d",
@@ -69,6 +74,7 @@ def create(
     account: str,
     name: str,
     scopes: tuple[str, ...],
+    admin: bool,
     expires: timedelta | None,
     networks: tuple[str, ...],
     form: str,
@@ -78,12 +84,13 @@ def create(
     """Make an app token for ACCOUNT and print its secret, which is shown once.
 
     It is used as the password with the account's name. It never grants more than the account's
-    own rules do, and no more than its --scope.
+    own rules do, and no more than its --scope; it administers only with --admin.
     """
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
     with context.change() as change:
-        wanted = Wanted(name, expires, scopes, networks)
+        ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
+        wanted = Wanted(name, expires, ceiling, networks)
         row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
         # What cannot be printed must not be made: nobody would ever know the secret.
         printed = _formatted(form, row.account.name, name, secret, registry_host or "")

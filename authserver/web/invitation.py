@@ -6,7 +6,6 @@ from http import HTTPStatus
 from flask import Flask, Response, render_template, request
 from werkzeug.datastructures import MultiDict
 
-from authserver import passwords
 from authserver.core.errors import NotFound, Refused
 from authserver.db import invitations
 from authserver.db.store import Store
@@ -38,12 +37,7 @@ def _redeem(store: Store, form: MultiDict[str, str], code: str, cost: int) -> st
     password = form.get("password", "")
     if password != form.get("again"):
         raise Refused("The two passwords are not the same")
-    passwords.new_password(password)
-    with store.read() as session:
-        invitations.require_open(session, store.clock(), code)
-    hashed = passwords.hash_password(password, cost)
-    with store.change("invitation") as change:
-        return invitations.redeem(change, code, hashed).name
+    return invitations.accept(store, code, password, cost)
 
 
 def _page(status: HTTPStatus = HTTPStatus.OK, **what: str) -> Response:
