@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
@@ -21,6 +21,9 @@ from authserver.db.store import Change
 from authserver.tokens import Prefix
 
 Random = Callable[[int], bytes]
+
+MAX_TOKENS = 500
+"""Of one account: whoever makes his own in a loop must not fill the store."""
 
 ADMIN = "admin"
 """The entry of a ceiling that lets a token administer; it is no limit on registries."""
@@ -44,12 +47,16 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
 
     Raises:
         NotFound: there is no such account.
-        Refused: the name, a scope or a network is no good, or the name is taken.
+        Refused: the name, a scope or a network is no good, or the name is taken; or the account
+            has MAX_TOKENS.
     """
     owner = named.account(change.session, account)
     name = account_name(wanted.name)
     if _find(change.session, owner, name) is not None:
         raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
+    mine = select(func.count()).where(AppToken.account_id == owner.id)
+    if change.session.scalars(mine).one() >= MAX_TOKENS:
+        raise Refused(f"{owner.name} has {MAX_TOKENS} app tokens: revoke some")
     secret = tokens.make(Prefix.APP, random)
     row = AppToken(
         account=owner,
