@@ -24,7 +24,7 @@ class RobotTerms(Body):
     outlives_owner: bool = Field(
         default=False, description="Stays enabled when its owner is disabled."
     )
-    description: str = Field(default="", max_length=1000, description="What it is for: one line.")
+    description: str = Field(default="", description="What it is for: one line.")
     disabled: bool = Field(default=False, description="No credential of it is good.")
 
 

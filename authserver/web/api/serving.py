@@ -17,6 +17,7 @@ from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
     audit,
+    delegations,
     groups,
     invitations,
     keys,
@@ -26,6 +27,7 @@ from authserver.web.api import (
     registries,
     requests,
     robots,
+    rules,
     sessions,
     tokens,
     users,
@@ -45,6 +47,8 @@ NOUNS: tuple[Operations, ...] = (
     tokens.OPERATIONS,
     sessions.OPERATIONS,
     registries.OPERATIONS,
+    rules.OPERATIONS,
+    delegations.OPERATIONS,
     keys.OPERATIONS,
     audit.OPERATIONS,
 )
