@@ -363,7 +363,16 @@ def test_a_query_is_read_strictly(office: World, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/tokens/99999999999999999999", "/tokens/x", "/users/a%00b", "/nothing", "/users/a/b"]
+    "path",
+    [
+        "/registries/a%0Ab",
+        "/a%0Ab",
+        "/tokens/99999999999999999999",
+        "/tokens/x",
+        "/users/a%00b",
+        "/nothing",
+        "/users/a/b",
+    ],
 )
 def test_what_cannot_be_is_not_there(office: World, path: str) -> None:
     response = call(office, "GET", path, status=404)
@@ -559,3 +568,31 @@ def test_ending_a_delegation_ends_what_was_written_under_it(delegated: World) ->
     assert len(ended.json["rules"]) == 1
     assert got(delegated, where)["enabled"] is False
     call(delegated, "POST", "/rules", ALICE, 403, json=WITHIN)
+
+
+# Questions.
+
+
+def test_questions_are_answered_by_the_deciding_function(office: World) -> None:
+    office.allow("user:alice", "a/**", "pull,push")
+    office.deny("user:alice", "a/secret", "pull,push")
+    question = {
+        "account": "alice",
+        "registry": "registry",
+        "scopes": ["repository:a/b:pull", "repository:a/secret:pull", "nonsense"],
+        "from": "192.0.2.1",
+    }
+    told = call(office, "POST", "/explain", status=200, json=question).json
+    assert told is not None
+    assert told["from"] == "192.0.2.1"
+    assert [scope["granted"] for scope in told["scopes"]] == [["pull"], [], []]
+    asked = "action=pull&registry=registry&repository="
+    who = [w["account"] for w in walk(office, f"/who-can?{asked}a/b&limit=1")]
+    assert who == ["admin", "alice"]
+    assert [w["account"] for w in walk(office, f"/who-can?{asked}a/secret&limit=1")] == ["admin"]
+    (entry,) = got(office, "/effective?account=alice")["effective"]
+    assert (entry["pattern"], len(entry["except"])) == ("a/**", 1)
+    for worse in ({"account": "nobody"}, {"registry": "nowhere"}, {"from": "here"}):
+        call(office, "POST", "/explain", status=409, json=question | worse)
+    call(office, "POST", "/explain", ALICE, 403, json=question)
+    call(office, "GET", f"/who-can?{asked}A", status=409)

@@ -99,7 +99,14 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
     queried = operation.query.model_json_schema(schema_generator=_Untitled)
     for name, schema in queried.get("properties", {}).items():
         about = schema.pop("description", "")
-        yield {"name": name, "in": "query", "description": about, "schema": schema}
+        needed = name in queried.get("required", [])
+        yield {
+            "name": name,
+            "in": "query",
+            "required": needed,
+            "description": about,
+            "schema": schema,
+        }
     if operation.conditional:
         yield _header(
             "If-Match", "The ETag of the state that was seen.", required=not operation.creates

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Rule
+from werkzeug.routing import PathConverter, Rule
 
 from authserver.core.errors import NotReady
 from authserver.credentials import Origin
@@ -24,6 +24,7 @@ from authserver.web.api import (
     me,
     openapi,
     problems,
+    questions,
     registries,
     requests,
     robots,
@@ -49,6 +50,7 @@ NOUNS: tuple[Operations, ...] = (
     registries.OPERATIONS,
     rules.OPERATIONS,
     delegations.OPERATIONS,
+    questions.OPERATIONS,
     keys.OPERATIONS,
     audit.OPERATIONS,
 )
@@ -57,16 +59,24 @@ NOUNS: tuple[Operations, ...] = (
 AT_ONCE = 6
 WAITS = 2.0
 
+
+class _Anything(PathConverter):
+    """What may have slashes, and line breaks too, which a path of Werkzeug's own may not."""
+
+    regex = r"[^/][\s\S]*?"
+
+
 # How each parameter of a path stands in the application's routes. A service may have slashes.
 _CONVERTERS = {
     "{name}": "<name>",
-    "{service}": "<path:service>",
+    "{service}": "<anything:service>",
     "{id}": "<id>",
 }
 
 
 def register(app: Flask, parts: Parts, client_address: ClientAddress, bodies: Bodies) -> None:
     """Serve the API. Its routes take every method themselves: none is answered by a default."""
+    app.url_map.converters["anything"] = _Anything
     endpoint = _Endpoint(parts, client_address, bodies)
     paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
     for noun in NOUNS:
@@ -75,7 +85,7 @@ def register(app: Flask, parts: Parts, client_address: ClientAddress, bodies: Bo
     for path, methods in paths.items():
         _route(app, path, endpoint.serving(methods))
     _route(app, "/openapi.json", _document)
-    _route(app, "/<path:rest>", endpoint.serving(None))
+    _route(app, "/<anything:rest>", endpoint.serving(None))
 
 
 def _route(app: Flask, path: str, view: Callable[..., Response]) -> None:
@@ -157,7 +167,7 @@ class _Endpoint:
 
 
 def _response(reply: Reply) -> Response:
-    text = "" if reply.answer is None else reply.answer.model_dump_json()
+    text = "" if reply.answer is None else reply.answer.model_dump_json(by_alias=True)
     response = Response(text, HTTPStatus(reply.status), mimetype="application/json")
     if reply.answer is None:
         del response.headers["Content-Type"]
