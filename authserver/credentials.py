@@ -63,7 +63,7 @@ class Identity:
     """Whose credential it was, and what it may be used for at most (None: all of the account).
 
     ``bound_to`` is the one registry that it is good for, if it is bound. ``credential`` names it
-    for the records.
+    for the records; ``app_token`` is the app token, if it is one.
     """
 
     known: KnownAccount
@@ -72,6 +72,7 @@ class Identity:
     bound_to: str | None = None
     use: Use | None = None
     may_stay_logged_in: bool = False
+    app_token: KnownAppToken | None = None
 
 
 def read_authorization(header: str) -> Basic | Malformed:
@@ -167,7 +168,7 @@ class Authenticator:
         if token.networks and not _within(token, origin.address):
             raise Unauthorized(f"app token {token.name} from a network that it is not for")
         use = Use(Kind.APP, token.id, now, origin.address, origin.client, ends=token.expires_at)
-        return Identity(known, f"app token {token.name}", token.ceiling, use=use)
+        return Identity(known, f"app token {token.name}", token.ceiling, use=use, app_token=token)
 
     def _by_refresh_token(self, secret: str, snapshot: Snapshot, origin: Origin) -> Identity:
         token = snapshot.refresh_tokens.get(tokens.digest(secret))

@@ -103,7 +103,7 @@ class Issuer:
         """
         with self._recorded(request) as event:
             _require_size(request.scopes)
-            state = self._state_for(request.shown)
+            state = self.live.knowing(request.shown)
             identity = self._identity(request, state, event)
             service = _service(request.services, state.snapshot)
             _require_bound(identity, service)
@@ -130,22 +130,6 @@ class Issuer:
             event.decided(service, made.jwt_id, decisions, malformed)
             staying = self._refresh_token(request, state.snapshot, identity, service)
         return Issued(token, made.issued_at, made.lifetime, event.granted, staying)
-
-    def _state_for(self, shown: Shown) -> State:
-        """Return the live state; one that knows of a token that was made a moment ago."""
-        state = self.live.current
-        match shown:
-            case Refresh():
-                known = tokens.digest(shown.secret) in state.snapshot.refresh_tokens
-                new = not known and tokens.is_well_formed(shown.secret)
-            case Basic() if tokens.claims_to_be(shown.password, Prefix.APP):
-                known = tokens.digest(shown.password) in state.snapshot.app_tokens
-                new = not known and tokens.is_well_formed(shown.password)
-            case _:
-                new = False
-        if new:
-            self.live.refresh()
-        return self.live.current
 
     def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
         if request.shown is None:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from authserver import journal, keyring
+from authserver import journal, keyring, tokens
 from authserver.core.errors import NotReady
+from authserver.credentials import Basic, Refresh, Shown
 from authserver.db import keys, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
 from authserver.sealing import MasterKey
+from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
@@ -69,6 +71,24 @@ class Live:
         if state is None or self.monotonic() - state.read_at > STALE_AFTER:
             raise NotReady("the store cannot be reached")
         return state
+
+    def knowing(self, shown: Shown) -> State:
+        """Return the state to answer from; one that knows of a token made a moment ago.
+
+        Raises:
+            NotReady: as :attr:`current`, or a new token made it look and the store cannot be read.
+        """
+        known = self.current.snapshot
+        match shown:
+            case Refresh(secret):
+                new = tokens.digest(secret) not in known.refresh_tokens
+            case Basic(_, secret) if tokens.claims_to_be(secret, Prefix.APP):
+                new = tokens.digest(secret) not in known.app_tokens
+            case _:
+                return self.current
+        if new and tokens.is_well_formed(secret):
+            self.refresh()
+        return self.current
 
     def refresh(self) -> None:
         """Bring the state up to date.

@@ -192,6 +192,11 @@ class Settings(BaseSettings):
     def realm(self) -> str:
         return f"{self.public_url}/token"
 
+    def invitation_link(self, code: str) -> str:
+        """Return the page on which an invited user sets a password."""
+        # What follows a # is not sent to servers: the code does not get into anybody's log.
+        return f"{self.public_url}/invitation#{code}"
+
     @property
     def public_port(self) -> int | None:
         """Return the port that ``public_url`` names on localhost, None if it is elsewhere."""

@@ -213,10 +213,7 @@ def _doubts(public_url: str) -> list[str]:
 
 
 def _described(row: Registry, context: Context) -> dict[str, Any]:
-    return {
-        "service": row.service,
+    return registries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
-        "refresh_tokens": row.refresh_tokens,
         "realm": context.settings.realm,
-        "created_at": row.created_at.isoformat(),
     }

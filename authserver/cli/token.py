@@ -39,6 +39,11 @@ def command() -> None:
     "Without it, for all that the account may do.",
 )
 @click.option(
+    "--admin",
+    is_flag=True,
+    help="Usable for the admin API; without a --scope for nothing else.",
+)
+@click.option(
     "--expires",
     type=Duration(never=True),
     default="90d",
@@ -73,6 +78,7 @@ def create(
     account: str,
     name: str,
     scopes: tuple[str, ...],
+    admin: bool,
     expires: timedelta | None,
     networks: tuple[str, ...],
     form: str,
@@ -82,12 +88,14 @@ def create(
     """Make an app token for ACCOUNT and print its secret.
 
     The secret is shown once. It is used as the password with the account's name. It never grants
-    more than the account's own rules do, and no more than its --scope.
+    more than the account's own rules do, and no more than its --scope; it administers only with
+    --admin.
     """
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
     with context.change() as change:
-        wanted = Wanted(name, expires, scopes, networks)
+        ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
+        wanted = Wanted(name, expires, ceiling, networks)
         row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
         # What cannot be printed must not be made: nobody would ever know the secret.
         printed = _formatted(form, row.account.name, name, secret, registry_host or "")
@@ -102,7 +110,8 @@ def create(
 
 
 def _note_added(asked: Sequence[str], stored: Sequence[str]) -> None:
-    for before, after in zip(asked, stored, strict=True):
+    # What is stored begins with what was asked for; an admin ceiling comes after it.
+    for before, after in zip(asked, stored, strict=False):
         if "pull" in set(scope.parse(after).actions) - set(scope.parse(before).actions):
             note(
                 f"pull was added, {after}: a registry takes an upload only with pull and push "

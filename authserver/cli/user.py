@@ -64,6 +64,18 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     note_on_name(row.name)
 
 
+@command.command("edit")
+@click.argument("name")
+@click.option("--admin/--no-admin", required=True, help="Whether the user may administer.")
+@pass_context
+def edit(context: Context, name: str, admin: bool) -> None:
+    """Let the user NAME administer, or no longer."""
+    with context.change() as change:
+        changed = accounts.set_admin(change, name, admin=admin)
+    state = "may administer" if admin else "may not administer"
+    note(f"{name} {state} now." if changed else f"{name} {state}, as before.")
+
+
 @command.command("invite")
 @click.argument("name", type=USER)
 @json_option
@@ -76,8 +88,7 @@ def invite(context: Context, name: str, as_json: bool) -> None:
     """
     with context.change() as change:
         row, code = invitations.invite(change, name, secrets.token_bytes)
-    # What follows a # is not sent to servers: the code does not get into anybody's log.
-    link = f"{context.settings.public_url}/invitation#{code}"
+    link = context.settings.invitation_link(code)
     if as_json:
         print_json({"user": row.name, "link": link, "code": code})
     else:

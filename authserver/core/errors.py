@@ -13,6 +13,10 @@ class NotFound(Refused):
     """The thing that was named does not exist."""
 
 
+class Forbidden(AuthserverError):
+    """Whoever asks is known, and may not do this."""
+
+
 class NotReady(AuthserverError):
     """The installation cannot serve as it is: schema, master key or signing key."""
 

@@ -93,6 +93,17 @@ def service_name(text: str) -> str:
     return text
 
 
+def one_line(text: str, what: str) -> str:
+    """Return ``text`` if it is one line of printable characters; ``what`` begins the message.
+
+    Raises:
+        Refused: it is not.
+    """
+    if not text.isprintable():
+        raise Refused(f"{what} is one line of printable text")
+    return text
+
+
 def printable(text: str, limit: int = 300) -> str:
     """Return hostile text made safe for one line: escaped, and at most ``limit`` characters."""
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])

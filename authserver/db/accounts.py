@@ -7,10 +7,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
-from authserver.core.names import folded
+from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind
-from authserver.db import named, refresh_tokens, rules
+from authserver.db import named, paging, refresh_tokens, rules
 from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 
@@ -60,7 +61,8 @@ def add_robot(
 
     Raises:
         NotFound: there is no such owner.
-        Refused: the name is no name, or an account has it or one that differs in case only.
+        Refused: the name is no name, or an account has it or one that differs in case only; or
+            the description is no line of text.
     """
     row = Account(
         name=named.free_name(change.session, Account, name),
@@ -68,7 +70,7 @@ def add_robot(
         kind=AccountKind.ROBOT,
         admin=False,
         owner=named.account(change.session, owner, AccountKind.USER) if owner else None,
-        description=description,
+        description=one_line(description, "a description"),
         outlives_owner=outlives_owner,
         created_at=change.at,
     )
@@ -86,20 +88,67 @@ def edit_robot(
     description: str | None = None,
     outlives_owner: bool | None = None,
 ) -> None:
-    """Change what is not None of a robot.
+    """Change what is not None of a robot. Raises what :func:`replace_robot` raises."""
+    row = named.account(change.session, name, AccountKind.ROBOT)
+    same = row.owner.name if row.owner else None
+    replace_robot(
+        change,
+        name,
+        owner=same if owner is None else owner,
+        description=row.description if description is None else description,
+        outlives_owner=row.outlives_owner if outlives_owner is None else outlives_owner,
+    )
+
+
+def replace_robot(
+    change: Change, name: str, *, owner: str | None, description: str, outlives_owner: bool
+) -> None:
+    """Change all of a robot; ``owner`` None leaves it without one.
 
     Raises:
         NotFound: there is no such robot or owner.
+        Refused: the description is no line of text.
     """
     row = named.account(change.session, name, AccountKind.ROBOT)
     before = _ownership(row)
-    if owner is not None:
-        row.owner = named.account(change.session, owner, AccountKind.USER)
-    if description is not None:
-        row.description = description
-    if outlives_owner is not None:
-        row.outlives_owner = outlives_owner
+    row.owner = None if owner is None else named.account(change.session, owner, AccountKind.USER)
+    row.description = one_line(description, "a description")
+    row.outlives_owner = outlives_owner
     change.record("robot.edit", f"robot:{row.name}", before=before, after=_ownership(row))
+
+
+def set_admin(change: Change, name: str, *, admin: bool) -> bool:
+    """Let a user administer, or no longer; False if it was so already.
+
+    Raises:
+        NotFound: there is no such user.
+    """
+    row = named.account(change.session, name, AccountKind.USER)
+    if row.admin == admin:
+        return False
+    row.admin = admin
+    change.record(
+        "user.edit", f"user:{row.name}", before={"admin": not admin}, after={"admin": admin}
+    )
+    return True
+
+
+def require_other_administrator(session: Session, row: Account) -> None:
+    """Check that somebody else can administer with a password.
+
+    Raises:
+        Refused: nobody can.
+    """
+    other = select(Account.id).where(
+        Account.admin,
+        Account.id != row.id,
+        Account.disabled_at.is_(None),
+        Account.password_hash.is_not(None),
+    )
+    if session.scalars(other.limit(1)).first() is None:
+        raise Refused(
+            f"{row.name} is the last administrator that can log in: make another one first"
+        )
 
 
 def set_password(change: Change, name: str, password_hash: str) -> None:
@@ -176,13 +225,14 @@ def _owned(session: Session, owner: Account) -> Sequence[Account]:
     return session.scalars(select(Account).where(Account.owner_id == owner.id)).all()
 
 
-def listed(session: Session, kind: str | None = None) -> Sequence[Account]:
-    query = (
-        select(Account)
-        .options(selectinload(Account.groups), joinedload(Account.owner))
-        .order_by(Account.folded_name)
-    )
-    return session.scalars(query.where(Account.kind == kind) if kind else query).all()
+def listed(
+    session: Session, kind: str | None = None, window: Window = paging.ALL
+) -> Sequence[Account]:
+    """Return the accounts, of one kind if asked, by folded name."""
+    query = select(Account).options(selectinload(Account.groups), joinedload(Account.owner))
+    if kind is not None:
+        query = query.where(Account.kind == kind)
+    return session.scalars(paging.within(query, Account.folded_name, window)).all()
 
 
 def described(row: Account) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
@@ -14,17 +14,27 @@ from authserver.core.conditions import network
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, in_order, rule_actions, rule_pattern
-from authserver.db import named
+from authserver.db import named, paging
 from authserver.db.models import Account, AppToken
+from authserver.db.paging import Window
 from authserver.db.store import Change
 from authserver.tokens import Prefix
 
 Random = Callable[[int], bytes]
 
+MAX_TOKENS = 500
+"""Of one account: whoever makes his own in a loop must not fill the store."""
+
+ADMIN = "admin"
+"""The entry of a ceiling that lets a token administer; it is no limit on registries."""
+
 
 @dataclass(frozen=True)
 class Wanted:
-    """A new app token: ``lifetime`` None means that it never expires."""
+    """A new app token: ``lifetime`` None means that it never expires.
+
+    Of ``scopes`` may be :data:`ADMIN`; without any it stands for all of the account on registries.
+    """
 
     name: str
     lifetime: timedelta | None
@@ -37,19 +47,22 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
 
     Raises:
         NotFound: there is no such account.
-        Refused: the name, a scope or a network is no good, or the name is taken.
+        Refused: the name, a scope or a network is no good, or the name is taken; or the account
+            has MAX_TOKENS.
     """
     owner = named.account(change.session, account)
     name = account_name(wanted.name)
     if _find(change.session, owner, name) is not None:
         raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
-    limits = [ceiling_limit(text) for text in wanted.scopes]
+    mine = select(func.count()).where(AppToken.account_id == owner.id)
+    if change.session.scalars(mine).one() >= MAX_TOKENS:
+        raise Refused(f"{owner.name} has {MAX_TOKENS} app tokens: revoke some")
     secret = tokens.make(Prefix.APP, random)
     row = AppToken(
         account=owner,
         name=name,
         secret_hash=tokens.digest(secret),
-        ceiling=[str_limit(limit) for limit in limits] or None,
+        ceiling=[_entry(text) for text in wanted.scopes] or None,
         networks=[str(network(text)) for text in wanted.networks] or None,
         created_by=change.actor,
         created_at=change.at,
@@ -112,19 +125,38 @@ def get(session: Session, token_id: int) -> AppToken:
 
 
 def listed(
-    session: Session, account: str | None = None, expiring_before: datetime | None = None
+    session: Session,
+    account: str | None = None,
+    expiring_before: datetime | None = None,
+    window: Window = paging.ALL,
 ) -> Sequence[AppToken]:
     """Return app tokens: of one account, or those that expire before a time, if asked.
 
     Raises:
         NotFound: there is no such account.
     """
-    query = select(AppToken).options(joinedload(AppToken.account)).order_by(AppToken.id)
+    query = select(AppToken).options(joinedload(AppToken.account))
     if account is not None:
         query = query.where(AppToken.account_id == named.account(session, account).id)
     if expiring_before is not None:
         query = query.where(AppToken.expires_at < expiring_before)
-    return session.scalars(query).all()
+    return session.scalars(paging.within(query, AppToken.id, window)).all()
+
+
+def limits(ceiling: Sequence[str] | None) -> tuple[Limit, ...] | None:
+    """Return what a stored ceiling allows on registries at most; None is all of the account."""
+    if ceiling is None:
+        return None
+    return tuple(ceiling_limit(text) for text in ceiling if text != ADMIN)
+
+
+def administers(ceiling: Sequence[str] | None) -> bool:
+    """Whether a token with that stored ceiling may administer, where its account may."""
+    return ceiling is not None and ADMIN in ceiling
+
+
+def _entry(text: str) -> str:
+    return ADMIN if text == ADMIN else str_limit(ceiling_limit(text))
 
 
 def ceiling_limit(text: str) -> Limit:

@@ -1,6 +1,6 @@
 """Groups of accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import delegations, named, rules
+from authserver.db import delegations, named, paging, rules
 from authserver.db.models import Delegation, Group, RuleSubject
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 
@@ -87,9 +88,28 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
     )
 
 
-def listed(session: Session) -> Sequence[Group]:
-    query = select(Group).options(selectinload(Group.members)).order_by(Group.folded_name)
-    return session.scalars(query).all()
+def set_members(
+    change: Change, group: str, accounts: Collection[str], *, force: bool = False
+) -> None:
+    """Have exactly these accounts in a group.
+
+    Raises:
+        NotFound: there is no such group or account.
+        Refused: a deny names the group, so that one that leaves would gain, and ``force`` is not
+            set.
+    """
+    row = named.group(change.session, group)
+    wanted = {named.account(change.session, name).name for name in accounts}
+    for name in sorted({member.name for member in row.members} - wanted):
+        remove_member(change, group, name, force=force)
+    for name in sorted(wanted):
+        add_member(change, group, name)
+
+
+def listed(session: Session, window: Window = paging.ALL) -> Sequence[Group]:
+    """Return the groups by folded name."""
+    query = select(Group).options(selectinload(Group.members))
+    return session.scalars(paging.within(query, Group.folded_name, window)).all()
 
 
 def described(row: Group) -> dict[str, Any]:

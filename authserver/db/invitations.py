@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from authserver import tokens
+from authserver import passwords, tokens
 from authserver.core.errors import NotFound, Refused
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account, Invitation
-from authserver.db.store import Change
+from authserver.db.store import Change, Store
 from authserver.tokens import Prefix
 
 LIFETIME = timedelta(hours=72)
@@ -59,6 +59,23 @@ def redeem(change: Change, code: str, password_hash: str) -> Account:
     end(change, account)
     accounts.set_password(change, account.name, password_hash)
     return account
+
+
+def accept(store: Store, code: str, password: str, cost: int) -> str:
+    """Set the invited user's password and return the user's name; the code is used up.
+
+    The password is hashed at ``cost`` between a check of the code and the change.
+
+    Raises:
+        NotFound: the code is unknown, used, or has expired, or its user is disabled.
+        Refused: the password is no good; the code stays.
+    """
+    passwords.require_new(password)
+    with store.read() as session:
+        require_open(session, store.clock(), code)
+    hashed = passwords.hash_new(password, cost)
+    with store.change("invitation") as change:
+        return redeem(change, code, hashed).name
 
 
 def require_open(session: Session, now: datetime, code: str) -> None:

@@ -39,7 +39,8 @@ def registry(session: Session, service: str) -> Registry:
     Raises:
         NotFound: there is none.
     """
-    row = session.scalars(select(Registry).where(Registry.service == service)).one_or_none()
+    same = select(Registry).where(Registry.service == service)
+    row = session.scalars(same).one_or_none() if service.isprintable() else None
     if row is None:
         known = session.scalars(select(Registry.service).order_by(Registry.service))
         raise NotFound(f"there is no registry {service!r}; known: {', '.join(known) or 'none'}")
@@ -72,4 +73,6 @@ def _exactly(session: Session, table: type[_Named], name: str, kind: str) -> _Na
 
 def similar(session: Session, table: type[_Named], name: str) -> _Named | None:
     """Return what has that name, or one that differs from it in case only."""
+    if not name.isprintable():
+        return None  # no name is like that, and PostgreSQL cannot be asked for a NUL
     return session.scalars(select(table).where(table.folded_name == folded(name))).one_or_none()

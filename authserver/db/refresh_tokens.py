@@ -11,13 +11,17 @@ from sqlalchemy.orm import Session, joinedload
 from authserver import tokens
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import named
+from authserver.db import named, paging
 from authserver.db.models import Account, RefreshToken, Registry
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 MAX_CLIENT = 200
 MAX_SESSIONS = 100
 """Of one account on one registry: a script that logs in over and over must not fill the store."""
+
+
+_LOADED = (joinedload(RefreshToken.account), joinedload(RefreshToken.for_registry))
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,23 @@ def revoke(change: Change, session_id: int) -> str:
     Raises:
         NotFound: there is none of that id.
     """
-    row = change.session.get(RefreshToken, session_id)
-    if row is None:
-        raise NotFound(f"there is no session {session_id}; see `authserver session list`")
+    row = get(change.session, session_id)
     change.record("session.revoke", _target(row))
     change.session.delete(row)
+    change.session.flush()
     return f"{row.account.name} on {row.for_registry.service}"
+
+
+def get(session: Session, session_id: int) -> RefreshToken:
+    """Return one refresh token.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    row = session.get(RefreshToken, session_id, options=_LOADED)
+    if row is None:
+        raise NotFound(f"there is no session {session_id}; see `authserver session list`")
+    return row
 
 
 def end_all(change: Change, account: Account) -> int:
@@ -114,17 +129,18 @@ def prune(session: Session, now: datetime) -> int:
     return len(session.scalars(idle.returning(RefreshToken.id)).all())
 
 
-def listed(session: Session, account: str | None = None) -> Sequence[RefreshToken]:
+def listed(
+    session: Session, account: str | None = None, window: Window = paging.ALL
+) -> Sequence[RefreshToken]:
     """Return the refresh tokens, of one account if asked.
 
     Raises:
         NotFound: there is no such account.
     """
-    loaded = (joinedload(RefreshToken.account), joinedload(RefreshToken.for_registry))
-    query = select(RefreshToken).options(*loaded).order_by(RefreshToken.id)
+    query = select(RefreshToken).options(*_LOADED)
     if account is not None:
         query = query.where(RefreshToken.account_id == named.account(session, account).id)
-    return session.scalars(query).all()
+    return session.scalars(paging.within(query, RefreshToken.id, window)).all()
 
 
 def described(row: RefreshToken) -> dict[str, Any]:

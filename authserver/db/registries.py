@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.db import delegations, named, rules
+from authserver.db import delegations, named, paging, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.models import Delegation, Registry, Rule
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 TTL_MIN, TTL_MAX = 60, 86400
@@ -53,13 +54,24 @@ def edit(
         Refused: the life is out of range.
     """
     row = named.registry(change.session, service)
+    replace(
+        change,
+        service,
+        token_ttl=row.token_ttl if token_ttl is None else token_ttl,
+        refresh_tokens=row.refresh_tokens if refresh_tokens is None else refresh_tokens,
+    )
+
+
+def replace(change: Change, service: str, *, token_ttl: int | None, refresh_tokens: bool) -> None:
+    """Change all of a registry entry; ``token_ttl`` None leaves it without one of its own.
+
+    Raises what :func:`edit` raises.
+    """
+    row = named.registry(change.session, service)
     before = _terms(row)
     _require_ttl(token_ttl)
-    if token_ttl is not None:
-        row.token_ttl = token_ttl
-    if refresh_tokens is not None:
-        row.refresh_tokens = refresh_tokens
-    if not row.refresh_tokens:
+    row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
+    if not refresh_tokens:
         sessions.end_on(change, row)
     change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
 
@@ -95,5 +107,11 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     return removed
 
 
-def listed(session: Session) -> Sequence[Registry]:
-    return session.scalars(select(Registry).order_by(Registry.service)).all()
+def listed(session: Session, window: Window = paging.ALL) -> Sequence[Registry]:
+    """Return the registry entries by service."""
+    return session.scalars(paging.within(select(Registry), Registry.service, window)).all()
+
+
+def described(row: Registry) -> dict[str, Any]:
+    """Return the entry for ``--json``; a ``token_ttl`` of None is the setting's."""
+    return {"service": row.service, **_terms(row), "created_at": row.created_at.isoformat()}

@@ -21,12 +21,14 @@ class KnownAccount:
     """An account as a credential is checked against it.
 
     ``disabled`` holds for a robot also where its owner is disabled and it does not outlive it.
+    ``admin`` opens the administration and grants nothing on registries.
     """
 
     id: int
     account: Account
     password_hash: str | None = field(repr=False)
     disabled: bool
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,10 @@ class KnownRegistry:
 
 @dataclass(frozen=True, slots=True)
 class KnownAppToken:
-    """An app token, by one of its secrets. ``expires_at`` None means never."""
+    """An app token, by one of its secrets. ``expires_at`` None means never.
+
+    ``admin``: it may administer where its account may.
+    """
 
     id: int
     name: str
@@ -47,6 +52,7 @@ class KnownAppToken:
     expires_at: datetime | None
     ceiling: tuple[Limit, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ def _accounts(session: Session) -> dict[str, KnownAccount]:
             table.kind,
             table.password_hash,
             table.disabled_at,
+            table.admin,
             table.outlives_owner,
             owner.disabled_at.label("owner_disabled_at"),
         ).outerjoin(owner, table.owner_id == owner.id)
@@ -126,6 +133,7 @@ def _accounts(session: Session) -> dict[str, KnownAccount]:
             password_hash=row.password_hash if is_hash(row.password_hash or "") else None,
             disabled=row.disabled_at is not None
             or (row.owner_disabled_at is not None and not row.outlives_owner),
+            admin=row.admin,
         )
         for row in rows
     }
@@ -141,10 +149,9 @@ def _app_tokens(session: Session) -> dict[str, KnownAppToken]:
             name=row.name,
             account=account,
             expires_at=row.expires_at,
-            ceiling=None
-            if row.ceiling is None
-            else tuple(app_tokens.ceiling_limit(text) for text in row.ceiling),
+            ceiling=app_tokens.limits(row.ceiling),
             networks=tuple(ip_network(text) for text in row.networks or ()),
+            admin=app_tokens.administers(row.ceiling),
         )
         known[row.secret_hash] = token
         if row.previous_hash is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import structlog
+from flask import Request
 
 from authserver.core.names import printable
 
@@ -29,6 +30,10 @@ class ClientAddress:
     @property
     def environ_name(self) -> str:
         return "HTTP_" + self.header.upper().replace("-", "_")
+
+    def of_request(self, request: Request) -> str:
+        """Return the address of the client that sends ``request``, or UNKNOWN."""
+        return self.of(request.remote_addr or "", request.environ.get(self.environ_name))
 
     def of(self, peer: str, forwarded: str | None) -> str:
         """Return the address of the client behind ``peer``, or UNKNOWN.

@@ -26,6 +26,9 @@ from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from authserver.web import errors, health, invitation, token
 from authserver.web.address import ClientAddress
+from authserver.web.api import serving
+from authserver.web.api.callers import Callers
+from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
 
@@ -89,6 +92,8 @@ def create_app(wiring: Wiring) -> Flask:
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
     token.register(app, wiring.issuer, client_address, wiring.bodies)
     invitation.register(app, wiring.store, wiring.bodies, chosen)
+    callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
+    serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
     health.register(app, wiring.live)
 
     if chosen.path_prefix:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from authserver.core.errors import (
     AuthserverError,
     BadRequest,
+    Forbidden,
     NotFound,
     NotReady,
     Refused,
@@ -20,6 +21,7 @@ CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 # Domain error → status and the code that registry clients know (Distribution errcode).
 ANSWERS: dict[type[AuthserverError], tuple[HTTPStatus, str]] = {
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    Forbidden: (HTTPStatus.FORBIDDEN, "DENIED"),
     BadRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
     NotReady: (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE"),
     NotFound: (HTTPStatus.NOT_FOUND, "NOT_FOUND"),

@@ -6,11 +6,10 @@ from http import HTTPStatus
 from flask import Flask, Response, render_template, request
 from werkzeug.datastructures import MultiDict
 
-from authserver import passwords
 from authserver.core.errors import NotFound, Refused
 from authserver.db import invitations
 from authserver.db.store import Store
-from authserver.passwords import MIN_LENGTH
+from authserver.passwords import MIN_LENGTH, NEW_PASSWORD
 from authserver.settings import Settings
 from authserver.web.bodies import Bodies
 
@@ -43,12 +42,7 @@ def _redeem(store: Store, form: MultiDict[str, str], code: str, cost: int) -> st
     password = form.get("password", "")
     if password != form.get("again"):
         raise Refused("The two passwords are not the same")
-    passwords.require_new(password)
-    with store.read() as session:
-        invitations.require_open(session, store.clock(), code)
-    hashed = passwords.hash_new(password, cost)
-    with store.change("invitation") as change:
-        return invitations.redeem(change, code, hashed).name
+    return invitations.accept(store, code, password, cost)
 
 
 def _sentence(error: Refused) -> str:
@@ -59,7 +53,7 @@ def _sentence(error: Refused) -> str:
 def _page(status: HTTPStatus = HTTPStatus.OK, **what: str | None) -> Response:
     nonce = secrets.token_urlsafe(16)
     page = render_template(
-        "invitation.html", nonce=nonce, rule=passwords.NEW_PASSWORD, minimum=MIN_LENGTH, **what
+        "invitation.html", nonce=nonce, rule=NEW_PASSWORD, minimum=MIN_LENGTH, **what
     )
     response = Response(page, status, mimetype="text/html")
     response.headers["Content-Security-Policy"] = (

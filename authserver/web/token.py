@@ -36,7 +36,7 @@ def register(app: Flask, issuer: Issuer, client_address: ClientAddress, bodies: 
             case "GET":
                 return _answer(issuer.issue(_read_query(client_address)))
             case "POST":
-                bodies.read(request.environ, _address(client_address))
+                bodies.read(request.environ, client_address.of_request(request))
                 issued = issuer.issue(_read_form(client_address))
                 return _answer(issued, scope=issued.granted)
         raise MethodNotAllowed(METHODS)
@@ -111,10 +111,5 @@ def _needed(form: MultiDict[str, str], name: str) -> str:
 def _origin(client_address: ClientAddress, parameters: MultiDict[str, str]) -> Origin:
     client_id = parameters.get("client_id", "")
     agent = request.headers.get("User-Agent", "")
-    address = _address(client_address)
+    address = client_address.of_request(request)
     return Origin(address, f"{client_id} ({agent})" if client_id else agent)
-
-
-def _address(client_address: ClientAddress) -> str:
-    forwarded = request.environ.get(client_address.environ_name)
-    return client_address.of(request.remote_addr or "", forwarded)

@@ -71,6 +71,9 @@ def test_a_robot_of_a_disabled_owner_says_so(run: Run) -> None:
         ("robot", "add", "admin"),
         ("robot", "add", "CI"),
         ("robot", "add", "x", "--owner", "nobody"),
+        ("robot", "add", "x", "--description", "two\nlines"),
+        ("robot", "edit", "ci", "--owner", ""),
+        ("robot", "edit", "ci", "--description", "\t"),
         ("robot", "add", "x", "--owner", "ci"),
         ("robot", "show", "admin"),
         ("user", "remove", "admin"),
@@ -146,6 +149,13 @@ def test_it_is_said_where_pull_was_added(run: Run, scope: str, added: bool) -> N
 
 def test_an_edit_of_nothing_is_wrong_usage(run: Run) -> None:
     assert "--outlives-owner" in run("robot", "edit", "ci", status=2).stderr
+
+
+def test_a_token_administers_only_if_it_is_said(run: Run) -> None:
+    assert create(run)["scopes"] is None
+    assert create(run, "--admin", name="a")["scopes"] == ["admin"]
+    both = create(run, "--admin", "--scope", "repository:a:pull", name="b")
+    assert both["scopes"] == ["repository:a:pull", "admin"]
 
 
 def test_a_name_is_taken_once_an_account(run: Run) -> None:

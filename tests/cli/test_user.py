@@ -260,3 +260,20 @@ def test_users_are_listed_in_order_without_their_hashes(run: Commands) -> None:
         ["bob", "no", "enabled"],
         ["Zoe", "no", "enabled"],
     ]
+
+
+def test_a_user_becomes_an_administrator_and_is_one_no_longer(run: Commands) -> None:
+    add(run, "alice")
+    run("user", "edit", "alice", "--admin")
+    assert run.json("user", "show", "alice")["admin"] is True
+    change = run.last_change()
+    assert (change["action"], change["before"], change["after"]) == (
+        "user.edit",
+        {"admin": False},
+        {"admin": True},
+    )
+    run("user", "edit", "alice", "--admin")
+    assert "as before" in run.err
+    run("user", "edit", "alice", "--no-admin")
+    assert run.json("user", "show", "alice")["admin"] is False
+    run("user", "edit", "nobody", "--admin", status=1)

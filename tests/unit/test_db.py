@@ -20,8 +20,19 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject, subjects
-from authserver.db import accounts, groups, keys, records, registries, rules, schema, snapshot
+from authserver.db import (
+    accounts,
+    groups,
+    keys,
+    named,
+    records,
+    registries,
+    rules,
+    schema,
+    snapshot,
+)
 from authserver.db.models import Account, AuditRecord, Base, RuleSubject, SigningKey
+from authserver.db.paging import Window
 from authserver.db.store import Change, Store, open_store
 from authserver.keyring import key_id
 from authserver.sealing import MasterKey
@@ -616,6 +627,50 @@ def test_even_the_last_id_is_not_given_out_again(store: Store) -> None:
     first = do(store, user("alice")).id
     do(store, lambda c: accounts.remove(c, "alice"))
     assert do(store, user("bob")).id > first
+
+
+def test_a_list_is_read_window_by_window_whatever_comes_and_goes(store: Store) -> None:
+    do(store, *(user(name) for name in ("b", "C", "d", "e", "f")))
+
+    def after(key: str, limit: int = 2) -> list[str]:
+        with store.read() as session:
+            rows = accounts.listed(session, "user", Window(key, limit))
+            return [row.folded_name for row in rows]
+
+    assert after("admin") == ["b", "c"]
+    do(store, lambda c: accounts.remove(c, "C"), user("a"), user("c2"))
+    assert after("c") == ["c2", "d"]
+    assert after("d", 9) == ["e", "f"]
+    assert after("f") == []
+
+
+def test_a_group_gets_exactly_the_members_that_are_said(store: Store) -> None:
+    do(store, user("alice"), user("bob"), user("carol"), group("dev", "alice", "bob"))
+    do(store, lambda c: groups.set_members(c, "dev", ["bob", "carol", "bob"]))
+    with store.read() as session:
+        assert groups.described(named.group(session, "dev"))["members"] == [
+            "user:bob",
+            "user:carol",
+        ]
+        actions = [r["action"] for r in records.listed(session, "change")][-2:]
+    assert actions == ["group.remove-member", "group.add-member"]
+
+
+def test_the_last_administrator_that_can_log_in_is_known(store: Store) -> None:
+    do(store, user("alice"), user("disabled"), user("invited", None))
+
+    def promote(name: str) -> Act:
+        return lambda change: accounts.set_admin(change, name, admin=True)
+
+    def require(change: Change) -> None:
+        row = named.account(change.session, "admin")
+        accounts.require_other_administrator(change.session, row)
+
+    do(store, promote("disabled"), promote("invited"))
+    do(store, lambda c: accounts.set_disabled(c, "disabled", disabled=True))
+    with pytest.raises(Refused, match="last administrator"):
+        do(store, require)
+    do(store, promote("alice"), require)
 
 
 # Registries and rules.

@@ -154,6 +154,15 @@ def test_a_ceiling_that_can_be_none_is_refused(ci: World, scope: str) -> None:
         ci.app_token("ci", scope)
 
 
+def test_the_admin_ceiling_is_no_right_on_registries(ci: World) -> None:
+    _, admin = ci.app_token("alice", "admin")
+    _, both = ci.app_token("alice", "admin", "repository:other:pull", name="both")
+    scopes = f"{SCOPES}&scope=repository:public/a:pull,push"
+    public = {"repository:public/a": ["pull"]}
+    assert ci.granted(scopes, auth=("alice", admin)) == public
+    assert ci.granted(scopes, auth=("alice", both)) == public | {"repository:other": ["pull"]}
+
+
 def rotate(world: World, number: int, grace: timedelta) -> str:
     with world.wiring.store.change("test") as change:
         _, secret = app_tokens.rotate(change, number, grace, lambda size: bytes([7]) * size)

@@ -200,7 +200,7 @@ def _account(session: Session, text: str) -> str:
 
 def _token(
     session: Session, account: str, token_id: int, when: Circumstances
-) -> tuple[list[Limit] | None, list[str]]:
+) -> tuple[tuple[Limit, ...] | None, list[str]]:
     """Return an app token's ceiling, and why it would not be good at all."""
     token = app_tokens.get(session, token_id)
     if token.account.name != account:
@@ -211,8 +211,7 @@ def _token(
     networks = tuple(map(conditions.network, token.networks or ()))
     if when.address and networks and not any(when.address in network for network in networks):
         barred.append(f"the app token {token.name} is not good from {when.address}")
-    limits = token.ceiling
-    return (None if limits is None else [app_tokens.ceiling_limit(s) for s in limits]), barred
+    return app_tokens.limits(token.ceiling), barred
 
 
 def _print_answer(answer: Answer, *, as_json: bool) -> None:

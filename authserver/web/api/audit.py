@@ -1,0 +1,77 @@
+"""Audit records: what was changed, and what was asked for."""
+
+from dataclasses import astuple
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from authserver.db import records
+from authserver.db.records import Before
+from authserver.web.api import cursors
+from authserver.web.api.models import Answer, Nothing, Paging
+from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.pages import Page, part
+
+OPERATIONS = Operations("audit", "Records of changes and of token requests.")
+
+
+class ChangeRecord(Answer):
+    """A change: who, what, before and after."""
+
+    kind: Literal["change"]
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class TokenRecord(Answer):
+    """A token request and its outcome, or one to this API that was refused."""
+
+    kind: Literal["token"]
+    at: datetime
+    outcome: str
+    account: str
+    credential: str
+    address: str
+    client: str
+    registry: str
+    requested: str
+    granted: str
+    jti: str | None
+    reason: str
+    rules: list[int] = Field(description="The rules by which it was decided.")
+    request_id: str
+
+
+class Records(Page[Annotated[ChangeRecord | TokenRecord, Field(discriminator="kind")]]):
+    """A part of the records, the newest first."""
+
+
+class Which(Paging):
+    """Which records."""
+
+    kind: Literal["change", "token"] | None = Field(None, description="Only of this kind.")
+    account: str | None = Field(None, description="Only about this account.")
+
+
+@OPERATIONS.operation("GET", "/audit", answer=Records, query=Which)
+def list_records(call: Call[Nothing, Which]) -> Reply:
+    """List the records, the newest first."""
+    wanted = call.query
+    before = _place(wanted.cursor)
+    with call.read() as session:
+        found = records.latest(session, wanted.kind, wanted.account, wanted.limit + 1, before)
+    told, rest = found[: wanted.limit], found[wanted.limit :]
+    more = cursors.write([*astuple(records.after(told, before))]) if rest else None
+    return part(call, Records, [record.told for record in told], more)
+
+
+def _place(cursor: str | None) -> Before:
+    if cursor is None:
+        return Before()
+    change, token = cursors.read(cursor, int, int)
+    return Before(int(change), int(token))

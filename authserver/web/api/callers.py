@@ -1,0 +1,167 @@
+"""Who calls, and what he may do here."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+from flask import Request, g
+
+from authserver import tokens
+from authserver.core.errors import Forbidden, Unauthorized
+from authserver.core.names import printable
+from authserver.credentials import (
+    Authenticator,
+    Basic,
+    Identity,
+    Malformed,
+    Origin,
+    basic,
+    read_authorization,
+)
+from authserver.db import standing
+from authserver.db.models import Account
+from authserver.db.store import Change
+from authserver.journal import Journal, TokenEvent
+from authserver.live import Live
+
+log = structlog.get_logger()
+
+
+class Need(Enum):
+    """What an operation takes."""
+
+    NOTHING = "no account"
+    ANY = "an account, by its password or any app token"
+    SELF = "an account, by its password or an app token with an admin ceiling"
+    ADMINISTRATOR = "an administrator, by his password or an app token with an admin ceiling"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose credential was shown. Its secret is kept to look at it again in a change."""
+
+    identity: Identity
+    shown: Basic = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.identity.known.account.name
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether this is an app token without an admin ceiling."""
+        return self.identity.app_token is not None and not self.identity.app_token.admin
+
+    def require(self, need: Need) -> None:
+        """Check what an operation takes.
+
+        Raises:
+            Forbidden: the account or the credential lacks it.
+        """
+        if need in (Need.SELF, Need.ADMINISTRATOR) and self.is_narrow:
+            raise Forbidden(
+                "this app token has no admin ceiling: use one that was made with "
+                "`authserver token create --admin`, or the password"
+            )
+        if need is Need.ADMINISTRATOR and not self.identity.known.admin:
+            raise Forbidden("only an administrator may do this")
+
+
+@dataclass(frozen=True)
+class Callers:
+    """Tells who calls, by the same check as the token endpoint's."""
+
+    live: Live
+    authenticator: Authenticator
+    journal: Journal
+
+    def of(self, request: Request, address: str) -> Caller:
+        """Return who sends a request.
+
+        Raises:
+            Unauthorized: it shows no credentials, or none that are good.
+        """
+        header = request.environ.get("HTTP_AUTHORIZATION")
+        shown = Malformed("none") if header is None else read_authorization(header)
+        origin = Origin(address, request.headers.get("User-Agent", ""))
+        try:
+            identity = self._identity(shown, origin)
+        except Unauthorized as error:
+            if header is not None:
+                self._record(shown, origin, error.reason)
+            raise
+        if not isinstance(shown, Basic):
+            raise Unauthorized("neither a password nor an app token")
+        return Caller(identity, shown)
+
+    def _identity(self, shown: Basic | Malformed, origin: Origin) -> Identity:
+        snapshot = self.live.knowing(shown).snapshot
+        identity = self.authenticator.authenticate(shown, snapshot, origin)
+        self.authenticator.used(identity)
+        return identity
+
+    def prove(self, caller: Caller, password: str, origin: Origin) -> Caller:
+        """Return the caller as the one who knows this password: the same check, the same work.
+
+        Raises:
+            Forbidden: it is not the caller's password.
+        """
+        shown = basic(caller.name, password)
+        try:
+            found = self.authenticator.authenticate(shown, self.live.current.snapshot, origin)
+        except Unauthorized:
+            found = None
+        if found is None or found.app_token is not None:
+            raise Forbidden("the current password is another")
+        return Caller(found, shown)
+
+    def require_still(self, change: Change, caller: Caller, need: Need) -> None:
+        """Check inside a change that the caller is still who he was and still may.
+
+        Raises:
+            Unauthorized: the account or the credential is not good any more.
+            Forbidden: he administers no longer.
+        """
+        row = standing.require_account(change.session, caller.identity.known.id)
+        if caller.identity.app_token is not None:
+            digest = tokens.digest(caller.shown.password)
+            standing.require_app_token(change.session, digest, change.at)
+        elif not self._same_password(caller, row):
+            raise Unauthorized("the password was changed meanwhile")
+        if need is Need.ADMINISTRATOR and not row.admin:
+            raise Forbidden("only an administrator may do this")
+
+    def _same_password(self, caller: Caller, row: Account) -> bool:
+        if row.password_hash == caller.identity.known.password_hash:
+            return True
+        # The hash of an unchanged password may have been made anew at a higher cost.
+        passwords, text = self.authenticator.passwords, caller.shown.password
+        return row.password_hash is not None and passwords.remembers(
+            row.id, row.password_hash, text
+        )
+
+    def _record(self, shown: Basic | Malformed, origin: Origin, reason: str) -> None:
+        account = "(malformed)"
+        if isinstance(shown, Basic):
+            known = shown.name in self.live.current.snapshot.accounts
+            account = shown.name if known else self.journal.hashed(shown.name)
+        log.warning(
+            "api request refused", account=account, address=origin.address, reason=printable(reason)
+        )
+        self.journal.add(
+            TokenEvent(
+                at=self.live.store.clock(),
+                request_id=g.request_id,
+                outcome="refused",
+                account=account,
+                credential="",
+                address=origin.address,
+                client=origin.client,
+                service="",
+                requested="",
+                granted="",
+                rules="",
+                jwt_id=None,
+                reason=f"admin API: {reason}",
+            )
+        )

@@ -1,0 +1,54 @@
+"""The keys that sign registry tokens."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from authserver.db import keys
+from authserver.web.api import cursors
+from authserver.web.api.models import Answer, Nothing, Paging, Query
+from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.pages import Page, part
+
+OPERATIONS = Operations("keys", "The authority and the signing keys.")
+
+
+class Key(Answer):
+    """A key, never its private half."""
+
+    role: str
+    id: int
+    key_id: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+    signs: bool
+
+
+class Keys(Page[Key]):
+    """A part of the list of keys."""
+
+
+class Bundle(Answer):
+    """The certificates for a registry's ``rootcertbundle``, PEM."""
+
+    bundle: str
+
+
+@OPERATIONS.operation("GET", "/keys", answer=Keys, query=Paging)
+def list_keys(call: Call[Nothing, Paging]) -> Reply:
+    """List the authorities and the signing keys."""
+    limit, cursor = call.query.limit, call.query.cursor
+    after: Any = ["", -1] if cursor is None else cursors.read(cursor, str, int)
+    with call.read() as session:
+        # By role, authorities first, and in it by id: there are only a few.
+        rest = [key for key in keys.listed(session) if [key.role, key.id] > after]
+    more = cursors.write([rest[limit - 1].role, rest[limit - 1].id]) if rest[limit:] else None
+    return part(call, Keys, [asdict(key) for key in rest[:limit]], more)
+
+
+@OPERATIONS.operation("GET", "/keys/bundle", answer=Bundle)
+def show_bundle(call: Call[Nothing, Query]) -> Reply:
+    """Show the certificates for a registry's rootcertbundle."""
+    with call.read() as session:
+        return Reply(Bundle(bundle=keys.bundle(session, call.parts.store.clock())))

@@ -1,0 +1,119 @@
+"""What bodies, queries and answers have in common."""
+
+from copy import copy
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from authserver.passwords import MIN_LENGTH
+
+MAX_ID = 2**63 - 1
+MAX_PAGE = 500
+
+_Terms = TypeVar("_Terms", bound="Body")
+
+
+class Body(BaseModel):
+    """What a client sends: exact types, and nothing that is not known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    """What stands after the ``?``: each parameter once, and none that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """What is told. A client must take fields that it does not know: later versions have more."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Nothing(Body):
+    """An empty object: what is asked is in the path."""
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        raise ValueError("write a number in decimal digits")
+    return value
+
+
+def _whole(value: object) -> object:
+    # JSON has only numbers: 60.0 is 60.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise ValueError("write true or false")
+    return value
+
+
+WHOLE = BeforeValidator(_whole)
+"""For a number in a body; what bounds it stands before it, so that the schema has the bounds."""
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Password = Annotated[str, Field(min_length=MIN_LENGTH, max_length=72, repr=False)]
+
+
+class Paging(Query):
+    """Which part of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_decimal)] = Field(
+        100, description="How many at most."
+    )
+    cursor: str | None = Field(None, description="Where to go on; from `next` of the part before.")
+
+
+class Force(Query):
+    """Whether to go on where rules that name the thing go with it."""
+
+    force: Flag = Field(
+        default=False, description="Do it even where rules that name it go with it."
+    )
+
+
+class Removed(Answer):
+    """What went with the thing that was removed."""
+
+    rules: list[str]
+
+
+class Invalid(Answer):
+    """One thing that is wrong with a body or a query."""
+
+    where: str = Field(description="A JSON Pointer into the body, or the name of a parameter.")
+    detail: str
+
+
+class Problem(Answer):
+    """A problem (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Invalid] = Field(default=[], description="What is invalid, each on its own.")
+
+
+def changes_of(terms: type[_Terms]) -> type[_Terms]:
+    """Return the model of a change of ``terms``: the same fields, none of which must be there."""
+    fields: dict[str, Any] = {}
+    for name, field in terms.model_fields.items():
+        optional = copy(field)
+        optional.default = None
+        # The schema must not say that null stands for a field that is left out.
+        optional.json_schema_extra = _without_default
+        fields[name] = (field.annotation, optional)
+    made: type[_Terms] = create_model(
+        f"{terms.__name__}Change", __base__=terms, __doc__=f"A change: {terms.__doc__}", **fields
+    )
+    return made
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]

@@ -1,0 +1,147 @@
+"""The OpenAPI 3.1 document, from the operations themselves."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+import authserver
+from authserver.web.api.callers import Need
+from authserver.web.api.models import MAX_ID, Problem
+from authserver.web.api.operations import PREFIX, Operation, Operations
+from authserver.web.api.problems import MEDIA_TYPE
+from authserver.web.api.requests import MEDIA_TYPE as JSON
+
+_REF = "#/components/schemas/{model}"
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "name": {"type": "string", "minLength": 1},
+    "service": {"type": "string", "minLength": 1},
+    "id": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
+}
+_ETAG = {"ETag": {"description": "The state's tag, for If-Match.", "schema": {"type": "string"}}}
+
+
+class _Untitled(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        """Give fields no title: it would be their name once more."""
+        return False
+
+
+@cache
+def text(nouns: tuple[Operations, ...]) -> str:
+    """Return the document as it is served."""
+    return json.dumps(document(nouns), indent=2) + "\n"
+
+
+def document(nouns: Sequence[Operations]) -> dict[str, Any]:
+    """Return the document of all operations."""
+    operations = [operation for noun in nouns for operation in noun.found]
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        described = _operation(operation)
+        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "authserver admin API",
+            "version": authserver.__version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": noun.tag, "description": noun.about} for noun in nouns],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(operations),
+            "responses": {"Problem": _content("A problem.", Problem, MEDIA_TYPE)},
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": f"Takes {operation.need.value}.",
+        "security": [] if operation.need is Need.NOTHING else [{"basic": []}],
+        "parameters": [*_parameters(operation)],
+        "responses": {
+            **{str(status): _success(operation, status) for status in operation.statuses},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {JSON: {"schema": _ref(operation.body)}},
+        }
+    return described
+
+
+def _success(operation: Operation, status: int) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
+    found = (
+        {"description": phrase}
+        if operation.answer is None
+        else _content(phrase, operation.answer, JSON)
+    )
+    return found | ({"headers": _ETAG} if operation.tagged else {})
+
+
+def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+    for name, schema in _PARAMETERS.items():
+        if f"{{{name}}}" in operation.path:
+            yield {"name": name, "in": "path", "required": True, "schema": schema}
+    queried = operation.query.model_json_schema(schema_generator=_Untitled)
+    for name, schema in queried.get("properties", {}).items():
+        about = schema.pop("description", "")
+        needed = name in queried.get("required", [])
+        yield {
+            "name": name,
+            "in": "query",
+            "required": needed,
+            "description": about,
+            "schema": schema,
+        }
+    if operation.conditional:
+        yield _header(
+            "If-Match", "The ETag of the state that was seen.", required=not operation.creates
+        )
+    if operation.creates:
+        yield _header("If-None-Match", "Only if it is not there.", const="*")
+
+
+def _header(name: str, about: str, *, required: bool = False, **more: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "description": about,
+        "schema": {"type": "string"} | more,
+    }
+
+
+def _content(about: str, model: type[BaseModel], media_type: str) -> dict[str, Any]:
+    return {"description": about, "content": {media_type: {"schema": _ref(model)}}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    wanted: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
+    for operation in operations:
+        if operation.body is not None:
+            wanted[operation.body] = "validation"
+        if operation.answer is not None:
+            wanted[operation.answer] = "serialization"
+    _, schemas = models_json_schema(
+        [*wanted.items()], ref_template=_REF, schema_generator=_Untitled
+    )
+    found: dict[str, Any] = schemas["$defs"]
+    return found

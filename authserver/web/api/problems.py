@@ -1,0 +1,111 @@
+"""Every error as a problem (RFC 9457)."""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+import structlog
+from flask import Response
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from authserver.core.errors import (
+    AuthserverError,
+    BadRequest,
+    Forbidden,
+    NotFound,
+    NotReady,
+    Refused,
+    Unauthorized,
+)
+from authserver.web.api.models import Invalid, Problem
+from authserver.web.errors import CHALLENGE
+
+MEDIA_TYPE = "application/problem+json"
+UNAUTHORIZED = "no credentials, or an incorrect user name or password"
+UNAVAILABLE = "the server cannot answer now; try again"
+
+# Domain error → status. A name that a body gives and nobody has is told as what was refused.
+STATUSES: dict[type[AuthserverError], HTTPStatus] = {
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Refused: HTTPStatus.CONFLICT,
+    BadRequest: HTTPStatus.BAD_REQUEST,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+log = structlog.get_logger()
+
+
+class Refusal(HTTPException):
+    """A request that is refused before it comes to the domain."""
+
+    def __init__(self, status: HTTPStatus, detail: str, invalid: Iterable[Invalid] = ()) -> None:
+        super().__init__(detail)
+        self.code = status
+        self.invalid = list(invalid)
+
+
+def invalid(error: ValidationError, where: Callable[[Iterable[object]], str]) -> Refusal:
+    """Return the refusal of a body or a query; ``where`` tells a place in it."""
+    found = [
+        Invalid(where=where(item["loc"]), detail=item["msg"])
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    said = "; ".join(f"{item.where}: {item.detail}" for item in found[:5])
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, said, found)
+
+
+def pointer(place: Iterable[object]) -> str:
+    """Return a place in a body as a JSON Pointer (RFC 6901)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+
+
+def answer_to(error: Exception) -> Response:
+    """Return the problem that tells of ``error``."""
+    match error:
+        case AuthserverError():
+            response = _domain(error)
+        case HTTPException():
+            response = _http(error)
+        case _:
+            log.error("unexpected error", exc_info=error)
+            response = _problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error; the log says which"
+            )
+    return response
+
+
+def _domain(error: AuthserverError) -> Response:
+    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            response = _problem(status, UNAUTHORIZED)
+            response.headers["WWW-Authenticate"] = CHALLENGE
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            # What is wrong with the installation is the operator's business, and in the log.
+            log.error("api request failed", error=str(error))
+            response = _problem(status, UNAVAILABLE)
+        case _:
+            response = _problem(status, str(error))
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    found = error.invalid if isinstance(error, Refusal) else []
+    response = _problem(status, error.description or status.description, found)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(error.valid_methods)
+    return response
+
+
+def _problem(status: HTTPStatus, detail: str, found: list[Invalid] | None = None) -> Response:
+    problem = Problem(
+        type="about:blank",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        errors=found or [],
+    )
+    return Response(problem.model_dump_json(), status, mimetype=MEDIA_TYPE)

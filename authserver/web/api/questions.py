@@ -1,0 +1,177 @@
+"""Questions about the rules: explain, who-can, effective; answered by the deciding function."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from authserver import explaining, reach
+from authserver.core import conditions
+from authserver.core.conditions import Circumstances
+from authserver.core.errors import Refused
+from authserver.core.names import is_repository_name
+from authserver.db import named
+from authserver.db.snapshot import Snapshot
+from authserver.web.api import cursors
+from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query
+from authserver.web.api.operations import Call, Operations, Reply, references
+from authserver.web.api.pages import Page, part
+
+OPERATIONS = Operations("questions", "What would be granted, and why.")
+
+
+class Question(Body):
+    """What would be granted of some scopes."""
+
+    account: Name = Field(description="Or anonymous.")
+    registry: Annotated[str, Field(min_length=1)]
+    scopes: list[str] = Field(min_length=1, examples=[["repository:team/app:pull"]])
+    address: str | None = Field(
+        default=None, alias="from", description="As a request from this address."
+    )
+    at: AwareDatetime | None = Field(default=None, description="At this time instead of now.")
+
+
+class Reason(Answer):
+    """One step that led to a decision."""
+
+    cause: str
+    actions: list[str]
+    rule: int | None
+    text: str
+
+
+class Close(Answer):
+    """A rule that came close."""
+
+    rule: int
+    text: str
+    why: str
+
+
+class Decided(Answer):
+    """What would be granted of one scope, and why."""
+
+    scope: str
+    granted: list[str]
+    complete: bool
+    reasons: list[Reason]
+    close: list[Close]
+
+
+class Explanation(Answer):
+    """What one account would be granted."""
+
+    account: str
+    registry: str
+    address: str | None = Field(alias="from")
+    at: str | None
+    disabled: bool
+    barred: list[str]
+    complete: bool
+    scopes: list[Decided]
+
+
+class Explanations(Page[Explanation]):
+    """A part of those who may."""
+
+
+class Except(Answer):
+    """A deny that takes some of it away."""
+
+    rule: int
+    text: str
+
+
+class Reached(Answer):
+    """What one pattern of one allow gives."""
+
+    registry: str
+    type: str
+    pattern: str
+    actions: list[str]
+    rule: int
+    text: str
+    exceptions: list[Except] = Field(alias="except")
+
+
+class Effective(Answer):
+    """All that one account may do."""
+
+    account: str
+    disabled: bool
+    effective: list[Reached]
+
+
+class WhoCan(Paging):
+    """Who may do what."""
+
+    action: Literal["pull", "push", "delete"]
+    repository: str
+    registry: str
+    address: str | None = Field(
+        None, alias="from", description="From this address; without it, from any."
+    )
+
+
+class WhatCan(Query):
+    """Whose reach."""
+
+    account: str = Field(description="Or anonymous.")
+    registry: str | None = Field(None, description="On this registry only.")
+    address: str | None = Field(
+        None, alias="from", description="From this address; without it, from any."
+    )
+
+
+def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
+    """Return the state that token requests are decided by."""
+    if registry is not None:
+        with call.read() as session, references():
+            named.registry(session, registry)
+    return call.parts.callers.live.current.snapshot
+
+
+def _circumstances(call: Call[Any, Any], address: str | None, at: Any = None) -> Circumstances:  # noqa: ANN401 - a time or None
+    read = None if address is None else conditions.address(address)
+    if address is not None and read is None:
+        raise Refused(f"{address!r} is no IP address")
+    return Circumstances(read, at or call.parts.store.clock())
+
+
+@OPERATIONS.operation("POST", "/explain", answer=Explanation, body=Question)
+def explain(call: Call[Question, Query]) -> Reply:
+    """Say what an account would be granted of some scopes, and why; nothing is changed."""
+    asked = call.body
+    when = _circumstances(call, asked.address, asked.at)
+    state = _snapshot(call, asked.registry)
+    with references():
+        answer = explaining.explain(state, asked.registry, asked.account, asked.scopes, when)
+    return Reply(Explanation.model_validate(answer.as_json()))
+
+
+@OPERATIONS.operation("GET", "/who-can", answer=Explanations, query=WhoCan)
+def who_can(call: Call[Nothing, WhoCan]) -> Reply:
+    """List everybody who may do something on a repository, and by which rules."""
+    asked = call.query
+    if not is_repository_name(asked.repository):
+        raise Refused(f"{asked.repository!r} is no repository name that a registry accepts")
+    after = None if asked.cursor is None else cursors.read(asked.cursor, str)[0]
+    when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
+    found = [
+        (answer.name if answer.known else "", answer.as_json())
+        for answer in reach.who_can(state, asked.registry, asked.action, asked.repository, when)
+    ]
+    rest = [(place, told) for place, told in found if after is None or place > str(after)]
+    more = cursors.write([rest[asked.limit - 1][0]]) if rest[asked.limit :] else None
+    return part(call, Explanations, [told for _, told in rest[: asked.limit]], more)
+
+
+@OPERATIONS.operation("GET", "/effective", answer=Effective, query=WhatCan)
+def effective(call: Call[Nothing, WhatCan]) -> Reply:
+    """List all that an account may do, and by which rules."""
+    asked = call.query
+    when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
+    services = sorted(state.registries) if asked.registry is None else [asked.registry]
+    with references():
+        found = reach.effective(state, services, asked.account, when)
+    return Reply(Effective.model_validate(found.as_json()))

@@ -1,0 +1,90 @@
+"""Reading requests: strictly, so that nothing that was meant is silently left out."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Request
+from pydantic import ValidationError
+
+from authserver.core.errors import NotFound
+from authserver.web.api.models import MAX_ID, Body, Invalid, Query
+from authserver.web.api.problems import Refusal, invalid, pointer
+
+MEDIA_TYPE = "application/json"
+
+_Body = TypeVar("_Body", bound=Body)
+_Query = TypeVar("_Query", bound=Query)
+
+
+def path(request: Request, arguments: Mapping[str, str]) -> dict[str, str | int]:
+    """Read the path's parameters: names as they are, an ``id`` as a number.
+
+    Raises:
+        Refusal: the path is not UTF-8: it would be read as another name.
+        NotFound: the id is none.
+    """
+    try:
+        request.environ["PATH_INFO"].encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the path is not UTF-8") from None
+    return {name: _id(text) if name == "id" else text for name, text in arguments.items()}
+
+
+def _id(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= number <= MAX_ID:
+        raise NotFound(f"{text!r} is no id")
+    return number
+
+
+def require_json(request: Request) -> None:
+    """Check that the body is declared as JSON, which no form of another site's can do.
+
+    Raises:
+        Refusal: it is not.
+    """
+    if request.mimetype != MEDIA_TYPE:
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be of type {MEDIA_TYPE}")
+
+
+def body(raw: bytes, model: type[_Body]) -> _Body:
+    """Read a body.
+
+    Raises:
+        Refusal: it is no JSON, repeats a name, or is not what ``model`` says.
+    """
+    try:
+        json.loads(raw.decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise invalid(error, pointer) from None
+
+
+def query(request: Request, model: type[_Query]) -> _Query:
+    """Read the query.
+
+    Raises:
+        Refusal: a parameter is unknown, repeated, or not what ``model`` says.
+    """
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            said = Invalid(where=name, detail="it is repeated")
+            raise Refusal(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"the parameter {name} is repeated", [said]
+            )
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise invalid(error, lambda place: ".".join(map(str, place))) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice in one object")
+    return dict(pairs)

@@ -1,0 +1,85 @@
+"""Robots: programs."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from authserver.core.subjects import AccountKind
+from authserver.db import accounts, named
+from authserver.db.models import Account
+from authserver.db.store import Change
+from authserver.web.api.models import Answer, Body, Name
+from authserver.web.api.operations import Operations
+from authserver.web.api.pages import Page
+from authserver.web.api.resources import Resource, Shown
+
+OPERATIONS = Operations("robots", "Programs: accounts without a password, which show app tokens.")
+_ROBOT = AccountKind.ROBOT
+
+
+class RobotTerms(Body):
+    """What is said of a robot."""
+
+    owner: Name | None = Field(default=None, description="The user who answers for it.")
+    outlives_owner: bool = Field(
+        default=False, description="Stays enabled when its owner is disabled."
+    )
+    description: str = Field(default="", description="What it is for: one line.")
+    disabled: bool = Field(default=False, description="No credential of it is good.")
+
+
+class Robot(Answer):
+    """A robot."""
+
+    name: str
+    kind: str
+    owner: str | None
+    owner_disabled: bool
+    outlives_owner: bool
+    description: str
+    disabled: bool
+    groups: list[str]
+    created_at: datetime
+
+
+class Robots(Page[Robot]):
+    """A part of the list of robots."""
+
+
+def _add(change: Change, name: str, terms: RobotTerms) -> None:
+    row = accounts.add_robot(
+        change,
+        name,
+        owner=terms.owner,
+        description=terms.description,
+        outlives_owner=terms.outlives_owner,
+    )
+    accounts.set_disabled(change, row.name, disabled=terms.disabled)
+
+
+def _edit(change: Change, row: Account, terms: RobotTerms, force: bool) -> None:  # noqa: ARG001
+    accounts.replace_robot(
+        change,
+        row.name,
+        owner=terms.owner,
+        description=terms.description,
+        outlives_owner=terms.outlives_owner,
+    )
+    accounts.set_disabled(change, row.name, disabled=terms.disabled)
+
+
+Resource(
+    noun="robot",
+    path="/robots",
+    key="name",
+    shown=Shown(
+        Robot, lambda session, name: named.account(session, name, _ROBOT), accounts.described
+    ),
+    page=Robots,
+    terms=RobotTerms,
+    listed=lambda session, window: accounts.listed(session, _ROBOT, window),
+    place=lambda row: row.folded_name,
+    add=_add,
+    edit=_edit,
+    remove=lambda change, row, force: accounts.remove(change, row.name, force=force, kind=_ROBOT),
+).declare(OPERATIONS)

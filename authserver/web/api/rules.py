@@ -1,0 +1,257 @@
+"""Rules: by administrators, and by delegates within their bounds."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field
+from sqlalchemy.orm import Session
+
+from authserver.core.errors import Forbidden, Refused
+from authserver.core.rules import Effect, new_rule
+from authserver.core.rules import Rule as Said
+from authserver.core.subjects import subject
+from authserver.db import delegations, rules, standing
+from authserver.db.models import Account
+from authserver.db.models import Rule as Row
+from authserver.db.paging import Window
+from authserver.db.store import Change
+from authserver.web.api.callers import Need
+from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, changes_of
+from authserver.web.api.operations import Call, Operations, Reply, references
+from authserver.web.api.pages import Page, page
+from authserver.web.api.resources import Shown
+
+OPERATIONS = Operations(
+    "rules",
+    "Who may do what. Administrators write all rules; a delegate writes within a delegation, and "
+    "sees and touches only what he wrote.",
+)
+
+Text = Annotated[str, Field(min_length=1)]
+Action = Literal["pull", "push", "delete", "*"]
+
+
+class RuleTerms(Body):
+    """What a rule says. No bounds but the store's: every rule can be told."""
+
+    effect: Literal["allow", "deny"] = Field(description="Stays as it is once written.")
+    subjects: list[Text] = Field(
+        min_length=1,
+        description="user:NAME, robot:NAME, group:NAME, anonymous, authenticated, everyone.",
+    )
+    type: Literal["repository", "registry"] = Field(
+        default="repository", description="Stays as it is once written."
+    )
+    patterns: list[Text] = Field(min_length=1, description="As team/**.")
+    actions: list[Action] = Field(min_length=1)
+    registry: str | None = Field(default=None, description="null: on every registry.")
+    networks: list[Text] = Field(default=[], description="Empty: from anywhere.")
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    enabled: bool = True
+    comment: str = Field(default="", description="One line: why it is there.")
+
+
+class Rule(Answer):
+    """A rule."""
+
+    id: int
+    effect: str
+    subjects: list[str]
+    type: str
+    patterns: list[str]
+    actions: list[str]
+    registry: str | None
+    networks: list[str]
+    valid_from: datetime | None
+    valid_until: datetime | None
+    enabled: bool
+    comment: str
+    delegation: int | None
+    created_by: str
+    created_at: datetime
+    edited_by: str | None
+    edited_at: datetime | None
+
+
+class Rules(Page[Rule]):
+    """A part of the list of rules."""
+
+
+class WhichRules(Paging):
+    """Which rules."""
+
+    subject: str | None = Field(None, description="Only those on this subject.")
+    pattern: str | None = Field(None, description="Only those with exactly this pattern.")
+
+
+class RemovedRule(Answer):
+    """What the rule said."""
+
+    rule: str
+
+
+SHOWN = Shown(Rule, rules.get, rules.described)
+_Change = changes_of(RuleTerms)
+
+
+def delegate(call: Call[Any, Any], session: Session) -> Account | None:
+    """Return the delegate who calls, None for an administrator.
+
+    Raises:
+        Forbidden: the caller is neither.
+    """
+    row = standing.require_account(session, call.caller.identity.known.id)
+    if row.admin:
+        return None
+    if not delegations.held_by(session, row):
+        raise Forbidden("only an administrator or a delegate may do this")
+    return row
+
+
+def _found(session: Session, author: Account | None, rule_id: int) -> Row:
+    """Return a rule that the caller may touch; a delegate is not told which others there are."""
+    if author is None:
+        return rules.get(session, rule_id)
+    try:
+        return delegations.own(session, author, rule_id)
+    except Refused:
+        raise Forbidden(f"there is no rule {rule_id} of yours") from None
+
+
+def _said(terms: RuleTerms, now: datetime | None) -> Said:
+    return new_rule(
+        Effect(terms.effect),
+        [subject(text) for text in terms.subjects],
+        terms.patterns,
+        ",".join(terms.actions),
+        resource_type=terms.type,
+        service=terms.registry,
+        networks=terms.networks,
+        valid_from=terms.valid_from,
+        valid_until=terms.valid_until,
+        now=now,
+        enabled=terms.enabled,
+    )
+
+
+def _terms(row: Row) -> RuleTerms:
+    said = rules.described(row)
+    kept = {name: said[name] for name in RuleTerms.model_fields}
+    return RuleTerms.model_validate_json(json.dumps(kept))
+
+
+def _rewrite(change: Change, author: Account | None, row: Row, terms: RuleTerms) -> None:
+    old = _terms(row)
+    if (terms.effect, terms.type) != (old.effect, old.type):
+        raise Refused("effect and resource type stay: write another rule")
+    now = change.at if terms.valid_until != old.valid_until else None
+    said = _said(terms, now)
+    with references():
+        if author is None:
+            rules.edit(change, row.id, said, terms.comment)
+            rules.set_enabled(change, row.id, enabled=terms.enabled)
+        else:
+            delegations.rewrite(change, author, row.id, said, terms.comment)
+            delegations.switch(change, author, row.id, enabled=terms.enabled)
+    change.session.flush()
+    change.session.expire_all()
+
+
+@OPERATIONS.operation("GET", "/rules", answer=Rules, query=WhichRules, need=Need.SELF)
+def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
+    """List the rules; to a delegate, those that he wrote."""
+    about = None if call.query.subject is None else subject(call.query.subject)
+
+    def listed(session: Session, window: Window) -> list[Row]:
+        author = delegate(call, session)
+        found = [
+            row
+            for row in rules.listed(session, about, call.query.pattern)
+            if (author is None or row.author_id == author.id)
+            and (window.after is None or row.id > int(window.after))
+        ]
+        return found[: window.limit]
+
+    return page(call, Rules, listed, rules.described, lambda row: row.id, int)
+
+
+@OPERATIONS.operation(
+    "POST",
+    "/rules",
+    answer=Rule,
+    body=RuleTerms,
+    need=Need.SELF,
+    statuses=(201,),
+    tagged=True,
+)
+def add_rule(call: Call[RuleTerms, Query]) -> Reply:
+    """Write a rule; a delegate within one of his delegations."""
+    with call.change() as change:
+        author = delegate(call, change.session)
+        said = _said(call.body, change.at)
+        with references():
+            if author is None:
+                row = rules.add(change, said, call.body.comment)
+            else:
+                row = delegations.write(change, author, said, call.body.comment)
+        reply = SHOWN.reply(row, 201)
+        return Reply(reply.answer, 201, reply.tag, f"{call.here}/{row.id}")
+
+
+@OPERATIONS.operation("GET", "/rules/{id}", answer=Rule, need=Need.SELF, tagged=True)
+def show_rule(call: Call[Nothing, Query]) -> Reply:
+    """Show a rule."""
+    with call.read() as session:
+        return SHOWN.reply(_found(session, delegate(call, session), call.path["id"]))
+
+
+def _changed(call: Call[RuleTerms, Query], *, whole: bool) -> Reply:
+    with call.change() as change:
+        author = delegate(call, change.session)
+        row = _found(change.session, author, call.path["id"])
+        call.conditions.require(SHOWN.state_tag(row))
+        old = {} if whole else _terms(row).model_dump()
+        said = call.body.model_dump(exclude_unset=not whole)
+        terms = RuleTerms.model_validate(old | said)
+        if terms != _terms(row):
+            _rewrite(change, author, row, terms)
+        return SHOWN.reply(row)
+
+
+@OPERATIONS.operation(
+    "PUT",
+    "/rules/{id}",
+    answer=Rule,
+    body=RuleTerms,
+    need=Need.SELF,
+    conditional=True,
+    tagged=True,
+)
+def replace_rule(call: Call[RuleTerms, Query]) -> Reply:
+    """Have a rule say something else."""
+    return _changed(call, whole=True)
+
+
+@OPERATIONS.operation(
+    "PATCH",
+    "/rules/{id}",
+    answer=Rule,
+    body=_Change,
+    need=Need.SELF,
+    conditional=True,
+    tagged=True,
+)
+def change_rule(call: Call[RuleTerms, Query]) -> Reply:
+    """Change a part of what a rule says; a field that is left out stays as it is."""
+    return _changed(call, whole=False)
+
+
+@OPERATIONS.operation("DELETE", "/rules/{id}", answer=RemovedRule, need=Need.SELF, conditional=True)
+def remove_rule(call: Call[Nothing, Query]) -> Reply:
+    """Remove a rule."""
+    with call.change() as change:
+        row = _found(change.session, delegate(call, change.session), call.path["id"])
+        call.conditions.require(SHOWN.state_tag(row))
+        return Reply(RemovedRule(rule=rules.delete(change, row)))

@@ -1,0 +1,94 @@
+"""Users: people."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from authserver import passwords
+from authserver.core.subjects import AccountKind
+from authserver.db import accounts, named
+from authserver.db.models import Account
+from authserver.db.store import Change
+from authserver.web.api.models import Answer, Body, Password, Query
+from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.pages import Page
+from authserver.web.api.resources import Resource, Shown
+
+OPERATIONS = Operations("users", "People: accounts with a password.")
+_USER = AccountKind.USER
+
+
+class UserTerms(Body):
+    """What is said of a user. A new one has no password: invite it, or set one."""
+
+    admin: bool = Field(default=False, description="May administer; no right on any repository.")
+    disabled: bool = Field(default=False, description="No credential of it is good.")
+
+
+class User(Answer):
+    """A user."""
+
+    name: str
+    kind: str
+    admin: bool
+    disabled: bool
+    password: bool = Field(description="Whether it has one.")
+    groups: list[str]
+    created_at: datetime
+
+
+class Users(Page[User]):
+    """A part of the list of users."""
+
+
+class NewPassword(Body):
+    """A password: 1 to 72 bytes."""
+
+    password: Password
+
+
+def _add(change: Change, name: str, terms: UserTerms) -> None:
+    row = accounts.add_user(change, name, None, admin=terms.admin)
+    accounts.set_disabled(change, row.name, disabled=terms.disabled)
+
+
+def _edit(change: Change, row: Account, terms: UserTerms, force: bool) -> None:  # noqa: ARG001
+    if row.admin and (terms.disabled or not terms.admin):
+        accounts.require_other_administrator(change.session, row)
+    accounts.set_admin(change, row.name, admin=terms.admin)
+    accounts.set_disabled(change, row.name, disabled=terms.disabled)
+
+
+def _remove(change: Change, row: Account, force: bool) -> list[str]:
+    if row.admin:
+        accounts.require_other_administrator(change.session, row)
+    return accounts.remove(change, row.name, force=force, kind=_USER)
+
+
+Resource(
+    noun="user",
+    path="/users",
+    key="name",
+    shown=Shown(
+        User, lambda session, name: named.account(session, name, _USER), accounts.described
+    ),
+    page=Users,
+    terms=UserTerms,
+    listed=lambda session, window: accounts.listed(session, _USER, window),
+    place=lambda row: row.folded_name,
+    add=_add,
+    edit=_edit,
+    remove=_remove,
+).declare(OPERATIONS)
+
+
+@OPERATIONS.operation("POST", "/users/{name}/password", body=NewPassword, statuses=(204,))
+def set_password(call: Call[NewPassword, Query]) -> Reply:
+    """Give a user a new password; whoever was logged in has to log in again."""
+    name = call.path["name"]
+    with call.read() as session:
+        named.account(session, name, _USER)
+    hashed = passwords.hash_new(call.body.password, call.parts.settings.bcrypt_cost)
+    with call.change() as change:
+        accounts.set_password(change, name, hashed)
+    return Reply(None, 204)
