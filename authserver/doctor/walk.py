@@ -1,9 +1,10 @@
 """Pull, push, delete and catalog, walked with real tokens and without leaving anything behind."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
@@ -16,8 +17,15 @@ from authserver.doctor.ours import Ours
 from authserver.doctor.remote import Remote
 from authserver.doctor.unreachable import Unreachable
 
-_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+)
 _LOG = "look at the registry's log, and at that of the proxy in front of it"
+
+
+_tag = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_digest = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -71,46 +79,50 @@ class Walk:
         return _unexpected(check, answer)
 
     def _push(self, check: str, token: str) -> Finding:
-        delete = self._given(self._repository("delete"))
-        if not delete.grants("delete"):
-            return self._push_nothing(check, token)
-        uploads = f"/v2/{self.repository}/blobs/uploads/"
-        begun = self.remote.ask(uploads, "POST", token=token, body=b"")
-        if begun.status != 202:
-            return _unexpected(check, begun)
-        location = self.remote.resolved(str(begun.headers["Location"]))
-        cancelled = self._cancel(location, delete.token)
+        """Mount a blob of the repository onto itself; without one, put what is no manifest."""
+        digest = self._blob(token)
+        if digest is None:
+            return self._put_nothing(check, token)
+        mount = urlencode({"mount": digest, "from": self.repository})
+        uploads = f"/v2/{self.repository}/blobs/uploads/?{mount}"
+        answer = self.remote.ask(uploads, "POST", token=token, body=b"")
+        location = self.remote.resolved(str(answer.headers["Location"] or ""))
+        if answer.status == 202:
+            self._cancel(location, token)
+        if answer.status not in (201, 202):
+            return _unexpected(check, answer)
         if not self.remote.is_own(location):
             return _led_elsewhere(check, location)
-        if cancelled != 204:
-            return failed(
-                check,
-                f"an upload was begun and could not be cancelled: it answered {cancelled}; it is "
-                "removed by the registry's own uploadpurging",
-                _LOG,
-            )
-        return passed(check, f"an upload to {self.repository} was begun and cancelled")
+        return passed(check, f"{self.account} may push, and is sent to the registry's own URL")
 
-    def _cancel(self, location: str, token: str) -> int:
+    def _blob(self, token: str) -> str | None:
+        """Return the digest of a blob that is in the repository, None if none was found."""
+        match self.remote.ask(f"/v2/{self.repository}/tags/list?n=1", token=token).json():
+            case {"tags": [str(tag), *_]} if _tag.fullmatch(tag):
+                path = f"/v2/{self.repository}/manifests/{tag}"
+            case _:
+                return None
+        match self.remote.ask(path, token=token, headers={"Accept": ", ".join(_MANIFESTS)}).json():
+            case {"config": {"digest": str(digest)}} if _digest.fullmatch(digest):
+                return digest
+        return None
+
+    def _cancel(self, location: str, token: str) -> None:
+        # A registry that mounts nothing begins an upload.
         parts = urlsplit(location)
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        return self.remote.ask(target, "DELETE", token=token).status
+        self.remote.ask(f"{parts.path}?{parts.query}", "DELETE", token=token)
 
-    def _push_nothing(self, check: str, token: str) -> Finding:
-        """Put a manifest that none can be: who may not push is told so before it is read."""
+    def _put_nothing(self, check: str, token: str) -> Finding:
+        """Put what is no manifest: a registry looks at it only once the token is good."""
         answer = self.remote.ask(
             f"/v2/{self.repository}/manifests/doctor-{token_hex(8)}",
             "PUT",
             token=token,
-            headers={"Content-Type": _MANIFEST},
+            headers={"Content-Type": _MANIFESTS[0]},
             body=b"no manifest",
         )
         if answer.status == 400:
-            return passed(
-                check,
-                f"{self.account} may push; no upload was begun, since without delete it cannot be "
-                "cancelled",
-            )
+            return passed(check, f"{self.account} may push; there is no image to mount blobs of")
         return _unexpected(check, answer)
 
     def _delete(self, check: str, token: str) -> Finding:
