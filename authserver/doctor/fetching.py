@@ -117,7 +117,9 @@ class Fetcher:
                 sent = {"User-Agent": USER_AGENT, "Connection": "close", **(headers or {})}
                 connection.request(method, target, body, sent)
                 response: HTTPResponse = connection.getresponse()
-                return Answer(response.status, response.headers, response.read(MAX_BODY))
+                answer = Answer(response.status, response.headers, response.read(MAX_BODY))
+                connection.require_in_time()
+                return answer
         except (OSError, HTTPException, ValueError) as error:
             raise unreachable.explained(
                 place, error, late=connection.late, seconds=seconds
@@ -164,6 +166,11 @@ class _Connection(HTTPConnection):
         self.sock = (
             self._context.wrap_socket(raw, server_hostname=self.host) if self._context else raw
         )
+
+    def require_in_time(self) -> None:
+        """Check that what was read was not cut: http.client takes a cut head for a whole one."""
+        if self.late:
+            raise TimeoutError
 
     def _connected(self) -> socket.socket:
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
