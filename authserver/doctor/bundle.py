@@ -83,7 +83,7 @@ def _holds_ours(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Fin
 
 
 def _foreign(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
-    own = [ours.key.certificate, *(authority.pair.certificate for authority in ours.authorities)]
+    own = ours.certificates()
     foreign = [certificate for certificate in found if certificate not in own]
     if not foreign:
         return passed(FOREIGN, "it holds nobody else's certificate")

@@ -10,7 +10,6 @@ from authserver.doctor.config_file import ConfigFile, contents
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
 from authserver.headers import HeaderMode, key_id
-from authserver.keyring import KeyPair
 
 CHECK = "config.jwks"
 FOREIGN = "config.jwks.foreign"
@@ -57,7 +56,7 @@ def _holds_ours(listed: Sequence[ListedKey], ours: Ours, named: str) -> Finding:
 
 
 def _foreign(listed: Sequence[ListedKey], ours: Ours) -> Finding:
-    own = [pair.certificate.public_key() for pair in (ours.key, *_authorities(ours))]
+    own = [certificate.public_key() for certificate in ours.certificates()]
     foreign = [one.kid for one in listed if one.public not in own]
     if not foreign:
         return passed(FOREIGN, "it lists nobody else's key")
@@ -67,7 +66,3 @@ def _foreign(listed: Sequence[ListedKey], ours: Ours) -> Finding:
         f"who has the key {names} can make tokens that grant everything here",
         "unless you need it there, remove it from the file and restart the registry",
     )
-
-
-def _authorities(ours: Ours) -> Iterator[KeyPair]:
-    return (authority.pair for authority in ours.authorities)

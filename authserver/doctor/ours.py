@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -30,7 +31,10 @@ class OwnAuthority:
 
 @dataclass(frozen=True)
 class Ours:
-    """What tokens for one registry entry are made of. The active authority comes first."""
+    """What tokens for one registry entry are made of. The active authority comes first.
+
+    ``others`` has our further certificates that its bundle may rightly hold.
+    """
 
     service: str
     realm: str
@@ -39,6 +43,12 @@ class Ours:
     key: KeyPair = field(repr=False)
     authorities: tuple[OwnAuthority, ...]
     clock: Callable[[], datetime]
+    others: tuple[x509.Certificate, ...] = ()
+
+    def certificates(self) -> list[x509.Certificate]:
+        """Return every certificate of ours that the registry may rightly have."""
+        authorities = (authority.pair.certificate for authority in self.authorities)
+        return [self.key.certificate, *authorities, *self.others]
 
     @property
     def authority(self) -> OwnAuthority:
