@@ -2,6 +2,7 @@
 # Installs what the end-to-end tests need: real registries and real clients.
 set -euo pipefail
 
+REGISTRY_3_0=3.0.0
 REGISTRY_3=3.1.1
 COMPOSE_GO=2.16.2
 CRANE=0.22.1
@@ -50,6 +51,7 @@ go_program() {
     install -m 0755 "$bin"/* "/usr/local/bin/$1"
     rm -r "$bin"
 }
+go_program "registry-$REGISTRY_3_0" "github.com/distribution/distribution/v3/cmd/registry@v$REGISTRY_3_0"
 go_program "registry-$REGISTRY_3" "github.com/distribution/distribution/v3/cmd/registry@v$REGISTRY_3"
 go_program compose-go "github.com/compose-spec/compose-go/v2/cmd@v$COMPOSE_GO"
 go_program crane "github.com/google/go-containerregistry/cmd/crane@v$CRANE"

@@ -24,6 +24,7 @@ _MODULES = {
     "group": "group",
     "acl": "acl",
     "key": "key",
+    "jwt": "jwt",
     "import": "imports",
     "audit": "audit",
     "db": "db",

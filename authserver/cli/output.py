@@ -107,8 +107,8 @@ def removed_rules(rules: Sequence[str]) -> None:
         note(f"rule {rule}")
 
 
-def ask_password(*, from_stdin: bool, prompt: str = "Password") -> str:
-    """Return a new password from standard input's first line, or ask for it twice.
+def ask_password(*, from_stdin: bool, prompt: str = "Password", new: bool = True) -> str:
+    """Return a password from standard input's first line, or ask for it, for a new one twice.
 
     Raises:
         Refused: the line is missing or not UTF-8.
@@ -122,7 +122,7 @@ def ask_password(*, from_stdin: bool, prompt: str = "Password") -> str:
         return line.rstrip("\r\n")
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask for the password: --password-stdin")
-    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True))
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
 
 
 def program() -> str:

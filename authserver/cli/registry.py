@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from authserver.cli import check
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import (
@@ -35,6 +36,9 @@ DEFAULT_BUNDLE_PATH = f"/etc/docker/registry/{BUNDLE_FILE}"
 @click.group("registry")
 def command() -> None:
     """The registries that accept our tokens."""
+
+
+command.add_command(check.command)
 
 
 @command.command("add")

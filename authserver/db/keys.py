@@ -52,7 +52,7 @@ def add_leaf(change: Change, master: MasterKey) -> SigningKey:
     authority = change.session.scalars(select(Authority).order_by(Authority.id.desc())).first()
     if authority is None or authority.not_after <= change.at:
         raise NotReady("there is no valid authority to certify a signing key")
-    pair = keyring.make_leaf(_open(master, authority), change.at)
+    pair = keyring.make_leaf(open_key(master, authority), change.at)
     row = SigningKey(
         authority_id=authority.id,
         certificate=pair.certificate_pem(),
@@ -86,7 +86,7 @@ def load_leaf(session: Session, master: MasterKey) -> KeyPair:
     newest = _newest(session)
     if newest is None:
         raise NotReady("the store has no signing key: run `authserver init`")
-    return _open(master, newest)
+    return open_key(master, newest)
 
 
 def require_initialised(session: Session) -> None:
@@ -119,10 +119,10 @@ def require_master_key(session: Session, master: MasterKey) -> None:
 
 
 def open_all(session: Session, master: MasterKey) -> int:
-    """Open every private key and return how many there are. Raises NotReady as :func:`_open`."""
+    """Open every private key and return how many there are. Raises NotReady as :func:`open_key`."""
     rows = _all(session)
     for row in rows:
-        _open(master, row)
+        open_key(master, row)
     return len(rows)
 
 
@@ -179,7 +179,12 @@ def _seal(change: Change, master: MasterKey, row: Authority | SigningKey, pair: 
     row.private_key = master.seal(pair.private_der(), _sealed_name(row))
 
 
-def _open(master: MasterKey, row: Authority | SigningKey) -> KeyPair:
+def open_key(master: MasterKey, row: Authority | SigningKey) -> KeyPair:
+    """Return the key pair in a row.
+
+    Raises:
+        NotReady: it does not open with ``master``.
+    """
     return keyring.load_key_pair(master.open(row.private_key, _sealed_name(row)), row.certificate)
 
 

@@ -10,7 +10,7 @@ from authserver.core.subjects import SubjectKind, subject
 from authserver.db import delegations
 
 
-@click.command("delegate", cls=PatternCommand)
+@click.command("delegate", cls=PatternCommand, short_help="Let a group write allows within bounds.")
 @click.argument("group", metavar="group:NAME")
 @click.argument("pattern")
 @click.option("--actions", default="all", show_default=True, help="What they may allow at most.")
@@ -53,7 +53,7 @@ def list_(context: Context, as_json: bool) -> None:
     print_table(header, rows, "No delegations.")
 
 
-@click.command("undelegate")
+@click.command("undelegate", short_help="End a delegation.")
 @click.argument("delegation_id", metavar="ID", type=ID)
 @pass_context
 def undelegate(context: Context, delegation_id: int) -> None:

@@ -63,7 +63,7 @@ def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it i
     return function
 
 
-@click.command("explain")
+@click.command("explain", short_help="Say what would be granted, and why.")
 @_question
 def explain(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
     """Say what ACCOUNT (or anonymous) would be granted of each SCOPE, and why.
@@ -75,7 +75,7 @@ def explain(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN
     _print_answer(_answer(context, **asked), as_json=as_json)
 
 
-@click.command("check")
+@click.command("check", short_help="Exit with 0 if all would be granted.")
 @_question
 def check(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
     """Exit with 0 if ACCOUNT (or anonymous) would be granted all of every SCOPE, else with 1."""
@@ -85,7 +85,7 @@ def check(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN40
         raise SystemExit(1)
 
 
-@click.command("who-can")
+@click.command("who-can", short_help="List everybody who may do something.")
 @click.argument("action", type=click.Choice(["pull", "push", "delete"]))
 @click.argument("repository")
 @_registry
@@ -125,7 +125,7 @@ def who_can(
     print_table(("WHO", "KIND", "WHY"), rows, f"Nobody may {action} {repository} on {chosen}.")
 
 
-@click.command("effective")
+@click.command("effective", short_help="List all that an account may do.")
 @click.argument("account")
 @click.option("--registry", "service", metavar="SERVICE", help="On this registry only.")
 @_address

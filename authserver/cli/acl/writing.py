@@ -96,7 +96,10 @@ def _write(effect: Effect) -> click.Command:
     {WHOM}
     The rule holds on every registry unless --registry names one.
     """
-    return click.command(str(effect), cls=PatternCommand)(write)
+    brief = (
+        "Let subjects do something." if effect is Effect.ALLOW else "Forbid it, whatever allows."
+    )
+    return click.command(str(effect), cls=PatternCommand, short_help=brief)(write)
 
 
 def _note_added(written: Rule, actions: str) -> None:
@@ -157,7 +160,7 @@ def list_(context: Context, about: str | None, pattern: str | None, as_json: boo
     print_table(header, table, "There are no such rules." if about or pattern else "No rules.")
 
 
-@click.command("show")
+@click.command("show", short_help="Show a rule, who wrote it and when.")
 @click.argument("rule_id", metavar="ID", type=ID)
 @json_option
 @pass_context
@@ -177,7 +180,7 @@ def show(context: Context, rule_id: int, as_json: bool) -> None:
     )
 
 
-@click.command("edit", cls=PatternCommand)
+@click.command("edit", cls=PatternCommand, short_help="Change what a rule says.")
 @click.argument("rule_id", metavar="ID", type=ID)
 @click.option("--subjects", "about", metavar="S,…", help="Whom it is about.")
 @click.option("--patterns", metavar="P,…", help="What it covers.")
@@ -235,7 +238,7 @@ def _rewritten(
 
 
 def _switch(word: str, *, enabled: bool) -> click.Command:
-    @click.command(word, help=f"{word.capitalize()} the rule ID; it stays in the list.")
+    @click.command(word, help=f"{word.capitalize()} the rule ID.")
     @click.argument("rule_id", metavar="ID", type=ID)
     @pass_context
     def switch(context: Context, rule_id: int) -> None:

@@ -1,0 +1,108 @@
+"""``authserver registry check``: why a registry does not accept our tokens."""
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import ask_password, json_option, print_json
+from authserver.core.errors import Refused
+from authserver.core.names import is_repository_name
+from authserver.doctor import ours
+from authserver.doctor.account import Account
+from authserver.doctor.examination import Options, examine
+from authserver.doctor.findings import Finding, Report
+from authserver.doctor.ours import Ours
+from authserver.doctor.section import Files
+from authserver.sealing import read_master_key
+
+WIDTH = 100
+INDENT = " " * 11
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("check", short_help="Find out why a registry refuses our tokens.")
+@click.argument("service")
+@click.option("--url", required=True, metavar="URL", help="Where clients reach the registry.")
+@click.option("--ca-file", type=_file, help="CA of its TLS certificate, if this machine has none.")
+@click.option("--config", type=_file, help="Its config.yml, to be read here.")
+@click.option("--bundle", type=_file, help="Its rootcertbundle, if it has another path here.")
+@click.option("--jwks", type=_file, help="Its jwks file, if it has another path here.")
+@click.option("--repository", metavar="R", help="Walk pull, push, delete and catalog on R.")
+@click.option("--account", metavar="NAME", help="Walk as NAME; otherwise anonymous.")
+@click.option(
+    "--password-stdin", is_flag=True, help="Its password or app token is on standard input."
+)
+@json_option
+@pass_context
+def command(
+    context: Context,
+    /,
+    service: str,
+    url: str,
+    repository: str | None,
+    account: str | None,
+    password_stdin: bool,
+    as_json: bool,
+    ca_file: Path | None,
+    **files: Path | None,
+) -> None:
+    """Find out whether the registry SERVICE accepts our tokens, and if not, why.
+
+    The registry is asked as a client asks it, and shown test tokens that grant nothing and live
+    for a minute. With --repository its clients' steps are walked with tokens from our token
+    endpoint; nothing is left behind. Exit status 0: nothing failed; 1: something did.
+    """
+    if repository is not None and not is_repository_name(repository):
+        raise Refused(f"{repository!r} is no repository name that a registry accepts")
+    options = Options(
+        files=_files(**files),
+        account=_account(account, repository, password_stdin=password_stdin),
+        repository=repository,
+        ca_file=ca_file,
+        ask_foreign_realm=True,
+    )
+    report = examine(_ours(context, service), url, options)
+    print_json(report.as_json()) if as_json else _print(report)
+    if not report.healthy:
+        raise SystemExit(1)
+
+
+def _files(config: Path | None, bundle: Path | None, jwks: Path | None) -> Files | None:
+    if config is None:
+        if bundle or jwks:
+            raise click.UsageError("--bundle and --jwks go with --config")
+        return None
+    return Files(config, bundle, jwks)
+
+
+def _account(name: str | None, repository: str | None, *, password_stdin: bool) -> Account:
+    if name is None:
+        if password_stdin:
+            raise click.UsageError("--password-stdin goes with --account")
+        return Account()
+    if repository is None:
+        raise click.UsageError("--account goes with --repository, which names what to walk")
+    return Account(name, ask_password(from_stdin=password_stdin, new=False))
+
+
+def _ours(context: Context, service: str) -> Ours:
+    with context.read() as session:
+        master = read_master_key(context.settings.master_key_path)
+        return ours.load(session, master, service, context.settings.realm, context.store.clock)
+
+
+def _print(report: Report) -> None:
+    for finding in report.findings:
+        _print_finding(finding)
+    failures = [finding.check for finding in report.findings if finding.status == "failed"]
+    click.echo()
+    click.echo(f"failed: {', '.join(failures)}" if failures else "Nothing failed.")
+
+
+def _print_finding(finding: Finding) -> None:
+    click.echo(f"{finding.status:<9}  {finding.check}")
+    for text in filter(None, (finding.why, finding.cure and f"→ {finding.cure}")):
+        click.echo(textwrap.fill(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))

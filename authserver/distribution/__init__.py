@@ -1,0 +1,1 @@
+"""How CNCF Distribution registries read and verify a registry token, version by version."""

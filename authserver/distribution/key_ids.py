@@ -1,0 +1,74 @@
+"""The key id that a registry computes for a certificate of its bundle, mistakes included."""
+
+import hashlib
+import json
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from authserver import headers
+from authserver.distribution.versions import Version
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+
+CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
+def computed(public: PublicKey, version: Version) -> str | None:
+    """Return the id under which ``version`` trusts a bundle's key; None if under none."""
+    match public:
+        case ed25519.Ed25519PublicKey():
+            return _of_ed25519(public) if version is Version.V3_1 else None
+        case _ if version is Version.V2_8:
+            return libtrust(public)
+        case rsa.RSAPublicKey():
+            return headers.thumbprint(public)
+    # 3.0 takes the curve's generator for the key: one id for all keys of a curve
+    # (distribution#4683).
+    return _of_curve(_generator(public.curve) if version is Version.V3_0 else public)
+
+
+def rfc7638(public: PublicKey) -> str:
+    """Return the thumbprint that RFC 7638 defines, which is not always what a registry computes."""
+    match public:
+        case ed25519.Ed25519PublicKey():
+            return _of_ed25519(public)
+        case rsa.RSAPublicKey():
+            return headers.thumbprint(public)
+    return _of_curve(public, (public.curve.key_size + 7) // 8)
+
+
+def libtrust(public: PublicKey) -> str | None:
+    """Return the id that 2.8 computes; it has none for Ed25519 and does not start with such."""
+    return None if isinstance(public, ed25519.Ed25519PublicKey) else headers.libtrust_id(public)
+
+
+def _generator(curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
+    return ec.derive_private_key(1, curve).public_key()
+
+
+def _of_curve(public: ec.EllipticCurvePublicKey, size: int = 0) -> str:
+    # RFC 7518, 6.2.1.2 wants coordinates of full size; Distribution leaves leading zeros out.
+    numbers = public.public_numbers()
+    return _hashed(
+        {
+            "crv": CURVES.get(public.curve.name, public.curve.name),
+            "kty": "EC",
+            "x": _coordinate(numbers.x, size),
+            "y": _coordinate(numbers.y, size),
+        }
+    )
+
+
+def _coordinate(number: int, size: int) -> str:
+    return headers.base64url(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
+
+
+def _of_ed25519(public: ed25519.Ed25519PublicKey) -> str:
+    raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return _hashed({"crv": "Ed25519", "kty": "OKP", "x": headers.base64url(raw)})
+
+
+def _hashed(members: dict[str, str]) -> str:
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+    return headers.base64url(hashlib.sha256(canonical).digest())

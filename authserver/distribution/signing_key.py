@@ -1,0 +1,123 @@
+"""Which key a registry holds a token's signature against: ``x5c``, else ``jwk``, else ``kid``."""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.distribution import chain, key_ids
+from authserver.distribution.compact import Token
+from authserver.distribution.key_ids import PublicKey
+from authserver.distribution.trust import Trust, jwk_key, public_key
+from authserver.distribution.versions import Version
+
+
+class Untrusted(Refused):
+    """The registry finds no key for a token that it trusts."""
+
+
+def find(token: Token, trust: Trust, version: Version, at: datetime) -> PublicKey:
+    """Return the key that ``version`` checks the signature with.
+
+    Raises:
+        Untrusted: the header names no key, or none that is trusted.
+    """
+    header = token.header
+    if header.get("x5c"):
+        return _by_certificate(header["x5c"], trust, at)
+    if header.get("jwk") is not None:
+        return _by_jwk(header["jwk"], trust, version, at)
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise Untrusted("its header names no key: there is no x5c, jwk or kid")
+    return _by_key_id(kid, trust, version)
+
+
+def _by_certificate(x5c: object, trust: Trust, at: datetime) -> PublicKey:
+    certificates = _certificates(x5c)
+    if not trust.bundle:
+        raise Untrusted(
+            "it carries its certificate (x5c) and the registry has no rootcertbundle: "
+            "a JWKS is not looked at then"
+        )
+    if why := chain.broken(certificates[0], certificates[1:], trust.bundle, at):
+        raise Untrusted(f"its certificate (x5c) is not trusted: {why}")
+    public = public_key(certificates[0])
+    if public is None:
+        raise Untrusted("the key of its certificate (x5c) is of a kind that registries cannot use")
+    return public
+
+
+def _certificates(x5c: object) -> Sequence[x509.Certificate]:
+    if not isinstance(x5c, list) or not all(isinstance(entry, str) for entry in x5c):
+        raise Untrusted("its x5c is no list of strings")
+    try:
+        return [certificate(entry) for entry in x5c]
+    except ValueError:
+        raise Untrusted(
+            "its x5c holds what is no certificate in standard base64 (RFC 7515, 4.1.6)"
+        ) from None
+
+
+def certificate(entry: str) -> x509.Certificate:
+    """Return a certificate of an ``x5c``: DER in standard base64 (RFC 7515, 4.1.6).
+
+    Raises:
+        ValueError: it is none.
+    """
+    return x509.load_der_x509_certificate(base64.b64decode(entry, validate=True))
+
+
+def _by_jwk(jwk: Any, trust: Trust, version: Version, at: datetime) -> PublicKey:  # noqa: ANN401
+    public = jwk_key(jwk) if isinstance(jwk, dict) else None
+    if public is None:
+        raise Untrusted("its jwk is no public key that registries can use")
+    own = key_ids.computed(public, version)
+    if not version.reads_jwks and jwk.get("kid", own) != own:
+        raise Untrusted("the kid inside its jwk is not the key's libtrust id, which 2.8 wants")
+    if jwk.get("x5c"):
+        carried = _by_certificate(jwk["x5c"], trust, at)
+        if carried != public:
+            raise Untrusted("its jwk is another key than that of the certificate inside it")
+        return public
+    kid = jwk.get("kid", "") if version.reads_jwks else own
+    trusted = trust.keys(version).get(kid) if isinstance(kid, str) else None
+    if trusted is None:
+        raise Untrusted("its jwk is not among the keys that the registry trusts")
+    return trusted
+
+
+def _by_key_id(kid: str, trust: Trust, version: Version) -> PublicKey:
+    trusted = trust.keys(version)
+    if kid in trusted:
+        return trusted[kid]
+    raise Untrusted(_unknown(kid, trust, version))
+
+
+def _unknown(kid: str, trust: Trust, version: Version) -> str:
+    """Say why ``version`` finds no key by ``kid``, though another version might."""
+    shown = printable(kid, 100)
+    if not version.reads_jwks and kid in {listed.kid for listed in trust.jwks}:
+        return f"its kid {shown} is in the JWKS, which 2.8 does not read"
+    for public in trust.certified():
+        own = key_ids.computed(public, version)
+        if kid == key_ids.libtrust(public):
+            return (
+                f"its kid is a libtrust id: {version} finds it only in a jwks file that lists "
+                "the key under it"
+            )
+        if kid not in (key_ids.rfc7638(public), key_ids.computed(public, Version.V3_0)):
+            continue
+        if own is None:
+            return f"{version} finds no Ed25519 key of the bundle by a kid"
+        return (
+            f"{version} knows the key of that certificate as {own}, not as {shown}: "
+            "use x5c, an RSA key, or a jwks file"
+            if version.reads_jwks
+            else f"its kid {shown} is no libtrust id: 2.8 knows this key as {own}"
+        )
+    return f"no key is trusted under its kid {shown}"

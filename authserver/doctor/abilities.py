@@ -1,0 +1,53 @@
+"""Which of our authorities a registry trusts, which header modes it reads, which version it is."""
+
+from dataclasses import replace
+
+from authserver.distribution import key_ids
+from authserver.distribution.versions import Version
+from authserver.doctor import probe, search
+from authserver.doctor.findings import Finding, Report, not_tried, passed
+from authserver.doctor.ours import Ours, OwnAuthority
+from authserver.doctor.probe import Probe
+from authserver.doctor.remote import Remote
+from authserver.headers import HeaderMode
+
+CHECK = "modes"
+
+
+def learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
+    """Add what the registry can do to the report, by test tokens made like one it accepts."""
+    trusted = []
+    for authority in ours.authorities:
+        known = probe.under(authority, like).accepted(remote)
+        trusted += [authority] if known else []
+        (report.authorities if known else report.absent_authorities).append(authority.id)
+    if trusted:
+        report.modes.append(HeaderMode.X5C)
+    for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
+        if any(one.accepted(remote) for one in search.by_key_ids(ours, mode, like)):
+            report.modes.append(mode)
+    if trusted:
+        report.version = _version(remote, trusted[0], like, report.modes)
+
+
+def _version(
+    remote: Remote, trusted: OwnAuthority, like: Probe, modes: list[HeaderMode]
+) -> Version | None:
+    """Tell the version by what only some accept; None if that leaves it open."""
+    listed = replace(probe.under(trusted, like), audience_is_list=True)
+    if not listed.accepted(remote):
+        return Version.V2_8
+    if HeaderMode.RFC7638 in modes:
+        return Version.V3_1
+    constant = key_ids.computed(trusted.pair.private.public_key(), Version.V3_0)
+    by_constant = replace(probe.by_key_id(HeaderMode.RFC7638, trusted, like), kid=constant)
+    return Version.V3_0 if by_constant.accepted(remote) else None
+
+
+def check(report: Report) -> Finding:
+    """Say which header modes were accepted."""
+    if not report.modes:
+        return not_tried(CHECK, "it accepts no test token of ours")
+    names = ", ".join(report.modes)
+    version = f"; it verifies tokens as {report.version}" if report.version else ""
+    return passed(CHECK, f"with the keys that it has, it accepts {names}{version}")

@@ -1,0 +1,112 @@
+"""The registry's challenge: what it tells clients that come without a token (RFC 6750, 3)."""
+
+import re
+from dataclasses import dataclass
+from email.message import Message
+
+from authserver.core.names import printable
+from authserver.doctor.fetching import Answer
+from authserver.doctor.findings import Finding, failed, passed
+
+CHECK = "registry.challenge"
+SECTION = "put the section that `authserver registry config` prints into its config.yml"
+_MAX_HEADER = 8192
+
+_scheme = re.compile(r"\s*([A-Za-z]+)(?:\s|$)")
+_parameter = re.compile(r'(?:^|[\s,])([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A ``Bearer`` challenge; what is missing is empty."""
+
+    realm: str
+    service: str
+    error: str
+
+
+def parse(headers: Message) -> Challenge | None:
+    """Return the ``Bearer`` challenge of an answer, None if it has none."""
+    for text in headers.get_all("WWW-Authenticate") or ():
+        header = str(text)[:_MAX_HEADER]
+        if _named_scheme(header) == "bearer":
+            found = {
+                name.lower(): re.sub(r"\\(.)", r"\1", value)
+                for name, value in _parameter.findall(header)
+            }
+            return Challenge(
+                found.get("realm", ""), found.get("service", ""), found.get("error", "")
+            )
+    return None
+
+
+def _named_scheme(header: str) -> str:
+    matched = _scheme.match(header)
+    return matched[1].lower() if matched else ""
+
+
+def check(answer: Answer) -> Finding:
+    """Hold the answer to a request without a token against what a registry of ours says."""
+    if answer.status == 401:
+        if parse(answer.headers) is not None:
+            return passed(CHECK, "it asks clients for a registry token")
+        return _other_challenge(answer)
+    return failed(CHECK, *_no_challenge(answer))
+
+
+def _no_challenge(answer: Answer) -> tuple[str, str]:
+    """Return why and the cure where a registry did not answer 401."""
+    match answer.status:
+        case 200:
+            return (
+                "it answers without any token: everybody may do everything",
+                f"{SECTION} and restart it",
+            )
+        case 301 | 302 | 303 | 307 | 308:
+            where = printable(str(answer.headers["Location"]), 200)
+            return (
+                f"it redirects to {where}, which clients do not follow for pushes",
+                "name the URL that it redirects to, and have clients use that name",
+            )
+        case 400 if b"https" in answer.body.lower():
+            return "it has TLS on this port", "write https:// in the URL"
+        case 404:
+            return (
+                "there is no registry API under /v2/: it answers 404",
+                "name the registry's own URL, and let the proxy in front pass /v2/ to it",
+            )
+    return (
+        f"it answers {answer.status} where a registry asks for a token. {answer.error}".strip(),
+        "look at the registry's log, and at that of the proxy in front of it",
+    )
+
+
+def _other_challenge(answer: Answer) -> Finding:
+    header = answer.headers["WWW-Authenticate"]
+    if header is None:
+        return failed(
+            CHECK,
+            "it answers 401 without a WWW-Authenticate header: a proxy takes it away",
+            "let the proxy pass WWW-Authenticate on",
+        )
+    scheme = printable(_named_scheme(str(header)) or "another scheme", 40)
+    return failed(
+        CHECK,
+        f"it asks for {scheme.capitalize()} credentials, not for a registry token",
+        f"remove its other auth section (htpasswd, silly) and {SECTION}; or remove the proxy's own "
+        "authentication; then restart it",
+    )
+
+
+def check_service(challenge: Challenge, wanted: str) -> Finding:
+    """Hold the service that the registry names against its registry entry."""
+    check, found = "challenge.service", challenge.service
+    if found == wanted:
+        return passed(check, f'it is "{wanted}"')
+    how = " (letters' case counts)" if found.casefold() == wanted.casefold() else ""
+    return failed(
+        check,
+        f'it is "{printable(found)}", and ours "{wanted}"{how}',
+        f'set `service: "{wanted}"` in its auth.token section and restart it, or add the registry '
+        "under its own name with `authserver registry add`",
+    )

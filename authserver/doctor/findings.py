@@ -1,0 +1,91 @@
+"""What an examination found."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from authserver.distribution.versions import Version
+from authserver.headers import HeaderMode
+
+
+class Status(StrEnum):
+    """How one check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: how it ended, why, and for a failure the exact change to make."""
+
+    check: str
+    status: Status
+    why: str
+    cure: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "check": self.check,
+            "status": str(self.status),
+            "why": self.why,
+            "cure": self.cure or None,
+        }
+
+
+def passed(check: str, why: str) -> Finding:
+    return Finding(check, Status.PASSED, why)
+
+
+def failed(check: str, why: str, cure: str) -> Finding:
+    return Finding(check, Status.FAILED, why, cure)
+
+
+def not_tried(check: str, why: str, cure: str = "") -> Finding:
+    return Finding(check, Status.NOT_TRIED, why, cure)
+
+
+@dataclass
+class Report:
+    """All findings, and what was learnt of the registry on the way.
+
+    ``authorities`` has the ids of our authorities that its bundle was seen to hold, and
+    ``absent_authorities`` of those that it was seen not to hold.
+    """
+
+    service: str
+    url: str
+    findings: list[Finding] = field(default_factory=list)
+    authorities: list[int] = field(default_factory=list)
+    absent_authorities: list[int] = field(default_factory=list)
+    modes: list[HeaderMode] = field(default_factory=list)
+    version: Version | None = None
+
+    def add(self, *findings: Finding) -> None:
+        self.findings += findings
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        self.findings += findings
+
+    def of(self, check: str) -> Finding | None:
+        """Return the finding of a check, None if it was not come to."""
+        return next((f for f in self.findings if f.check == check), None)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing failed."""
+        return all(finding.status is not Status.FAILED for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "service": self.service,
+            "url": self.url,
+            "healthy": self.healthy,
+            "version": str(self.version) if self.version else None,
+            "header_modes": [str(mode) for mode in self.modes],
+            "authorities": self.authorities,
+            "absent_authorities": self.absent_authorities,
+            "findings": [finding.as_json() for finding in self.findings],
+        }

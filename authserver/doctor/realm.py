@@ -1,0 +1,131 @@
+"""The realm that the registry sends clients to: ours, reachable, and one that clients accept."""
+
+import ipaddress
+from collections.abc import Iterator
+from datetime import datetime
+from urllib.parse import urlencode, urlsplit
+
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.distribution import compact
+from authserver.distribution.verdict import judge
+from authserver.distribution.versions import Version
+from authserver.doctor.challenge import Challenge
+from authserver.doctor.fetching import Answer, Fetcher
+from authserver.doctor.findings import Finding, failed, not_tried, passed
+from authserver.doctor.ours import Ours
+from authserver.doctor.remote import Remote
+from authserver.doctor.unreachable import Unreachable
+
+
+def check(
+    challenge: Challenge, remote: Remote, ours: Ours, *, ask_foreign: bool
+) -> Iterator[Finding]:
+    """Give the findings on a challenge's realm.
+
+    A realm with another URL than ours is asked only if ``ask_foreign``: the registry names it, and
+    may name what is no business of its.
+    """
+    yield from _identity(challenge.realm, remote.fetcher, ours, ask_foreign=ask_foreign)
+    yield _scheme(challenge.realm, remote)
+    yield _address(challenge.realm, remote)
+
+
+def _identity(realm: str, fetcher: Fetcher, ours: Ours, *, ask_foreign: bool) -> Iterator[Finding]:
+    shown = printable(realm, 200) or "missing"
+    cure = f'set `realm: "{ours.realm}"` in its auth.token section and restart it'
+    if realm == ours.realm:
+        yield passed("challenge.realm", f"it is {shown}, which is ours")
+        why = _not_ours(realm, fetcher, ours)
+        yield (
+            passed("realm.answers", "it gives tokens of ours")
+            if why is None
+            else failed(
+                "realm.answers",
+                why,
+                "let this machine and the clients reach authserver there, and start it; "
+                "AUTHSERVER_PUBLIC_URL is where that URL comes from",
+            )
+        )
+        return
+    if not ask_foreign:
+        yield failed("challenge.realm", f"it is {shown}, and ours is {ours.realm}", cure)
+        yield not_tried("realm.answers", "only our own realm is asked from here")
+        return
+    why = _not_ours(realm, fetcher, ours)
+    if why is None:
+        yield passed(
+            "challenge.realm",
+            f"it is {shown}, another name of ours: AUTHSERVER_PUBLIC_URL makes it {ours.realm}",
+        )
+        yield passed("realm.answers", "it gives tokens of ours")
+    else:
+        yield failed("challenge.realm", f"it is {shown}, not {ours.realm}: {why}", cure)
+        yield not_tried("realm.answers", "the registry names another realm than ours")
+
+
+def _not_ours(realm: str, fetcher: Fetcher, ours: Ours) -> str | None:
+    """Ask a realm for an anonymous token; return why it is not one of ours."""
+    query = urlencode({"service": ours.service, "client_id": "authserver-doctor"})
+    joint = "&" if "?" in realm else "?"
+    try:
+        answer = fetcher.fetch(f"{realm}{joint}{query}")
+    except (Refused, Unreachable) as error:
+        return str(error)
+    token = token_in(answer)
+    if token is None:
+        return f"it answers {answer.status} and no token. {answer.error}".strip()
+    return _foreign(token, ours, ours.clock())
+
+
+def token_in(answer: Answer) -> str | None:
+    """Return the registry token in a token endpoint's answer, None if there is none."""
+    match answer.json():
+        case {"token": str(token)} | {"access_token": str(token)} if answer.status == 200:
+            return token
+    return None
+
+
+def _foreign(token: str, ours: Ours, at: datetime) -> str | None:
+    try:
+        verdict = judge(compact.read(token), ours.trust(), Version.V3_1, at)
+    except Refused as error:
+        return str(error)
+    if verdict.accepted:
+        return None
+    return f"what answers there is another installation, or has another store: {verdict.reasons[0]}"
+
+
+def _scheme(realm: str, remote: Remote) -> Finding:
+    if remote.has_tls and realm.lower().startswith("http:"):
+        return failed(
+            "realm.https",
+            "the registry is https and the realm http: passwords cross the network readable, and "
+            "crane and oras refuse it",
+            "serve authserver by https, set AUTHSERVER_PUBLIC_URL to that URL and `realm:` to the "
+            "same with /token; then restart both",
+        )
+    return passed("realm.https", "clients accept its scheme with that of the registry")
+
+
+def _address(realm: str, remote: Remote) -> Finding:
+    address = _literal(realm)
+    if address is None:
+        return passed("realm.address", "its host is a name")
+    if not (address.is_private or address.is_loopback or address.is_link_local):
+        return passed("realm.address", f"its host is the public address {address}")
+    if urlsplit(realm).netloc == urlsplit(remote.url).netloc:
+        return passed("realm.address", "its host is the registry's own address")
+    return failed(
+        "realm.address",
+        f"its host is the private address {address}: crane and oras refuse that",
+        "set AUTHSERVER_PUBLIC_URL to a URL with a DNS name and `realm:` to the same with /token; "
+        "then restart both",
+    )
+
+
+def _literal(realm: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(urlsplit(realm).hostname or "")
+    except ValueError:
+        return None

@@ -1,0 +1,101 @@
+"""Why a registry refuses our tokens: what differs in the test token that it accepts."""
+
+from collections.abc import Iterator
+
+from authserver.core.names import printable
+from authserver.doctor.fetching import Answer
+from authserver.doctor.findings import Finding, Report, Status, failed
+from authserver.doctor.ours import Ours
+from authserver.doctor.probe import Probe
+
+CHECK = "token"
+REFUSES = "it refuses our tokens"
+
+
+def explained(ours: Ours, usual: Probe, working: Probe) -> Finding:
+    """Name each difference between the token that we make and the one that is accepted."""
+    causes = list(_differences(ours, usual, working))
+    why = " and ".join(why for why, _ in causes)
+    return failed(CHECK, f"{REFUSES}: {why}", "; ".join(cure for _, cure in causes))
+
+
+def _differences(ours: Ours, usual: Probe, working: Probe) -> Iterator[tuple[str, str]]:
+    if working.audience != usual.audience:
+        why = f'its service is "{printable(working.audience)}", and ours "{usual.audience}"'
+        yield why, _set("service", usual.audience)
+    if working.at != usual.at:
+        yield "its clock and ours differ by more than it allows", "set both clocks by NTP"
+    if working.issuer != usual.issuer:
+        why = f'its issuer is "{working.issuer}", and ours "{usual.issuer}"'
+        yield why, _set("issuer", usual.issuer)
+    if working.mode is not usual.mode:
+        yield _other_mode(ours, usual, working)
+    elif working.authority is not None and working.authority is not usual.authority:
+        yield _other_authority(ours, working.authority.id)
+
+
+def _set(option: str, value: str) -> str:
+    return f'set `{option}: "{value}"` in its auth.token section and restart it'
+
+
+def _other_mode(ours: Ours, usual: Probe, working: Probe) -> tuple[str, str]:
+    why = f"it finds no key for header mode {usual.mode}, and finds one for {working.mode}"
+    cure = (
+        f"`authserver registry edit {ours.service} --header-mode {working.mode}`, or give it what "
+        f"`authserver registry config {ours.service}` names and restart it"
+    )
+    return why, cure
+
+
+def _other_authority(ours: Ours, known: int) -> tuple[str, str]:
+    why = (
+        f"its bundle holds authority {known} and not authority {ours.authority.id}, under which "
+        "tokens are signed"
+    )
+    return why, "write `authserver key bundle` to its rootcertbundle file and restart it"
+
+
+def unexplained(ours: Ours, report: Report) -> Finding:
+    """Say what is left where no test token is accepted."""
+    read = [finding for finding in report.findings if finding.check.startswith("config.")]
+    suspects = [*read, *filter(None, [report.of("clock")])]
+    wrong = [finding.check for finding in suspects if finding.status is Status.FAILED]
+    if wrong:
+        return failed(
+            CHECK,
+            f"{REFUSES}, for what has failed above: {', '.join(wrong)}",
+            "make the changes named there and restart it",
+        )
+    if read:
+        return failed(
+            CHECK,
+            f"{REFUSES}, and its configuration file does not say why: it runs with another file, "
+            "with REGISTRY_AUTH_TOKEN_… variables, or with the files as they were at its start",
+            "restart it with this file, and take REGISTRY_AUTH_TOKEN_… out of its environment",
+        )
+    return failed(
+        CHECK,
+        f"{REFUSES}: its rootcertbundle does not hold our authority, its issuer is not "
+        f'"{ours.issuer}", or it was not restarted since they were set',
+        f"compare its section with `authserver registry config {ours.service}` and its bundle with "
+        "`authserver key bundle`, and restart it; with --config its file is read here",
+    )
+
+
+def broken(answer: Answer) -> Finding:
+    """Say that an answer is neither yes nor no."""
+    return failed(
+        CHECK,
+        f"it answers {answer.status} to a test token, neither 200 nor 401. {answer.error}".strip(),
+        "look at the registry's log, and at that of the proxy in front of it",
+    )
+
+
+def not_seen() -> Finding:
+    """Say that the token never reached the registry."""
+    return failed(
+        CHECK,
+        "it answers as if it had been shown no token: a proxy in front takes the Authorization "
+        "header away",
+        "let the proxy pass Authorization on for /v2/",
+    )

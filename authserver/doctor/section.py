@@ -1,0 +1,117 @@
+"""The token section of the registry's configuration file, held against what is ours."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.distribution.versions import ALGORITHM_NAMES
+from authserver.doctor import bundle, config_file, jwks
+from authserver.doctor.challenge import SECTION
+from authserver.doctor.config_file import ConfigFile
+from authserver.doctor.findings import Finding, failed, not_tried, passed
+from authserver.doctor.ours import Ours
+from authserver.headers import algorithm
+
+_FILE = "config.file"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the registry's files are on this machine; None: where its configuration says."""
+
+    config: Path
+    bundle: Path | None = None
+    jwks: Path | None = None
+
+
+def check(files: Files, ours: Ours, proven_realm: str | None) -> Iterator[Finding]:
+    """Give the findings on a configuration file and the files that it names.
+
+    ``proven_realm`` is a URL that was seen to be ours, whatever we call it.
+    """
+    try:
+        config = config_file.read(files.config)
+    except Refused as error:
+        yield failed(_FILE, str(error), "name the registry's config.yml, as it is when it starts")
+        return
+    if config.token is None:
+        yield failed(
+            _FILE, f"{files.config} has no auth.token section", f"{SECTION} and restart it"
+        )
+        return
+    yield _alone(config, files.config)
+    for option, wanted in (("service", ours.service), ("issuer", ours.issuer)):
+        yield _option(config, option, wanted)
+    yield _realm(config, ours, proven_realm)
+    yield from bundle.check(config, files.bundle, ours)
+    yield from jwks.check(config, files.jwks, ours)
+    yield _algorithms(config, ours)
+
+
+def _alone(config: ConfigFile, path: Path) -> Finding:
+    if config.other_auth:
+        names = printable(", ".join(config.other_auth))
+        return failed(
+            _FILE,
+            f"its auth section has {names} beside token: a registry takes one and does not start",
+            f"remove {names} from its auth section and restart it",
+        )
+    return passed(_FILE, f"{path} has an auth.token section")
+
+
+def _option(config: ConfigFile, option: str, wanted: str) -> Finding:
+    check = f"config.{option}"
+    cure = f'set `{option}: "{wanted}"` in its auth.token section and restart it'
+    if (why := _unusable(config, option)) is not None:
+        return failed(check, why, cure)
+    value = config.text(option) or ""
+    if value == wanted:
+        return passed(check, f'it is "{wanted}"')
+    how = " (letters' case counts)" if value.casefold() == wanted.casefold() else ""
+    return failed(check, f'it is "{printable(value)}", and ours "{wanted}"{how}', cure)
+
+
+def _unusable(config: ConfigFile, option: str) -> str | None:
+    """Return why the registry would not start with an option that must be a string."""
+    value = (config.token or {}).get(option)
+    if isinstance(value, str) and value:
+        return None
+    if value is None or value == "":
+        return f"it has no {option}, and does not start"
+    return f"its {option} is no string in YAML, and it does not start: quote it"
+
+
+def _realm(config: ConfigFile, ours: Ours, proven: str | None) -> Finding:
+    named = config.text("realm")
+    wanted = proven if proven and named == proven else ours.realm
+    if config.token and config.token.get("autoredirect") is True:
+        path = printable(str(config.token.get("autoredirectpath", "/auth/token")))
+        return not_tried(
+            "config.realm",
+            f"it has autoredirect: its realm is {path} under the name that each client uses",
+            "have the proxy pass that path to authserver; clear autoredirect to name the realm",
+        )
+    if config.has_tls and (named or "").startswith("http:"):
+        return failed(
+            "config.realm",
+            "it is http and the registry has TLS: crane and oras refuse that",
+            "serve authserver by https, set AUTHSERVER_PUBLIC_URL, and `realm:` to the same",
+        )
+    return _option(config, "realm", wanted)
+
+
+def _algorithms(config: ConfigFile, ours: Ours) -> Finding:
+    check, needed = "config.signingalgorithms", algorithm(ours.key.private.public_key())
+    listed = (config.token or {}).get("signingalgorithms")
+    cure = f'set `signingalgorithms: ["{needed}"]` or remove that line; restart it'
+    if listed is None:
+        return passed(check, f"none are listed, so it takes {needed}")
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        return failed(check, "it is no list of names, and 3.x does not start", cure)
+    if unknown := [name for name in listed if name not in ALGORITHM_NAMES]:
+        return failed(check, f"3.x does not start with {printable(', '.join(unknown))}", cure)
+    if listed and needed not in listed:
+        return failed(check, f"it does not list {needed}, which our tokens are signed with", cure)
+    return passed(check, f"it lists {needed}")

@@ -1,0 +1,40 @@
+"""The test token: whether the registry accepts what we sign, and if not, why."""
+
+from dataclasses import replace
+
+from authserver.doctor import abilities, probe, refusal, search
+from authserver.doctor.findings import Report, passed
+from authserver.doctor.ours import Ours
+from authserver.doctor.remote import Remote
+from authserver.doctor.seen import Seen
+
+
+def check(remote: Remote, ours: Ours, seen: Seen, report: Report) -> None:
+    """Add the findings on the test token and the header modes to the report.
+
+    Raises:
+        Unreachable: the registry stopped answering.
+    """
+    usual = probe.usual(ours)
+    answer = usual.shown(remote)
+    match answer.status:
+        case 200:
+            report.add(passed(refusal.CHECK, "it accepts a test token of ours"))
+            abilities.learn(remote, ours, usual, report)
+        case 401 if not probe.reached(answer):
+            report.add(refusal.not_seen())
+        case 401:
+            _explain(remote, ours, seen, report, usual)
+        case _:
+            report.add(refusal.broken(answer))
+    report.add(abilities.check(report))
+
+
+def _explain(remote: Remote, ours: Ours, seen: Seen, report: Report, usual: probe.Probe) -> None:
+    like = search.adapted(usual, seen)
+    working = search.accepted(remote, ours, like)
+    if working is None:
+        report.add(refusal.unexplained(ours, report))
+        return
+    report.add(refusal.explained(ours, usual, working))
+    abilities.learn(remote, ours, replace(like, issuer=working.issuer), report)

@@ -1,0 +1,168 @@
+"""Pull, push, delete and catalog, walked with real tokens and without leaving anything behind."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from secrets import token_hex
+from urllib.parse import urlencode, urlsplit
+
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.doctor import account
+from authserver.doctor.account import Account, Given
+from authserver.doctor.challenge import parse
+from authserver.doctor.fetching import Answer
+from authserver.doctor.findings import Finding, failed, not_tried, passed
+from authserver.doctor.ours import Ours
+from authserver.doctor.remote import Remote
+from authserver.doctor.unreachable import Unreachable
+
+_MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+)
+_LOG = "look at the registry's log, and at that of the proxy in front of it"
+
+
+_tag = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_digest = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The four things that clients do, tried on one repository."""
+
+    remote: Remote
+    ours: Ours
+    account: Account
+    repository: str
+
+    def run(self) -> list[Finding]:
+        """Return a finding for each step."""
+        steps = (
+            ("walk.pull", self._repository("pull"), self._pull),
+            ("walk.push", self._repository("pull,push"), self._push),
+            ("walk.delete", self._repository("delete"), self._delete),
+            ("walk.catalog", "registry:catalog:*", self._catalog),
+        )
+        return [self._step(check, scope, go) for check, scope, go in steps]
+
+    def _repository(self, actions: str) -> str:
+        return f"repository:{self.repository}:{actions}"
+
+    def _step(self, check: str, scope: str, go: Callable[[str, str], Finding]) -> Finding:
+        try:
+            given = self._given(scope)
+            if not given.grants(*scope.rpartition(":")[2].split(",")):
+                return self._not_granted(check, scope)
+            return go(check, given.token)
+        except Refused as error:
+            return failed(check, str(error), "make the name and the password right, or start it")
+        except Unreachable as error:
+            return failed(check, str(error), error.cure)
+
+    def _given(self, scope: str) -> Given:
+        return account.ask(self.remote.fetcher, self.ours, self.account, scope)
+
+    def _not_granted(self, check: str, scope: str) -> Finding:
+        why = f"the rules do not grant {self.account} {scope}"
+        cure = f"if they should: authserver acl explain {self.account} {scope}"
+        # Who names a repository wants at least to pull from it.
+        return failed(check, why, cure) if check == "walk.pull" else not_tried(check, why, cure)
+
+    def _pull(self, check: str, token: str) -> Finding:
+        answer = self.remote.ask(f"/v2/{self.repository}/tags/list", token=token)
+        if answer.status == 200:
+            return passed(check, f"{self.account} pulls from {self.repository}")
+        if answer.status == 404:
+            return passed(check, f"{self.account} may pull; {self.repository} is not there")
+        return _unexpected(check, answer)
+
+    def _push(self, check: str, token: str) -> Finding:
+        """Mount a blob of the repository onto itself; without one, put what is no manifest."""
+        digest = self._blob(token)
+        if digest is None:
+            return self._put_nothing(check, token)
+        mount = urlencode({"mount": digest, "from": self.repository})
+        uploads = f"/v2/{self.repository}/blobs/uploads/?{mount}"
+        answer = self.remote.ask(uploads, "POST", token=token, body=b"")
+        location = self.remote.resolved(str(answer.headers["Location"] or ""))
+        if answer.status == 202:
+            self._cancel(location, token)
+        if answer.status not in (201, 202):
+            return _unexpected(check, answer)
+        if not self.remote.is_own(location):
+            return _led_elsewhere(check, location)
+        return passed(check, f"{self.account} may push, and is sent to the registry's own URL")
+
+    def _blob(self, token: str) -> str | None:
+        """Return the digest of a blob that is in the repository, None if none was found."""
+        match self.remote.ask(f"/v2/{self.repository}/tags/list?n=1", token=token).json():
+            case {"tags": [str(tag), *_]} if _tag.fullmatch(tag):
+                path = f"/v2/{self.repository}/manifests/{tag}"
+            case _:
+                return None
+        match self.remote.ask(path, token=token, headers={"Accept": ", ".join(_MANIFESTS)}).json():
+            case {"config": {"digest": str(digest)}} if _digest.fullmatch(digest):
+                return digest
+        return None
+
+    def _cancel(self, location: str, token: str) -> None:
+        # A registry that mounts nothing begins an upload.
+        parts = urlsplit(location)
+        self.remote.ask(f"{parts.path}?{parts.query}", "DELETE", token=token)
+
+    def _put_nothing(self, check: str, token: str) -> Finding:
+        """Put what is no manifest: a registry looks at it only once the token is good."""
+        answer = self.remote.ask(
+            f"/v2/{self.repository}/manifests/doctor-{token_hex(8)}",
+            "PUT",
+            token=token,
+            headers={"Content-Type": _MANIFESTS[0]},
+            body=b"no manifest",
+        )
+        if answer.status == 400:
+            return passed(check, f"{self.account} may push; there is no image to mount blobs of")
+        return _unexpected(check, answer)
+
+    def _delete(self, check: str, token: str) -> Finding:
+        digest = f"sha256:{token_hex(32)}"
+        path = f"/v2/{self.repository}/manifests/{digest}"
+        answer = self.remote.ask(path, "DELETE", token=token)
+        if answer.status == 404:
+            return passed(check, f"{self.account} may delete; what was named is not there")
+        if answer.status == 405:
+            return failed(
+                check,
+                "the registry deletes nothing: it answers 405",
+                "set `storage: {delete: {enabled: true}}` in its config.yml and restart it",
+            )
+        return _unexpected(check, answer)
+
+    def _catalog(self, check: str, token: str) -> Finding:
+        answer = self.remote.ask("/v2/_catalog?n=1", token=token)
+        if answer.status == 200:
+            return passed(check, f"{self.account} lists the catalog")
+        return _unexpected(check, answer)
+
+
+def _unexpected(check: str, answer: Answer) -> Finding:
+    challenge = parse(answer.headers)
+    if answer.status == 401 and challenge is not None:
+        error = printable(challenge.error or "no token was seen", 60)
+        return failed(
+            check,
+            f"the registry refuses the token that our rules grant: {error}",
+            "see the finding `token`; if that passed, the proxy in front changes paths or headers",
+        )
+    return failed(check, f"the registry answers {answer.status}. {answer.error}".strip(), _LOG)
+
+
+def _led_elsewhere(check: str, location: str) -> Finding:
+    return failed(
+        check,
+        f"the registry sends uploads to {printable(location, 200)}, which is another place than "
+        "its URL",
+        "set `http: {relativeurls: true}` in its config.yml, or have the proxy pass Host and "
+        "X-Forwarded-Proto on; restart it",
+    )

@@ -1,0 +1,146 @@
+"""How a registry token says which key signed it: key ids, public JWKs, JOSE headers.
+
+A registry looks for a token's key by ``x5c``, the certificate itself, or by ``kid``, a key id that
+it computes for each certificate of its bundle or reads in its JWKS. Distribution 2.8 computes the
+libtrust fingerprint, 3.x the RFC 7638 thumbprint.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from authserver.core.errors import Refused
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+FINGERPRINT_BYTES = 30
+P256_BYTES = 32
+RSA_BITS = 2048
+
+
+class HeaderMode(StrEnum):
+    """How a token names its key to one registry."""
+
+    X5C = "x5c"
+    LIBTRUST = "libtrust"
+    RFC7638 = "rfc7638"
+
+
+class KeyType(StrEnum):
+    """What a signing key is made of; the value is what an operator writes."""
+
+    P256 = "p-256"
+    RSA2048 = "rsa-2048"
+
+
+ALGORITHMS = {KeyType.P256: "ES256", KeyType.RSA2048: "RS256"}
+
+
+def key_type(public: CertificatePublicKeyTypes) -> KeyType:
+    """Return the type of a public key.
+
+    Raises:
+        Refused: it is neither P-256 nor RSA of 2048 bits.
+    """
+    match public:
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
+            return KeyType.P256
+        case rsa.RSAPublicKey(key_size=size) if size == RSA_BITS:
+            return KeyType.RSA2048
+    raise Refused(f"a signing key must be P-256 or RSA of {RSA_BITS} bits")
+
+
+def algorithm(public: PublicKey) -> str:
+    """Return the JWS algorithm of a key (RFC 7518, 3.1). Raises Refused as :func:`key_type`."""
+    return ALGORITHMS[key_type(public)]
+
+
+def libtrust_id(public: PublicKey) -> str:
+    """Return the key id that Distribution 2.8 computes: 12 groups of base32."""
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    digest = hashlib.sha256(der).digest()[:FINGERPRINT_BYTES]
+    text = base64.b32encode(digest).decode()
+    return ":".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def thumbprint(public: PublicKey) -> str:
+    """Return the key id that Distribution 3.x computes: RFC 7638, SHA-256."""
+    canonical = json.dumps(_members(public), separators=(",", ":"), sort_keys=True)
+    return base64url(hashlib.sha256(canonical.encode()).digest())
+
+
+def key_id(public: PublicKey, mode: HeaderMode) -> str:
+    """Return the ``kid`` of ``mode``; beside ``x5c`` no registry looks at it."""
+    return libtrust_id(public) if mode is HeaderMode.LIBTRUST else thumbprint(public)
+
+
+def jose_header(
+    mode: HeaderMode, public: PublicKey, chain: Sequence[x509.Certificate] = ()
+) -> dict[str, Any]:
+    """Return the header of tokens that ``public``'s private half signs (RFC 7515, 4.1).
+
+    ``chain`` is what ``x5c`` holds: the key's certificate first, and not the authority that the
+    registry's bundle has. The other modes leave it out.
+    """
+    header: dict[str, Any] = {
+        "alg": algorithm(public),
+        "kid": key_id(public, mode),
+        "typ": "JWT",
+    }
+    if mode is HeaderMode.X5C:
+        # Standard base64, not base64url (RFC 7515, 4.1.6).
+        header["x5c"] = [
+            base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+            for certificate in chain
+        ]
+    return header
+
+
+def public_jwk(public: PublicKey, kid: str) -> dict[str, str]:
+    """Return a key as it stands in a JWKS (RFC 7517), under the id ``kid``."""
+    return {**_members(public), "kid": kid, "alg": algorithm(public), "use": "sig"}
+
+
+def public_jwks(public: PublicKey) -> list[dict[str, str]]:
+    """Return a key's entries in a JWKS, one under each of its two ids."""
+    return [public_jwk(public, kid) for kid in (thumbprint(public), libtrust_id(public))]
+
+
+def has_leading_zero(public: PublicKey) -> bool:
+    """Whether Distribution 3.x computes a wrong key id: it drops a coordinate's leading zeros."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return False
+    numbers = public.public_numbers()
+    return min(numbers.x, numbers.y) < 1 << 8 * (P256_BYTES - 1)
+
+
+def _members(public: PublicKey) -> dict[str, str]:
+    """Return the members that a thumbprint is computed of (RFC 7638, 3.2)."""
+    if isinstance(public, rsa.RSAPublicKey):
+        rsa_numbers = public.public_numbers()
+        return {"e": _unsigned(rsa_numbers.e), "kty": "RSA", "n": _unsigned(rsa_numbers.n)}
+    numbers = public.public_numbers()
+    return {
+        "crv": "P-256",
+        "kty": "EC",
+        "x": base64url(numbers.x.to_bytes(P256_BYTES, "big")),
+        "y": base64url(numbers.y.to_bytes(P256_BYTES, "big")),
+    }
+
+
+def _unsigned(number: int) -> str:
+    """Return an integer in as few bytes as it has (RFC 7518, 2)."""
+    return base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+
+
+def base64url(raw: bytes) -> str:
+    """Return base64url without padding (RFC 7515, 2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,0 +1,54 @@
+"""authserver registry check: usage and output; tests/e2e/test_doctor.py has the registries."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Commands
+from tests.programs import free_port
+
+HERE = "http://127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "why"),
+    [
+        ((), 2, "--url"),
+        (("--url", HERE, "--account", "alice"), 2, "--repository"),
+        (("--url", HERE, "--password-stdin"), 2, "--account"),
+        (("--url", HERE, "--account", "alice", "--repository", "a"), 2, "--password-stdin"),
+        (("--url", HERE, "--repository", "A"), 1, "no repository name"),
+        (("--url", "registry.example.com"), 1, "like https://"),
+        (("--url", "https://u:secret@h"), 1, "user name"),
+        (("--url", HERE, "--config", "/nonexistent"), 2, "does not exist"),
+    ],
+    ids=range(8),
+)
+def test_wrong_usage_is_said(
+    standing: Commands, args: tuple[str, ...], status: int, why: str
+) -> None:
+    standing("registry", "check", "registry", *args, status=status)
+    assert why in standing.err
+    assert "secret" not in standing.err
+
+
+def test_files_go_with_the_configuration_that_names_them(
+    standing: Commands, tmp_path: Path
+) -> None:
+    standing("registry", "check", "registry", "--url", HERE, "--bundle", __file__, status=2)
+    assert "--config" in standing.err
+
+
+def test_an_unknown_registry_is_refused(standing: Commands) -> None:
+    standing("registry", "check", "nobody", "--url", HERE, status=1)
+    assert "nobody" in standing.err
+
+
+def test_a_failure_is_status_1_and_names_what_failed(standing: Commands) -> None:
+    url = f"{HERE}:{free_port()}"
+    said = standing("registry", "check", "registry", "--url", url, status=1).splitlines()
+    assert said[0] == "failed     registry.reachable"
+    assert any(line.startswith("           → start it") for line in said)
+    assert said[-1] == "failed: registry.reachable"
+    found = standing.json("registry", "check", "registry", "--url", url, status=1)
+    assert [f["status"] for f in found["findings"]] == ["failed", "not tried", "not tried"]

@@ -1,0 +1,232 @@
+"""The doctor against servers that are slow, broken or hostile, and without any."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from authserver import keyring
+from authserver.core.errors import Refused
+from authserver.doctor import challenge, clock, config_file
+from authserver.doctor.account import Account
+from authserver.doctor.examination import Options, examine
+from authserver.doctor.fetching import MAX_BODY, Answer, Fetcher
+from authserver.doctor.ours import Ours, OwnAuthority
+from authserver.doctor.remote import Remote
+from authserver.doctor.unreachable import Unreachable
+from authserver.headers import HeaderMode
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@contextmanager
+def serving(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Give the URL of a server that treats each connection with ``answer``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.recv(65536)
+                    answer(connection)
+                except OSError:
+                    continue
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def drips(connection: socket.socket) -> None:
+    """Send one byte at a time, for as long as anybody listens."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    connection.settimeout(0.05)
+    while True:
+        connection.sendall(b"a")
+        try:
+            if not connection.recv(1):
+                return
+        except TimeoutError:
+            continue
+
+
+def says(text: bytes) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(text)
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"a" * 65536)
+
+
+def test_a_server_that_drips_is_cut() -> None:
+    began = time.monotonic()
+    with serving(drips) as url, pytest.raises(Unreachable, match="does not answer within"):
+        Fetcher(request_seconds=0.5).fetch(url)
+    assert time.monotonic() - began < 9
+
+
+def test_an_examination_ends_however_slow_the_registry_is() -> None:
+    with serving(drips) as url:
+        report = examine(ours(url), url, Options(request_seconds=0.3, all_seconds=0.5))
+    assert not report.healthy
+    finding = report.of("registry.reachable")
+    assert finding is not None
+    assert "does not answer" in finding.why
+
+
+def test_no_request_is_sent_when_the_time_is_over() -> None:
+    fetcher = Fetcher(all_seconds=0)
+    with pytest.raises(Unreachable, match="was not asked"):
+        fetcher.fetch("http://127.0.0.1:9")
+
+
+def test_a_body_without_end_is_cut() -> None:
+    with serving(endless) as url:
+        assert len(Fetcher().fetch(url).body) == MAX_BODY
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-x\r\n", b"", b"HTTP/1.1 x\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200],
+)
+def test_what_is_not_http_is_said(answer: bytes) -> None:
+    with serving(says(answer)) as url, pytest.raises(Unreachable) as caught:
+        Fetcher().fetch(url)
+    assert caught.value.cure
+
+
+def test_a_redirect_is_not_followed() -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with serving(says(redirect)) as url:
+        assert Fetcher().fetch(url).status == 302
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "file:///etc/passwd",
+        "http://",
+        "ftp://a",
+        "http://u:p@a",
+        "http://[::1",
+        "http://a:b",
+        "http://a b/",
+        "http://a\r\nX: y/",
+        "http://\u00e9/",
+        "gopher://a",
+    ],
+)
+def test_only_plain_urls_are_asked(url: str) -> None:
+    with pytest.raises(Refused):
+        Remote.at(url, Fetcher())
+
+
+# A registry that names what is no business of its
+
+
+def ours(realm: str) -> Ours:
+    authority = keyring.make_authority("authserver", datetime.now(UTC))
+    leaf = keyring.make_leaf(authority, datetime.now(UTC))
+    known = (OwnAuthority(1, authority),)
+    return Ours(
+        "registry", realm, "authserver", HeaderMode.X5C, leaf, known, lambda: datetime.now(UTC)
+    )
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_foreign_realm_is_asked_only_for_an_operator(follow: bool) -> None:
+    asked: list[bytes] = []
+
+    def inside(connection: socket.socket) -> None:
+        asked.append(b"asked")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with serving(inside) as secret:
+        head = f'WWW-Authenticate: Bearer realm="{secret}/x",service="registry"'
+        refusal = f"HTTP/1.1 401 No\r\n{head}\r\nContent-Length: 0\r\n\r\n".encode()
+        with serving(says(refusal)) as url:
+            account = Account("alice", "secret")
+            options = Options(account=account, repository="a", ask_foreign_realm=follow)
+            report = examine(ours("http://127.0.0.1:9/token"), url, options)
+    assert bool(asked) is follow
+    assert not report.healthy
+    assert "secret" not in str(report.as_json()).replace(secret, "")
+
+
+# Reading what it says
+
+
+def answered(status: int = 401, **headers: str) -> Answer:
+    message = Message()
+    for name, value in headers.items():
+        message[name.replace("_", "-")] = value
+    return Answer(status, message, b"")
+
+
+@pytest.mark.parametrize(
+    ("header", "realm", "service"),
+    [
+        ('Bearer realm="https://a/token",service="b"', "https://a/token", "b"),
+        ('bearer service="b" , realm="x"', "x", "b"),
+        (r'Bearer realm="a\"b",service="c"', 'a"b', "c"),
+        ("Bearer", "", ""),
+        ('Bearer realm="' + "a" * 100_000, "", ""),
+    ],
+)
+def test_a_challenge_is_read(header: str, realm: str, service: str) -> None:
+    found = challenge.parse(answered(WWW_Authenticate=header).headers)
+    assert found is not None
+    assert (found.realm, found.service) == (realm, service)
+
+
+@pytest.mark.parametrize("header", ['Basic realm="x"', "", "Bearerx a"])
+def test_another_scheme_is_no_challenge_of_ours(header: str) -> None:
+    assert challenge.parse(answered(WWW_Authenticate=header).headers) is None
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead"),
+    [
+        ("Sun, 01 Mar 2026 00:01:00 GMT", timedelta(minutes=1)),
+        ("Sat, 28 Feb 2026 23:59:00 GMT", timedelta(minutes=-1)),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_the_clock_is_read_from_the_date(date: str, ahead: timedelta | None) -> None:
+    assert clock.difference(answered(Date=date), NOW) == ahead
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(30, "passed"), (-30, "passed"), (31, "failed"), (-31, "failed")]
+)
+def test_half_of_what_registries_allow_is_allowed(seconds: int, status: str) -> None:
+    assert clock.check(timedelta(seconds=seconds)).status == status
+
+
+@pytest.mark.parametrize("text", [b"a: [", b"\xff", b"- a", b"[" * 100_000, b"a: !!python/name:os"])
+def test_what_is_no_configuration_is_refused(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "config.yml"
+    path.write_bytes(text)
+    with pytest.raises(Refused, match=r"config\.yml"):
+        config_file.read(path)
