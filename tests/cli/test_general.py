@@ -188,7 +188,6 @@ def test_the_help_names_the_default_file(bare: Commands) -> None:
     assert str(DEFAULT_CONFIG_FILE) in " ".join(bare("--help").split())
 
 
-# acl has its own words.
 @pytest.mark.parametrize("group", [[], *([name] for name in inside(cli))], ids=str)
 def test_no_sentence_is_cut_off_in_a_list_of_commands(bare: Commands, group: list[str]) -> None:
     _, _, commands = bare(*group, "--help").partition("Commands:")
