@@ -17,8 +17,8 @@ _ACCOUNT = "{}"
 _OTHER = "other"
 _SLASH = "/"
 
-MAX_STATES = 20_000
-"""After so many states ``within`` gives up and says no: a hostile pattern must not cost more."""
+MAX_PLACES = 50_000
+"""After so many places ``within`` gives up and says no: a hostile pattern must not cost more."""
 
 _Steps = tuple[str, ...]
 _Place = tuple[int, int]
@@ -28,15 +28,21 @@ def within(inner: Pattern, outers: Sequence[Pattern]) -> bool:
     """Whether each name that ``inner`` covers, one of ``outers`` covers for the same account."""
     if inner in outers or any(outer.text == ANY_SEGMENTS for outer in outers):
         return True
+    if ACCOUNT not in inner.text and "*" not in inner.text:
+        return any(outer.matches(inner.text, None) for outer in outers)
     steps, around = _steps(inner), [_steps(outer) for outer in outers]
-    symbols = _symbols([steps, *around])
     start = frozenset((which, 0) for which in range(len(around)))
     todo = [(0, start, True)]
     seen = set(todo)
+    places = 0
     while todo:
         at, outside, boundary = todo.pop()
         if _ends(steps, at) and not boundary and not any(_ends(around[w], p) for w, p in outside):
             return False
+        places += 1 + len(outside)
+        if places > MAX_PLACES:
+            return False
+        symbols = _symbols([(steps, at), *((around[which], place) for which, place in outside)])
         for symbol, after in _moves(steps, at, symbols):
             if symbol == _SLASH and boundary:
                 continue
@@ -44,22 +50,22 @@ def within(inner: Pattern, outers: Sequence[Pattern]) -> bool:
             if state not in seen:
                 seen.add(state)
                 todo.append(state)
-        if len(seen) > MAX_STATES:
-            return False
     return True
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
-    """Whether any name is covered by both, for the same account."""
-    left, right = _steps(one), _steps(other)
-    symbols = _symbols([left, right])
+    """Whether any name is covered by both, for the same account.
+
+    The account may have any name: ``{account}`` is taken for ``*``.
+    """
+    left, right = (_steps(Pattern(p.text.replace(ACCOUNT, "*"))) for p in (one, other))
     todo = [(0, 0, True)]
     seen = set(todo)
     while todo:
         a, b, boundary = todo.pop()
         if not boundary and _ends(left, a) and _ends(right, b):
             return True
-        for symbol, after in _moves(left, a, symbols):
+        for symbol, after in _moves(left, a, _symbols([(left, a), (right, b)])):
             if symbol == _SLASH and boundary:
                 continue
             for met, then in _moves(right, b, [symbol]):
@@ -87,10 +93,16 @@ def _steps(pattern: Pattern) -> _Steps:
     return tuple(steps)
 
 
-def _symbols(automata: Iterable[_Steps]) -> list[str]:
-    """Return every character that makes a difference, and one that stands for all others."""
-    literal = {step for steps in automata for step in steps} - {_ONE, _SOME, _ANY}
-    return sorted(literal | {_SLASH, _OTHER})
+def _symbols(readers: Iterable[tuple[_Steps, int]]) -> set[str]:
+    """Return every character that makes a difference here, and one that stands for all others."""
+    symbols = {_SLASH, _OTHER}
+    for steps, at in readers:
+        for step in steps[at:]:
+            if step not in (_ONE, _SOME, _ANY):
+                symbols.add(step)
+            if step not in (_SOME, _ANY):
+                break
+    return symbols
 
 
 def _moves(steps: _Steps, at: int, symbols: Iterable[str]) -> Iterator[tuple[str, int]]:
