@@ -7,6 +7,7 @@ from typing import Any
 
 from authserver.core.conditions import UNKNOWNS, Address, Circumstances, Hindrance
 from authserver.core.inclusion import overlap, within
+from authserver.core.names import is_path_component
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.policy import decide
 from authserver.core.rules import ALL, Asked, Effect, Rule, expand, in_order
@@ -144,9 +145,10 @@ def _on(
             continue
         own = _may(rule, who, service, circumstances)
         if own or _may(rule, None, service, circumstances):
+            # {account} is nobody's name where a rule holds for an account as for anybody.
+            named = own and who is not None and is_path_component(who.name)
             for pattern in rule.patterns:
-                # {account} is nobody's name where a rule holds for an account as for anybody.
-                if own or ACCOUNT not in pattern.text:
+                if named or ACCOUNT not in pattern.text:
                     yield _reached(service, rule, pattern, denies, circumstances)
 
 

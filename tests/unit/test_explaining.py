@@ -201,3 +201,11 @@ def test_a_time_after_the_end_has_no_effect() -> None:
     ended = rule("allow user:alice a pull", valid_until=NOON)
     later = Circumstances(None, datetime(2027, 1, 1, tzinfo=UTC))
     assert effective(state([ended]), ["r1"], "alice", later).entries == []
+
+
+def test_a_place_for_the_accounts_name_reaches_nothing_for_a_name_that_is_no_component() -> None:
+    rules_of = [rule("allow authenticated {account}/** push"), rule("deny everyone alice/x all", 2)]
+    here = Circumstances(None, NOON)
+    assert effective(state(rules_of), ["r1"], "a@x", here).entries == []
+    (entry,) = effective(state(rules_of), ["r1"], "alice", here).entries
+    assert [deny.id for deny in entry.denies] == [2]
