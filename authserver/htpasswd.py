@@ -71,16 +71,21 @@ def _line(number: int, raw: bytes) -> Entry | Unusable:
         name = account_name(shown)
     except Refused as error:
         return Unusable(number, printable(shown), str(error))
-    try:
-        cost = cost_of(stored)
-    except Refused:
-        return Unusable(number, name, _why(stored))
-    if cost > MAX_COST:
-        return Unusable(number, name, f"a bcrypt cost of {cost} is over {MAX_COST}: set it anew")
+    if problem := hash_problem(stored):
+        return Unusable(number, name, problem)
     return Entry(number, name, stored)
 
 
-def _why(stored: str) -> str:
+def hash_problem(stored: str) -> str | None:
+    """Return why a password's hash cannot be taken; None if it can. The hash is not repeated."""
+    try:
+        cost = cost_of(stored)
+    except Refused:
+        return _form(stored)
+    return f"a bcrypt cost of {cost} is over {MAX_COST}: set it anew" if cost > MAX_COST else None
+
+
+def _form(stored: str) -> str:
     for pattern, name in _OTHER_FORMATS:
         if re.match(pattern, stored):
             return f"hashed with {name}: only bcrypt (htpasswd -B) can be taken"

@@ -1,0 +1,213 @@
+"""docker_auth's configuration file, as far as it speaks of users and of who may do what.
+
+It is read as docker_auth reads it (yaml.v2 into Go structs): an absent or empty (null) condition is
+no condition, a number stands for its text, and a key that docker_auth does not know is ignored.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+from authserver.core.errors import Refused
+
+AUTHENTICATION = (
+    "google_auth", "github_auth", "oidc_auth", "gitlab_auth", "ldap_auth", "mongo_auth",
+    "xorm_auth", "ext_auth", "plugin_authn",
+)  # fmt: skip
+AUTHORIZATION = ("acl_mongo", "acl_xorm", "ext_authz", "plugin_authz", "casbin_authz")
+
+_CONDITIONS = ("account", "type", "name", "ip", "service")
+_SECTIONS = ("server", "token", "users", "acl", *AUTHENTICATION, *AUTHORIZATION)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One of ``users``. Without a password (None) anybody may log in under that name."""
+
+    line: int
+    name: str
+    password: str | None = field(repr=False)
+    usable: bool = True
+    labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An entry's conditions; None is no condition. ``labels`` are only named, never compared."""
+
+    account: str | None = None
+    type: str | None = None
+    name: str | None = None
+    ip: str | None = None
+    service: str | None = None
+    labels: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of ``acl``."""
+
+    line: int
+    match: Match
+    actions: tuple[str, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the file says.
+
+    ``sections`` and ``unknown`` are its keys that docker_auth knows and those that it ignores, with
+    their lines; ``server`` and ``token`` have the single values of these sections.
+    """
+
+    users: tuple[User, ...]
+    entries: tuple[Entry, ...]
+    sections: dict[str, int]
+    server: dict[str, str]
+    token: dict[str, str]
+    unknown: dict[str, int]
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether requests without credentials get as far as the ACL."""
+        return any(u.name == "" and u.usable and u.password is None for u in self.users)
+
+    def only_on(self, service: str) -> "Config":
+        """Return the same with entries that name no service holding on this one."""
+        named = (
+            replace(entry, match=replace(entry.match, service=service))
+            if entry.match.service is None
+            else entry
+            for entry in self.entries
+        )
+        return replace(self, entries=tuple(named))
+
+
+def read(content: bytes, file: str) -> Config:
+    """Read a configuration; ``file`` is its name for messages.
+
+    Raises:
+        Refused: it is no YAML, or docker_auth would not start with it.
+    """
+    try:
+        root = yaml.compose(content, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise Refused(f"{file}{_where(error)}: not to be read as YAML: {_problem(error)}") from None
+    except RecursionError:
+        raise Refused(f"{file}: not to be read as YAML: nested too deeply") from None
+    if root is None:
+        raise Refused(f"{file}: the file is empty")
+    return _Reader(file).config(root)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f":{mark.line + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or "it is not UTF-8 text")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    file: str
+
+    def config(self, root: yaml.Node) -> Config:
+        parts = dict(self._pairs(root, "the configuration"))
+        lines = {key: _line(node) for key, node in parts.items()}
+        said = {key: node for key, node in parts.items() if not _is_null(node)}
+        return Config(
+            users=tuple(self._users(said["users"])) if "users" in said else (),
+            entries=tuple(self._entries(said["acl"])) if "acl" in said else (),
+            sections={key: lines[key] for key in _SECTIONS if key in said},
+            server=self._texts(said, "server"),
+            token=self._texts(said, "token"),
+            unknown={key: line for key, line in lines.items() if key not in _SECTIONS},
+        )
+
+    def _texts(self, parts: dict[str, yaml.Node], section: str) -> dict[str, str]:
+        pairs = self._pairs(parts[section], section) if section in parts else ()
+        return {key: value.value for key, value in pairs if isinstance(value, yaml.ScalarNode)}
+
+    def _users(self, node: yaml.Node) -> Iterator[User]:
+        for name, value in self._pairs(node, "users"):
+            if _is_null(value):
+                # Go reads this as no user at all, and nobody can log in as it.
+                yield User(_line(value), name, None, usable=False)
+                continue
+            parts = dict(self._pairs(value, f"the user {name!r}"))
+            password = self._text(parts.get("password"), "a password")
+            labels = "labels" in parts and not _is_null(parts["labels"])
+            yield User(_line(value), name, password, labels=labels)
+
+    def _entries(self, node: yaml.Node) -> Iterator[Entry]:
+        for item in self._items(node, "acl"):
+            parts = dict(self._pairs(item, "an entry of acl"))
+            match, actions = parts.get("match"), parts.get("actions")
+            if match is None or _is_null(match):
+                raise self._refused(item, "an entry of acl has no match; {} matches everything")
+            if actions is None or _is_null(actions):
+                raise self._refused(item, "an entry of acl has no actions; [] denies everything")
+            yield Entry(
+                _line(item),
+                self._match(match),
+                tuple(self._word(word) for word in self._items(actions, "actions")),
+                self._text(parts.get("comment"), "a comment") or "",
+            )
+
+    def _match(self, node: yaml.Node) -> Match:
+        parts = dict(self._pairs(node, "match"))
+        conditions = {key: self._text(parts.get(key), key) for key in _CONDITIONS}
+        labels = parts.get("labels")
+        return Match(
+            **conditions,
+            labels=tuple(k for k, _ in self._pairs(labels, "labels"))
+            if labels and not _is_null(labels)
+            else (),
+            ignored=tuple(key for key in parts if key not in (*_CONDITIONS, "labels")),
+        )
+
+    def _pairs(self, node: yaml.Node, what: str) -> Iterator[tuple[str, yaml.Node]]:
+        if not isinstance(node, yaml.MappingNode):
+            raise self._refused(node, f"{what} should be a mapping")
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name = self._word(key)
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise self._refused(key, "merge keys (<<) are not read: write out what it brings")
+            if name in seen:
+                raise self._refused(key, f"{name!r} is there twice, first in line {seen[name]}")
+            seen[name] = _line(key)
+            yield name, value
+
+    def _items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self._refused(node, f"{what} should be a list")
+        return list(node.value)
+
+    def _word(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._refused(node, "a word is expected here")
+        return str(node.value)
+
+    def _text(self, node: yaml.Node | None, what: str) -> str | None:
+        if node is None or _is_null(node):
+            return None
+        if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:binary":
+            raise self._refused(node, f"{what} should be one text")
+        return str(node.value)
+
+    def _refused(self, node: yaml.Node, why: str) -> Refused:
+        return Refused(f"{self.file}:{_line(node)}: {why}")
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:null")

@@ -1,0 +1,142 @@
+"""docker_auth's conditions on names as patterns of ours, where both match the same names.
+
+Only names that a registry accepts are compared: none is empty, begins or ends with a slash, or has
+two of them side by side.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import product
+
+from authserver.core.errors import Refused
+from authserver.core.inclusion import overlap
+from authserver.core.names import REPOSITORY_NAME_MAX
+from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern, repository_pattern
+from authserver.core.rules import CATALOG
+from authserver.docker_auth import evaluating, regexps
+from authserver.docker_auth.regexps import Part, Wild
+
+OWN = "${account}"
+
+# What stands for the account's name between reading and writing; no name has it.
+_MARK = "\0"
+_IMPOSSIBLE = "\1"
+_GLOB = re.compile(r"\\.|\*+|[^\\*]", re.DOTALL)
+
+
+def patterns(condition: str | None) -> tuple[Pattern, ...] | None:
+    """Return patterns that together match the same names; None if there are none such.
+
+    They are none at all (an empty tuple) if the condition matches no name that can be.
+    """
+    if condition is None:
+        return (Pattern(ANY_SEGMENTS),)
+    text = condition.replace(OWN, _MARK)
+    if "${" in text or len(text) > REPOSITORY_NAME_MAX:
+        return None
+    found = _of_regexp(text[1:-1]) if regexps.is_regexp(condition) else _of_glob(text)
+    return None if found is None else _valid(found)
+
+
+def matches_catalog(condition: str | None) -> bool | None:
+    """Whether the condition matches the name ``catalog``; None if that is not known."""
+    matched = evaluating.matches_text(condition, CATALOG)
+    if matched is not None:
+        return matched
+    found = patterns(condition)
+    if found is None or any(overlap(pattern, Pattern(CATALOG)) for pattern in found):
+        return None
+    return False
+
+
+def remedy(condition: str | None) -> str:
+    """Return what to write instead of a condition that is no pattern."""
+    if condition is not None and "${" in condition.replace(OWN, ""):
+        return "write the name out; of the variables only ${account} can be taken"
+    if condition is not None and OWN in condition:
+        return "${account} can be taken as a whole segment, as in ${account}/*"
+    if condition is not None and regexps.is_regexp(condition):
+        return "write globs, or words and .* as in /^(a|b)/.*$/"
+    return "write an entry for each name, or a glob with * only"
+
+
+def _of_glob(text: str) -> tuple[str, ...] | None:
+    found = _GLOB.findall(text)
+    if any(piece in "?[" for piece in found) or "".join(found) != text:
+        return None
+    return ("".join(map(_glob_piece, found)),)
+
+
+def _glob_piece(piece: str) -> str:
+    if piece.startswith("*"):
+        return "*"
+    literal = piece.removeprefix("\\")
+    return literal if literal not in "*{}" else _IMPOSSIBLE
+
+
+def _of_regexp(expression: str) -> tuple[str, ...] | None:
+    plain = regexps.plain(expression)
+    if plain is None:
+        return None
+    found: list[str] = []
+    for parts in plain.alternatives:
+        spelled = _spelled(parts)
+        if spelled is None:
+            return None
+        found += spelled
+    return tuple(dict.fromkeys(found)) if len(found) <= regexps.MAX_ALTERNATIVES else None
+
+
+def _spelled(parts: Sequence[Part]) -> list[str] | None:
+    choices: list[tuple[str, ...]] = []
+    for at, part in enumerate(parts):
+        before = at == 0 or _ends_segment(parts[at - 1], -1)
+        after = at == len(parts) - 1 or _ends_segment(parts[at + 1], 0)
+        choice = _written(part, before=before, after=after)
+        if choice is None:
+            return None
+        choices.append(choice)
+    return ["".join(chosen) for chosen in product(*choices)]
+
+
+def _ends_segment(neighbour: Part, side: int) -> bool:
+    return isinstance(neighbour, str) and neighbour[side] == "/"
+
+
+def _written(part: Part, *, before: bool, after: bool) -> tuple[str, ...] | None:
+    """Return what stands for one part, which may be several things; None if nothing does.
+
+    ``before`` and ``after`` say whether a segment ends there.
+    """
+    whole = before and after
+    match part:
+        case str():
+            return (part if not set(part) & set("*{}") else _IMPOSSIBLE,)
+        case Wild.SEGMENT:
+            return ("*",)
+        case Wild.WHOLE_SEGMENT:
+            return ("*",) if whole else None
+        case Wild.SOME:
+            return (ANY_SEGMENTS,) if whole else None
+    if whole:
+        return (ANY_SEGMENTS,)
+    left, right = "" if before else "*/", "" if after else "/*"
+    crossing = (f"{left}{ANY_SEGMENTS}{right}",)
+    return ("*", *crossing) if before or after else ("*", "*/*", *crossing)
+
+
+def _valid(found: tuple[str, ...]) -> tuple[Pattern, ...] | None:
+    """Leave out what can match no name; None if the account's name is a part of a segment."""
+    if any(_MARK in segment and segment != _MARK for t in found for segment in t.split("/")):
+        return None
+    texts = (text.replace(_MARK, ACCOUNT) for text in found)
+    return tuple(Pattern(text) for text in texts if is_pattern(text))
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` can match any name that a registry accepts."""
+    try:
+        repository_pattern(text)
+    except Refused:
+        return False
+    return True
