@@ -1,0 +1,137 @@
+"""Requests to compare decisions on, made from the file's own words and from some that are new.
+
+Each account, name, registry and network of the file is there, its neighbours (a letter or a segment
+more, a segment less, the address before and after), and something that the file does not know.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import islice, product
+
+from authserver.core.conditions import Address, Network
+from authserver.core.names import is_path_component, is_repository_name
+from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
+from authserver.core.rules import CATALOG
+from authserver.docker_auth.config import Config
+from authserver.docker_auth.evaluating import NO_CREDENTIALS, Request
+from authserver.docker_auth.matching import Claim, Standing, possible_account
+
+MAX_OWN, MAX_FILLED = 4, 20
+MAX_CASES = 10_000
+"""Above so many combinations an even part of them is taken, besides each entry's own."""
+
+_NEW_ACCOUNT = "somebody-new"
+_NEW_NAMES = ("new-name", "new-name/app", "new-name/app/deep")
+_NEW_SERVICE = "another registry"
+_NEW_ADDRESSES = (ip_address("203.0.113.77"), ip_address("2001:db8:77::1"))
+_WORD = re.compile(r"[A-Za-z0-9._:@/-]+")
+# A prime, so that its multiples come to every combination, in no order that the parts have.
+_STRIDE = 2_654_435_761
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    accounts: Sequence[str]
+    names: Sequence[str]
+    services: Sequence[str]
+    addresses: Sequence[Address]
+
+    def requests(self, kind: str) -> Iterator[Request]:
+        """Yield all combinations, or an even part of them if they are too many."""
+        parts = (self.accounts, self.names, self.services, self.addresses)
+        total = 1
+        for part in parts:
+            total *= len(part)
+        for number in range(min(total, MAX_CASES)):
+            at = number * _STRIDE % total if total > MAX_CASES else number
+            chosen: list[object] = []
+            for part in parts:
+                at, index = divmod(at, len(part))
+                chosen.append(part[index])
+            account, name, service, address = chosen
+            yield Request(account, kind, name, service, address)  # type: ignore[arg-type]
+
+
+def cases(config: Config, claims: Sequence[Claim], ours: Standing) -> Iterator[Request]:
+    """Yield the requests."""
+    words = sorted(_words(entry.match.name for entry in config.entries))
+    accounts = sorted(_accounts(config, ours))
+    named = [name for name in accounts if is_path_component(name)]
+    named = named[:: len(named) // MAX_FILLED + 1]
+    patterns = {pattern for claim in claims for pattern in claim.reach.patterns}
+    filled = {name for pattern in patterns for name in _filled(pattern, words, named)}
+    near = {other for name in (*filled, *words) for other in _neighbours(name)}
+    services = sorted({_NEW_SERVICE, *ours.services, *_literals(claims)})
+    networks = {c.reach.network for c in claims if c.reach.network is not None}
+    addresses = sorted(_addresses(networks), key=lambda a: (a.version, int(a)))
+    names = sorted(filter(is_repository_name, {*filled, *words, *near, *_NEW_NAMES}))
+    parts = _Parts(accounts, names, services, addresses)
+    yield from parts.requests("repository")
+    yield from _Parts(accounts, (CATALOG,), services, addresses).requests("registry")
+    for claim in claims:
+        yield from _own(claim, accounts, services)
+
+
+def _own(claim: Claim, accounts: Sequence[str], services: Sequence[str]) -> Iterator[Request]:
+    """Yield some of what one claim is about, by those that it is about and by some others."""
+    reach = claim.reach
+    addresses = [reach.network[0]] if reach.network else list(_NEW_ADDRESSES)
+    within = [name for name in accounts if name in reach.whom]
+    others = [name for name in accounts if name not in reach.whom]
+    some = (*islice(within, MAX_OWN), *others[:: len(others) // MAX_OWN + 1])
+    for account, pattern in product(some, reach.patterns):
+        names = filter(is_repository_name, _filled(pattern, (), [account]))
+        for name, address in product(islice(names, MAX_OWN), addresses):
+            yield Request(account, reach.type, name, reach.service or services[0], address)
+
+
+def _words(texts: Iterable[str | None]) -> set[str]:
+    """Return what could be names in conditions, whole and by segment."""
+    found = {
+        word
+        for text in texts
+        if text
+        for word in _WORD.findall(text.replace("${account}", " ").replace("\\", ""))
+    }
+    found |= {segment for word in found for segment in word.split("/")}
+    return {stripped for word in found if (stripped := word.strip("/"))}
+
+
+def _accounts(config: Config, ours: Standing) -> set[str]:
+    words = _words(entry.match.account for entry in config.entries)
+    known = {*ours.named, *ours.accounts, *words}
+    near = {f"{name}x" for name in known} | {f"x{name}" for name in known}
+    possible = set(filter(possible_account, known | near))
+    return possible | {NO_CREDENTIALS, _NEW_ACCOUNT}
+
+
+def _filled(pattern: Pattern, words: Iterable[str], accounts: Sequence[str]) -> Iterator[str]:
+    """Yield names that the pattern covers, its wild cards filled with letters and words."""
+    own = accounts if ACCOUNT in pattern.text else ("",)
+    for account, filling in product(own, ("x", "x/y", "", *words)):
+        text = pattern.text.replace(ACCOUNT, account)
+        for deep in (text.replace(ANY_SEGMENTS, filling or "x"), text.replace(ANY_SEGMENTS, "x")):
+            yield deep.replace("*", filling)
+
+
+def _neighbours(name: str) -> Iterator[str]:
+    yield from (f"{name}/x", f"{name}x", f"x{name}", f"x/{name}")
+    if "/" in name:
+        yield name.rpartition("/")[0]
+
+
+def _literals(claims: Iterable[Claim]) -> set[str]:
+    return {claim.reach.service for claim in claims if claim.reach.service is not None}
+
+
+def _addresses(networks: Iterable[Network]) -> set[Address]:
+    found: set[Address] = set(_NEW_ADDRESSES)
+    for network in networks:
+        first, last = network[0], network[-1]
+        found |= {first, last}
+        # Neighbours that are no addresses are left out.
+        found |= {first - 1} if int(first) else set()
+        found |= {last + 1} if int(last) + 1 < 2**network.max_prefixlen else set()
+    return found

@@ -1,0 +1,142 @@
+"""docker_auth's decisions and ours, side by side, before anything is written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from authserver.core.conditions import Circumstances
+from authserver.core.errors import Refused
+from authserver.core.names import is_path_component
+from authserver.core.policy import decide
+from authserver.core.rules import ACTIONS, ALL, Rule
+from authserver.core.scope import Scope
+from authserver.core.subjects import Account, AccountKind
+from authserver.docker_auth.cases import cases
+from authserver.docker_auth.config import Config, Entry
+from authserver.docker_auth.evaluating import (
+    NO_CREDENTIALS,
+    Outcome,
+    Request,
+    matches_text,
+    outcomes,
+)
+from authserver.docker_auth.matching import Standing
+from authserver.docker_auth.translating import State, Translation, Verdict, translate
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A request that comes out differently, and the claims (line, type) that are to blame."""
+
+    request: Request
+    actions: frozenset[str]
+    blamed: frozenset[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A translation, and on how many requests both came to the same decision."""
+
+    translation: Translation
+    cases: int
+
+
+def agreed(config: Config, ours: Standing) -> Agreed:
+    """Translate the ACL and leave out whatever is decided differently.
+
+    Raises:
+        Refused: there is no part of it on which both agree; that would be a fault of ours.
+    """
+    contested: frozenset[tuple[int, str]] = frozenset()
+    while True:
+        translation = translate(config, ours, contested)
+        asked = list(cases(config, [v.claim for v in translation.verdicts], ours))
+        found = disagreements(config, ours, translation, asked)
+        blamed = frozenset(claim for each in found for claim in each.blamed)
+        if not blamed:
+            return Agreed(translation, len(asked))
+        if blamed <= contested:
+            lines = ", ".join(str(line) for line, _ in sorted(blamed))
+            raise Refused(f"the rules for line {lines} decide differently: please report this")
+        contested |= blamed
+
+
+def disagreements(
+    config: Config, ours: Standing, translation: Translation, requests: Sequence[Request]
+) -> Iterator[Disagreement]:
+    """Give the requests for which we would give more than docker_auth, or less by what was taken.
+
+    ``{account}`` covers nothing for a name that is no path component, so less is no fault there.
+    """
+    both = _Both(config, ours, translation.rules())
+    lines = dict(enumerate((draft.entry.line for draft in translation.drafts), 1))
+    verdicts = {(id(v.claim.entry), v.claim.reach.type): v for v in translation.verdicts}
+    for request in requests:
+        given, by = both.ours_on(request)
+        theirs = both.theirs_on(request)
+        least = frozenset.intersection(*(outcome.granted for outcome in theirs))
+        if wider := given - least:
+            blamed = frozenset((lines[number], request.type) for number in by)
+            yield Disagreement(request, wider, blamed)
+        sure = theirs[0] if len(theirs) == 1 else Outcome(frozenset(), None)
+        verdict = verdicts.get((id(sure.entry), request.type))
+        if verdict and sure.granted - given and _promised(verdict, request):
+            blamed = frozenset({(verdict.claim.entry.line, request.type)})
+            yield Disagreement(request, sure.granted - given, blamed)
+
+
+def _promised(verdict: Verdict, request: Request) -> bool:
+    """Whether what the entry gives was taken for whoever asks."""
+    reach = verdict.reach
+    if reach is None or not (verdict.state is State.TAKEN or request.account in reach.whom):
+        return False
+    return not reach.own_names or is_path_component(request.account)
+
+
+@dataclass
+class _Both:
+    """Both sides. What cannot concern an account is left out once, not for each request."""
+
+    config: Config
+    ours: Standing
+    rules: Sequence[Rule]
+    entries_for: dict[str, list[Entry]] = field(default_factory=dict)
+    rules_for: dict[str, list[Rule]] = field(default_factory=dict)
+
+    def theirs_on(self, request: Request) -> list[Outcome]:
+        name = request.account
+        if name == NO_CREDENTIALS and not self.config.anonymous:
+            return [Outcome(frozenset(), None)]
+        if name not in self.entries_for:
+            self.entries_for[name] = [
+                entry
+                for entry in self.config.entries
+                if matches_text(entry.match.account, name) is not False
+            ]
+        return outcomes(self.entries_for[name], request, frozenset(ACTIONS[request.type]))
+
+    def ours_on(self, request: Request) -> tuple[frozenset[str], set[int]]:
+        """Return what we would give, and the rules by which."""
+        account = self._account(request.account)
+        if request.account not in self.rules_for:
+            binding = [rule for rule in self.rules if rule.binds(account) or rule.binds(None)]
+            self.rules_for[request.account] = binding
+        granted: set[str] = set()
+        by: set[int] = set()
+        # A requested * is answered with the names as well, which were not asked of docker_auth.
+        names = tuple(action for action in ACTIONS[request.type] if action != ALL)
+        for actions in (names, (ALL,)):
+            decision = decide(
+                self.rules_for[request.account],
+                account,
+                request.service,
+                Scope(request.type, request.name, actions),
+                circumstances=Circumstances(request.address),
+            )
+            granted |= set(decision.granted) & set(actions)
+            by |= {reason.rule.id for reason in decision.reasons if reason.rule}
+        return frozenset(granted), by
+
+    def _account(self, name: str) -> Account | None:
+        if name == NO_CREDENTIALS:
+            return None
+        return Account(name, self.ours.accounts.get(name, AccountKind.USER))

@@ -1,0 +1,249 @@
+"""What an entry of docker_auth's ACL covers, in the terms of our rules, and what cannot be said."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from authserver.core.conditions import Network
+from authserver.core.errors import Refused
+from authserver.core.names import account_name
+from authserver.core.patterns import ANY_SEGMENTS, Pattern
+from authserver.core.rules import ACTIONS, ALL, CATALOG
+from authserver.core.subjects import AccountKind
+from authserver.docker_auth import evaluating, globs, names, regexps
+from authserver.docker_auth.config import Config, Entry
+from authserver.docker_auth.evaluating import NO_CREDENTIALS, given, network
+from authserver.docker_auth.reach import OTHERS, Reach
+
+_KNOWN = frozenset(ACTIONS["repository"])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something cannot be taken, and what to do instead."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a file is read against: our accounts, the registries, and who may ask.
+
+    ``named`` are the accounts that there are or that the ACL names; ``anonymous`` says whether
+    docker_auth lets requests without credentials in.
+    """
+
+    accounts: Mapping[str, AccountKind]
+    services: frozenset[str]
+    anonymous: bool
+    named: frozenset[str]
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        return self.logged_in | ({NO_CREDENTIALS} if self.anonymous else frozenset())
+
+    @property
+    def logged_in(self) -> frozenset[str]:
+        return self.named | {OTHERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an entry says about one resource type.
+
+    Where ``obstacles`` stand against a rule, or the claim is not ``exact``, ``reach`` is at least
+    what the entry matches. ``faults`` stand against what it gives.
+    """
+
+    entry: Entry
+    reach: Reach
+    given: frozenset[str]
+    exact: bool = True
+    obstacles: tuple[Problem, ...] = ()
+    faults: tuple[Problem, ...] = ()
+
+
+def standing(
+    config: Config, accounts: Mapping[str, AccountKind], services: frozenset[str]
+) -> Standing:
+    """Return what the file is read against; ``accounts`` holds those that it brings as well."""
+    named = {name for entry in config.entries for name in _words(entry.match.account) or ()}
+    named |= accounts.keys()
+    possible = frozenset(filter(possible_account, named - {NO_CREDENTIALS}))
+    return Standing(accounts, services, config.anonymous, possible)
+
+
+def claims(entry: Entry, ours: Standing) -> Iterator[Claim]:
+    """Yield what the entry says about repositories, and about the catalog."""
+    shared = _Reading(exact=True, problems=[])
+    whom = shared.whom(entry.match.account, ours)
+    shared.rest(entry)
+    service = shared.service(entry.match.service, ours)
+    where = shared.network(entry.match.ip)
+    for kind in ACTIONS:
+        own = _Reading(shared.exact, list(shared.problems))
+        if not own.type(entry.match.type, kind):
+            continue
+        patterns = own.names(_for_one(entry.match.name, whom), kind)
+        if kind == "registry" and not patterns:
+            continue
+        reach = Reach(kind, whom, patterns, service, where)
+        if reach.own_names:
+            # Without credentials there is no name that could match, there and here.
+            reach = replace(reach, whom=whom - {NO_CREDENTIALS})
+        yield Claim(
+            entry,
+            reach,
+            given(entry) & frozenset(ACTIONS[kind]),
+            own.exact,
+            tuple(own.problems),
+            tuple(_faults(entry, kind)),
+        )
+
+
+def _faults(entry: Entry, kind: str) -> Iterator[Problem]:
+    if unknown := sorted(set(entry.actions) - _KNOWN):
+        yield Problem(
+            f"no registry asks for the action {', '.join(unknown)}",
+            "write pull, push, delete, or '*' alone",
+        )
+    if kind == "repository" and ALL in entry.actions and len(entry.actions) > 1:
+        yield Problem(
+            "'*' beside other actions does not stand for all of them in docker_auth",
+            "write ['*'], or only the names of the actions",
+        )
+    elif "push" in entry.actions and "pull" not in entry.actions:
+        yield Problem(
+            "push without pull: a registry takes an upload only with both",
+            "write [pull, push]",
+        )
+
+
+def _words(account: str | None) -> frozenset[str] | None:
+    """Return the accounts that a condition names if it names each of them."""
+    if account is None or "${" in account:
+        return None
+    if not regexps.is_regexp(account):
+        return frozenset({account}) if globs.is_literal(account) else None
+    plain = regexps.plain(account[1:-1])
+    return plain.words if plain else None
+
+
+def possible_account(name: str) -> bool:
+    """Whether an account of ours could have exactly this name."""
+    try:
+        return account_name(name) == name
+    except Refused:
+        return False
+
+
+def _for_one(name: str | None, whom: frozenset[str]) -> str | None:
+    """Put the account's name in its place where it can be only one."""
+    if name is None or len(whom) != 1 or OTHERS in whom:
+        return name
+    return name.replace(names.OWN, evaluating.quoted(next(iter(whom))))
+
+
+@dataclass
+class _Reading:
+    """Conditions read one by one; what cannot be said is put on record."""
+
+    exact: bool
+    problems: list[Problem]
+
+    def _fail(self, reason: str, remedy: str, *, exact: bool = False) -> None:
+        self.exact = self.exact and exact
+        self.problems.append(Problem(reason, remedy))
+
+    def rest(self, entry: Entry) -> None:
+        if entry.match.labels:
+            self._fail("it matches labels", "put the accounts in a group and allow the group")
+        if entry.match.ignored:
+            keys = ", ".join(entry.match.ignored)
+            self._fail(
+                f"docker_auth knows no condition {keys}, ignores it and matches without it",
+                "remove it, or say what was meant with a condition that there is",
+                exact=True,
+            )
+
+    def whom(self, account: str | None, ours: Standing) -> frozenset[str]:
+        if account is None or account in ("*", "/.*/", "/^.*$/"):
+            return ours.everybody
+        if account in ("/.+/", "/^.+$/", "/./", "?*", "*?"):
+            return ours.logged_in
+        words = _words(account)
+        if words is None:
+            self._fail(
+                f"the account {account!r} stands for accounts that no rule can name",
+                "put them in a group and allow the group",
+            )
+            return _perhaps(account, ours)
+        if NO_CREDENTIALS in words and len(words) == 1:
+            return words & ours.everybody
+        for name in sorted(words - {NO_CREDENTIALS}):
+            if not possible_account(name):
+                self._fail(f"no account can be called {name!r}", "choose another name", exact=True)
+            elif name not in ours.accounts:
+                self._fail(
+                    f"there is no account {name!r}",
+                    f"authserver user add {shlex.quote(name)}, or remove the entry",
+                    exact=True,
+                )
+        return words & ours.everybody
+
+    def type(self, pattern: str | None, kind: str) -> bool:
+        """Whether the entry is about this type, as far as is known."""
+        matched = evaluating.matches_text(pattern, kind)
+        if matched is None:
+            self._fail(f"the type {pattern!r} is no word", "write repository or registry")
+        return matched is not False
+
+    def service(self, pattern: str | None, ours: Standing) -> str | None:
+        if pattern is None or pattern in ("/.*/", "/.+/"):
+            return None
+        if regexps.is_regexp(pattern) or not globs.is_literal(pattern) or "${" in pattern:
+            self._fail(
+                f"the service {pattern!r} is not one name",
+                "write an entry for each service, or none for all",
+            )
+            return None
+        if pattern not in ours.services:
+            self._fail(
+                f"there is no registry {pattern!r}",
+                f"authserver registry add {shlex.quote(pattern)}, or correct the name",
+                exact=True,
+            )
+        return pattern
+
+    def network(self, text: str | None) -> Network | None:
+        if text is None:
+            return None
+        try:
+            found = network(text)
+        except Refused as error:
+            self._fail(str(error), "write an IPv4 or IPv6 network")
+            return None
+        if not found.prefixlen:
+            self._fail(f"{text} is every address", "leave ip out", exact=True)
+        return found
+
+    def names(self, condition: str | None, kind: str) -> tuple[Pattern, ...]:
+        """Return the patterns for the names; none if no name can match."""
+        if kind == "registry":
+            matched = names.matches_catalog(condition)
+            found = None if matched is None else (Pattern(CATALOG),) * matched
+        else:
+            found = names.patterns(condition)
+        if found is None:
+            self._fail(f"the name {condition!r} is no pattern of ours", names.remedy(condition))
+            return (Pattern(CATALOG if kind == "registry" else ANY_SEGMENTS),)
+        return found
+
+
+def _perhaps(account: str, ours: Standing) -> frozenset[str]:
+    """Return those whom the condition may stand for."""
+    known = ours.everybody - {OTHERS}
+    return frozenset(
+        name for name in known if evaluating.matches_text(account, name) is not False
+    ) | {OTHERS}

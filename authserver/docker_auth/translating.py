@@ -1,0 +1,314 @@
+"""The ordered entries of docker_auth's ACL as rules whose order does not matter.
+
+An entry becomes an allow of what it gives. Where a later one would give more to what an earlier one
+matches, the earlier one becomes a deny of the rest too, if that deny takes nothing from the entries
+before it. Where no such deny can be written the later entry is left out: an import may give less
+than docker_auth did, never more.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from authserver.core.rules import ACTIONS, ALL, Effect, Rule, new_rule, rule_actions
+from authserver.core.subjects import Subject, SubjectKind
+from authserver.docker_auth.config import Config, Entry
+from authserver.docker_auth.evaluating import NO_CREDENTIALS
+from authserver.docker_auth.matching import Claim, Problem, Standing, claims
+from authserver.docker_auth.names import is_pattern
+from authserver.docker_auth.reach import OTHERS, Reach
+
+MAX_LISTED = 5
+
+
+class State(StrEnum):
+    """What became of what an entry says about one resource type."""
+
+    TAKEN = "taken"
+    NARROWED = "taken in part"
+    IDLE = "no effect"
+    LEFT = "not taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one claim, and why if it was not taken as it is.
+
+    ``reach`` is what was taken, which is less than the claim's if it was taken in part.
+    """
+
+    claim: Claim
+    state: State
+    problems: tuple[Problem, ...] = ()
+    reach: Reach | None = None
+
+    def gives(self, reach: Reach) -> frozenset[str]:
+        """Return what it lets somebody do within ``reach``."""
+        met = self.reach is not None and self.reach.meets(reach)
+        return self.claim.given if met else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rule to write, and the entry that it came from."""
+
+    entry: Entry
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The rules, and what became of each entry. An entry with no verdict says nothing to us."""
+
+    verdicts: tuple[Verdict, ...]
+    drafts: tuple[Draft, ...]
+
+    def of(self, entry: Entry) -> list[Verdict]:
+        return [v for v in self.verdicts if v.claim.entry is entry]
+
+    def rules(self) -> list[Rule]:
+        """Return the rules, numbered from 1 in the order of ``drafts``."""
+        return [replace(draft.rule, id=n) for n, draft in enumerate(self.drafts, 1)]
+
+
+Contested = Collection[tuple[int, str]]
+"""Claims, by line and resource type, that must not be taken."""
+
+
+def translate(config: Config, ours: Standing, contested: Contested = ()) -> Translation:
+    """Translate the ACL; what is ``contested`` is left out."""
+    verdicts: list[Verdict] = []
+    drafts: list[Draft] = []
+    for kind in ACTIONS:
+        found = [c for entry in config.entries for c in claims(entry, ours) if c.reach.type == kind]
+        worked = _Work(ours, found)
+        worked.go(contested)
+        verdicts += worked.verdicts
+        drafts += worked.drafts()
+    order = {id(entry): number for number, entry in enumerate(config.entries)}
+    drafts.sort(key=lambda draft: order[id(draft.entry)])
+    return Translation(tuple(verdicts), tuple(drafts))
+
+
+@dataclass
+class _Work:
+    """One resource type's claims, in the order of the file."""
+
+    ours: Standing
+    claims: Sequence[Claim]
+    verdicts: list[Verdict] = field(default_factory=list)
+    denied: dict[tuple[int, Reach], frozenset[str]] = field(default_factory=dict)
+
+    def go(self, contested: Contested) -> None:
+        for number, claim in enumerate(self.claims):
+            self.verdicts.append(self._judged(number, claim, contested))
+        self.verdicts = [self._public(verdict) for verdict in self.verdicts]
+
+    def _judged(self, number: int, claim: Claim, contested: Contested) -> Verdict:
+        if idle := self._idle(number, claim):
+            return Verdict(claim, State.IDLE, (idle,))
+        problems = (*claim.obstacles, *claim.faults)
+        if (claim.entry.line, claim.reach.type) in contested:
+            problems += (_CONTESTED,)
+        if problems:
+            return Verdict(claim, State.LEFT, problems)
+        return self._taken(number, claim) or self._narrowed(number, claim)
+
+    def _taken(self, number: int, claim: Claim) -> Verdict | None:
+        """Take all of a claim, with the denies that it needs, if all of them can be written."""
+        cuts = self._cuts(number, claim)
+        if any(isinstance(cut, Problem) for cut in cuts.values()):
+            return None
+        for cut in cuts.values():
+            if not isinstance(cut, Problem):
+                self.denied[cut.key] = self.denied.get(cut.key, frozenset()) | cut.actions
+        return Verdict(claim, State.TAKEN, reach=claim.reach)
+
+    def _narrowed(self, number: int, claim: Claim) -> Verdict:
+        """Take a claim on all accounts for those only of the file that no entry before it cuts."""
+        cuts = self._cuts(number, claim).items()
+        problem = next(cut for _, cut in cuts if isinstance(cut, Problem))
+        uncut = [self.claims[n].reach.whom for n, cut in cuts if isinstance(cut, Problem)]
+        kept = (claim.reach.whom & frozenset(self.ours.accounts)).difference(*uncut)
+        if OTHERS not in claim.reach.whom or not kept:
+            return Verdict(claim, State.LEFT, (problem,))
+        narrow = replace(claim, reach=replace(claim.reach, whom=kept))
+        taken = self._taken(number, narrow)
+        if taken is None:
+            return Verdict(claim, State.LEFT, (problem,))
+        return Verdict(claim, State.NARROWED, (_only(problem, kept),), narrow.reach)
+
+    def _cuts(self, number: int, claim: Claim) -> "dict[int, _Cut | Problem]":
+        return {earlier: self._cut(earlier, claim) for earlier in self._cutting(number, claim)}
+
+    def _idle(self, number: int, claim: Claim) -> Problem | None:
+        """Return why docker_auth never comes to this claim, if it never does."""
+        if not claim.reach.whom and not claim.obstacles:
+            return Problem(
+                'docker_auth lets no request without credentials in: users has no "": {}',
+                "authserver acl allow anonymous PATTERN ACTIONS, if you want it now",
+            )
+        if not claim.reach.patterns:
+            return Problem("no registry accepts a name that it matches", "remove it")
+        for earlier in self.claims[:number]:
+            if earlier.exact and earlier.reach.covers(claim.reach):
+                return Problem(
+                    f"never reached: line {earlier.entry.line} matches all that it matches",
+                    "remove it",
+                )
+        return None
+
+    def _cutting(self, number: int, claim: Claim) -> list[int]:
+        """Return the claims before this one that may give less where both match."""
+        return [
+            earlier
+            for earlier in range(number)
+            if self.verdicts[earlier].state is not State.IDLE
+            and claim.given - self.claims[earlier].given
+            and self.claims[earlier].reach.meets(claim.reach)
+        ]
+
+    def _cut(self, earlier: int, later: Claim) -> "_Cut | Problem":
+        """Return the deny by which the earlier claim keeps its own against the later one."""
+        cutting = self.claims[earlier]
+        line = cutting.entry.line
+        if cutting.obstacles:
+            return Problem(
+                f"line {line} comes first and gives less, and cannot be taken",
+                f"settle line {line} first",
+            )
+        actions = _denied(cutting.reach.type, later.given - cutting.given)
+        if not actions:
+            return Problem(
+                f"line {line} comes first and gives no '*'",
+                f"write pull, push, delete instead of '*' here, or '*' in line {line}",
+            )
+        for reach in (cutting.reach, cutting.reach.common(later.reach)):
+            if reach and _sayable(reach) and not self._harmed(reach, actions, earlier):
+                return _Cut((earlier, reach), actions)
+        return self._uncut(earlier, actions)
+
+    def _uncut(self, earlier: int, actions: frozenset[str]) -> Problem:
+        line = self.claims[earlier].entry.line
+        harmed = self._harmed(self.claims[earlier].reach, actions, earlier)
+        why = (
+            f"would also take from line {', '.join(map(str, harmed))}" if harmed else "has no form"
+        )
+        return Problem(
+            f"line {line} comes first and gives less, and a deny of the rest {why}",
+            f"allow it to a group of accounts that line {line} does not match",
+        )
+
+    def _harmed(self, reach: Reach, actions: frozenset[str], before: int) -> list[int]:
+        """Return the lines before a claim from which a deny would take something."""
+        taken = _all_of(reach.type, actions)
+        return [
+            verdict.claim.entry.line
+            for verdict in self.verdicts[:before]
+            if verdict.gives(reach) & taken
+        ]
+
+    def _public(self, verdict: Verdict) -> Verdict:
+        """Leave out what would be given to accounts too because anonymous requests have it."""
+        claim, reach = verdict.claim, verdict.reach
+        if reach is None or NO_CREDENTIALS not in reach.whom or not claim.given:
+            return verdict
+        others = replace(reach, whom=self.ours.logged_in - reach.whom)
+        if not others.whom or any(
+            v.reach and v.claim.given >= claim.given and v.reach.covers(others)
+            for v in self.verdicts
+        ):
+            return verdict
+        return Verdict(claim, State.LEFT, (_PUBLIC,))
+
+    def drafts(self) -> Iterator[Draft]:
+        for number, verdict in enumerate(self.verdicts):
+            claim = verdict.claim
+            if verdict.reach and claim.given and not self._said_before(number, verdict.reach):
+                yield Draft(claim.entry, self._rule(Effect.ALLOW, verdict.reach, claim.given))
+            for (denying, reach), actions in self.denied.items():
+                if denying == number:
+                    rules = (self._rule(Effect.DENY, r, actions) for r in _possible(reach))
+                    yield from (Draft(claim.entry, rule) for rule in rules)
+
+    def _said_before(self, number: int, reach: Reach) -> bool:
+        given = self.claims[number].given
+        return any(
+            v.reach and v.reach.covers(reach) and v.claim.given >= given
+            for v in self.verdicts[:number]
+        )
+
+    def _rule(self, effect: Effect, reach: Reach, actions: frozenset[str]) -> Rule:
+        return new_rule(
+            effect,
+            _subjects(reach.whom, self.ours),
+            [pattern.text for pattern in reach.patterns],
+            ALL if ALL in actions else ",".join(sorted(actions)),
+            resource_type=reach.type,
+            service=reach.service,
+            networks=[str(network) for network in reach.conditions.networks],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    key: tuple[int, Reach]
+    actions: frozenset[str]
+
+
+_CONTESTED = Problem(
+    "with it, the rules would decide differently from docker_auth", "write the rule by hand"
+)
+_PUBLIC = Problem(
+    "what anonymous may do, every account may do too, and in docker_auth not every account may",
+    "authserver acl allow everyone PATTERN ACTIONS, if accounts may have it",
+)
+
+
+def _only(problem: Problem, kept: frozenset[str]) -> Problem:
+    listed = ", ".join(sorted(kept)) if len(kept) <= MAX_LISTED else f"{len(kept)} known accounts"
+    return Problem(f"only for {listed}, no others: {problem.reason}", problem.remedy)
+
+
+def _denied(kind: str, actions: frozenset[str]) -> frozenset[str]:
+    """Return the actions of a deny of all these; none if only ``*`` is to be denied beside names.
+
+    A deny of anything takes a requested ``*`` away already.
+    """
+    names = actions - {ALL}
+    if set(ACTIONS[kind]) - {ALL} <= names:
+        return frozenset({ALL})
+    return rule_actions(Effect.DENY, kind, ",".join(sorted(names))) if names else frozenset()
+
+
+def _all_of(kind: str, actions: frozenset[str]) -> frozenset[str]:
+    """Return what a deny of these takes away."""
+    return frozenset(ACTIONS[kind]) if ALL in actions else actions | {ALL}
+
+
+def _sayable(reach: Reach) -> bool:
+    """Whether a deny reaches all of it.
+
+    ``{account}`` matches nothing for a name that is no path component, so a deny with it would
+    leave out some accounts that the file does not name.
+    """
+    return bool(reach.patterns) and not (reach.own_names and OTHERS in reach.whom)
+
+
+def _possible(reach: Reach) -> Iterator[Reach]:
+    """Write names for ``{account}``, and leave out what can match nothing with them."""
+    for one in reach.for_each_name():
+        patterns = tuple(pattern for pattern in one.patterns if is_pattern(pattern.text))
+        if reach.type != "repository" or patterns == one.patterns:
+            yield one
+        elif patterns:
+            yield replace(one, patterns=patterns)
+
+
+def _subjects(whom: frozenset[str], ours: Standing) -> tuple[Subject, ...]:
+    if OTHERS in whom:
+        public = NO_CREDENTIALS in whom
+        return (Subject(SubjectKind.EVERYONE if public else SubjectKind.AUTHENTICATED),)
+    anonymous = (Subject(SubjectKind.ANONYMOUS),) if NO_CREDENTIALS in whom else ()
+    names = sorted(whom - {NO_CREDENTIALS})
+    return (*anonymous, *(Subject(SubjectKind(ours.accounts[n].value), n) for n in names))
