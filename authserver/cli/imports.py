@@ -1,6 +1,5 @@
 """``authserver import``: moving in from elsewhere."""
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import click
 
 from authserver import htpasswd
 from authserver.cli.context import Context, pass_context
+from authserver.cli.files import read_input
+from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.output import json_option, note, note_on_name, print_json, program
-from authserver.core.errors import Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, named, rules
@@ -17,12 +17,13 @@ from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.htpasswd import Unusable
 
-STDIN = Path("-")
-
 
 @click.group("import")
 def command() -> None:
     """Move in from another way of keeping accounts."""
+
+
+command.add_command(from_docker_auth)
 
 
 @dataclass
@@ -57,7 +58,7 @@ def from_htpasswd(
     alone, so a second run changes nothing. Passwords are hashed anew at the configured cost on
     each user's first login.
     """
-    content = _read(file)
+    content = read_input(file)
     outcome = Outcome(dry_run)
     with context.change() as change:
         _import(change, content, outcome)
@@ -75,13 +76,6 @@ def from_htpasswd(
             "This rule does so:\n\n"
             f"    {program()} acl allow authenticated '**' all"
         )
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
-    except OSError as error:
-        raise Refused(f"the file {file} cannot be read: {error.strerror}") from None
 
 
 def _import(change: Change, content: bytes, outcome: Outcome) -> None:

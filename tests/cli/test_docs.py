@@ -68,6 +68,9 @@ def shell(tmp_path: Path, template: Path) -> Shell:
     shutil.copytree(template, tmp_path / "data")
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry" / "htpasswd").write_text(HTPASSWD)
+    page = (ROOT / "docs" / "docker-auth.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "registry" / "docker_auth.yml").write_text(shown)
     return Shell(tmp_path)
 
 
