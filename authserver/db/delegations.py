@@ -153,16 +153,6 @@ def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> b
     )
 
 
-def withdraw(change: Change, author: Account, rule_id: int) -> str:
-    """Remove one's own rule and return what it said.
-
-    Raises:
-        NotFound: there is no such rule.
-        Refused: it is not one's own.
-    """
-    return rules.delete(change, own(change.session, author, rule_id))
-
-
 def _covering(session: Session, author: Account, said: Rule) -> Delegation:
     """Return the delegation of ``author`` under which a rule may be written."""
     if said.effect is not Effect.ALLOW:
