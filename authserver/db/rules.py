@@ -15,8 +15,9 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import named
+from authserver.db import named, paging
 from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 _Identity = tuple[str, int | None, int | None]
@@ -189,15 +190,32 @@ def same(session: Session, said: rules.Rule) -> Rule | None:
 
 
 def listed(
-    session: Session, subject: Subject | None = None, pattern: str | None = None
-) -> list[Rule]:
-    """Return the rules, of one subject or with one pattern if asked, by id."""
-    return [
-        row
-        for row in session.scalars(_query())
-        if (subject is None or subject in subjects_of(row))
-        and (pattern is None or pattern in row.patterns)
-    ]
+    session: Session,
+    subject: Subject | None = None,
+    pattern: str | None = None,
+    *,
+    author_id: int | None = None,
+    window: Window = paging.ALL,
+) -> Sequence[Rule]:
+    """Return the rules by id: of one subject, with one pattern, of one author, if asked."""
+    query = select(Rule).options(*_LOADED)
+    if author_id is not None:
+        query = query.where(Rule.author_id == author_id)
+    if subject is not None:
+        query = query.where(Rule.subjects.any(_is(subject)))
+    if pattern is None:
+        return session.scalars(paging.within(query, Rule.id, window)).all()
+    rows = session.scalars(paging.within(query, Rule.id, Window(window.after)))
+    return [row for row in rows if pattern in row.patterns][: window.limit]
+
+
+def _is(subject: Subject) -> ColumnElement[bool]:
+    of_kind = RuleSubject.kind == subject.kind
+    if subject.kind is SubjectKind.GROUP:
+        return of_kind & RuleSubject.group.has(Group.name == subject.name)
+    if subject.name:
+        return of_kind & RuleSubject.account.has(Account.name == subject.name)
+    return of_kind
 
 
 def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[Rule]:
