@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.inclusion import within
+from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
 from authserver.core.subjects import NAMED_SUBJECTS
@@ -34,7 +35,7 @@ def add(
         for_registry=named.registry(change.session, service),
         pattern=bounds,
         actions=",".join(in_order(_REPOSITORY, may)),
-        comment=rules.comment_line(comment),
+        comment=one_line(comment, "a comment"),
         created_by=change.actor,
         created_at=change.at,
     )

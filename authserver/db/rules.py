@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core import rules
 from authserver.core.conditions import Conditions
 from authserver.core.errors import NotFound, Refused
+from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
@@ -58,7 +59,9 @@ def add(
         NotFound: a subject or the registry does not exist.
         Refused: the comment is no good, or the same rule is there already.
     """
-    row = Rule(created_by=change.actor, created_at=change.at, comment=comment_line(comment))
+    row = Rule(
+        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
+    )
     row.author_id, row.delegation_id = author_id, delegation_id
     row.disabled_at = None if said.enabled else change.at
     _say(change.session, row, said)
@@ -89,7 +92,7 @@ def edit(
     """
     row = get(change.session, rule_id)
     before = described(row)
-    wanted = row.comment if comment is None else comment_line(comment)
+    wanted = row.comment if comment is None else one_line(comment, "a comment")
     with change.session.no_autoflush:
         if not _differs(row, said) and wanted == row.comment:
             return row, False
@@ -316,17 +319,6 @@ def described(row: Rule) -> dict[str, Any]:
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
-
-
-def comment_line(text: str) -> str:
-    """Return a comment that may be kept.
-
-    Raises:
-        Refused: it is more than one line, or not printable.
-    """
-    if not text.isprintable():
-        raise Refused("a comment is one line of printable text")
-    return text
 
 
 def _say(session: Session, row: Rule, said: rules.Rule) -> None:
