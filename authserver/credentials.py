@@ -16,6 +16,7 @@ from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
 from authserver.journal import Kind, Rehashes, Use, Uses
+from authserver.metrics.observations import Observations
 from authserver.passwords import Passwords
 from authserver.tokens import Prefix
 
@@ -48,6 +49,18 @@ class Malformed:
 
 Shown = Basic | Refresh | Malformed | None
 """What a client shows; None means nothing, a request of anonymous."""
+
+
+def kind_of(shown: Shown) -> str:
+    """Return what kind of credential was shown, whether it is good or not, in a word."""
+    match shown:
+        case None:
+            return "none"
+        case Malformed():
+            return "malformed"
+        case Refresh():
+            return "refresh_token"
+    return "app_token" if tokens.claims_to_be(shown.password, Prefix.APP) else "password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,7 @@ class Authenticator:
     uses: Uses
     rehashes: Rehashes
     clock: Callable[[], datetime]
+    observations: Observations = field(default_factory=Observations)
 
     def authenticate(
         self, shown: Basic | Refresh | Malformed, snapshot: Snapshot, origin: Origin
@@ -145,8 +159,10 @@ class Authenticator:
             and usable
             and self.passwords.remembers(known.id, stored, shown.password)
         ):
+            self.observations.passwords.append("remembered")
             return _by_password(known)
         right = self.passwords.check(shown.password, stored, snapshot.highest_cost, usable=usable)
+        self.observations.passwords.append("right" if right else "wrong")
         if not (right and known and stored):
             raise Unauthorized(_why(known))
         self._verified(known.id, stored, shown.password)

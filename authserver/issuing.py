@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -25,18 +26,29 @@ from authserver.core.errors import (
 from authserver.core.names import nfc, printable
 from authserver.core.policy import Decision, decide
 from authserver.core.scope import MalformedScope
-from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
+from authserver.credentials import (
+    Authenticator,
+    Basic,
+    Identity,
+    Malformed,
+    Origin,
+    Refresh,
+    Shown,
+    kind_of,
+)
 from authserver.db import refresh_tokens
 from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
 from authserver.live import Live, State
+from authserver.metrics.observations import Observations, TokenRequestSeen
 from authserver.tokens import Prefix
 
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
+MAX_SERVICE = 200
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4
@@ -90,6 +102,7 @@ class Issuer:
     token_ttl: int
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
+    observations: Observations = field(default_factory=Observations)
     # Logins that wait for a writer must not take all threads and connections.
     storing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOGINS_WAITING))
 
@@ -189,19 +202,19 @@ class Issuer:
     @contextmanager
     def _recorded(self, request: TokenRequest) -> Iterator["_Event"]:
         """Write one record and, for what was refused or denied, the log's line that says why."""
-        event = _Event()
+        event, begun = _Event(), perf_counter()
         try:
             yield event
         except TokenRequestError as error:
-            event.reason = error.reason
+            event.reason, event.refusal = error.reason, type(error)
             log.warning("token refused", **event.seen(request))
             raise
         except NotReady as error:
-            event.reason = str(error)
+            event.reason, event.refusal = str(error), type(error)
             log.error("token refused", **event.seen(request))
             raise
-        except Exception:
-            event.reason = "unexpected error"
+        except Exception as error:
+            event.reason, event.refusal = "unexpected error", type(error)
             log.error("token refused", **event.seen(request))
             raise
         else:
@@ -209,6 +222,8 @@ class Issuer:
                 log.info("scope denied", **event.seen(request))
         finally:
             self.journal.add(event.finish(request, self.clock()))
+            seen = event.observed(request, perf_counter() - begun)
+            self.observations.token_requests.append(seen)
 
 
 @dataclass
@@ -223,6 +238,7 @@ class _Event:
     jwt_id: str | None = None
     reason: str = ""
     rules: str = ""
+    refusal: type[Exception] | None = None
 
     def decided(
         self, service: str, jwt_id: str, decisions: list[Decision], malformed: list[str]
@@ -245,6 +261,11 @@ class _Event:
             "service": printable(self.service or " ".join(request.services)),
             "reason": printable(self.reason, MAX_REASON),
         }
+
+    def observed(self, request: TokenRequest, seconds: float) -> TokenRequestSeen:
+        registry = self.service or "".join(request.services[:1])[:MAX_SERVICE]
+        kind = kind_of(request.shown)
+        return TokenRequestSeen(registry, self.outcome, self.refusal, kind, seconds)
 
     def finish(self, request: TokenRequest, at: datetime) -> TokenEvent:
         return TokenEvent(

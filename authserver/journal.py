@@ -60,6 +60,8 @@ class Journal:
 
     key: bytes = field(repr=False)
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
+    lost: int = 0
+    """How many were lost in all."""
     _lost: int = 0
 
     def add(self, event: TokenEvent) -> None:
@@ -82,6 +84,7 @@ class Journal:
         """Store what is pending, in one transaction; on an error it stays pending."""
         if self._lost:
             log.error("token records were lost", number=self._lost)
+            self.lost += self._lost
             self._lost = 0
         events = [self.pending.popleft() for _ in range(len(self.pending))]
         if not events:

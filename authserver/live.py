@@ -7,6 +7,7 @@ so a change that was made anywhere is in force here within a second.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import structlog
 
@@ -32,10 +33,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One consistent state; ``read_at`` is when the store was last known to agree with it."""
+    """One consistent state; ``read_at`` is when the store was last known to agree with it.
+
+    ``authority_ends`` is when the certificate ends that registries trust the signer by.
+    """
 
     snapshot: Snapshot
     signer: Signer
+    authority_ends: datetime
     read_at: float
 
 
@@ -53,6 +58,8 @@ class Live:
     rehashes: Rehashes
     record_days: int
     monotonic: Callable[[], float]
+    errors: int = 0
+    """How many times the thread could not do what was due."""
     _state: State | None = None
     _pruned_at: float | None = None
     _renewed_at: float | None = None
@@ -71,6 +78,11 @@ class Live:
         if state is None or self.monotonic() - state.read_at > STALE_AFTER:
             raise NotReady("the store cannot be reached")
         return state
+
+    @property
+    def latest(self) -> State | None:
+        """Return the last state, however old: to tell of it, never to answer from it."""
+        return self._state
 
     def knowing(self, shown: Shown) -> State:
         """Return the state to answer from; one that knows of a token made a moment ago.
@@ -101,7 +113,8 @@ class Live:
             if self._state is None or self._state.snapshot.version != snapshot.version(session):
                 keys.require_master_key(session, self.master)
                 signer = Signer.of(keys.load_leaf(session, self.master))
-                self._state = State(snapshot.load(session), signer, now)
+                ends = keys.authority_ends(session)
+                self._state = State(snapshot.load(session), signer, ends, now)
             else:
                 self._state = replace(self._state, read_at=now)
 
@@ -154,6 +167,7 @@ class Live:
                     log.info("the store can be used again")
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+                self.errors += 1
                 if not failing:
                     log.error("cannot keep up with the store", error=str(error))
                 failing = True

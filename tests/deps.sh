@@ -25,6 +25,7 @@ packages=(
     nginx-light
     openssl
     podman
+    prometheus      # promtool reads alerts and metrics
     runc            # runs the image
     skopeo
     systemd         # reads the unit

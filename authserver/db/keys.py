@@ -77,6 +77,18 @@ def renew_leaf(change: Change, master: MasterKey) -> bool:
     return True
 
 
+def authority_ends(session: Session) -> datetime:
+    """Return when the authority ends that certifies signing keys.
+
+    Raises:
+        NotReady: there is none.
+    """
+    newest = session.scalars(select(Authority.not_after).order_by(Authority.id.desc())).first()
+    if newest is None:
+        raise NotReady("the store has no authority: run `authserver init`")
+    return newest
+
+
 def load_leaf(session: Session, master: MasterKey) -> KeyPair:
     """Return the newest signing key.
 

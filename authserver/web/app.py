@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 
 from authserver import logs, settings
 from authserver.credentials import Authenticator
@@ -21,7 +21,10 @@ from authserver.db.store import Store, open_store
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
+from authserver.metrics.listener import Scraped
+from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.passwords import Passwords
+from authserver.reporting import Reporter
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from authserver.web import errors, health, invitation, token
@@ -31,6 +34,7 @@ from authserver.web.api.callers import Callers
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
+from authserver.web.tls import Certificate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,10 +58,11 @@ class Wiring:
     live: Live
     issuer: Issuer
     bodies: Bodies
+    observations: Observations
 
 
-def wire(chosen: Settings) -> Wiring:
-    """Put the parts together and load the first state.
+def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
+    """Put the parts together and load the first state; without ``observations`` none are kept.
 
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
@@ -75,9 +80,11 @@ def wire(chosen: Settings) -> Wiring:
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    authenticator = Authenticator(passwords, uses, rehashes, now)
-    issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))
+    seen = observations or Observations()
+    authenticator = Authenticator(passwords, uses, rehashes, now, seen)
+    ttl, random = chosen.token_ttl, secrets.token_bytes
+    issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), seen)
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -89,7 +96,9 @@ def create_app(wiring: Wiring) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.register(app)
     chosen = wiring.settings
-    client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
+    client_address = ClientAddress(
+        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
+    )
     token.register(app, wiring.issuer, client_address, wiring.bodies)
     invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
@@ -109,6 +118,8 @@ def create_app(wiring: Wiring) -> Flask:
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.get("request_id", "")
         response.headers["X-Content-Type-Options"] = "nosniff"
+        part = (request.endpoint or "none").partition(" ")[0]
+        wiring.observations.responses.append((part, response.status_code))
         return response
 
     return app
@@ -132,14 +143,40 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def worker() -> Flask:
+@dataclass(frozen=True)
+class Shared:
+    """What the workers of one server share: made before they are, and handed on to them."""
+
+    scraped: Scraped | None = None
+    certificate: Certificate | None = None
+
+
+def worker(shared: Shared) -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
-    wiring = wire(chosen)
+    wiring = wire(chosen, Observations(MAX_WAITING) if shared.scraped else None)
     wiring.live.start()
     wiring.bodies.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
+    if shared.scraped is not None:
+        _report(wiring, shared.scraped, shared.certificate)
     return create_app(wiring)
+
+
+def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -> None:
+    reporter = Reporter(
+        f"{os.getpid()}-{secrets.token_hex(4)}",
+        scraped.sheets,
+        wiring.live,
+        wiring.observations,
+        now,
+        certificate.ends if certificate else None,
+    )
+    reporter.report()
+    reporter.start()
+    scraped.serve()
+    # After the records are written, and what could not be is known.
+    multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)
