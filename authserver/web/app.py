@@ -27,7 +27,7 @@ from authserver.passwords import Passwords
 from authserver.reporting import Reporter
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
-from authserver.web import errors, health, invitation, token
+from authserver.web import accepting, errors, health, invitation, token
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
@@ -154,6 +154,7 @@ class Shared:
 def worker(shared: Shared) -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
+    accepting.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen, Observations(MAX_WAITING) if shared.scraped else None)

@@ -17,6 +17,7 @@ from granian.server.mp import MPServer
 
 from authserver.core.errors import Refused
 from authserver.settings import bracketed
+from authserver.web import accepting
 from authserver.web.tls import Certificate
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
 STOP_TIMEOUT = 30
+# What new workers are given to start, and old ones to answer whoever is connected.
+STARTING_SECONDS = 3.0
+LEAVING_SECONDS = HEADER_TIMEOUT_MS / 1000
 
 # The server's own log lines go where ours go.
 _LOGGING: dict[str, Any] = {
@@ -98,6 +102,8 @@ def run(
     if certificate is not None:
         server.serve_tls(certificate)
     server.on_startup(listening)
+    # Workers are told only once they know what to do.
+    signal.signal(accepting.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
     server.serve(target_loader=load, wrap_loader=False)
 
@@ -122,6 +128,30 @@ class _Server(MPServer):
             self._shd: Any = self._ssp.build()  # type: ignore[attr-defined]
             self._sso = socket.socket(fileno=self._shd.get_fd())
             self._ssp = None
+
+    def _reload(
+        self, spawn_target: Callable[..., None], target_loader: Callable[[], object]
+    ) -> None:
+        """Have new workers take over.
+
+        The old ones first stop accepting: when they stop altogether they hang up on whoever is
+        connected and has not sent its request yet.
+        """
+        self.reload_signal = False
+        self.main_loop_interrupt.clear()
+        before, self.wrks = self.wrks, []
+        self._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        self.main_loop_interrupt.wait(STARTING_SECONDS)
+        for worker in before:
+            worker.interrupt_by_parent = True
+            if self._sso is not None and worker.inner.is_alive():
+                os.kill(worker.inner.pid, accepting.STOP)
+        self.main_loop_interrupt.wait(LEAVING_SECONDS)
+        for worker in before:
+            worker.inner.terminate()
+        for worker in before:
+            worker.inner.join(STOP_TIMEOUT)
+            worker.inner.kill()
 
 
 def _require_free(place: Place) -> None:
