@@ -21,6 +21,7 @@ def add_user(
     password_hash: str | None,
     *,
     admin: bool = False,
+    disabled: bool = False,
     source: str | None = None,
 ) -> Account:
     """Add a user; without a hash it cannot log in until it is given a password.
@@ -37,15 +38,15 @@ def add_user(
         kind=AccountKind.USER,
         password_hash=password_hash,
         admin=admin,
+        disabled_at=change.at if disabled else None,
         description="",
         outlives_owner=False,
         created_at=change.at,
     )
     change.session.add(row)
     change.session.flush()
-    change.record(
-        "user.add", f"user:{name}", after={"admin": admin} | ({"source": source} if source else {})
-    )
+    from_where = {"source": source} if source else {}
+    change.record("user.add", f"user:{name}", after={"admin": admin} | _off(row) | from_where)
     return row
 
 
@@ -56,6 +57,7 @@ def add_robot(
     owner: str | None = None,
     description: str = "",
     outlives_owner: bool = False,
+    disabled: bool = False,
 ) -> Account:
     """Add a robot: it has app tokens only, and is disabled with its owner unless it outlives it.
 
@@ -69,6 +71,7 @@ def add_robot(
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
+        disabled_at=change.at if disabled else None,
         owner=named.account(change.session, owner, AccountKind.USER) if owner else None,
         description=one_line(description, "a description"),
         outlives_owner=outlives_owner,
@@ -76,8 +79,13 @@ def add_robot(
     )
     change.session.add(row)
     change.session.flush()
-    change.record("robot.add", f"robot:{row.name}", after=_ownership(row))
+    change.record("robot.add", f"robot:{row.name}", after=_ownership(row) | _off(row))
     return row
+
+
+def _off(row: Account) -> dict[str, Any]:
+    """Return what the record of a new account says of its being disabled."""
+    return {"disabled": True} if row.disabled_at is not None else {}
 
 
 def edit_robot(
