@@ -5,7 +5,7 @@ rules: ``can`` holds where they grant all of it, ``cannot`` where they grant not
 that cannot be told, the assertion fails and says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -16,7 +16,7 @@ from authserver.core.conditions import Circumstances, Hindrance
 from authserver.core.inclusion import overlap, within
 from authserver.core.names import is_path_component
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.core.policy import decide
+from authserver.core.policy import Reason, decide
 from authserver.core.rules import Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
@@ -62,6 +62,7 @@ class _World:
         self._state, self._now = state, now
         self._rules = Tree(each.rule for each in state.rules if each.rule.enabled)
         self._asking = state.asking()
+        self._lines = {each.rule.id: each.line for each in state.rules}
 
     def against(self, claim: Claim) -> Iterator[str]:
         """Give what speaks against a claim."""
@@ -122,11 +123,16 @@ class _World:
                 yield f"{claim.pattern} covers nothing for it"
             return
         for place in places:
-            case = _Case(rules, account, service, claim, pattern, place)
+            case = _Case(rules, account, service, claim, pattern, place, self._cite)
             reasons = list(case.against())
             yield from reasons
             if reasons:
                 return
+
+    def _cite(self, rule: Rule) -> str:
+        # What is only in a file has no id there.
+        number = rule.id if rule.id > 0 else f"on line {self._lines[rule.id]}"
+        return f"rule {number} ({rule})"
 
 
 def _own(pattern: Pattern, account: Account | None) -> Pattern | None:
@@ -148,6 +154,7 @@ class _Case:
     claim: Claim
     pattern: Pattern
     place: Circumstances
+    cite: Callable[[Rule], str]
 
     def against(self) -> Iterator[str]:
         if "*" not in self.pattern.text:
@@ -162,18 +169,24 @@ class _Case:
         failed = not decision.complete if self.claim.can else bool(decision.granted)
         if failed:
             granted = ",".join(decision.granted) or "nothing"
-            why = "; ".join(map(str, decision.reasons))
+            why = "; ".join(map(self._why, decision.reasons))
             yield f"{scope.name}: granted {granted}{self._from()}: {why}"
 
+    def _why(self, reason: Reason) -> str:
+        if reason.rule is None:
+            return str(reason)
+        return f"{','.join(reason.actions)} {reason.cause} by {self.cite(reason.rule)}"
+
     def _can(self, action: str) -> Iterator[str]:
-        allows = [pattern for pattern, _ in self._speaking(Effect.ALLOW, action)]
+        speaking = self._speaking(Effect.ALLOW, action)
+        allows = [pattern for pattern, _ in speaking if overlap(self.pattern, pattern)]
         if not allows:
             yield f"no rule allows {action} on any of {self.pattern}{self._from()}"
         elif not within(self.pattern, allows):
             yield f"cannot tell that rules allow {action} on all of {self.pattern}{self._from()}"
         for pattern, rule in self._speaking(Effect.DENY, action):
             if overlap(self.pattern, pattern):
-                yield f"{action} is denied on some of it by {_cited(rule)}"
+                yield f"{action} is denied on some of it by {self.cite(rule)}"
 
     def _cannot(self, action: str) -> Iterator[str]:
         denies = [pattern for pattern, _ in self._speaking(Effect.DENY, action)]
@@ -184,7 +197,7 @@ class _Case:
                 continue
             doubt = any(overlap(pattern, d) and overlap(self.pattern, d) for d in denies)
             sure = "cannot tell that denies take away all that" if doubt else f"{action} is allowed"
-            by = f"{_cited(rule)} allows" if doubt else f"by {_cited(rule)}"
+            by = f"{self.cite(rule)} allows" if doubt else f"by {self.cite(rule)}"
             yield f"{sure} {by}{self._from()}"
 
     def _speaking(self, effect: Effect, action: str) -> Iterator[tuple[Pattern, Rule]]:
@@ -206,7 +219,3 @@ class _Case:
 
     def _from(self) -> str:
         return f" from {self.place.address}" if self.place.address else ""
-
-
-def _cited(rule: Rule) -> str:
-    return f"rule {rule.id} ({rule})" if rule.id > 0 else f"the rule {rule}"

@@ -84,7 +84,7 @@ class Assertion:
     """One line of ``tests``, not read yet."""
 
     text: str
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from authserver.policy.document import Account, Delegation, Group, Registry, Sta
 from authserver.policy.state import State
 from authserver.policy.steps import Membership, Step, Verb
 
+_Subjects = AbstractSet[Subject]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -181,10 +183,8 @@ class _Working:
                 self.put(replace(each, rule=disabled, delegation=None))
         del self.delegations[delegation.id]
 
-    def regroup(
-        self, group: Group, joining: AbstractSet[Subject], leaving: AbstractSet[Subject]
-    ) -> None:
-        self.groups[group.name] = Group(group.name, (group.members | joining) - leaving)
+    def regroup(self, group: Group, joins: _Subjects, leaves: _Subjects) -> None:
+        self.groups[group.name] = Group(group.name, (group.members | joins) - leaves)
 
     def number(self) -> int:
         """Return an id for what is new: below those of the store."""

@@ -56,12 +56,13 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Return what tells this plan from one that does, or means, anything else."""
-        said = json.dumps(self._told(), sort_keys=True).encode()
-        return hashlib.sha256(said).hexdigest()[:16]
+        done = {name: said for name, said in self._told.items() if name != "prunable"}
+        return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, **self._told()}
+        return {"id": self.id, **self._told}
 
+    @cached_property
     def _told(self) -> dict[str, Any]:
         return {
             "changes": [
