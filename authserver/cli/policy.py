@@ -121,7 +121,7 @@ def apply(
                 expect=expect or shown.id,
                 progress=progress,
             )
-        note(f"Applied: {len(shown.steps)} changes.")
+        note("Applied: {} added, {} changed, {} removed.".format(*_counts(shown)))
     if as_json:
         print_json(shown.as_json())
 
@@ -231,14 +231,19 @@ def _print(shown: Plan) -> None:
         note(printable(text, MAX_LINE))
     for text in shown.unsafe:
         note(f"Only with --force: {printable(text, MAX_LINE)}")
-    click.echo(f"Plan {shown.id}: {_counted(shown)}." if shown.steps else "Nothing to change.")
+    if shown.steps:
+        added, changed, removed = _counts(shown)
+        click.echo(f"Plan {shown.id}: {added} to add, {changed} to change, {removed} to remove.")
+    else:
+        click.echo("Nothing to change.")
 
 
 def _line(text: Any) -> None:  # noqa: ANN401 - whatever says what it is
     click.echo(printable(str(text), MAX_LINE))
 
 
-def _counted(shown: Plan) -> str:
+def _counts(shown: Plan) -> tuple[int, int, int]:
+    """Return how many things are added, changed and removed."""
     verbs = [step.verb for step in shown.steps]
     added, removed = verbs.count(Verb.ADD), verbs.count(Verb.REMOVE)
-    return f"{added} to add, {len(verbs) - added - removed} to change, {removed} to remove"
+    return added, len(verbs) - added - removed, removed

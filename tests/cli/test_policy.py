@@ -52,7 +52,7 @@ def test_a_file_is_planned_applied_and_then_changes_nothing(run: Commands, file:
     assert "--yes" in run.err
     assert run("audit", "list", "--json") == before
     assert run("policy", "apply", file, "--yes") == said
-    assert run.err.endswith("Applied: 4 changes.\n")
+    assert run.err.endswith("Applied: 4 added, 0 changed, 0 removed.\n")
     assert run.last_change()["actor"].startswith("cli:")
     said = run("policy", "plan", file, "--exit-code")
     assert said.endswith("Nothing to change.\n")

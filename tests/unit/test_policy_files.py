@@ -1,6 +1,7 @@
 """Policy files: what is read, what is refused and where, and what is written."""
 
 import json
+import re
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from authserver.core.errors import Refused
 from authserver.core.names import account_name
 from authserver.core.subjects import AccountKind
-from authserver.policy import exporting, fields, nodes, reading, schema
+from authserver.policy import assertions, exporting, fields, nodes, reading, schema
 from authserver.policy.document import Account, BadPolicy, Policy
 
 ROOT = Path(__file__).parents[2]
@@ -226,6 +227,13 @@ _yaml = st.text(alphabet="ab:-[]{}*&!'\"|>#? \n\t%@", max_size=60).map(str.encod
 def test_whatever_is_in_a_file_it_is_read_or_refused(content: bytes) -> None:
     with suppress(BadPolicy):
         read(content)
+
+
+def test_the_files_in_the_documentation_are_good() -> None:
+    text = (ROOT / "docs" / "policy.md").read_text()
+    whole, _, tests = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert exporting.export(read(whole)) == whole
+    assert len(assertions.read_all(read(tests).tests or (), "p.yaml")) == 7
 
 
 # The schema.
