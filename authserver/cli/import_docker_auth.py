@@ -47,7 +47,7 @@ class _Plan:
         return not self.left and states <= _COMPLETE
 
 
-@click.command("docker-auth")
+@click.command("docker-auth", short_help="Take over a docker_auth configuration.")
 @click.argument("file", metavar="CONFIG.yml", type=click.Path(path_type=Path))
 @click.option(
     "--registry",
