@@ -1,7 +1,7 @@
 """ACL rules in the store."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_network
@@ -137,6 +137,42 @@ def edit(
     return row, True
 
 
+def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
+    """Have many rules say something else, each with its comment, and be enabled or not.
+
+    As :func:`edit` and :func:`set_enabled` do, but for what they look up each; and two rules may
+    change places.
+
+    Raises what they raise.
+    """
+    there = {row.id: row for row in listed(change.session)}
+    with change.session.no_autoflush:
+        for said, comment in wanted:
+            if said.id not in there:
+                raise NotFound(f"there is no rule {said.id}; see `authserver acl list`")
+            _edit_known(change, there[said.id], said, one_line(comment, "a comment"))
+    change.session.flush()
+    _refuse_same(load(change.session))
+
+
+def _edit_known(change: Change, row: Rule, said: rules.Rule, comment: str) -> None:
+    before = described(row)
+    if _differs(row, said) or comment != row.comment:
+        row.comment = comment
+        _say(change.session, row, said)
+        _edited(change, row, None, None)
+        change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    _switch(change, row, None, None, enabled=said.enabled)
+
+
+def _refuse_same(there: Iterable[rules.Rule]) -> None:
+    known: dict[rules.Rule, rules.Rule] = {}
+    for rule in there:
+        same = known.setdefault(_saying(rule), rule)
+        if same is not rule:
+            raise Refused(f"rules {same.id} and {rule.id} would say the same: {rule}")
+
+
 def set_enabled(
     change: Change,
     rule_id: int,
@@ -151,6 +187,12 @@ def set_enabled(
         NotFound: there is no rule of that id.
     """
     row = get(change.session, rule_id)
+    return _switch(change, row, author_id, delegation_id, enabled=enabled)
+
+
+def _switch(
+    change: Change, row: Rule, author_id: int | None, delegation_id: int | None, *, enabled: bool
+) -> bool:
     if (row.disabled_at is None) == enabled:
         return False
     _edited(change, row, author_id, delegation_id)

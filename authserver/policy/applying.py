@@ -11,7 +11,7 @@ from authserver.db.store import Change
 from authserver.policy import planning
 from authserver.policy.document import Account, Delegation, Group, Policy, Registry, Statement
 from authserver.policy.planning import Plan, Progress, no_progress
-from authserver.policy.steps import Entry, Membership, Step, Verb
+from authserver.policy.steps import Entry, Membership, Step
 
 
 def apply(
@@ -69,20 +69,27 @@ def require_safe(plan: Plan, *, force: bool) -> None:
 
 def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
     """Give the steps in their order, those of one kind that follow each other together."""
-    for _, batch in groupby(steps, lambda step: (step.verb, step.noun)):
+    for _, batch in groupby(steps, lambda s: (s.noun, s.before is None, s.after is None)):
         yield list(batch)
 
 
 def _do_together(change: Change, batch: Sequence[Step], *, force: bool) -> None:
     statements = [step.entry for step in batch if isinstance(step.entry, Statement)]
-    match batch[0].verb if statements else None:
-        case Verb.ADD:
-            rules.add_all(change, [(each.rule, each.comment) for each in statements])
-        case Verb.REMOVE:
-            rules.remove_all(change, [each.rule.id for each in statements])
-        case _:
-            for step in batch:
-                _do(change, step, force=force)
+    if statements:
+        _rules(change, batch[0], statements)
+        return
+    for step in batch:
+        _do(change, step, force=force)
+
+
+def _rules(change: Change, first: Step, statements: Sequence[Statement]) -> None:
+    said = [(each.rule, each.comment) for each in statements]
+    if first.before is None:
+        rules.add_all(change, said)
+    elif first.after is None:
+        rules.remove_all(change, [each.rule.id for each in statements])
+    else:
+        rules.edit_all(change, said)
 
 
 def _do(change: Change, step: Step, *, force: bool) -> None:
@@ -98,8 +105,6 @@ def _do(change: Change, step: Step, *, force: bool) -> None:
             groups.add(change, step.after.name)
         case Membership():
             groups.add_member(change, step.after.group, step.after.member.name)
-        case Statement():
-            _rule(change, step.after)
         case Delegation():
             _delegation(change, step.after)
 
@@ -133,11 +138,6 @@ def _ownership(entry: Account) -> dict[str, Any]:
         "description": entry.description,
         "outlives_owner": entry.outlives_owner,
     }
-
-
-def _rule(change: Change, entry: Statement) -> None:
-    rules.edit(change, entry.rule.id, entry.rule, entry.comment)
-    rules.set_enabled(change, entry.rule.id, enabled=entry.rule.enabled)
 
 
 def _delegation(change: Change, entry: Delegation) -> None:

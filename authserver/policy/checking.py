@@ -21,7 +21,7 @@ from authserver.core.rules import Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
 from authserver.policy.assertions import Claim
-from authserver.policy.entries import Tree
+from authserver.policy.entries import Entry, Tree
 from authserver.policy.state import State
 
 MAX_REASONS = 5
@@ -60,7 +60,8 @@ def check(state: State, claims: Sequence[Claim], now: datetime) -> Iterator[Verd
 class _World:
     def __init__(self, state: State, now: datetime) -> None:
         self._state, self._now = state, now
-        self._rules = Tree(each.rule for each in state.rules if each.rule.enabled)
+        enabled = (each.rule for each in state.rules if each.rule.enabled)
+        self._rules = Tree(Entry(pattern, rule) for rule in enabled for pattern in rule.patterns)
         self._asking = state.asking()
         self._lines = {each.rule.id: each.line for each in state.rules}
 

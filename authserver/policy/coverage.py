@@ -4,7 +4,7 @@ Where several rules only together cover a pattern, none of them counts as coveri
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,6 +47,13 @@ class Held:
     cuts: dict[str, frozenset[Cut]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Bound(Entry):
+    """What rules that say the same of different subjects come to; ``rule`` is one of them."""
+
+    names: frozenset[str]
+
+
 class Coverage:
     """One state, indexed."""
 
@@ -59,8 +66,19 @@ class Coverage:
         }
         self.rules = [each.rule for each in state.rules if each.rule.enabled]
         self._bound: dict[tuple[tuple[Subject, ...], Effect, bool], frozenset[str]] = {}
-        self._allows = Tree(rule for rule in self.rules if rule.effect is Effect.ALLOW)
-        self._denies = Tree(rule for rule in self.rules if rule.effect is Effect.DENY)
+        self._allows = Tree(self._together(Effect.ALLOW))
+        self._denies = Tree(self._together(Effect.DENY))
+
+    def _together(self, effect: Effect) -> Iterator[_Bound]:
+        alike: defaultdict[tuple[Hashable, ...], list[Entry]] = defaultdict(list)
+        for rule in self.rules:
+            if rule.effect is effect:
+                said = (rule.type, rule.actions, rule.service, rule.conditions)
+                for pattern in rule.patterns:
+                    alike[(pattern, *said)].append(Entry(pattern, rule))
+        for entries in alike.values():
+            names = frozenset().union(*map(self.bound, entries))
+            yield _Bound(entries[0].pattern, entries[0].rule, names)
 
     def is_enabled(self, name: str) -> bool:
         return name in self._accounts
@@ -88,13 +106,13 @@ class Coverage:
     def holding(self, piece: Piece) -> Held:
         """Return who may do all of a piece, and what is cut from it."""
         names: set[str] = set()
-        for entry in self._allows.at_or_above(piece.pattern):
-            binds = self.bound(entry)
+        for entry in self._allows.around(piece.pattern):
+            binds = entry.names
             if not binds <= names and _speaks(entry, piece) and _whole(entry, piece):
                 names |= binds
         cuts: defaultdict[str, set[Cut]] = defaultdict(set)
         for entry in self._denies.near(piece.pattern):
-            binds = self.bound(entry) & names
+            binds = entry.names & names
             if not binds or not _speaks(entry, piece):
                 continue
             if _whole(entry, piece):
@@ -109,7 +127,7 @@ class Coverage:
         names = self.bound(entry)
         for other in self._allows.near(entry.pattern):
             same = other.rule.type == entry.rule.type and _meet(other.rule, entry.rule)
-            if same and self.bound(other) & names and overlap(other.pattern, entry.pattern):
+            if same and other.names & names and overlap(other.pattern, entry.pattern):
                 yield other
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from authserver.core.conditions import ALWAYS
@@ -17,7 +17,7 @@ from authserver.policy.entries import Entry
 from authserver.policy.state import State
 from authserver.policy.steps import Membership, Step
 
-MAX_PIECES = 500
+MAX_PIECES = 250
 """Of one step. More is said to be more."""
 
 MAX_NAMES = 10
@@ -92,12 +92,20 @@ class _Moved(NamedTuple):
     names: frozenset[str]
 
 
+class _Difference(NamedTuple):
+    """The pieces of which a rule makes a difference, each with what moves."""
+
+    rule: Rule
+    moved: list[tuple[Piece, _Moved]]
+    more: bool
+
+
 class _Comparison:
     def __init__(self, before: State, after: State) -> None:
         self._states = before, after
         self._old, self._new = Coverage(before), Coverage(after)
         self._moved: dict[Piece, tuple[_Moved, ...]] = {}
-        self._by_rule: dict[int, tuple[Rule, list[tuple[Piece, _Moved]]]] = {}
+        self._by_rule: dict[int, _Difference] = {}
 
     def effects(self, step: Step) -> Effects:
         """Return what one step does."""
@@ -161,9 +169,9 @@ class _Comparison:
 
     def _told(self, rules: Iterable[Rule], among: frozenset[str]) -> Effects:
         gathered: defaultdict[tuple[Any, ...], list[Piece]] = defaultdict(list)
-        moved = ((p, m) for rule in rules if rule.enabled for p, m in self._moved_by(rule))
+        made = [self._difference(rule) for rule in rules if rule.enabled]
         number = 0
-        for piece, (gains, some, names) in moved:
+        for piece, (gains, some, names) in chain.from_iterable(each.moved for each in made):
             mine = names & among
             if not mine:
                 continue
@@ -182,17 +190,18 @@ class _Comparison:
             )
             for (gains, some, mine, *_), together in gathered.items()
         ]
-        return Effects(sorted(told, key=str), more=number > MAX_PIECES)
+        return Effects(
+            sorted(told, key=str), more=number > MAX_PIECES or any(each.more for each in made)
+        )
 
-    def _moved_by(self, rule: Rule) -> list[tuple[Piece, _Moved]]:
-        """Return the pieces of which a rule makes a difference, each with what moves."""
+    def _difference(self, rule: Rule) -> _Difference:
         # By its identity: hashing a rule costs more than looking it up saves.
         if id(rule) not in self._by_rule:
             pieces = (p for pattern in rule.patterns for p in self._pieces_of(Entry(pattern, rule)))
-            some = dict.fromkeys(islice(pieces, MAX_PIECES + 1))
-            found = [(piece, moved) for piece in some for moved in self._compared(piece)]
-            self._by_rule[id(rule)] = rule, found
-        return self._by_rule[id(rule)][1]
+            some = list(islice(pieces, MAX_PIECES + 1))
+            moved = [(p, moved) for p in dict.fromkeys(some) for moved in self._compared(p)]
+            self._by_rule[id(rule)] = _Difference(rule, moved, more=len(some) > MAX_PIECES)
+        return self._by_rule[id(rule)]
 
     def _compared(self, piece: Piece) -> tuple[_Moved, ...]:
         if piece not in self._moved:

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances
-from authserver.core.errors import Refused
+from authserver.core.errors import NotFound, Refused
 from authserver.core.policy import decide
 from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
 from authserver.db import accounts, delegations, groups, rules
 from authserver.db.store import Store, open_store
-from authserver.policy import applying, exporting, planning, reading, state
+from authserver.policy import applying, effects, exporting, planning, reading, state
 from authserver.policy.document import Account, BadPolicy, Group, Policy, Registry, Statement
 from authserver.policy.effects import Told
 from authserver.policy.planning import Plan
@@ -269,6 +269,51 @@ def test_the_version_goes_up_by_as_much_as_is_recorded(peopled: Store) -> None:
     before, records = version(peopled), len(audit(peopled))
     apply(peopled, without(BASE, "team/"), prune=True)
     assert version(peopled) - before == len(audit(peopled)) - records == 2
+
+
+def test_many_rules_are_edited_as_one_is(peopled: Store) -> None:
+    text = (
+        BASE.replace("actions: [pull, push]", "actions: [pull], comment: less")
+        .replace("patterns: [team/x]", "patterns: [team/x], enabled: false")
+        .replace("comment: made by init}", "comment: mine}", 1)
+    )
+    before = len(audit(peopled))
+    apply(peopled, text)
+    assert audit(peopled, before) == [
+        ("acl.edit", "rule:1"),
+        ("acl.edit", "rule:3"),
+        ("acl.disable", "rule:4"),
+    ]
+    with peopled.read() as session:
+        edited = {row.id: (row.edited_by, row.comment) for row in rules.listed(session)}
+    assert edited == {
+        1: ("cli:tester", "mine"),
+        2: (None, "made by init"),
+        3: ("cli:tester", "less"),
+        4: ("cli:tester", ""),
+    }
+
+
+def test_two_rules_cannot_be_edited_to_say_the_same(peopled: Store) -> None:
+    before = contents(peopled)
+    with peopled.read() as session:
+        third = rules.as_rule(rules.get(session, 3))
+    fourth = replace(third, id=4)
+    with pytest.raises(Refused, match="rules 3 and 4 would say the same"):
+        do(peopled, lambda c: rules.edit_all(c, [(fourth, "")]))
+    with pytest.raises(NotFound, match="there is no rule 9"):
+        do(peopled, lambda c: rules.edit_all(c, [(replace(third, id=9), "")]))
+    assert contents(peopled) == before
+
+
+def test_what_is_too_much_to_tell_is_said_to_be(peopled: Store) -> None:
+    named = ", ".join(f"t/{number}" for number in range(effects.MAX_PIECES + 1))
+    deny = "{effect: deny, subjects: [user:bob], patterns: ['**'], actions: [all]}"
+    allow = f"{{effect: allow, subjects: [user:bob], patterns: [{named}], actions: [pull]}}"
+    apply(peopled, f"rules: [{deny}, {allow}]")
+    more = "{effect: deny, subjects: [user:bob], patterns: ['t/*'], actions: [all]}"
+    (told,) = planned(peopled, f"rules: [{more}]").effects
+    assert (told.told, told.more) == ([], True)
 
 
 # Rules that delegates wrote.
