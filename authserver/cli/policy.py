@@ -198,8 +198,7 @@ def _read(file: Path) -> Policy:
 
 
 def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
-    if not policy.says_something:
-        raise Refused(f"{policy.file} has only tests in it: nothing to apply")
+    planning.require_something(policy)
     with context.read() as session:
         standing = state.load(session)
     with progress_bar("Planning") as progress:
@@ -222,7 +221,7 @@ def _print(shown: Plan) -> None:
         for told in effects.told:
             _line(f"    {told}")
         if effects.more:
-            _line("    … and more")
+            _line("    … and perhaps more: too much to tell")
     if shown.prunable:
         click.echo("Not in the file and left alone; --prune would remove:")
         for step in shown.prunable:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
@@ -141,19 +141,21 @@ def set_admin(change: Change, name: str, *, admin: bool) -> bool:
     return True
 
 
+def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
+    """Whether anybody, among ``which``, can administer with a password."""
+    found = select(Account.id).where(
+        Account.admin, Account.disabled_at.is_(None), Account.password_hash.is_not(None), *which
+    )
+    return session.scalars(found.limit(1)).first() is not None
+
+
 def require_other_administrator(session: Session, row: Account) -> None:
     """Check that somebody else can administer with a password.
 
     Raises:
         Refused: nobody can.
     """
-    other = select(Account.id).where(
-        Account.admin,
-        Account.id != row.id,
-        Account.disabled_at.is_(None),
-        Account.password_hash.is_not(None),
-    )
-    if session.scalars(other.limit(1)).first() is None:
+    if not has_administrator(session, Account.id != row.id):
         raise Refused(
             f"{row.name} is the last administrator that can log in: make another one first"
         )

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind
 from authserver.policy import effects, references, state
 from authserver.policy.document import (
@@ -73,6 +74,16 @@ class Plan:
             "notes": list(self.notes),
             "unsafe": list(self.unsafe),
         }
+
+
+def require_something(policy: Policy) -> None:
+    """Check that there is more in a file than tests.
+
+    Raises:
+        Refused: there is not.
+    """
+    if not policy.says_something:
+        raise Refused(f"{policy.file} has no section but tests: there is nothing to plan")
 
 
 def plan(

@@ -30,7 +30,15 @@ def read(content: bytes, file: str) -> Policy:
     Raises:
         BadPolicy: anything is wrong with it.
     """
-    root = nodes.read(content, file)
+    return read_node(nodes.read(content, file), file)
+
+
+def read_node(root: Node | None, file: str) -> Policy:
+    """Read what a policy is made of.
+
+    Raises:
+        BadPolicy: anything is wrong with it.
+    """
     reader = _Sections()
     policy = reader.policy(root, file)
     if reader.problems:

@@ -6,6 +6,8 @@ from authserver.db.registries import TTL_MAX, TTL_MIN
 from authserver.policy import fields
 from authserver.policy.fields import Field, Fields, Kind
 
+DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
 _TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
 _KINDS: dict[Kind, dict[str, Any]] = {
@@ -14,7 +16,7 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.FLAG: {"type": "boolean"},
     Kind.SECONDS: {"type": "integer", "minimum": TTL_MIN, "maximum": TTL_MAX},
     # A date without quotes is a date to YAML 1.1 and a text to YAML 1.2.
-    Kind.TIME: {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}"},
+    Kind.TIME: {"type": "string", "pattern": DATE},
     Kind.TEXTS: _TEXTS,
 }
 

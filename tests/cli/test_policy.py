@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said_with_file_and_line_and_exits_with_1(
     run("policy", "plan", file.parent / "none", status=1)
     assert "cannot be read" in run.err
     run("policy", "plan", "-", stdin=FAILING, status=1)
-    assert "only tests in it" in run.err
+    assert "no section but tests" in run.err
 
 
 def test_prune_and_force(run: Commands, file: Path) -> None:
