@@ -33,6 +33,8 @@ from authserver.policy.state import State
 from authserver.policy.steps import Verb
 
 MAX_LINE = 2000
+CHANGES = 3
+"""Exit status of a plan that changes something: 1 is an error, 2 a wrong command line."""
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 _prune = click.option(
@@ -69,19 +71,19 @@ def export(context: Context, as_json: bool) -> None:
 @command.command("plan", short_help="Say what a policy file would change.")
 @_file
 @_prune
-@click.option("--exit-code", is_flag=True, help="Exit with 2 if there is anything to change.")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 if there is anything to change.")
 @json_option
 @pass_context
 def plan(context: Context, file: Path, prune: bool, exit_code: bool, as_json: bool) -> None:
     """Say what the policy FILE (- for standard input) would change, and who would gain or lose.
 
-    Nothing is changed. Exit status: 0 done, 1 the file is no good, and with --exit-code 2 if there
-    is anything to change.
+    Nothing is changed. Exit status: 0 done, 1 the file is no good, 2 the command line is wrong, and
+    with --exit-code 3 if there is anything to change.
     """
     shown = _plan(context, _read(file), prune=prune)
     print_json(shown.as_json()) if as_json else _print(shown)
     if exit_code and shown.steps:
-        raise SystemExit(2)
+        raise SystemExit(CHANGES)
 
 
 @command.command("apply", short_help="Do what a policy file says.")

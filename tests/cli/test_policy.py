@@ -46,7 +46,7 @@ def test_a_file_is_planned_applied_and_then_changes_nothing(run: Commands, file:
     assert "Not in the file and left alone; --prune would remove:\n" in said
     assert "4 to add, 0 to change, 0 to remove.\n" in said
     assert "user alice starts disabled: authserver user enable alice" in run.err
-    run("policy", "plan", file, "--exit-code", status=2)
+    run("policy", "plan", file, "--exit-code", status=3)
     before = run("audit", "list", "--json")
     run("policy", "apply", file, status=2)
     assert "--yes" in run.err
