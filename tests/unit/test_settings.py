@@ -412,7 +412,7 @@ def test_where_metrics_are_served(host: Host, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["9464", ":9464", "127.0.0.1", "::1:9464", "h:0", "h:65536"])
 def test_what_is_no_address_for_metrics_is_refused(host: Host, address: str) -> None:
-    with pytest.raises(Refused, match="an address and a port, like 127.0.0.1:9464"):
+    with pytest.raises(Refused, match="an address and a port, like"):
         host.load(METRICS_LISTEN=address)
 
 
