@@ -109,7 +109,7 @@ def run(
 
 
 class _Server(MPServer):
-    """Granian, but for two things that it has no settings for."""
+    """Granian, but for what it has no settings for."""
 
     certificate: Certificate | None = None
 
@@ -119,7 +119,7 @@ class _Server(MPServer):
         # build_ssl_context() would resolve the path, which leads nowhere.
         path, minimum = certificate.held, str(SSLProtocols.tls12)
         self.ssl_ctx: Any = (True, path, path, None, minimum, None, [], False)
-        certificate.watch(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        self.on_startup(lambda: certificate.watch(lambda: os.kill(os.getpid(), signal.SIGHUP)))
 
     def _init_shared_socket(self) -> None:
         super()._init_shared_socket()  # type: ignore[no-untyped-call]

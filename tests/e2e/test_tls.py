@@ -12,9 +12,10 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from cryptography import x509
 
 from tests.e2e.certificates import Authority
-from tests.e2e.fetching import curl
+from tests.e2e.fetching import curl, fetch
 from tests.e2e.lab import ADMIN, installation
 from tests.e2e.pairing import Pairing
 from tests.programs import (
@@ -43,6 +44,7 @@ class Served:
     authserver: Authserver
     process: Process
     port: int
+    metrics_port: int
     authority: Authority
     files: tuple[Path, Path]
 
@@ -67,6 +69,12 @@ class Served:
             f"{self.url}/token?service=registry",
         ).status
 
+    def expiries(self) -> list[float]:
+        """Return what the metrics say of when the certificate ends."""
+        found = fetch(f"http://127.0.0.1:{self.metrics_port}/metrics").body.decode()
+        name = "authserver_tls_certificate_expiry_timestamp_seconds"
+        return [float(line.split()[1]) for line in found.splitlines() if line.startswith(name)]
+
     def handshake(self, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", *options],
@@ -80,7 +88,7 @@ class Served:
 
 @contextmanager
 def serving_tls(place: Path, *, workers: int = 2) -> Iterator[Served]:
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     authority = Authority.make(place)
     files = place / "tls.pem", place / "tls.key"
     authority.certify(*files)
@@ -90,12 +98,13 @@ def serving_tls(place: Path, *, workers: int = 2) -> Iterator[Served]:
         "AUTHSERVER_TLS_CERTIFICATE_FILE": str(files[0]),
         "AUTHSERVER_TLS_KEY_FILE": str(files[1]),
         "AUTHSERVER_PORT": str(port),
+        "AUTHSERVER_METRICS_LISTEN": f"127.0.0.1:{metrics_port}",
     }
     command = made.serve_command(port, "--workers", str(workers))
     ready = f"https://localhost:{port}/readyz"
     log = place / "authserver.log"
     with running(command, ready, log, made.environ, certificate=authority.file) as process:
-        yield Served(made, process, port, authority, files)
+        yield Served(made, process, port, metrics_port, authority, files)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +196,8 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
     assert set(statuses) == {200}
     assert len(statuses) > CLIENTS
     assert served.serial() != old
+    expiry = x509.load_pem_x509_certificate(served.files[0].read_bytes()).not_valid_after_utc
+    assert wait_until(lambda: served.expiries() == [expiry.timestamp()], 20)
     assert "the TLS certificate was replaced" in served.process.output()
     assert "Unexpected exit" not in served.process.output()
 
