@@ -126,7 +126,7 @@ class Issuer:
                 jwt_id=secrets.token_urlsafe(16),
                 access=claims.access(decisions),
             )
-            token = state.signer.sign(made)
+            token = state.signer_of(service).sign(made)
             event.decided(service, made.jwt_id, decisions, malformed)
             staying = self._refresh_token(request, state.snapshot, identity, service)
         return Issued(token, made.issued_at, made.lifetime, event.granted, staying)

@@ -5,38 +5,96 @@ so a change that was made anywhere is in force here within a second.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
 from authserver.core.errors import NotReady
 from authserver.credentials import Basic, Refresh, Shown
-from authserver.db import keys, snapshot
+from authserver.db import endings, keys, own_keys, published, snapshot
+from authserver.db.endings import Ending
+from authserver.db.published import Published
+from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
-from authserver.sealing import MasterKey
 from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
 PRUNE_EVERY = 3600.0
-RENEW_EVERY = 60.0
-RENEWAL_WAITS = 1.0
+ROTATE_EVERY = 60.0
+ROTATION_WAITS = 1.0
+WARN_EVERY = 24 * 3600.0
+MAX_SKEW = timedelta(seconds=5)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One consistent state; ``read_at`` is when the store was last known to agree with it."""
+    """One consistent state; ``read_at`` is when the store was last known to agree with it.
+
+    ``store_time`` is the store's clock at that moment, ``skew`` how far ours was ahead of it.
+    """
 
     snapshot: Snapshot
     signer: Signer
+    own_signers: Mapping[str, Signer | NotReady]
+    published: Mapping[str | None, Published]
+    endings: tuple[Ending, ...]
     read_at: float
+    store_time: datetime
+    skew: timedelta
+
+    def signer_of(self, service: str) -> Signer:
+        """Return what signs the tokens of a registry.
+
+        Raises:
+            NotReady: its own key cannot be opened.
+        """
+        signer = self.own_signers.get(service, self.signer)
+        if isinstance(signer, NotReady):
+            raise signer
+        return signer
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return which keys end soon, and which registries' own keys cannot sign."""
+        closed = [
+            f"no tokens for the registry {service}: {signer}"
+            for service, signer in self.own_signers.items()
+            if isinstance(signer, NotReady)
+        ]
+        return closed + [e.warning for e in self.endings if e.is_near(self.store_time)]
+
+    def require_clock(self) -> None:
+        """Check that this process's clock agrees with the store's.
+
+        Raises:
+            NotReady: it is more than MAX_SKEW off.
+        """
+        if abs(self.skew) > MAX_SKEW:
+            raise NotReady(
+                f"this machine's clock is {self.skew.total_seconds():+.0f} s off the store's: "
+                "synchronise both by NTP"
+            )
+
+
+@dataclass
+class Every:
+    """Something that is due when it was not done for some seconds."""
+
+    seconds: float
+    last: float | None = None
+
+    def due(self, now: float) -> bool:
+        return self.last is None or now - self.last > self.seconds
 
 
 @dataclass
@@ -47,15 +105,16 @@ class Live:
     """
 
     store: Store
-    master: MasterKey = field(repr=False)
+    safe: Safe
     journal: Journal
     uses: Uses
     rehashes: Rehashes
     record_days: int
     monotonic: Callable[[], float]
     _state: State | None = None
-    _pruned_at: float | None = None
-    _renewed_at: float | None = None
+    _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
+    _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
+    _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -98,36 +157,59 @@ class Live:
         """
         now = self.monotonic()
         with self._refreshing, self.store.read() as session:
+            time = self.store.time(session)
+            skew = self.store.clock() - time
             if self._state is None or self._state.snapshot.version != snapshot.version(session):
-                keys.require_master_key(session, self.master)
-                signer = Signer.of(keys.load_leaf(session, self.master))
-                self._state = State(snapshot.load(session), signer, now)
+                self.safe = self.safe.still_of(session)
+                self._state = self._load(session, now, time, skew)
             else:
-                self._state = replace(self._state, read_at=now)
+                self._state = replace(self._state, read_at=now, store_time=time, skew=skew)
+
+    def _load(self, session: Session, now: float, time: datetime, skew: timedelta) -> State:
+        return State(
+            snapshot=snapshot.load(session),
+            signer=Signer.of(keys.load_leaf(session, self.safe)),
+            own_signers=own_keys.signers(session, self.safe),
+            published=published.by_registry(session, time),
+            endings=endings.of(session),
+            read_at=now,
+            store_time=time,
+            skew=skew,
+        )
 
     def tick(self) -> None:
-        """Do all that is due: refresh, renew the signing key, write and prune records."""
+        """Do all that is due: refresh, rotate the signing key, write and prune records, warn."""
         self.refresh()
         self._write()
-        self._renew_signing_key()
+        self._rotate()
         now = self.monotonic()
-        if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
+        if self._pruning.due(now):
             journal.prune(self.store, self.record_days)
-            self._pruned_at = now
+            self.store.overwrite_deleted()
+            self._pruning.last = now
+        self._warn(now)
 
-    def _renew_signing_key(self) -> None:
+    def _rotate(self) -> None:
         state = self._state
-        if state is None or not keyring.due(state.signer.pair.certificate, self.store.clock()):
+        if state is None or not keyring.due(state.signer.pair.certificate, state.store_time):
             return
         now = self.monotonic()
-        if self._renewed_at is not None and now - self._renewed_at < RENEW_EVERY:
+        if not self._rotating.due(now):
             return
-        self._renewed_at = now
-        with self.store.change("system", wait=RENEWAL_WAITS) as change:
-            renewed = keys.renew_leaf(change, self.master)
-        if renewed:
+        self._rotating.last = now
+        with self.store.change("system", wait=ROTATION_WAITS) as change:
+            rotated = keys.rotate_if_due(change, self.safe)
+        if rotated:
             log.info("made a new signing key")
+            self.store.overwrite_deleted()
         self.refresh()
+
+    def _warn(self, now: float) -> None:
+        if self._state is None or not self._state.warnings or not self._warning.due(now):
+            return
+        self._warning.last = now
+        for warning in self._state.warnings:
+            log.warning(warning)
 
     def start(self) -> None:
         """Start the thread."""

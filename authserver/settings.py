@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         description="File of the key that encrypts the private keys; by default master.key under "
         "data_dir. Keep it apart from backups of the store.",
     )
+    private_key_dir: Path | None = Field(
+        None,
+        description="Directory of private keys (PEM) that a secret manager mounts; keys imported "
+        "without --key stay there and never enter the store.",
+    )
     public_url: str = Field(
         "http://localhost:5001",
         description="URL under which clients reach this server; the realm is this plus /token.",

@@ -18,8 +18,18 @@ from werkzeug.test import TestResponse
 from authserver import passwords
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import accounts, app_tokens, groups, keys, registries, rules, schema, setup
+from authserver.db import (
+    accounts,
+    app_tokens,
+    groups,
+    published,
+    registries,
+    rules,
+    schema,
+    setup,
+)
 from authserver.db.app_tokens import Wanted
+from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.sealing import make_master_key
@@ -49,9 +59,10 @@ def set_up(data_dir: Path) -> Settings:
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     schema.upgrade(store.engine)
     master = make_master_key(settings.master_key_path)
+    safe = Safe(master, settings.master_key_path, None)
     first = First("authserver", SERVICE, ADMIN, passwords.hash_password(PASSWORD, COST))
     with store.change("test") as change:
-        setup.initialise(change, master, first)
+        setup.initialise(change, safe, first)
     store.engine.dispose()
     return settings
 
@@ -175,7 +186,7 @@ class World:
         header = jwt.get_unverified_header(token)
         leaf = x509.load_der_x509_certificate(base64.b64decode(header["x5c"][0], validate=True))
         with self.wiring.store.read() as session:
-            bundle = keys.bundle(session, self.wiring.store.clock())
+            bundle = published.everything(session, self.wiring.store.clock()).bundle
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.encode()))
         options: Any = {
             "verify_aud": False,

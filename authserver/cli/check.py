@@ -6,16 +6,16 @@ from pathlib import Path
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ask_password, json_option, print_json
+from authserver.cli.output import ask_password, json_option, note, print_json
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
+from authserver.db import authorities, named
 from authserver.doctor import ours
 from authserver.doctor.account import Account
 from authserver.doctor.examination import Options, examine
 from authserver.doctor.findings import Finding, Report
 from authserver.doctor.ours import Ours
 from authserver.doctor.section import Files
-from authserver.sealing import read_master_key
 
 WIDTH = 100
 INDENT = " " * 11
@@ -65,6 +65,7 @@ def command(
         ask_foreign_realm=True,
     )
     report = examine(_ours(context, service), url, options)
+    _record(context, service, report)
     print_json(report.as_json()) if as_json else _print(report)
     if not report.healthy:
         raise SystemExit(1)
@@ -90,8 +91,19 @@ def _account(name: str | None, repository: str | None, *, password_stdin: bool) 
 
 def _ours(context: Context, service: str) -> Ours:
     with context.read() as session:
-        master = read_master_key(context.settings.master_key_path)
-        return ours.load(session, master, service, context.settings.realm, context.store.clock)
+        safe = context.safe_of(session)
+        return ours.load(session, safe, service, context.settings.realm, context.store.clock)
+
+
+def _record(context: Context, service: str, report: Report) -> None:
+    """Note that the registry trusts the newest authority, which may wait for that."""
+    with context.read() as session:
+        newest = authorities.newest(session).id
+        known = named.registry(session, service).confirmed_authority_id
+    if newest in report.authorities and known != newest:
+        with context.change() as change:
+            authorities.confirm(change, service)
+        note(f"Noted that {service} trusts authority {newest}.")
 
 
 def _print(report: Report) -> None:

@@ -9,7 +9,6 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady
 from authserver.db import keys, schema
-from authserver.sealing import read_master_key
 
 
 @click.group("db")
@@ -72,6 +71,4 @@ def _foreign_keys(session: Session) -> None:
 def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
     keys.require_initialised(session)
-    master = read_master_key(context.settings.master_key_path)
-    keys.require_master_key(session, master)
-    keys.open_all(session, master)
+    keys.open_all(session, context.safe_of(session))

@@ -16,6 +16,7 @@ from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.names import account_name, service_name
 from authserver.db import keys, schema, setup
+from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.sealing import MasterKey, make_master_key, read_master_key
 from authserver.settings import Settings
@@ -103,8 +104,9 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         hashed = None if password is None else passwords.hash_new(password, chosen.bcrypt_cost)
         schema.upgrade(context.store.engine)
         master = _master_key(chosen.master_key_path)
+        safe = Safe(master, chosen.master_key_path, chosen.private_key_dir)
         with context.store.change(context.actor) as change:
-            setup.initialise(change, master, First(chosen.issuer, service, admin, hashed))
+            setup.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
     return True
 
 

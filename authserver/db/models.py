@@ -81,34 +81,56 @@ class StoreState(Base):
 
 
 class Authority(Base):
-    """A long-lived certificate authority; its certificate is in the registries' bundle."""
+    """A long-lived certificate authority; its certificate is in the registries' bundle.
+
+    It waits until it is activated. The private key of one that is not retired and has none here
+    is in a file.
+    """
 
     __tablename__ = "authority"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     certificate: Mapped[str] = mapped_column(Text)
-    private_key: Mapped[bytes]
+    private_key: Mapped[bytes | None]
     created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
     not_after: Mapped[datetime]
 
 
 class SigningKey(Base):
-    """A short-lived leaf under an authority."""
+    """A short-lived leaf under an authority, or a registry's own key, under none.
+
+    One that was not activated waits until the registry knows it. The private key of one that is
+    not retired and has none here is in a file.
+    """
 
     __tablename__ = "signing_key"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        CheckConstraint("(authority_id IS NULL) = (registry_id IS NOT NULL)", name="of_one"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    authority_id: Mapped[int] = mapped_column(ForeignKey("authority.id"))
+    authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
+    registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
+    header_mode: Mapped[str] = mapped_column(String(16))
     certificate: Mapped[str] = mapped_column(Text)
-    private_key: Mapped[bytes]
+    private_key: Mapped[bytes | None]
     created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    revoked: Mapped[bool]
     not_after: Mapped[datetime]
+    for_registry: Mapped["Registry | None"] = relationship()
 
 
 class Registry(Base):
-    """A protected registry, known by its ``service`` string."""
+    """A protected registry, known by its ``service`` string.
+
+    ``confirmed_authority_id`` is the newest authority that its bundle is known to hold.
+    """
 
     __tablename__ = "registry"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -117,6 +139,9 @@ class Registry(Base):
     service: Mapped[str] = mapped_column(unique=True)
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
+    version: Mapped[str | None] = mapped_column(String(8))
+    trust: Mapped[str] = mapped_column(String(8))
+    confirmed_authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
     created_at: Mapped[datetime]
 
 

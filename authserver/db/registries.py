@@ -1,26 +1,35 @@
 """Registry entries."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from authserver.acceptance import Trust
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.db import delegations, named, paging, rules
+from authserver.db import delegations, named, own_keys, paging, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.paging import Window
 from authserver.db.store import Change
+from authserver.distribution.versions import Version
 
 TTL_MIN, TTL_MAX = 60, 86400
 
 
 def add(
-    change: Change, service: str, token_ttl: int | None = None, *, refresh_tokens: bool = True
+    change: Change,
+    service: str,
+    token_ttl: int | None = None,
+    *,
+    refresh_tokens: bool = True,
+    version: Version | None = None,
+    trust: Trust = Trust.BUNDLE,
 ) -> Registry:
-    """Add a registry entry.
+    """Add a registry entry, whose tokens the authority's leaf signs.
 
     Raises:
         Refused: the service is no service string or is there already, or the life is out of range.
@@ -31,9 +40,15 @@ def add(
     if change.session.scalars(same).first() is not None:
         raise Refused(f"the registry {service} is there already")
     row = Registry(
-        service=service, token_ttl=token_ttl, refresh_tokens=refresh_tokens, created_at=change.at
+        service=service,
+        token_ttl=token_ttl,
+        refresh_tokens=refresh_tokens,
+        version=version,
+        trust=trust,
+        created_at=change.at,
     )
     change.session.add(row)
+    change.session.flush()
     change.record("registry.add", f"registry:{service}", after=_terms(row))
     return row
 
@@ -44,7 +59,9 @@ def edit(
     *,
     token_ttl: int | None = None,
     refresh_tokens: bool | None = None,
-) -> None:
+    version: Version | None = None,
+    trust: Trust | None = None,
+) -> Registry:
     """Change what is not None of a registry entry.
 
     Turning refresh tokens off ends those that there are.
@@ -54,26 +71,38 @@ def edit(
         Refused: the life is out of range.
     """
     row = named.registry(change.session, service)
-    replace(
+    return replace(
         change,
         service,
         token_ttl=row.token_ttl if token_ttl is None else token_ttl,
         refresh_tokens=row.refresh_tokens if refresh_tokens is None else refresh_tokens,
+        version=version,
+        trust=trust,
     )
 
 
-def replace(change: Change, service: str, *, token_ttl: int | None, refresh_tokens: bool) -> None:
+def replace(
+    change: Change,
+    service: str,
+    *,
+    token_ttl: int | None,
+    refresh_tokens: bool,
+    version: Version | None = None,
+    trust: Trust | None = None,
+) -> Registry:
     """Change all of a registry entry; ``token_ttl`` None leaves it without one of its own.
 
-    Raises what :func:`edit` raises.
+    How it verifies stays where ``version`` and ``trust`` are None. Raises what :func:`edit` raises.
     """
     row = named.registry(change.session, service)
     before = _terms(row)
     _require_ttl(token_ttl)
     row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
+    row.version, row.trust = version or row.version, trust or row.trust
     if not refresh_tokens:
         sessions.end_on(change, row)
     change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
+    return row
 
 
 def _require_ttl(token_ttl: int | None) -> None:
@@ -82,7 +111,12 @@ def _require_ttl(token_ttl: int | None) -> None:
 
 
 def _terms(row: Registry) -> dict[str, Any]:
-    return {"token_ttl": row.token_ttl, "refresh_tokens": row.refresh_tokens}
+    return {
+        "token_ttl": row.token_ttl,
+        "refresh_tokens": row.refresh_tokens,
+        "version": row.version,
+        "trust": row.trust,
+    }
 
 
 def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
@@ -102,9 +136,16 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     removed = [f"{rules.delete(change, rule)} was removed" for rule in on_it]
     removed += delegations.end_all(change, Delegation.registry_id == row.id)
     sessions.end_on(change, row)
+    own_keys.delete_all(change, row)
     change.session.delete(row)
     change.record("registry.remove", f"registry:{service}", before=_terms(row))
     return removed
+
+
+def longest_token(session: Session, default_ttl: int) -> timedelta:
+    """Return the life of the longest-lived registry tokens that are issued now."""
+    lives = session.scalars(select(Registry.token_ttl)).all()
+    return timedelta(seconds=max((ttl or default_ttl for ttl in lives), default=default_ttl))
 
 
 def listed(session: Session, window: Window = paging.ALL) -> Sequence[Registry]:

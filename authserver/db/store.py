@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -24,9 +24,21 @@ APPEND_WAITS = 0.25
 _WRITE = "authserver_write"
 
 
+def database_time(session: Session) -> datetime:
+    """Return the time by the database's own clock, which all processes share."""
+    if session.get_bind().dialect.name == "sqlite":
+        # CURRENT_TIMESTAMP has whole seconds there.
+        text = session.execute(select(func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return session.execute(select(func.current_timestamp())).scalar_one().astimezone(UTC)
+
+
 @dataclass
 class Change:
-    """One transaction that changes something. What it does and what it records commit together."""
+    """One transaction that changes something. What it does and what it records commit together.
+
+    ``at`` is the time by the store's clock.
+    """
 
     session: Session
     actor: str
@@ -55,10 +67,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Store:
-    """The database, and the clock by which it is changed."""
+    """The database, this process's clock, and the one that the database has."""
 
     engine: Engine
     clock: Callable[[], datetime]
+    time: Callable[[Session], datetime] = database_time
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -85,7 +98,7 @@ class Store:
         engine = self.engine.execution_options(**{_WRITE: wait})
         with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             session.execute(select(StoreState.version).with_for_update())
-            yield Change(session, actor, self.clock())
+            yield Change(session, actor, self.time(session))
 
     @contextmanager
     def append(self) -> Iterator[Session]:
@@ -97,6 +110,21 @@ class Store:
         engine = self.engine.execution_options(**{_WRITE: APPEND_WAITS})
         with named_errors(), Session(engine) as session, session.begin():
             yield session
+
+    def overwrite_deleted(self) -> None:
+        """Have an embedded store keep nothing of what was deleted.
+
+        Its pages are overwritten at once; its log is emptied here, unless somebody reads just now.
+        """
+        if self.file is None:
+            return
+        self._require_there()
+        with named_errors():
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
 
     @property
     def file(self) -> Path | None:
@@ -150,6 +178,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # The private half of a retired key must be gone, not only out of sight.
+    connection.execute("PRAGMA secure_delete = ON")
     # The root file system of a container may be read-only, /tmp with it.
     connection.execute("PRAGMA temp_store = MEMORY")
 

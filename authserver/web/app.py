@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g
 
-from authserver import logs, settings
+from authserver import logs, memory, settings
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
+from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
-from authserver.sealing import read_master_key
 from authserver.settings import Settings
-from authserver.web import errors, health, invitation, token
+from authserver.web import errors, health, invitation, public_keys, token
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
@@ -66,11 +66,11 @@ def wire(chosen: Settings) -> Wiring:
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
-    master = read_master_key(chosen.master_key_path)
-    journal = Journal(master.derive("names in records"))
+        safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+    journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     days = chosen.token_record_days
-    live = Live(store, master, journal, uses, rehashes, days, time.monotonic)
+    live = Live(store, safe, journal, uses, rehashes, days, time.monotonic)
     live.tick()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
@@ -95,6 +95,7 @@ def create_app(wiring: Wiring) -> Flask:
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
     serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
     health.register(app, wiring.live)
+    public_keys.register(app, wiring.live)
 
     if chosen.path_prefix:
         app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
@@ -135,6 +136,7 @@ def _end_with_parent() -> None:
 def worker() -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
+    memory.keep_private()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)

@@ -12,7 +12,7 @@ def register(app: Flask, live: Live) -> None:
 
     @app.get("/livez")
     def livez() -> Response:
-        return _answer({"process": None})
+        return _answer({"process": None}, [])
 
     @app.get("/readyz")
     def readyz() -> Response:
@@ -21,9 +21,10 @@ def register(app: Flask, live: Live) -> None:
                 "store": lambda: _check_store(live),
                 "schema": lambda: _check_schema(live),
                 "signing_key": lambda: _check_signing_key(live),
+                "clock": lambda: _check_clock(live),
             }
         )
-        return _answer(found)
+        return _answer(found, [] if found["store"] else live.current.warnings)
 
 
 def _check_store(live: Live) -> None:
@@ -41,7 +42,11 @@ def _check_signing_key(live: Live) -> None:
     live.current.signer.require_usable(live.store.clock())
 
 
-def _answer(found: dict[str, str | None]) -> Response:
+def _check_clock(live: Live) -> None:
+    live.current.require_clock()
+
+
+def _answer(found: dict[str, str | None], warnings: list[str]) -> Response:
     ready = not any(found.values())
     body = {
         "status": "ok" if ready else "failing",
@@ -49,6 +54,7 @@ def _answer(found: dict[str, str | None]) -> Response:
             name: {"status": "failing", "reason": reason} if reason else {"status": "ok"}
             for name, reason in found.items()
         },
+        "warnings": warnings,
     }
     response = Response(json.dumps(body), 200 if ready else 503, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"

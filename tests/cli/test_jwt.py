@@ -8,9 +8,9 @@ import pytest
 
 from authserver.core.claims import Claims
 from authserver.db import keys
+from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.keyring import Signer
-from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from tests import odd_tokens
 from tests.cli.commands import Commands
@@ -25,7 +25,7 @@ def issued(data_dir: Path, audience: str = SERVICE, at: datetime | None = None) 
     settings = Settings(data_dir=data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        pair = keys.load_leaf(session, read_master_key(settings.master_key_path))
+        pair = keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
     store.engine.dispose()
     moment = (at or datetime.now(UTC)).replace(microsecond=0)
     lifetime = timedelta(seconds=300)

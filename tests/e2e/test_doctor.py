@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver.db import keys
+from authserver.db import authorities
+from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
-from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from tests import odd_tokens
 from tests.e2e.bench import Bench, certificate, proxied
@@ -198,10 +198,10 @@ def test_the_bundle_from_before_a_new_authority(bench: Bench, tmp_path: Path, pr
 def new_authority(data_dir: Path) -> None:
     settings = Settings(data_dir=data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
-    master = read_master_key(settings.master_key_path)
     with store.change("test") as change:
-        keys.add_authority(change, master, "authserver")
-        keys.add_leaf(change, master)
+        safe = Safe.of(change.session, settings.master_key_path, None)
+        authorities.add(change, safe, "authserver")
+        authorities.activate(change, safe, force=True)
     store.engine.dispose()
 
 
@@ -406,7 +406,7 @@ def test_clocks_that_differ(bench: Bench, program: str, minutes: int) -> None:
     with store.read() as session:
         made = ours.load(
             session,
-            read_master_key(settings.master_key_path),
+            Safe.of(session, settings.master_key_path, None),
             "registry",
             bench.section["realm"],
             lambda: datetime.now(UTC) + timedelta(minutes=minutes),

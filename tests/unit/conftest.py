@@ -1,13 +1,14 @@
 """Fixtures for unit tests: a store that was set up, without an application over it."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
@@ -26,13 +27,18 @@ def clock() -> Clock:
 @pytest.fixture
 def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
     opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock)
-    yield opened
+    yield replace(opened, time=lambda _: clock())
     opened.engine.dispose()
 
 
 @pytest.fixture
 def master(data_dir: Path) -> MasterKey:
     return read_master_key(data_dir / "master.key")
+
+
+@pytest.fixture
+def safe(master: MasterKey, data_dir: Path) -> Safe:
+    return Safe(master, data_dir / "master.key", None)
 
 
 @pytest.fixture

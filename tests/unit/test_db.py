@@ -23,7 +23,6 @@ from authserver.core.subjects import subject, subjects
 from authserver.db import (
     accounts,
     groups,
-    keys,
     named,
     records,
     registries,
@@ -31,11 +30,9 @@ from authserver.db import (
     schema,
     snapshot,
 )
-from authserver.db.models import Account, AuditRecord, Base, RuleSubject, SigningKey
+from authserver.db.models import Account, AuditRecord, Base, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change, Store, open_store
-from authserver.keyring import key_id
-from authserver.sealing import MasterKey
 from tests.world import ADMIN, SERVICE, Clock
 
 HASH = "$2b$04$" + "." * 53
@@ -779,109 +776,6 @@ def test_a_removed_rule_grants_no_more(peopled: Store) -> None:
     assert granted(peopled, "alice", "repository:a/x:pull") == ()
 
 
-# Keys.
-
-LIFE = timedelta(days=45)
-
-
-def leaves(store: Store) -> int:
-    with store.read() as session:
-        return len(session.scalars(select(SigningKey.id)).all())
-
-
-def test_a_signing_key_is_renewed_once_when_it_is_due(
-    store: Store, master: MasterKey, clock: Clock
-) -> None:
-    assert not do(store, lambda c: keys.renew_leaf(c, master))
-    clock.move(LIFE - timedelta(days=14))
-    assert do(store, lambda c: keys.renew_leaf(c, master))
-    before = contents(store)
-    assert not do(store, lambda c: keys.renew_leaf(c, master))
-    assert contents(store) == before
-    assert leaves(store) == 2
-    assert audit(store)[-1] == ("key.add", "key:2")
-
-
-def test_the_newest_signing_key_signs(store: Store, master: MasterKey) -> None:
-    do(store, lambda c: keys.add_leaf(c, master))
-    with store.read() as session:
-        loaded = keys.load_leaf(session, master)
-        listed = keys.listed(session)
-    assert [(key.role, key.id, key.signs) for key in listed] == [
-        ("authority", 1, False),
-        ("signing key", 1, False),
-        ("signing key", 2, True),
-    ]
-    assert listed[-1].key_id == key_id(loaded.certificate)
-
-
-def test_every_private_key_opens_with_the_right_master_key_only(
-    store: Store, master: MasterKey
-) -> None:
-    wrong = MasterKey(b"w" * 32)
-    with store.read() as session:
-        assert keys.open_all(session, master) == 2
-        keys.require_master_key(session, master)
-        with pytest.raises(NotReady, match="private key of authority 1 does not open"):
-            keys.open_all(session, wrong)
-        with pytest.raises(NotReady, match=f"{wrong.id} is not the one of this store"):
-            keys.require_master_key(session, wrong)
-        with pytest.raises(NotReady, match="does not open"):
-            keys.load_leaf(session, wrong)
-
-
-def test_private_keys_cannot_be_exchanged(store: Store, master: MasterKey) -> None:
-    do(store, lambda c: keys.add_leaf(c, master))
-    with store.append() as session:
-        first, second = session.scalars(select(SigningKey).order_by(SigningKey.id))
-        first.private_key, second.private_key = second.private_key, first.private_key
-    with store.read() as session, pytest.raises(NotReady, match="signing key 2 does not open"):
-        keys.load_leaf(session, master)
-
-
-def test_no_private_key_is_in_the_store_in_clear(store: Store, data_dir: Path) -> None:
-    do(store, user("alice"))
-    store.engine.dispose()
-    for path in data_dir.glob("authserver.db*"):
-        assert b"PRIVATE KEY" not in path.read_bytes()
-        # How unencrypted PKCS #8 of a P-256 key begins.
-        assert bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107046d") not in path.read_bytes()
-
-
-def test_the_bundle_holds_the_authorities_that_have_not_ended(
-    store: Store, master: MasterKey, clock: Clock
-) -> None:
-    do(store, lambda c: keys.add_authority(c, master, "authserver"))
-    with store.read() as session:
-        assert keys.bundle(session, clock.at).count("BEGIN CERTIFICATE") == 2
-        assert keys.bundle(session, clock.at + timedelta(days=3660)) == ""
-
-
-def test_a_new_signing_key_is_under_the_newest_authority(store: Store, master: MasterKey) -> None:
-    do(store, lambda c: keys.add_authority(c, master, "authserver"))
-    assert do(store, lambda c: keys.add_leaf(c, master)).authority_id == 2
-
-
-def test_an_authority_that_has_ended_certifies_nothing(
-    store: Store, master: MasterKey, clock: Clock
-) -> None:
-    clock.move(timedelta(days=3660))
-    with pytest.raises(NotReady, match="no valid authority"):
-        do(store, lambda c: keys.add_leaf(c, master))
-    assert leaves(store) == 1
-
-
-def test_a_store_that_was_not_set_up_is_not_ready(empty: Store, master: MasterKey) -> None:
-    schema.upgrade(empty.engine)
-    with empty.read() as session:
-        with pytest.raises(NotReady, match="authserver init"):
-            keys.require_initialised(session)
-        with pytest.raises(NotReady, match="no signing key"):
-            keys.load_leaf(session, master)
-    with pytest.raises(NotReady, match="no valid authority"):
-        do(empty, lambda c: keys.add_leaf(c, master))
-
-
 def test_what_init_makes(store: Store) -> None:
     state = seen(store)
     assert state.issuer == "authserver"
@@ -893,6 +787,7 @@ def test_what_init_makes(store: Store) -> None:
     assert [action for action, _ in audit(store)] == [
         "store.init",
         "authority.add",
+        "authority.activate",
         "key.add",
         "registry.add",
         "user.add",

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from authserver.db import own_keys, registries
+from authserver.headers import HeaderMode, KeyType
 from authserver.live import STALE_AFTER
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back
 
-CHECKS = {"store", "schema", "signing_key"}
+CHECKS = {"store", "schema", "signing_key", "clock"}
 
 
 def ready(world: World) -> tuple[int, dict[str, str]]:
@@ -58,6 +60,49 @@ def test_a_signing_key_of_the_future_is_not_ready(world: World) -> None:
     live = world.wiring.live
     live.store = replace(live.store, clock=Clock(live.store.clock() - timedelta(days=1)))
     assert ready(world)[1].keys() == {"signing_key"}
+
+
+def test_a_clock_that_is_off_is_not_ready(world: World) -> None:
+    live = world.wiring.live
+    live.store = replace(live.store, clock=Clock(live.store.clock() - timedelta(seconds=6)))
+    live.refresh()
+    status, reasons = ready(world)
+    assert status == 503
+    assert reasons.keys() == {"clock"}
+    assert "-6 s off the store's" in reasons["clock"]
+
+
+def test_an_end_that_is_near_is_told_and_is_ready(world: World) -> None:
+    live = world.wiring.live
+    assert warnings(world) == []
+    clock = Clock(live.store.clock() + timedelta(days=36))
+    live.store = replace(live.store, clock=clock, time=lambda _: clock())
+    live.refresh()
+    (warning,) = warnings(world)
+    assert "signing key 1 ends" in warning
+    assert ready(world) == (200, {})
+
+
+def test_a_registrys_own_key_that_is_gone_is_told_and_the_others_are_served(world: World) -> None:
+    wiring = world.wiring
+    with wiring.store.change("test") as change:
+        row = registries.add(change, "other")
+        made = own_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
+        own_keys.activate(change, row, made.id).private_key = None
+    wiring.live.refresh()
+    (warning,) = warnings(world)
+    assert warning.startswith("no tokens for the registry other: the private key of signing key 2")
+    assert ready(world) == (200, {})
+    assert world.get("service=registry").status_code == 200
+    refused = world.get("service=other")
+    assert refused.status_code == 503
+    assert "PRIVATE_KEY" not in refused.text
+
+
+def warnings(world: World) -> list[str]:
+    body: Any = world.client.get("/readyz").json
+    found: list[str] = body["warnings"]
+    return found
 
 
 def test_a_schema_that_is_behind_is_not_ready(world: World) -> None:

@@ -2,9 +2,12 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from authserver.db import keys
+from pydantic import Field
+
+from authserver.db import keys, published
+from authserver.headers import HeaderMode
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -18,11 +21,15 @@ class Key(Answer):
 
     role: str
     id: int
+    state: Literal["waiting", "active", "retired", "revoked"]
     key_id: str
+    key_type: str
     subject: str
     not_before: datetime
     not_after: datetime
     signs: bool
+    registry: str | None = Field(description="Whose own key it is.")
+    header_mode: HeaderMode | None = Field(description="How a signing key is named in tokens.")
 
 
 class Keys(Page[Key]):
@@ -51,4 +58,5 @@ def list_keys(call: Call[Nothing, Paging]) -> Reply:
 def show_bundle(call: Call[Nothing, Query]) -> Reply:
     """Show the certificates for a registry's rootcertbundle."""
     with call.read() as session:
-        return Reply(Bundle(bundle=keys.bundle(session, call.parts.store.clock())))
+        shown = published.everything(session, call.parts.store.time(session))
+        return Reply(Bundle(bundle=shown.bundle))

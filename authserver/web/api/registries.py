@@ -5,10 +5,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from authserver.acceptance import Trust
 from authserver.db import named, registries
 from authserver.db.models import Registry as Row
 from authserver.db.registries import TTL_MAX, TTL_MIN
 from authserver.db.store import Change
+from authserver.distribution.versions import Version
 from authserver.web.api.models import WHOLE, Answer, Body
 from authserver.web.api.operations import Operations
 from authserver.web.api.pages import Page
@@ -36,6 +38,8 @@ class Registry(Answer):
     service: str
     token_ttl: int | None
     refresh_tokens: bool
+    version: Version | None
+    trust: Trust
     created_at: datetime
 
 
