@@ -197,8 +197,13 @@ class Live:
         if not self._rotating.due(now):
             return
         self._rotating.last = now
-        with self.store.change("system", wait=ROTATION_WAITS) as change:
-            rotated = keys.rotate_if_due(change, self.safe)
+        try:
+            with self.store.change("system", wait=ROTATION_WAITS) as change:
+                rotated = keys.rotate_if_due(change, self.safe)
+        except NotReady as error:
+            # The key that is due goes on signing; perhaps another replica can open the authority.
+            log.error("the signing key is due and cannot be rotated", error=str(error))
+            return
         if rotated:
             log.info("made a new signing key")
             self.store.overwrite_deleted()

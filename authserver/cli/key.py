@@ -91,12 +91,9 @@ def rotate(context: Context, service: str | None, sure: bool) -> None:
 
 def _rotate_leaf(context: Context) -> None:
     with context.read() as session:
-        before = keys.signing(session)
+        before = keys.require_signing(session)
     with context.change() as change:
-        present = keys.signing(change.session)
-        if before is None or present is None or present.id != before.id:
-            raise Refused("the signing key was rotated by another process just now")
-        made = keys.rotate(change, context.safe_of(change.session))
+        made = keys.succeed(change, context.safe_of(change.session), before.id)
     note(f"Signing key {made.id} signs from now on; the private half of {before.id} is destroyed.")
 
 

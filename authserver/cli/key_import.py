@@ -77,6 +77,8 @@ def command(
             own_keys.activate(change, registry, row.id)
             own_keys.require_accepted(change.session, registry)
             note(f"Signing key {row.id} signs for {service} from now on.")
+    if key_file is not None:
+        note(f"The private key is in the store now: remove {key_file} once nothing needs it.")
 
 
 def _import_authority(
@@ -106,6 +108,8 @@ def _private(path: Path, certificate: x509.Certificate) -> keyring.PrivateKey:
         raise Refused(f"the private key file {path} {_why(error)}") from None
     if private.public_key() != certificate.public_key():
         raise Refused(f"the private key in {path} is not the one of the certificate")
+    if path.stat().st_mode & 0o007:
+        note(f"Warning: everybody on this machine may read {path}, and may have read it before.")
     return private
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.acceptance import Trust
 from authserver.cli import check, registry_config
@@ -28,6 +27,7 @@ from authserver.cli.output import (
 from authserver.cli.values import Values
 from authserver.db import named, own_keys, registries
 from authserver.db.models import Registry
+from authserver.db.registries import Installation
 from authserver.distribution.versions import Version
 from authserver.headers import HeaderMode, KeyType
 
@@ -43,9 +43,14 @@ command.add_command(check.command)
 command.add_command(registry_config.command)
 
 
-def _verification_options(wrapped: _F) -> _F:
-    """Add what says how a registry verifies tokens."""
+def _installation_options(wrapped: _F) -> _F:
+    """Add what says where a registry is and how it verifies tokens."""
     options = (
+        click.option(
+            "--url",
+            metavar="URL",
+            help="Where clients reach it; `registry check` asks it there.",
+        ),
         click.option(
             "--header-mode",
             type=Values(HeaderMode),
@@ -83,17 +88,17 @@ def _verification_options(wrapped: _F) -> _F:
     is_flag=True,
     help="Give no refresh tokens: clients keep the password, or an app token, instead.",
 )
-@_verification_options
+@_installation_options
 @pass_context
 def add(
     context: Context,
+    /,
     service: str,
     token_ttl: int | None,
     no_refresh_tokens: bool,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
-    version: Version | None,
-    trust: Trust | None,
+    **installation: Any,  # noqa: ANN401 - as _changed takes them
 ) -> None:
     """Add a registry by its SERVICE string, the audience of its tokens."""
     with context.change() as change:
@@ -102,15 +107,10 @@ def add(
             service,
             token_ttl,
             refresh_tokens=not no_refresh_tokens,
-            version=version,
-            trust=trust or Trust.BUNDLE,
+            installation=_changed(registries.UNKNOWN, **installation),
         )
-        mode, safe = header_mode or HeaderMode.X5C, context.safe_of(change.session)
-        made = own_keys.choose(change, safe, row, mode, key_type)
-        if made is not None:
-            # Nobody uses this registry's tokens yet.
-            own_keys.activate(change, row, made.id)
-        own_keys.require_accepted(change.session, row)
+        safe = context.safe_of(change.session)
+        own_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
     note(f"Added the registry {service}; its section: {program()} registry config {service}")
 
 
@@ -122,19 +122,19 @@ def add(
     default=None,
     help="Whether docker login keeps a refresh token; turning it off ends all of them.",
 )
-@_verification_options
+@_installation_options
 @yes_option
 @pass_context
 def edit(
     context: Context,
+    /,
     service: str,
     token_ttl: int | None,
     refresh_tokens: bool | None,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
-    version: Version | None,
-    trust: Trust | None,
     sure: bool,
+    **installation: Any,  # noqa: ANN401 - as _changed takes them
 ) -> None:
     """Change a registry.
 
@@ -143,30 +143,41 @@ def edit(
     """
     if header_mode is None and key_type is not None:
         raise click.UsageError("--key-type needs --header-mode")
-    if (token_ttl, refresh_tokens, header_mode, version, trust) == (None,) * 5:
+    if {token_ttl, refresh_tokens, header_mode, *installation.values()} == {None}:
         raise click.UsageError(
-            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, "
+            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, --url, "
             "--header-mode, --registry-version, --trust"
         )
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
+        present = Installation.of(named.registry(change.session, service))
         row = registries.edit(
             change,
             service,
             token_ttl=token_ttl,
             refresh_tokens=refresh_tokens,
-            version=version,
-            trust=trust,
+            installation=_changed(present, **installation),
         )
         waits = None
         if header_mode is not None:
             safe = context.safe_of(change.session)
             waits = own_keys.choose(change, safe, row, header_mode, key_type)
-        if header_mode or version or trust:
+        if header_mode is not None or Installation.of(row) != present:
             own_keys.require_accepted(change.session, row)
     note(f"Changed the registry {service}.")
     if waits is not None:
         note(waiting_note(service, waits.id))
+
+
+def _changed(
+    present: Installation, *, url: str | None, version: Version | None, trust: Trust | None
+) -> Installation:
+    """Return what is known of a registry with what was said now; an empty URL is none."""
+    return Installation(
+        url=present.url if url is None else url or None,
+        version=version or present.version,
+        trust=trust or present.trust,
+    )
 
 
 def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool) -> None:
@@ -185,12 +196,12 @@ def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool)
 def list_(context: Context, as_json: bool) -> None:
     """List the registries."""
     with context.read() as session:
-        found = [_described(session, row, context) for row in registries.listed(session)]
+        found = [_described(row, context) for row in registries.listed(session)]
     columns: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
         "SERVICE": lambda r: r["service"],
         "TOKEN TTL": lambda r: r["token_ttl"],
         "REFRESH TOKENS": lambda r: yes(r["refresh_tokens"]),
-        "HEADER": lambda r: r["header_mode"],
+        "HEADER": _header,
         "TRUST": lambda r: r["trust"],
         "CREATED": lambda r: when(r["created_at"]),
     }
@@ -204,7 +215,7 @@ def list_(context: Context, as_json: bool) -> None:
 def show(context: Context, service: str, as_json: bool) -> None:
     """Show one registry."""
     with context.read() as session:
-        found = _described(session, named.registry(session, service), context)
+        found = _described(named.registry(session, service), context)
     if as_json:
         print_json(found)
         return
@@ -230,13 +241,12 @@ def remove(context: Context, service: str, force: bool) -> None:
     note(f"Removed the registry {service}.")
 
 
-def _described(session: Session, row: Registry, context: Context) -> dict[str, Any]:
-    own, waiting = own_keys.active(session, row), own_keys.waiting(session, row)
+def _described(row: Registry, context: Context) -> dict[str, Any]:
     return registries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
-        "header_mode": own_keys.header_mode(session, row),
-        "own_key": own.id if own else None,
-        "waiting_key": waiting.id if waiting else None,
-        "confirmed_authority": row.confirmed_authority_id,
         "realm": context.settings.realm,
     }
+
+
+def _header(found: Mapping[str, Any]) -> str:
+    return f"{found['header_mode']}{' (waits)' if found['waiting_key'] else ''}"

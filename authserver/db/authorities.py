@@ -1,6 +1,7 @@
 """The authorities in the store: one certifies, another may wait until every registry has it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -81,6 +82,19 @@ def newest(session: Session) -> Authority:
     return _waiting(session) or key_rows.active_authority(session)
 
 
+def require_newest(session: Session, authority_id: int) -> None:
+    """Check that an authority is the one that waits, or the active one.
+
+    Raises:
+        NotFound: there is no such authority that is not retired.
+        Refused: it is another one.
+    """
+    row = newest(session)
+    if authority_id != row.id:
+        _not_retired(session, authority_id)
+        raise Refused(f"authority {authority_id} is not the newest one: {row.id} is")
+
+
 def confirm(change: Change, service: str) -> Authority:
     """Note that a registry's bundle holds the newest authority.
 
@@ -92,6 +106,40 @@ def confirm(change: Change, service: str) -> Authority:
     registry.confirmed_authority_id = row.id
     change.record("authority.confirm", f"registry:{service}", after={"authority": row.id})
     return row
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The ids of the authorities that a registry was seen to trust, and not to trust."""
+
+    trusted: frozenset[int]
+    absent: frozenset[int]
+
+
+def news(session: Session, service: str, seen: Sighting) -> str:
+    """Return what :func:`note` would change, empty if nothing.
+
+    Raises:
+        NotFound: there is no such registry.
+    """
+    known, row = named.registry(session, service).confirmed_authority_id, newest(session)
+    if row.id in seen.trusted and known != row.id:
+        return f"{service} trusts authority {row.id}"
+    if row.id in seen.absent and known == row.id:
+        return f"{service} does not trust authority {row.id} any more"
+    return ""
+
+
+def note(change: Change, service: str, seen: Sighting) -> None:
+    """Note whether a registry was seen to trust the newest authority. Raises as :func:`news`."""
+    if not news(change.session, service, seen):
+        return
+    registry, row = named.registry(change.session, service), newest(change.session)
+    trusts = row.id in seen.trusted
+    registry.confirmed_authority_id = row.id if trusts else None
+    change.record(
+        "authority.see", f"registry:{service}", after={"authority": row.id, "trusted": trusts}
+    )
 
 
 def unconfirmed(session: Session, row: Authority) -> list[str]:
@@ -162,6 +210,10 @@ def _to_retire(session: Session, present: Authority, authority_id: int | None) -
         if (found := newest_authority(session, *others)) is None:
             raise NotFound("there is no authority before the active one")
         return found
+    return _not_retired(session, authority_id)
+
+
+def _not_retired(session: Session, authority_id: int) -> Authority:
     row = session.get(Authority, authority_id)
     if row is None or row.retired_at is not None:
         raise NotFound(f"there is no authority {authority_id} that is not retired")

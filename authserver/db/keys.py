@@ -1,6 +1,5 @@
 """The signing keys in the store: the leaf that signs, and what an operator sees of all keys."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver import keyring
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db import key_rows
+from authserver.db import key_rows, own_keys
 from authserver.db.key_rows import SIGNS, described, target
 from authserver.db.models import SigningKey, StoreState
 from authserver.db.safe import Row, Safe, role, sealed_name
@@ -67,6 +66,26 @@ def rotate(change: Change, safe: Safe) -> SigningKey:
     return row
 
 
+def succeed(change: Change, safe: Safe, key_id: int) -> SigningKey:
+    """Make the key that follows a signing key: a leaf signs at once, a registry's own key waits.
+
+    Whoever comes second, with the same id, changes nothing.
+
+    Raises:
+        NotFound: there is no such signing key.
+        Refused: it does not sign, or not any more.
+        NotReady: as :func:`rotate`.
+    """
+    row = change.session.get(SigningKey, key_id)
+    if row is None:
+        raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
+    if row.activated_at is None or row.retired_at is not None:
+        raise Refused(f"signing key {key_id} does not sign, or not any more: look again")
+    if row.for_registry is not None:
+        return own_keys.succeed(change, safe, row.for_registry)
+    return rotate(change, safe)
+
+
 def rotate_if_due(change: Change, safe: Safe) -> bool:
     """Rotate if the signing key is due; whoever comes second finds that it is not."""
     present = signing(change.session)
@@ -85,16 +104,25 @@ def signing(session: Session) -> SigningKey | None:
     return session.scalars(found.order_by(SigningKey.id.desc())).first()
 
 
-def load_leaf(session: Session, safe: Safe) -> KeyPair:
+def require_signing(session: Session) -> SigningKey:
     """Return the leaf that signs.
 
     Raises:
-        NotReady: there is none, or it does not open.
+        NotReady: there is none.
     """
     present = signing(session)
     if present is None:
         raise NotReady("the store has no signing key: run `authserver init`")
-    return safe.open(present)
+    return present
+
+
+def load_leaf(session: Session, safe: Safe) -> KeyPair:
+    """Return the leaf that signs, opened.
+
+    Raises:
+        NotReady: there is none, or it does not open.
+    """
+    return safe.open(require_signing(session))
 
 
 def revoke(change: Change, safe: Safe, key_id: int) -> SigningKey:
@@ -168,27 +196,27 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
 
 def listed(session: Session) -> list[Listed]:
     """Return every key, authorities first."""
-    return list(_listed(session))
+    return [told(row) for row in key_rows.all_rows(session)]
 
 
-def _listed(session: Session) -> Iterator[Listed]:
-    for row in key_rows.all_rows(session):
-        own = row.for_registry if isinstance(row, SigningKey) else None
-        found = key_rows.certificate(row)
-        state = _state(row)
-        yield Listed(
-            role=role(row),
-            id=row.id,
-            key_id=keyring.key_id(found),
-            key_type=keyring.type_name(found),
-            subject=found.subject.rfc4514_string(),
-            not_before=found.not_valid_before_utc,
-            not_after=found.not_valid_after_utc,
-            state=state,
-            registry=own.service if own else None,
-            header_mode=row.header_mode if isinstance(row, SigningKey) else None,
-            signs=isinstance(row, SigningKey) and state == "active",
-        )
+def told(row: Row) -> Listed:
+    """Return a key as an operator sees it."""
+    signing_key = row if isinstance(row, SigningKey) else None
+    own = signing_key.for_registry if signing_key else None
+    found, state = key_rows.certificate(row), _state(row)
+    return Listed(
+        role=role(row),
+        id=row.id,
+        key_id=keyring.key_id(found),
+        key_type=keyring.type_name(found),
+        subject=found.subject.rfc4514_string(),
+        not_before=found.not_valid_before_utc,
+        not_after=found.not_valid_after_utc,
+        state=state,
+        registry=own.service if own else None,
+        header_mode=signing_key.header_mode if signing_key else None,
+        signs=signing_key is not None and state == "active",
+    )
 
 
 def _state(row: Row) -> str:

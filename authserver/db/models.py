@@ -129,7 +129,8 @@ class SigningKey(Base):
 class Registry(Base):
     """A protected registry, known by its ``service`` string.
 
-    ``confirmed_authority_id`` is the newest authority that its bundle is known to hold.
+    ``url`` is where clients reach it. ``confirmed_authority_id`` is the newest authority that its
+    bundle is known to hold. ``own_keys`` are those that sign or wait.
     """
 
     __tablename__ = "registry"
@@ -139,10 +140,16 @@ class Registry(Base):
     service: Mapped[str] = mapped_column(unique=True)
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
+    url: Mapped[str | None] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(String(8))
     trust: Mapped[str] = mapped_column(String(8))
     confirmed_authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
     created_at: Mapped[datetime]
+    own_keys: Mapped[list[SigningKey]] = relationship(
+        primaryjoin="and_(SigningKey.registry_id == Registry.id, SigningKey.retired_at.is_(None))",
+        order_by=SigningKey.id,
+        viewonly=True,
+    )
 
 
 class Account(Base):

@@ -1,9 +1,11 @@
 """The keys that some registries have of their own, because they must be told of each."""
 
+from typing import Any
+
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from authserver import acceptance, keyring
 from authserver.acceptance import Trust
@@ -34,6 +36,22 @@ def header_mode(session: Session, registry: Registry) -> HeaderMode:
     """Return the header mode that is in force for a registry."""
     row = active(session, registry)
     return HeaderMode(row.header_mode) if row else HeaderMode.X5C
+
+
+def terms(registry: Registry) -> dict[str, Any]:
+    """Return what ``--json`` says of a registry's own keys.
+
+    ``header_mode`` and ``key_type`` are as chosen: of the key that waits, if one does.
+    """
+    waits = next((row for row in registry.own_keys if row.activated_at is None), None)
+    signs = next((row for row in registry.own_keys if row.activated_at is not None), None)
+    chosen = waits or signs
+    return {
+        "header_mode": HeaderMode(chosen.header_mode) if chosen else HeaderMode.X5C,
+        "key_type": _key_type(chosen) if chosen else KeyType.P256,
+        "own_key": signs.id if signs else None,
+        "waiting_key": waits.id if waits else None,
+    }
 
 
 def add(
@@ -86,6 +104,21 @@ def _add(
     return row
 
 
+def set_up(
+    change: Change, safe: Safe, registry: Registry, mode: HeaderMode, key_type: KeyType | None
+) -> None:
+    """Give a registry that was just added the key that its header mode needs, which signs at once.
+
+    Raises:
+        Refused: the registry cannot accept such tokens.
+    """
+    made = choose(change, safe, registry, mode, key_type)
+    if made is not None:
+        # Nobody uses this registry's tokens yet.
+        activate(change, registry, made.id)
+    require_accepted(change.session, registry)
+
+
 def choose(
     change: Change, safe: Safe, registry: Registry, mode: HeaderMode, key_type: KeyType | None
 ) -> SigningKey | None:
@@ -132,7 +165,8 @@ def require_accepted(session: Session, registry: Registry) -> None:
 def signers(session: Session, safe: Safe) -> dict[str, Signer | NotReady]:
     """Return what signs for each registry with a key of its own, or why it cannot."""
     own = select(SigningKey).where(SIGNS, SigningKey.registry_id.is_not(None))
-    rows = session.scalars(own.order_by(SigningKey.id))
+    loaded = own.options(joinedload(SigningKey.for_registry))
+    rows = session.scalars(loaded.order_by(SigningKey.id))
     return {row.for_registry.service: _signer(row, safe) for row in rows if row.for_registry}
 
 
@@ -175,6 +209,14 @@ def activate(change: Change, registry: Registry, key_id: int) -> SigningKey:
     if before is not None:
         _retire(change, before)
     return row
+
+
+def activate_waiting(change: Change, key_id: int) -> SigningKey:
+    """Have a key that waits sign for its registry, which knows it. Raises as :func:`activate`."""
+    row = change.session.get(SigningKey, key_id)
+    if row is None or row.for_registry is None:
+        raise NotFound(f"no registry has a key {key_id} of its own")
+    return activate(change, row.for_registry, key_id)
 
 
 def give_up(change: Change, registry: Registry) -> None:

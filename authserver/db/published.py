@@ -1,6 +1,7 @@
 """The public halves of the keys, in the two forms that registries read."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +30,15 @@ class Published:
 
 def by_registry(session: Session, now: datetime) -> Mapping[str | None, Published]:
     """Return what is published, by service, and under None what is for everybody."""
-    found: dict[str | None, Published] = {None: everything(session, now)}
-    leaves = _leaves(session, now)
-    for registry in registries.listed(session):
-        found[registry.service] = _own(session, registry, now) or leaves
+    bundle, rows = _authorities(session, now), _shown(session, now)
+    by_id: defaultdict[int | None, list[SigningKey]] = defaultdict(list)
+    for row in rows:
+        by_id[row.registry_id].append(row)
+    leaves = Published(bundle, _jwks(by_id[None]))
+    found: dict[str | None, Published] = {None: Published(bundle, _jwks(rows))}
+    for registry_id, service in session.execute(select(Registry.id, Registry.service)):
+        own = by_id.get(registry_id)
+        found[service] = _with_own(own, bundle) if own else leaves
     return found
 
 
@@ -60,18 +66,14 @@ def for_registry(session: Session, registry: Registry, now: datetime) -> Publish
     A registry with keys of its own gets those, and in its bundle the authority as well, so that it
     can go back to it. Another one gets in its JWKS the leaves, which change every month.
     """
-    return _own(session, registry, now) or _leaves(session, now)
+    bundle = _authorities(session, now)
+    if own := _shown(session, now, SigningKey.registry_id == registry.id):
+        return _with_own(own, bundle)
+    return Published(bundle, _jwks(_shown(session, now, SigningKey.registry_id.is_(None))))
 
 
-def _own(session: Session, registry: Registry, now: datetime) -> Published | None:
-    own = _shown(session, now, SigningKey.registry_id == registry.id)
-    certificates = "".join(row.certificate for row in own)
-    return Published(certificates + _authorities(session, now), _jwks(own)) if own else None
-
-
-def _leaves(session: Session, now: datetime) -> Published:
-    leaves = _shown(session, now, SigningKey.registry_id.is_(None))
-    return Published(_authorities(session, now), _jwks(leaves))
+def _with_own(own: Sequence[SigningKey], bundle: str) -> Published:
+    return Published("".join(row.certificate for row in own) + bundle, _jwks(own))
 
 
 def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]:

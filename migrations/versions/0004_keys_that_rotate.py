@@ -54,6 +54,7 @@ def upgrade() -> None:
         )
 
         with op.batch_alter_table("registry", table_kwargs=NO_ID_TWICE) as batch_op:
+            batch_op.add_column(sa.Column("url", sa.Text(), nullable=True))
             batch_op.add_column(sa.Column("version", sa.String(length=8), nullable=True))
             batch_op.add_column(
                 sa.Column("trust", sa.String(length=8), nullable=False, server_default="bundle")
@@ -81,6 +82,7 @@ def downgrade() -> None:
             batch_op.drop_column("confirmed_authority_id")
             batch_op.drop_column("trust")
             batch_op.drop_column("version")
+            batch_op.drop_column("url")
 
         with op.batch_alter_table("signing_key", table_kwargs=NO_ID_TWICE) as batch_op:
             batch_op.drop_constraint(batch_op.f("ck_signing_key_of_one"), type_="check")

@@ -175,8 +175,11 @@ def files(place: Path, pair: KeyPair) -> tuple[Path, Path]:
 def test_an_authority_is_imported_and_takes_over(run: Commands, tmp_path: Path) -> None:
     pair = make_authority("another", datetime.now(UTC))
     key, certificate = files(tmp_path, pair)
+    key.chmod(0o644)
     run("key", "import", "--key", key, "--certificate", certificate)
     assert "Authority 2 waits" in run.err
+    assert f"everybody on this machine may read {key}" in run.err
+    assert f"remove {key}" in run.err
     run("key", "authority", "confirm", SERVICE)
     run("key", "authority", "activate")
     run("key", "authority", "retire", "--force")

@@ -251,7 +251,8 @@ def test_another_header_mode_waits_until_the_registry_knows_its_key(run: Command
     run("registry", "edit", SERVICE, "--header-mode", "rfc7638")
     assert f"key rotate --registry {SERVICE}" in run.err
     shown = run.json("registry", "show", SERVICE)
-    assert (shown["header_mode"], shown["own_key"], shown["waiting_key"]) == ("x5c", None, 2)
+    assert (shown["header_mode"], shown["own_key"], shown["waiting_key"]) == ("rfc7638", None, 2)
+    assert "rfc7638 (waits)" in run("registry", "list")
     run("key", "rotate", "--registry", SERVICE, "--yes")
     shown = run.json("registry", "show", SERVICE)
     assert (shown["header_mode"], shown["own_key"], shown["waiting_key"]) == ("rfc7638", 2, None)
@@ -262,6 +263,21 @@ def test_another_header_mode_waits_until_the_registry_knows_its_key(run: Command
     run("registry", "edit", SERVICE, "--header-mode", "x5c", "--yes")
     shown = run.json("registry", "show", SERVICE)
     assert (shown["header_mode"], shown["own_key"]) == ("x5c", None)
+
+
+def test_the_url_is_kept_as_scheme_host_and_port(run: Commands) -> None:
+    run("registry", "add", "other", "--url", "https://hub.example.com:5000/v2/")
+    assert run.json("registry", "show", "other")["url"] == "https://hub.example.com:5000"
+    run("registry", "edit", "other", "--trust", "both")
+    assert run.json("registry", "show", "other")["url"] == "https://hub.example.com:5000"
+    run("registry", "edit", "other", "--url", "")
+    assert run.json("registry", "show", "other")["url"] is None
+
+
+@pytest.mark.parametrize("url", ["hub.example.com", "ftp://hub", "https://u:p@hub", "https://h:x"])
+def test_what_is_no_url_is_refused(standing: Commands, url: str) -> None:
+    standing("registry", "edit", SERVICE, "--url", url, status=1)
+    standing("registry", "add", "other", "--url", url, status=1)
 
 
 def test_a_key_type_alone_is_wrong_usage(standing: Commands) -> None:

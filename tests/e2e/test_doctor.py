@@ -19,9 +19,11 @@ from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
 from authserver.settings import Settings
 from tests import odd_tokens
+from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD, installation
 from tests.e2e.pairing import Pairing, certificate, proxied
 from tests.programs import Authserver, free_port, require
+from tests.world import basic
 
 pytestmark = pytest.mark.e2e
 
@@ -94,6 +96,21 @@ def test_a_good_registry_passes_every_check_and_is_left_as_it_was(
     assert found.report["header_modes"] == modes
     assert found.report["authorities"] == [1]
     assert not pairing.stored()
+
+
+def test_the_api_examines_the_registry_of_the_entry_and_notes_what_it_trusts(
+    pairing: Pairing, program: str
+) -> None:
+    api = pairing.section["realm"].removesuffix("/token") + "/api/v1/checks"
+    head = {"Authorization": basic(*ADMIN), "Content-Type": "application/json"}
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        pairing.authserver.run("registry", "edit", "registry", "--url", url)
+        answer = fetch(api, "POST", headers=head, body=b'{"registry": "registry"}')
+        elsewhere = pairing.check(url.replace("localhost", "127.0.0.1"))
+    pairing.authserver.run("registry", "edit", "registry", "--url", "")
+    assert (answer.status, answer.json()["healthy"]) == (200, True), answer.body
+    assert (answer.json()["url"], answer.json()["authorities"]) == (url, [1])
+    assert elsewhere.failed == {}
 
 
 # 1 to 5: the token section

@@ -18,6 +18,7 @@ from authserver.acceptance import Trust
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db import authorities, endings, keys, own_keys, published, registries, schema
 from authserver.db.models import AuditRecord, Authority, Registry, SigningKey
+from authserver.db.registries import Installation
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.distribution.versions import Version
@@ -348,11 +349,14 @@ def test_what_a_registry_cannot_accept_is_refused(store: Store, safe: Safe) -> N
 
     do(store, check)
     v3 = Version.V3_0
-    do(store, lambda c: registries.edit(c, SERVICE, version=v3, trust=Trust.JWKS))
+    do(
+        store,
+        lambda c: registries.edit(c, SERVICE, installation=Installation(None, v3, Trust.JWKS)),
+    )
     refused(store, check, "only a JWKS refuses every token with x5c")
     own(store, safe, RFC7638)
     do(store, check)
-    do(store, lambda c: registries.edit(c, SERVICE, trust=Trust.BUNDLE))
+    do(store, lambda c: registries.edit(c, SERVICE, installation=Installation(None, v3)))
     refused(store, check, "one wrong key id for all P-256 keys")
 
 

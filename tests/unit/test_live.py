@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from authserver import live
 from authserver.core.errors import NotReady
 from authserver.db import accounts, keys
-from authserver.db.models import AuditRecord, SigningKey, StoreState, TokenRecord
+from authserver.db.models import AuditRecord, Authority, SigningKey, StoreState, TokenRecord
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.journal import Journal, TokenEvent
@@ -218,6 +218,22 @@ def test_many_processes_that_rotate_at_the_same_moment_make_one_rotation(
     assert len({each.live.current.signer.headers["kid"] for each in others}) == 1
     for each in others:
         each.store.engine.dispose()
+
+
+def test_a_key_that_cannot_be_followed_goes_on_signing(
+    process: Process, store: Store, clock: Clock
+) -> None:
+    _execute(store, update(Authority).values(private_key=b"x" * 50))
+    clock.move(timedelta(days=31))
+    with capture_logs() as logs:
+        process.live.tick()
+        process.live.tick()
+    assert [line["event"] for line in logs] == ["the signing key is due and cannot be rotated"]
+    process.live.current.signer.require_usable(clock.at)
+    process.monotonic.at += 61
+    with capture_logs() as logs:
+        process.live.tick()
+    assert len(logs) == 1
 
 
 def test_rotation_is_by_the_stores_clock(process: Process, store: Store, clock: Clock) -> None:

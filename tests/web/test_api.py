@@ -74,6 +74,10 @@ ADMINISTRATIVE = [
     ("GET", "/rules/99"),
     ("GET", "/delegations"),
     ("GET", "/keys"),
+    ("POST", "/keys/1/rotate"),
+    ("POST", "/keys/9/revoke"),
+    ("POST", "/authorities"),
+    ("POST", "/checks"),
     ("GET", "/audit"),
     ("POST", "/invitations"),
 ]
@@ -259,6 +263,7 @@ THINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("/robots/bot", {"owner": "alice"}, {"description": "builds"}),
     ("/groups/dev", {"members": ["user:alice"]}, {"members": ["user:alice", "robot:ci"]}),
     ("/registries/r%2F2", {"token_ttl": 100}, {"refresh_tokens": False}),
+    ("/registries/r3", {"header_mode": "libtrust"}, {"header_mode": "rfc7638"}),
 ]
 
 

@@ -35,6 +35,7 @@ def test_requests_are_answered_as_the_page_says(data_dir: Path, requests: list[s
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert len(requests) == 9
+    assert len(requests) == 15
     assert '"description":"","disabled":true' in done.stdout
+    assert '"check":"registry.reachable"' in done.stdout
     assert "robot:ci team/** pull,push" in done.stdout.rpartition('{"rules":')[2]

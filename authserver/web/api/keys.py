@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from authserver.db import keys, published
+from authserver.db import keys, own_keys, published
+from authserver.db.safe import Row
 from authserver.headers import HeaderMode
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
@@ -60,3 +61,37 @@ def show_bundle(call: Call[Nothing, Query]) -> Reply:
     with call.read() as session:
         shown = published.everything(session, call.parts.store.time(session))
         return Reply(Bundle(bundle=shown.bundle))
+
+
+def shown(row: Row, status: int = 200) -> Reply:
+    """Return the answer that shows a key."""
+    return Reply(Key.model_validate(asdict(keys.told(row))), status)
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/rotate", answer=Key)
+def rotate_key(call: Call[Nothing, Query]) -> Reply:
+    """Make the key that follows a signing key, and show it. Under the authority it signs at once;
+    a registry's own key waits until it is activated."""
+    with call.change() as change:
+        reply = shown(keys.succeed(change, call.safe(change.session), call.path["id"]))
+    call.parts.store.overwrite_deleted()
+    return reply
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/activate", answer=Key)
+def activate_key(call: Call[Nothing, Query]) -> Reply:
+    """Have a registry's own key that waits sign: the registry knows it. The one before retires."""
+    with call.change() as change:
+        reply = shown(own_keys.activate_waiting(change, call.path["id"]))
+    call.parts.store.overwrite_deleted()
+    return reply
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/revoke", answer=Key)
+def revoke_key(call: Call[Nothing, Query]) -> Reply:
+    """Stop using a signing key. Registries check no revocation: what was signed with it is accepted
+    until its certificate ends, unless the authority is replaced and out of their bundles."""
+    with call.change() as change:
+        reply = shown(keys.revoke(change, call.safe(change.session), call.path["id"]))
+    call.parts.store.overwrite_deleted()
+    return reply

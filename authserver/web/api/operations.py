@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
+from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
 from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
@@ -83,6 +84,10 @@ class Call(Generic[_Body, _Query]):
         with self.parts.store.change(actor, wait=CHANGE_WAITS) as change:
             self.parts.callers.require_still(change, self.caller, self.need)
             yield change
+
+    def safe(self, session: Session) -> Safe:
+        """Return what opens and seals private keys. Raises NotReady as :meth:`Safe.still_of`."""
+        return self.parts.callers.live.safe.still_of(session)
 
 
 Handler = Callable[[Call[_Body, _Query]], Reply]

@@ -17,6 +17,8 @@ from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
     audit,
+    authorities,
+    checks,
     delegations,
     groups,
     invitations,
@@ -52,6 +54,8 @@ NOUNS: tuple[Operations, ...] = (
     delegations.OPERATIONS,
     questions.OPERATIONS,
     keys.OPERATIONS,
+    authorities.OPERATIONS,
+    checks.OPERATIONS,
     audit.OPERATIONS,
 )
 

@@ -1,6 +1,7 @@
 """Users: people."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -47,12 +48,12 @@ class NewPassword(Body):
     password: Password
 
 
-def _add(change: Change, name: str, terms: UserTerms) -> None:
+def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None:
     row = accounts.add_user(change, name, None, admin=terms.admin)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(change: Change, row: Account, terms: UserTerms, force: bool) -> None:  # noqa: ARG001
+def _edit(_: Call[Any, Any], change: Change, row: Account, terms: UserTerms, _force: bool) -> None:
     if row.admin and (terms.disabled or not terms.admin):
         accounts.require_other_administrator(change.session, row)
     accounts.set_admin(change, row.name, admin=terms.admin)
