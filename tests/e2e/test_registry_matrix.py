@@ -1,5 +1,6 @@
 """What real registries accept, held against our own rules and the documentation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ import pytest
 from authserver.acceptance import refusal
 from authserver.distribution.versions import Version
 from authserver.headers import HeaderMode, KeyType
+from tests.cli.commands import Commands
 from tests.e2e import registry_matrix
-from tests.e2e.fetching import ask_for_token
+from tests.e2e.fetching import Answer, ask_for_token
 from tests.e2e.lab import ADMIN, PROGRAMS, installation, serving_registry
 from tests.e2e.registry_matrix import COLUMNS, LEAF, OWN, PAGE, ROWS, Column, Keys
 from tests.programs import free_port, require
+from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -46,6 +49,25 @@ def test_every_mode_and_key_type_is_in_the_table() -> None:
     assert {whose for _, _, whose in ROWS} == {LEAF, OWN}
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    port = free_port()
+    authserver = installation(tmp_path_factory.mktemp("matrix") / "data", port)
+    with authserver.serving(port, "--workers", "1"):
+        yield Commands(authserver.data_dir, dict(authserver.env))
+
+
+def token(run: Commands, service: str) -> str:
+    """Return a registry token, as soon as the server knows the entry."""
+    realm = f"{run.env['AUTHSERVER_PUBLIC_URL']}/token"
+
+    def ask() -> Answer:
+        return ask_for_token(realm, "registry:catalog:*", auth=ADMIN, service=service)
+
+    assert wait_until(lambda: ask().status == 200, 10)
+    return str(ask().json()["token"])
+
+
 @pytest.mark.parametrize(
     ("version", "trust", "mode", "key_type"),
     [
@@ -58,26 +80,17 @@ def test_every_mode_and_key_type_is_in_the_table() -> None:
     ],
 )
 def test_what_is_printed_for_a_registry_makes_it_accept_our_tokens(
-    tmp_path: Path, version: str, trust: str, mode: str, key_type: str
+    served: Commands, tmp_path: Path, version: str, trust: str, mode: str, key_type: str
 ) -> None:
     program = PROGRAMS[Version(version)]
     require(program)
-    port = free_port()
-    authserver = installation(tmp_path / "data", port)
-    how = ("--registry-version", version, "--trust", trust)
-    authserver.run("registry", "add", "other", *how, "--header-mode", mode, "--key-type", key_type)
-    printed = authserver.run("registry", "config", "other", "--output-dir", str(tmp_path / "trust"))
-    assert ("signingalgorithms" in printed.stdout) == (version != "2.8")
-    with (
-        authserver.serving(port, "--workers", "1"),
-        serving_registry(tmp_path, printed.stdout, program) as registry,
-    ):
-        realm = f"http://localhost:{port}/token"
-        answer = ask_for_token(realm, "registry:catalog:*", auth=ADMIN, service="other")
-        token = str(answer.json()["token"])
-        assert registry.ask("/v2/_catalog", token=token).status == 200
-        other = ask_for_token(realm, auth=ADMIN).json()["token"]
-        assert registry.ask("/v2/", token=other).status == 401
-        url = registry.url("")
-        checked = authserver.run("registry", "check", "other", "--url", url, check=False)
-        assert "passed     token" in checked.stdout, checked.stdout
+    service, how = f"{version} {trust} {key_type}", ("--registry-version", version)
+    keyed = ("--header-mode", mode, "--key-type", key_type, "--trust", trust)
+    served("registry", "add", service, *how, *keyed)
+    printed = served("registry", "config", service, "--output-dir", tmp_path / "trust")
+    assert ("signingalgorithms" in printed) == (version != "2.8")
+    with serving_registry(tmp_path, printed, program) as registry:
+        assert registry.ask("/v2/_catalog", token=token(served, service)).status == 200
+        assert registry.ask("/v2/", token=token(served, "registry")).status == 401
+        checked = served("registry", "check", service, "--url", registry.url(""))
+        assert "passed     token" in checked, checked
