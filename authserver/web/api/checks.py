@@ -58,8 +58,7 @@ class Check(Answer):
 
 @OPERATIONS.operation("POST", "/checks", answer=Check, body=NewCheck)
 def check_registry(call: Call[NewCheck, Query]) -> Reply:
-    """Examine a registry at the URL of its entry, with test tokens that grant nothing and live for
-    60 seconds. Which authority it trusts is noted."""
+    """Examine a registry at the URL of its entry, and note which authority it trusts."""
     url, made = _asked(call)
     with _alone():
         log.info("a registry is examined", registry=made.service, url=url, by=call.caller.name)
