@@ -95,6 +95,8 @@ def test_a_good_registry_passes_every_check_and_is_left_as_it_was(
     assert found.report["version"] == version
     assert found.report["header_modes"] == modes
     assert found.report["authorities"] == [1]
+    entry = pairing.authserver.run("registry", "show", "registry", "--json").stdout
+    assert json.loads(entry)["confirmed_authority"] == 1
     assert not pairing.stored()
 
 

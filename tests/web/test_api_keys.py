@@ -9,6 +9,7 @@ from authserver.db import authorities, own_keys, registries
 from authserver.db.authorities import Sighting
 from authserver.headers import HeaderMode, KeyType
 from authserver.keyring import make_own
+from authserver.web.api import checks
 from tests.programs import free_port
 from tests.web.test_api import call, got, last_change, tag
 from tests.world import SERVICE, World
@@ -172,6 +173,14 @@ def test_a_registry_is_examined_at_the_url_of_its_entry_and_no_other(world: Worl
         "registry.reachable"
     ]
     call(world, "POST", "/checks", status=422, json={"registry": SERVICE, "url": url})
+
+
+def test_one_registry_is_examined_at_a_time(world: World) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)
+    with checks._alone():
+        assert "try again" in post(world, "/checks", 409, {"registry": SERVICE})["detail"]
+    post(world, "/checks", 200, {"registry": SERVICE})
 
 
 def test_what_was_seen_is_noted_when_it_is_news(world: World) -> None:

@@ -53,20 +53,16 @@ def confirm_authority(call: Call[Confirmation, Query]) -> Reply:
 @OPERATIONS.operation("POST", "/authorities/{id}/activate", answer=Key, query=Anyway)
 def activate_authority(call: Call[Nothing, Anyway]) -> Reply:
     """Sign under the authority that waits, once every registry is known to trust it."""
-    with call.change() as change:
+    with call.destruction() as change:
         authorities.require_newest(change.session, call.path["id"])
         safe = call.safe(change.session)
-        reply = shown(authorities.activate(change, safe, force=call.query.force))
-    call.parts.store.overwrite_deleted()
-    return reply
+        return shown(authorities.activate(change, safe, force=call.query.force))
 
 
 @OPERATIONS.operation("POST", "/authorities/{id}/retire", answer=Key, query=Anyway)
 def retire_authority(call: Call[Nothing, Anyway]) -> Reply:
     """Take an authority out of the bundle and destroy its private key."""
-    with call.change() as change:
+    with call.destruction() as change:
         longest = registries.longest_token(change.session, call.parts.settings.token_ttl)
         row = authorities.retire(change, call.path["id"], longest, force=call.query.force)
-        reply = shown(row)
-    call.parts.store.overwrite_deleted()
-    return reply
+        return shown(row)

@@ -71,25 +71,19 @@ def shown(row: Row, status: int = 200) -> Reply:
 @OPERATIONS.operation("POST", "/keys/{id}/rotate", answer=Key)
 def rotate_key(call: Call[Nothing, Query]) -> Reply:
     """Make the key that follows a signing key; a registry's own key waits until it is activated."""
-    with call.change() as change:
-        reply = shown(keys.succeed(change, call.safe(change.session), call.path["id"]))
-    call.parts.store.overwrite_deleted()
-    return reply
+    with call.destruction() as change:
+        return shown(keys.succeed(change, call.safe(change.session), call.path["id"]))
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/activate", answer=Key)
 def activate_key(call: Call[Nothing, Query]) -> Reply:
     """Have a registry's own key that waits sign, once the registry knows it."""
-    with call.change() as change:
-        reply = shown(own_keys.activate_waiting(change, call.path["id"]))
-    call.parts.store.overwrite_deleted()
-    return reply
+    with call.destruction() as change:
+        return shown(own_keys.activate_waiting(change, call.path["id"]))
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/revoke", answer=Key)
 def revoke_key(call: Call[Nothing, Query]) -> Reply:
     """Stop using a signing key; registries go on accepting what was signed with it."""
-    with call.change() as change:
-        reply = shown(keys.revoke(change, call.safe(change.session), call.path["id"]))
-    call.parts.store.overwrite_deleted()
-    return reply
+    with call.destruction() as change:
+        return shown(keys.revoke(change, call.safe(change.session), call.path["id"]))

@@ -85,6 +85,13 @@ class Call(Generic[_Body, _Query]):
             self.parts.callers.require_still(change, self.caller, self.need)
             yield change
 
+    @contextmanager
+    def destruction(self) -> Iterator[Change]:
+        """Give a change of which an embedded store keeps nothing that was overwritten."""
+        with self.change() as change:
+            yield change
+        self.parts.store.overwrite_deleted()
+
     def safe(self, session: Session) -> Safe:
         """Return what opens and seals private keys. Raises NotReady as :meth:`Safe.still_of`."""
         return self.parts.callers.live.safe.still_of(session)
