@@ -80,6 +80,9 @@ ADMINISTRATIVE = [
     ("POST", "/checks"),
     ("GET", "/audit"),
     ("POST", "/invitations"),
+    ("GET", "/policy"),
+    ("POST", "/policy/plan"),
+    ("POST", "/policy/apply"),
 ]
 
 
