@@ -170,11 +170,12 @@ class Uses:
         if not pending:
             return
         with store.append() as session:
-            for use in pending.values():
-                session.execute(self._update(use))
+            # In the order in which everybody locks: the version, as changes do, then the tokens.
             if any(self._prolongs(use) for use in pending.values()):
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
+            for _, use in sorted(pending.items()):
+                session.execute(self._update(use))
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]

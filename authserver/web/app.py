@@ -62,7 +62,7 @@ def wire(chosen: Settings) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now)
+    store = open_store(chosen.store_url, now, chosen.pool)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)

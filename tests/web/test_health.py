@@ -61,7 +61,7 @@ def test_a_signing_key_of_the_future_is_not_ready(world: World) -> None:
 
 
 def test_a_schema_that_is_behind_is_not_ready(world: World) -> None:
-    take_schema_back(world.wiring.settings.data_dir)
+    take_schema_back(world.wiring.settings)
     status, reasons = ready(world)
     assert status == 503
     assert "authserver db upgrade" in reasons["schema"]
