@@ -46,7 +46,7 @@ _kubernetes = re.compile(
 class Pool:
     """The connections of one process to PostgreSQL; both timeouts in seconds."""
 
-    size: int = 5
+    size: int = 10
     timeout: int = 5
     connect_timeout: int = 5
 
@@ -70,8 +70,9 @@ class Settings(BaseSettings):
         description="URL of the store, SQLite or PostgreSQL; by default SQLite, authserver.db "
         "under data_dir.",
     )
+    # Fewer, and logins that wait for a change would leave none to see what was changed.
     database_pool_size: int = Field(
-        5, ge=1, le=100, description="Connections to PostgreSQL that a worker has at most."
+        10, ge=6, le=100, description="Connections to PostgreSQL that a worker has at most."
     )
     database_pool_timeout: int = Field(
         5, ge=1, le=60, description="Seconds for which a request waits for one of them."
