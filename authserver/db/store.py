@@ -130,7 +130,7 @@ def open_store(url: str | URL, clock: Callable[[], datetime], pool: Pool | None 
         return Store(engine, clock)
     try:
         engine = postgresql.open_engine(url, pool or Pool())
-    except ModuleNotFoundError:
+    except ImportError:
         raise NotReady(
             "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
         ) from None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
@@ -13,7 +14,7 @@ from authserver import journal
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal, Kind, TokenEvent, Use, Uses
 from tests.world import PASSWORD, Clock, World
 
 KEY = b"k" * 32
@@ -139,3 +140,20 @@ def test_old_records_are_pruned(store: Store, one: TokenEvent, clock: Clock) -> 
     assert journal.prune(store, 30) == 1
     assert written(store) == ["30", "29", "0"]
     assert journal.prune(store, 30) == 0
+
+
+def test_tokens_are_locked_in_one_order_whoever_writes(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locked = Uses._update, []
+
+    def update(self: Uses, use: Use) -> Any:
+        locked.append((use.kind, use.id))
+        return real(self, use)
+
+    monkeypatch.setattr(Uses, "_update", update)
+    uses = Uses(timedelta(days=1))
+    for kind, number in ((Kind.REFRESH, 2), (Kind.APP, 3), (Kind.REFRESH, 1), (Kind.APP, 1)):
+        uses.note(Use(kind, number, clock.at, "192.0.2.1", "docker"))
+    uses.write(store)
+    assert locked == [(Kind.APP, 1), (Kind.APP, 3), (Kind.REFRESH, 1), (Kind.REFRESH, 2)]

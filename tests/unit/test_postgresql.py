@@ -198,7 +198,6 @@ def test_two_upgrades_at_once_are_one(cluster: Cluster, database: str, clock: Cl
         with schema.migrating(first.engine):
             both = [pool.submit(schema.upgrade, store.engine) for store in (first, second)]
             assert_waits(first)
-            assert schema.current(first.engine.connect()) is None
         assert {upgraded.result(60) for upgraded in both} == {
             (None, schema.head()),
             (schema.head(), schema.head()),
