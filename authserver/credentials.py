@@ -5,11 +5,11 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 
 import structlog
 
 from authserver import passwords, tokens
+from authserver.core.conditions import address
 from authserver.core.errors import LoginEnded, Unauthorized
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
@@ -201,12 +201,9 @@ def _by_password(known: KnownAccount) -> Identity:
     return Identity(known, "password", may_stay_logged_in=known.account.kind is AccountKind.USER)
 
 
-def _within(token: KnownAppToken, address: str) -> bool:
-    try:
-        read = ip_address(address)
-    except ValueError:
-        return False
-    return any(read in network for network in token.networks)
+def _within(token: KnownAppToken, text: str) -> bool:
+    read = address(text)
+    return read is not None and any(read in network for network in token.networks)
 
 
 def _warn_of_expiry(identity: Identity) -> None:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from authserver.core import scope
-from authserver.core.conditions import Circumstances, Hindrance, shown
-from authserver.core.errors import NotFound
+from authserver.core.conditions import Circumstances, Hindrance, network, shown
+from authserver.core.errors import NotFound, Refused
 from authserver.core.policy import Decision, decide
 from authserver.core.rules import Asked, Effect, Limit, Rule
 from authserver.core.scope import MalformedScope, Scope
 from authserver.core.subjects import ANONYMOUS
+from authserver.db import app_tokens
 from authserver.db.snapshot import KnownAccount, Snapshot
 
 MAX_CLOSE = 5
@@ -158,6 +161,27 @@ def explain(
         asked = Asked(who, service, _missing(decision), circumstances)
         explained.append(Explained(decision, came_close(state.rules, asked)))
     return Answer(service, known, circumstances, explained, malformed, barred)
+
+
+def token_bounds(
+    session: Session, account: str, token_id: int, when: Circumstances
+) -> tuple[tuple[Limit, ...] | None, list[str]]:
+    """Return the ceiling of an account's app token, and why the token would not be good at all.
+
+    Raises:
+        NotFound: there is no such app token.
+        Refused: it is another account's.
+    """
+    token = app_tokens.get(session, token_id)
+    if token.account.name != account:
+        raise Refused(f"the app token {token_id} is {token.account.name}'s, not {account}'s")
+    barred = []
+    if token.expires_at is not None and when.at is not None and token.expires_at <= when.at:
+        barred.append(f"the app token {token.name} has expired, at {shown(token.expires_at)}")
+    networks = tuple(map(network, token.networks or ()))
+    if when.address and networks and not any(when.address in each for each in networks):
+        barred.append(f"the app token {token.name} is not good from {when.address}")
+    return app_tokens.limits(token.ceiling), barred
 
 
 def known_account(state: Snapshot, name: str) -> KnownAccount | None:

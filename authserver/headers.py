@@ -109,19 +109,6 @@ def public_jwk(public: PublicKey, kid: str) -> dict[str, str]:
     return {**_members(public), "kid": kid, "alg": algorithm(public), "use": "sig"}
 
 
-def public_jwks(public: PublicKey) -> list[dict[str, str]]:
-    """Return a key's entries in a JWKS, one under each of its two ids."""
-    return [public_jwk(public, kid) for kid in (thumbprint(public), libtrust_id(public))]
-
-
-def has_leading_zero(public: PublicKey) -> bool:
-    """Whether Distribution 3.x computes a wrong key id: it drops a coordinate's leading zeros."""
-    if isinstance(public, rsa.RSAPublicKey):
-        return False
-    numbers = public.public_numbers()
-    return min(numbers.x, numbers.y) < 1 << 8 * (P256_BYTES - 1)
-
-
 def _members(public: PublicKey) -> dict[str, str]:
     """Return the members that a thumbprint is computed of (RFC 7638, 3.2)."""
     if isinstance(public, rsa.RSAPublicKey):

@@ -27,6 +27,7 @@ from authserver.core.policy import Decision, decide
 from authserver.core.scope import MalformedScope
 from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
 from authserver.db import refresh_tokens
+from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
@@ -36,7 +37,6 @@ from authserver.tokens import Prefix
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
-MAX_RULES = 200
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4

@@ -1,8 +1,5 @@
 """The authority and the signing keys: making, certifying, signing. Stores nothing."""
 
-import base64
-import hashlib
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady
+from authserver.headers import HeaderMode, jose_header, thumbprint
 
-ALGORITHM = "ES256"
 AUTHORITY_LIFETIME = timedelta(days=3652)
 LEAF_LIFETIME = timedelta(days=45)
 # A registry whose clock is behind must not find a new certificate "not yet valid".
@@ -136,22 +133,14 @@ def _key_usage(*, certify: bool) -> x509.KeyUsage:
 
 def key_id(certificate: x509.Certificate) -> str:
     """Return the RFC 7638 thumbprint of the P-256 key that ``certificate`` speaks of."""
+    return thumbprint(_public_key(certificate))
+
+
+def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     public = certificate.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise NotReady("a stored certificate is of an unknown kind: restore a backup")
-    numbers = public.public_numbers()
-    jwk = {
-        "crv": "P-256",
-        "kty": "EC",
-        "x": _base64url(numbers.x.to_bytes(32, "big")),
-        "y": _base64url(numbers.y.to_bytes(32, "big")),
-    }
-    canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
-    return _base64url(hashlib.sha256(canonical).digest())
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return public
 
 
 def due(certificate: x509.Certificate, now: datetime) -> bool:
@@ -169,15 +158,8 @@ class Signer:
 
     @classmethod
     def of(cls, pair: KeyPair) -> "Signer":
-        der = pair.certificate.public_bytes(Encoding.DER)
-        # x5c is standard base64, not base64url (RFC 7515, 4.1.6).
-        return cls(
-            pair,
-            {
-                "kid": key_id(pair.certificate),
-                "x5c": [base64.b64encode(der).decode()],
-            },
-        )
+        public = _public_key(pair.certificate)
+        return cls(pair, jose_header(HeaderMode.X5C, public, [pair.certificate]))
 
     @property
     def not_after(self) -> datetime:
@@ -202,5 +184,5 @@ class Signer:
         """
         self.require_usable(claims.issued_at)
         return jwt.encode(
-            claims.as_json(), self.pair.private, algorithm=ALGORITHM, headers=self.headers
+            claims.as_json(), self.pair.private, algorithm=self.headers["alg"], headers=self.headers
         )

@@ -101,9 +101,13 @@ def decide(
     denied: set[str] = set()
     public: set[str] = set()
     for rule in rules:
-        own = rule.applies(asked)
-        # What anybody is allowed an account is too; {account} is nobody's name then.
-        anyone = rule.effect is Effect.ALLOW and rule.applies(anonymously)
+        # Whom it is about costs less to tell than what it covers, and rules out most.
+        own = rule.binds(account)
+        if own and not rule.applies(asked):
+            # Anonymously it covers no more: {account} is nobody's name then.
+            continue
+        # What anybody is allowed, an account is too.
+        anyone = rule.effect is Effect.ALLOW and rule.binds(None) and rule.applies(anonymously)
         if not own and not anyone:
             continue
         touched = rule.touched(scope)

@@ -96,7 +96,11 @@ class Rule:
                 yield unmet
 
     def binds(self, account: Account | None) -> bool:
-        return any(subject.binds(account) for subject in self.subjects)
+        # A loop, as each token request comes past each rule: a generator takes twice the time.
+        for subject in self.subjects:  # noqa: SIM110
+            if subject.binds(account):
+                return True
+        return False
 
     def covers(self, name: str, account: Account | None) -> bool:
         asking = account.name if account else None

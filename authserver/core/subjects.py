@@ -23,6 +23,10 @@ class SubjectKind(StrEnum):
     EVERYONE = "everyone"
 
 
+# Looked up once: each token request asks each rule.
+_ANONYMOUS, _AUTHENTICATED = SubjectKind.ANONYMOUS, SubjectKind.AUTHENTICATED
+_EVERYONE, _GROUP = SubjectKind.EVERYONE, SubjectKind.GROUP
+
 NAMED_SUBJECTS = frozenset({SubjectKind.USER, SubjectKind.ROBOT, SubjectKind.GROUP})
 
 
@@ -51,16 +55,13 @@ class Subject:
 
     def binds(self, account: Account | None) -> bool:
         """Whether a rule on this subject speaks of ``account`` (None: no credentials)."""
-        match self.kind:
-            case SubjectKind.EVERYONE:
-                return True
-            case SubjectKind.ANONYMOUS:
-                return account is None
-            case SubjectKind.AUTHENTICATED:
-                return account is not None
-            case SubjectKind.GROUP:
-                return account is not None and self.name in account.groups
-        return account is not None and self.kind.value == account.kind and self.name == account.name
+        if account is None:
+            return self.kind is _EVERYONE or self.kind is _ANONYMOUS
+        if self.kind is _GROUP:
+            return self.name in account.groups
+        if self.kind is _AUTHENTICATED or self.kind is _EVERYONE:
+            return True
+        return self.name == account.name and self.kind.value == account.kind
 
 
 def subject(text: str) -> Subject:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.inclusion import within
+from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
 from authserver.core.subjects import NAMED_SUBJECTS
@@ -34,7 +35,7 @@ def add(
         for_registry=named.registry(change.session, service),
         pattern=bounds,
         actions=",".join(in_order(_REPOSITORY, may)),
-        comment=rules.comment_line(comment),
+        comment=one_line(comment, "a comment"),
         created_by=change.actor,
         created_at=change.at,
     )
@@ -151,16 +152,6 @@ def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> b
     return rules.set_enabled(
         change, rule_id, enabled=enabled, author_id=author.id, delegation_id=row.delegation_id
     )
-
-
-def withdraw(change: Change, author: Account, rule_id: int) -> str:
-    """Remove one's own rule and return what it said.
-
-    Raises:
-        NotFound: there is no such rule.
-        Refused: it is not one's own.
-    """
-    return rules.delete(change, own(change.session, author, rule_id))
 
 
 def _covering(session: Session, author: Account, said: Rule) -> Delegation:

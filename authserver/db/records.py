@@ -32,6 +32,10 @@ class Record:
     told: dict[str, Any]
 
 
+MAX_RULES = 200
+"""At most so many rules are kept with a token record, those of the lowest ids."""
+
+
 def listed(
     session: Session, kind: str | None = None, account: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core import rules
 from authserver.core.conditions import Conditions
 from authserver.core.errors import NotFound, Refused
+from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import named
+from authserver.db import named, paging
 from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+from authserver.db.paging import Window
 from authserver.db.store import Change
 
 _Identity = tuple[str, int | None, int | None]
@@ -57,7 +59,9 @@ def add(
         NotFound: a subject or the registry does not exist.
         Refused: the comment is no good, or the same rule is there already.
     """
-    row = Rule(created_by=change.actor, created_at=change.at, comment=comment_line(comment))
+    row = Rule(
+        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
+    )
     row.author_id, row.delegation_id = author_id, delegation_id
     row.disabled_at = None if said.enabled else change.at
     _say(change.session, row, said)
@@ -88,7 +92,7 @@ def edit(
     """
     row = get(change.session, rule_id)
     before = described(row)
-    wanted = row.comment if comment is None else comment_line(comment)
+    wanted = row.comment if comment is None else one_line(comment, "a comment")
     with change.session.no_autoflush:
         if not _differs(row, said) and wanted == row.comment:
             return row, False
@@ -189,15 +193,32 @@ def same(session: Session, said: rules.Rule) -> Rule | None:
 
 
 def listed(
-    session: Session, subject: Subject | None = None, pattern: str | None = None
-) -> list[Rule]:
-    """Return the rules, of one subject or with one pattern if asked, by id."""
-    return [
-        row
-        for row in session.scalars(_query())
-        if (subject is None or subject in subjects_of(row))
-        and (pattern is None or pattern in row.patterns)
-    ]
+    session: Session,
+    subject: Subject | None = None,
+    pattern: str | None = None,
+    *,
+    author_id: int | None = None,
+    window: Window = paging.ALL,
+) -> Sequence[Rule]:
+    """Return the rules by id: of one subject, with one pattern, of one author, if asked."""
+    query = select(Rule).options(*_LOADED)
+    if author_id is not None:
+        query = query.where(Rule.author_id == author_id)
+    if subject is not None:
+        query = query.where(Rule.subjects.any(_is(subject)))
+    if pattern is None:
+        return session.scalars(paging.within(query, Rule.id, window)).all()
+    rows = session.scalars(paging.within(query, Rule.id, Window(window.after)))
+    return [row for row in rows if pattern in row.patterns][: window.limit]
+
+
+def _is(subject: Subject) -> ColumnElement[bool]:
+    of_kind = RuleSubject.kind == subject.kind
+    if subject.kind is SubjectKind.GROUP:
+        return of_kind & RuleSubject.group.has(Group.name == subject.name)
+    if subject.name:
+        return of_kind & RuleSubject.account.has(Account.name == subject.name)
+    return of_kind
 
 
 def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[Rule]:
@@ -298,17 +319,6 @@ def described(row: Rule) -> dict[str, Any]:
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
-
-
-def comment_line(text: str) -> str:
-    """Return a comment that may be kept.
-
-    Raises:
-        Refused: it is more than one line, or not printable.
-    """
-    if not text.isprintable():
-        raise Refused("a comment is one line of printable text")
-    return text
 
 
 def _say(session: Session, row: Rule, said: rules.Rule) -> None:

@@ -91,7 +91,7 @@ def create_app(wiring: Wiring) -> Flask:
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
     token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, wiring.bodies, chosen)
+    invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
     serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
     health.register(app, wiring.live)

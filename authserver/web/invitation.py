@@ -11,10 +11,13 @@ from authserver.db import invitations
 from authserver.db.store import Store
 from authserver.passwords import MIN_LENGTH, NEW_PASSWORD
 from authserver.settings import Settings
+from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
 
 
-def register(app: Flask, store: Store, bodies: Bodies, chosen: Settings) -> None:
+def register(
+    app: Flask, store: Store, client_address: ClientAddress, bodies: Bodies, chosen: Settings
+) -> None:
     """Serve ``/invitation``. Only the code is asked for: there is no cookie and no session."""
     host = chosen.registry_host
 
@@ -26,7 +29,7 @@ def register(app: Flask, store: Store, bodies: Bodies, chosen: Settings) -> None
     @app.post("/invitation")
     @app.post("/invitation/")
     def redeem() -> Response:
-        bodies.read(request.environ, request.remote_addr or "")
+        bodies.read(request.environ, client_address.of_request(request))
         form = request.form
         code = form.get("code", "").strip()
         try:

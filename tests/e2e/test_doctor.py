@@ -19,8 +19,8 @@ from authserver.doctor.examination import Options, examine
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from tests import odd_tokens
-from tests.e2e.bench import Bench, certificate, proxied
 from tests.e2e.lab import ADMIN, PASSWORD, installation
+from tests.e2e.pairing import Pairing, certificate, proxied
 from tests.programs import Authserver, free_port, require
 
 pytestmark = pytest.mark.e2e
@@ -31,7 +31,7 @@ EVERY = pytest.mark.parametrize("program", [V2, V3_0, V3_1])
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairing]:
     place = tmp_path_factory.mktemp("doctor")
     port = free_port()
     authserver = installation(place / "data", port)
@@ -43,11 +43,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     printed = authserver.run("registry", "config", "registry", "--output-dir", trust).stdout
     section = dict(re.findall(r"^    (\w+): (.*)$", printed, re.MULTILINE))
     with authserver.serving(port, "--workers", "1"):
-        yield Bench(authserver, place, {name: json.loads(text) for name, text in section.items()})
+        yield Pairing(authserver, place, {name: json.loads(text) for name, text in section.items()})
 
 
 @pytest.fixture
-def bench(served: Bench, tmp_path: Path) -> Bench:
+def pairing(served: Pairing, tmp_path: Path) -> Pairing:
     """The installation, with a place of its own for one registry."""
     return dataclasses.replace(served, place=tmp_path)
 
@@ -78,11 +78,11 @@ def bundle_of(authserver: Authserver, path: Path) -> str:
 
 @EVERY
 def test_a_good_registry_passes_every_check_and_is_left_as_it_was(
-    bench: Bench, program: str
+    pairing: Pairing, program: str
 ) -> None:
     steps = walk(ADMIN[0])
-    with bench.registry(program, {"token": bench.options()}) as url:
-        found = bench.check(url, *bench.walked, *steps, stdin=f"{ADMIN[1]}\n")
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        found = pairing.check(url, *pairing.walked, *steps, stdin=f"{ADMIN[1]}\n")
     assert (found.status, found.failed) == (0, {})
     assert {finding["status"] for finding in found.report["findings"]} == {"passed"}
     version, modes = {
@@ -93,65 +93,65 @@ def test_a_good_registry_passes_every_check_and_is_left_as_it_was(
     assert found.report["version"] == version
     assert found.report["header_modes"] == modes
     assert found.report["authorities"] == [1]
-    assert not bench.stored()
+    assert not pairing.stored()
 
 
 # 1 to 5: the token section
 
 
 @EVERY
-def test_another_service(bench: Bench, program: str) -> None:
-    with bench.registry(program, {"token": bench.options(service="Registry")}) as url:
-        found = bench.check(url)
+def test_another_service(pairing: Pairing, program: str) -> None:
+    with pairing.registry(program, {"token": pairing.options(service="Registry")}) as url:
+        found = pairing.check(url)
     assert found.failed.keys() == {"challenge.service", "token"}
     assert "case" in found.failed["challenge.service"]
     assert 'set `service: "registry"`' in found.failed["token"]
 
 
-def test_an_issuer_that_was_copied_from_documentation(bench: Bench, program: str) -> None:
-    options = bench.options(issuer="registry-token-issuer")
-    with bench.registry(program, {"token": options}) as url:
-        found = bench.check(url)
+def test_an_issuer_that_was_copied_from_documentation(pairing: Pairing, program: str) -> None:
+    options = pairing.options(issuer="registry-token-issuer")
+    with pairing.registry(program, {"token": options}) as url:
+        found = pairing.check(url)
     assert found.failed.keys() == {"token"}
     assert 'its issuer is "registry-token-issuer", and ours "authserver"' in found.failed["token"]
 
 
-def test_an_issuer_that_nobody_guesses(bench: Bench) -> None:
+def test_an_issuer_that_nobody_guesses(pairing: Pairing) -> None:
     require(V2)
-    with bench.registry(V2, {"token": bench.options(issuer="kx7")}) as url:
-        blind, found = bench.check(url), bench.check(url, *bench.walked)
+    with pairing.registry(V2, {"token": pairing.options(issuer="kx7")}) as url:
+        blind, found = pairing.check(url), pairing.check(url, *pairing.walked)
     assert blind.failed.keys() == {"token"}
     assert 'its issuer is not "authserver"' in blind.failed["token"]
     assert found.failed.keys() == {"config.issuer", "token"}
     assert 'it is "kx7"' in found.failed["config.issuer"]
 
 
-def test_service_issuer_and_the_rest_wrong_at_once(bench: Bench, program: str) -> None:
-    options = bench.options(issuer="Acme auth server", service="Docker registry")
-    with bench.registry(program, {"token": options}) as url:
-        found = bench.check(url)
+def test_service_issuer_and_the_rest_wrong_at_once(pairing: Pairing, program: str) -> None:
+    options = pairing.options(issuer="Acme auth server", service="Docker registry")
+    with pairing.registry(program, {"token": options}) as url:
+        found = pairing.check(url)
     assert 'its service is "Docker registry"' in found.failed["token"]
     assert 'its issuer is "Acme auth server"' in found.failed["token"]
 
 
-def test_the_realm_of_another_installation(bench: Bench, other: Authserver) -> None:
+def test_the_realm_of_another_installation(pairing: Pairing, other: Authserver) -> None:
     require(V3_1)
     port = free_port()
     realm = f"http://localhost:{port}/token"
     with (
         other.serving(port, "--workers", "1"),
-        bench.registry(V3_1, {"token": bench.options(realm=realm)}) as url,
+        pairing.registry(V3_1, {"token": pairing.options(realm=realm)}) as url,
     ):
-        found = bench.check(url, *bench.walked)
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"challenge.realm", "config.realm"}
     assert "another installation" in found.failed["challenge.realm"]
 
 
-def test_another_name_of_our_realm_is_good(bench: Bench) -> None:
+def test_another_name_of_our_realm_is_good(pairing: Pairing) -> None:
     require(V2)
-    realm = bench.section["realm"].replace("localhost:", "LOCALHOST:")
-    with bench.registry(V2, {"token": bench.options(realm=realm)}) as url:
-        found = bench.check(url, *bench.walked)
+    realm = pairing.section["realm"].replace("localhost:", "LOCALHOST:")
+    with pairing.registry(V2, {"token": pairing.options(realm=realm)}) as url:
+        found = pairing.check(url, *pairing.walked)
     assert found.failed == {}
 
 
@@ -159,10 +159,12 @@ def test_another_name_of_our_realm_is_good(bench: Bench) -> None:
 
 
 @EVERY
-def test_the_bundle_of_another_installation(bench: Bench, other: Authserver, program: str) -> None:
-    bundle = bundle_of(other, bench.place / "bundle.pem")
-    with bench.registry(program, {"token": bench.options(rootcertbundle=bundle)}) as url:
-        blind, found = bench.check(url), bench.check(url, *bench.walked)
+def test_the_bundle_of_another_installation(
+    pairing: Pairing, other: Authserver, program: str
+) -> None:
+    bundle = bundle_of(other, pairing.place / "bundle.pem")
+    with pairing.registry(program, {"token": pairing.options(rootcertbundle=bundle)}) as url:
+        blind, found = pairing.check(url), pairing.check(url, *pairing.walked)
     assert blind.failed.keys() == {"token"}
     assert "does not hold our authority" in blind.failed["token"]
     assert found.failed.keys() == {"config.bundle", "config.bundle.foreign", "token"}
@@ -170,23 +172,25 @@ def test_the_bundle_of_another_installation(bench: Bench, other: Authserver, pro
     assert found.report["absent_authorities"] == []
 
 
-def test_a_registry_that_was_not_restarted(bench: Bench, other: Authserver) -> None:
+def test_a_registry_that_was_not_restarted(pairing: Pairing, other: Authserver) -> None:
     require(V3_1)
-    bundle = bundle_of(other, bench.place / "bundle.pem")
-    with bench.registry(V3_1, {"token": bench.options(rootcertbundle=bundle)}) as url:
-        bundle_of(bench.authserver, bench.place / "bundle.pem")
-        found = bench.check(url, *bench.walked)
+    bundle = bundle_of(other, pairing.place / "bundle.pem")
+    with pairing.registry(V3_1, {"token": pairing.options(rootcertbundle=bundle)}) as url:
+        bundle_of(pairing.authserver, pairing.place / "bundle.pem")
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"token"}
     assert "restart it" in found.failed["token"]
 
 
 @EVERY
-def test_the_bundle_from_before_a_new_authority(bench: Bench, tmp_path: Path, program: str) -> None:
-    renewed = Authserver(tmp_path / "renewed", bench.authserver.env)
-    shutil.copytree(bench.authserver.data_dir, renewed.data_dir)
+def test_the_bundle_from_before_a_new_authority(
+    pairing: Pairing, tmp_path: Path, program: str
+) -> None:
+    renewed = Authserver(tmp_path / "renewed", pairing.authserver.env)
+    shutil.copytree(pairing.authserver.data_dir, renewed.data_dir)
     new_authority(renewed.data_dir)
-    with bench.registry(program, {"token": bench.options()}) as url:
-        found = dataclasses.replace(bench, authserver=renewed).check(url)
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        found = dataclasses.replace(pairing, authserver=renewed).check(url)
     assert (
         "it holds authority 1 and not authority 2".replace("it ", "its bundle ")
         in (found.failed["token"])
@@ -206,38 +210,38 @@ def new_authority(data_dir: Path) -> None:
 
 
 def test_somebody_elses_authority_in_the_bundle(
-    bench: Bench, other: Authserver, program: str
+    pairing: Pairing, other: Authserver, program: str
 ) -> None:
-    bundle = bench.place / "bundle.pem"
+    bundle = pairing.place / "bundle.pem"
     bundle.write_text(
-        other.run("key", "bundle").stdout + bench.authserver.run("key", "bundle").stdout
+        other.run("key", "bundle").stdout + pairing.authserver.run("key", "bundle").stdout
     )
-    options = bench.options(rootcertbundle=str(bundle))
-    with bench.registry(program, {"token": options}) as url:
-        found = bench.check(url, *bench.walked)
+    options = pairing.options(rootcertbundle=str(bundle))
+    with pairing.registry(program, {"token": options}) as url:
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"config.bundle.foreign"}
     assert "can make tokens" in found.failed["config.bundle.foreign"]
     assert found.of("token") == "passed"
 
 
 @pytest.mark.parametrize("program", [V3_0, V3_1])
-def test_a_jwks_in_the_place_of_the_bundle(bench: Bench, program: str) -> None:
+def test_a_jwks_in_the_place_of_the_bundle(pairing: Pairing, program: str) -> None:
     require(program)
-    jwks = bench.place / "jwks.json"
+    jwks = pairing.place / "jwks.json"
     jwks.write_text(json.dumps(odd_tokens.Keys().jwks()))
-    options = bench.options(rootcertbundle=None, jwks=str(jwks))
-    with bench.registry(program, {"token": options}) as url:
-        found = bench.check(url, *bench.walked)
+    options = pairing.options(rootcertbundle=None, jwks=str(jwks))
+    with pairing.registry(program, {"token": options}) as url:
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"config.bundle", "config.jwks.foreign", "token"}
     assert "x5c" in found.failed["config.bundle"]
 
 
 @pytest.mark.parametrize("program", [V3_0, V3_1])
-def test_our_algorithm_is_not_listed(bench: Bench, program: str) -> None:
+def test_our_algorithm_is_not_listed(pairing: Pairing, program: str) -> None:
     require(program)
-    options = bench.options(signingalgorithms=["RS256"])
-    with bench.registry(program, {"token": options}) as url:
-        found = bench.check(url, *bench.walked)
+    options = pairing.options(signingalgorithms=["RS256"])
+    with pairing.registry(program, {"token": options}) as url:
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"config.signingalgorithms", "token"}
     assert "ES256" in found.failed["config.signingalgorithms"]
 
@@ -257,55 +261,55 @@ def test_our_algorithm_is_not_listed(bench: Bench, program: str) -> None:
     ids=["service", "issuer", "bundle", "no file", "algorithm"],
 )
 def test_a_configuration_that_no_registry_starts_with(
-    bench: Bench, options: dict[str, object], check: str, why: str
+    pairing: Pairing, options: dict[str, object], check: str, why: str
 ) -> None:
-    bench.config({"token": bench.options(**options)})
-    found = bench.check(f"http://localhost:{free_port()}", *bench.walked)
+    pairing.config({"token": pairing.options(**options)})
+    found = pairing.check(f"http://localhost:{free_port()}", *pairing.walked)
     assert "nothing listens" in found.failed["registry.reachable"]
     whole = {f["check"]: f["why"] + f["cure"] for f in found.report["findings"] if f["cure"]}
     assert why in whole[check]
 
 
-def test_an_ed25519_certificate_that_2_8_does_not_start_with(bench: Bench) -> None:
+def test_an_ed25519_certificate_that_2_8_does_not_start_with(pairing: Pairing) -> None:
     private = ed25519.Ed25519PrivateKey.generate()
     pem = odd_tokens.make_certificate(private, "edwards").public_bytes(Encoding.PEM)
-    bundle = bench.place / "bundle.pem"
-    bundle.write_bytes(pem + bench.authserver.run("key", "bundle").stdout.encode())
-    bench.config({"token": bench.options(rootcertbundle=str(bundle))})
-    found = bench.check(f"http://localhost:{free_port()}", *bench.walked)
+    bundle = pairing.place / "bundle.pem"
+    bundle.write_bytes(pem + pairing.authserver.run("key", "bundle").stdout.encode())
+    pairing.config({"token": pairing.options(rootcertbundle=str(bundle))})
+    found = pairing.check(f"http://localhost:{free_port()}", *pairing.walked)
     assert "2.8 does not start" in found.failed["config.bundle.versions"]
 
 
-def test_two_auth_sections(bench: Bench) -> None:
-    bench.config({"token": bench.options(), "htpasswd": {"realm": "x", "path": "/x"}})
-    found = bench.check(f"http://localhost:{free_port()}", *bench.walked)
+def test_two_auth_sections(pairing: Pairing) -> None:
+    pairing.config({"token": pairing.options(), "htpasswd": {"realm": "x", "path": "/x"}})
+    found = pairing.check(f"http://localhost:{free_port()}", *pairing.walked)
     assert "htpasswd beside token" in found.failed["config.file"]
 
 
 # 15 to 18: no token is asked for
 
 
-def test_a_registry_that_is_open_to_everybody(bench: Bench, program: str) -> None:
-    with bench.registry(program, None) as url:
-        found = bench.check(url, *bench.walked)
+def test_a_registry_that_is_open_to_everybody(pairing: Pairing, program: str) -> None:
+    with pairing.registry(program, None) as url:
+        found = pairing.check(url, *pairing.walked)
     assert found.failed.keys() == {"registry.challenge", "config.file"}
     assert "everybody may do everything" in found.failed["registry.challenge"]
 
 
-def test_a_registry_with_htpasswd(bench: Bench) -> None:
+def test_a_registry_with_htpasswd(pairing: Pairing) -> None:
     require(V2)
-    (bench.place / "htpasswd").write_text(
+    (pairing.place / "htpasswd").write_text(
         "a:$2y$05$nZ9UGownXcGDnHew4iQX7uYyK8eAtcckTpBPVODi0lB9Ol\n"
     )
-    auth = {"htpasswd": {"realm": "x", "path": str(bench.place / "htpasswd")}}
-    with bench.registry(V2, auth) as url:
-        found = bench.check(url)
+    auth = {"htpasswd": {"realm": "x", "path": str(pairing.place / "htpasswd")}}
+    with pairing.registry(V2, auth) as url:
+        found = pairing.check(url)
     assert found.failed.keys() == {"registry.challenge"}
     assert "Basic" in found.failed["registry.challenge"]
 
 
-def test_a_server_that_is_no_registry(bench: Bench) -> None:
-    found = bench.check(bench.section["realm"].removesuffix("/token"))
+def test_a_server_that_is_no_registry(pairing: Pairing) -> None:
+    found = pairing.check(pairing.section["realm"].removesuffix("/token"))
     assert found.failed.keys() == {"registry.challenge"}
     assert "no registry API" in found.failed["registry.challenge"]
 
@@ -313,14 +317,14 @@ def test_a_server_that_is_no_registry(bench: Bench) -> None:
 # 19 to 22: TLS and the realm that clients must accept
 
 
-def test_tls(bench: Bench) -> None:
+def test_tls(pairing: Pairing) -> None:
     require(V3_1, "openssl")
-    cert, key = certificate(bench.place)
-    auth = {"token": bench.options()}
-    with bench.registry(V3_1, auth, tls=(cert, key)) as url:
-        strange = bench.check(url)
-        trusted = bench.check(url, "--ca-file", cert, *bench.walked)
-        plain = bench.check(url.replace("https", "http"))
+    cert, key = certificate(pairing.place)
+    auth = {"token": pairing.options()}
+    with pairing.registry(V3_1, auth, tls=(cert, key)) as url:
+        strange = pairing.check(url)
+        trusted = pairing.check(url, "--ca-file", cert, *pairing.walked)
+        plain = pairing.check(url.replace("https", "http"))
     assert strange.failed.keys() == {"registry.reachable"}
     assert "--ca-file" in strange.failed["registry.reachable"]
     assert trusted.failed.keys() == {"realm.https", "config.realm"}
@@ -329,27 +333,27 @@ def test_tls(bench: Bench) -> None:
     assert "write https://" in plain.failed["registry.challenge"]
 
 
-def test_https_where_there_is_no_tls(bench: Bench) -> None:
+def test_https_where_there_is_no_tls(pairing: Pairing) -> None:
     require(V2)
-    with bench.registry(V2, {"token": bench.options()}) as url:
-        found = bench.check(url.replace("http", "https"))
+    with pairing.registry(V2, {"token": pairing.options()}) as url:
+        found = pairing.check(url.replace("http", "https"))
     assert "does not speak TLS" in found.failed["registry.reachable"]
 
 
-def test_an_address_as_realm(bench: Bench) -> None:
+def test_an_address_as_realm(pairing: Pairing) -> None:
     require(V2)
-    realm = bench.section["realm"].replace("localhost", "127.0.0.1")
-    with bench.registry(V2, {"token": bench.options(realm=realm)}) as url:
-        found = bench.check(url)
+    realm = pairing.section["realm"].replace("localhost", "127.0.0.1")
+    with pairing.registry(V2, {"token": pairing.options(realm=realm)}) as url:
+        found = pairing.check(url)
     assert found.failed.keys() == {"realm.address"}
     assert "crane and oras" in found.failed["realm.address"]
 
 
-def test_a_realm_that_cannot_be_reached(bench: Bench) -> None:
+def test_a_realm_that_cannot_be_reached(pairing: Pairing) -> None:
     require(V2)
     public = f"http://localhost:{free_port()}"
-    with bench.registry(V2, {"token": bench.options(realm=f"{public}/token")}) as url:
-        found = bench.check(url, AUTHSERVER_PUBLIC_URL=public)
+    with pairing.registry(V2, {"token": pairing.options(realm=f"{public}/token")}) as url:
+        found = pairing.check(url, AUTHSERVER_PUBLIC_URL=public)
     assert found.failed.keys() == {"realm.answers"}
     assert "nothing listens" in found.failed["realm.answers"]
 
@@ -357,62 +361,62 @@ def test_a_realm_that_cannot_be_reached(bench: Bench) -> None:
 # 23 to 25: proxies
 
 
-def test_a_proxy_that_takes_the_authorization_away(bench: Bench) -> None:
+def test_a_proxy_that_takes_the_authorization_away(pairing: Pairing) -> None:
     require(V3_1, "nginx")
     with (
-        bench.registry(V3_1, {"token": bench.options()}) as url,
-        proxied(bench.place, url, 'proxy_set_header Authorization "";') as front,
+        pairing.registry(V3_1, {"token": pairing.options()}) as url,
+        proxied(pairing.place, url, 'proxy_set_header Authorization "";') as front,
     ):
-        found = bench.check(front)
+        found = pairing.check(front)
     assert found.failed.keys() == {"token"}
     assert "Authorization" in found.failed["token"]
 
 
-def test_a_proxy_that_takes_the_challenge_away(bench: Bench) -> None:
+def test_a_proxy_that_takes_the_challenge_away(pairing: Pairing) -> None:
     require(V2, "nginx")
     with (
-        bench.registry(V2, {"token": bench.options()}) as url,
-        proxied(bench.place, url, "proxy_hide_header WWW-Authenticate;") as front,
+        pairing.registry(V2, {"token": pairing.options()}) as url,
+        proxied(pairing.place, url, "proxy_hide_header WWW-Authenticate;") as front,
     ):
-        found = bench.check(front)
+        found = pairing.check(front)
     assert found.failed.keys() == {"registry.challenge"}
     assert "WWW-Authenticate" in found.failed["registry.challenge"]
 
 
-def test_a_proxy_that_hides_its_own_name(bench: Bench, program: str) -> None:
+def test_a_proxy_that_hides_its_own_name(pairing: Pairing, program: str) -> None:
     require("nginx", "skopeo")
     http = {"relativeurls": False}
     with (
-        bench.registry(program, {"token": bench.options()}, http=http) as url,
-        proxied(bench.place, url) as front,
+        pairing.registry(program, {"token": pairing.options()}, http=http) as url,
+        proxied(pairing.place, url) as front,
     ):
-        bench.push(url, "team/app:1", PUSHER)
-        before = bench.stored()
-        direct, found = (bench.check(at, *walk(PUSHER[0]), stdin=PASSWORD) for at in (url, front))
+        pairing.push(url, "team/app:1", PUSHER)
+        before = pairing.stored()
+        direct, found = (pairing.check(at, *walk(PUSHER[0]), stdin=PASSWORD) for at in (url, front))
     assert direct.failed == {}
     assert found.failed.keys() == {"walk.push"}
     assert "relativeurls" in found.failed["walk.push"]
-    assert bench.stored() == before
+    assert pairing.stored() == before
 
 
 # 26: clocks
 
 
 @pytest.mark.parametrize("minutes", [-10, 10, -4 * 24 * 60])
-def test_clocks_that_differ(bench: Bench, program: str, minutes: int) -> None:
+def test_clocks_that_differ(pairing: Pairing, program: str, minutes: int) -> None:
     """It is our clock that is wrong here; the registry cannot tell."""
-    settings = Settings(data_dir=bench.authserver.data_dir)
+    settings = Settings(data_dir=pairing.authserver.data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
         made = ours.load(
             session,
             read_master_key(settings.master_key_path),
             "registry",
-            bench.section["realm"],
+            pairing.section["realm"],
             lambda: datetime.now(UTC) + timedelta(minutes=minutes),
         )
     store.engine.dispose()
-    with bench.registry(program, {"token": bench.options()}) as url:
+    with pairing.registry(program, {"token": pairing.options()}) as url:
         report = examine(made, url, Options())
     failed = {f.check: f.why for f in report.findings if f.status == "failed"}
     assert failed.keys() >= {"clock", "token"}
@@ -423,41 +427,41 @@ def test_clocks_that_differ(bench: Bench, program: str, minutes: int) -> None:
 # 27 to 30: the walk
 
 
-def test_a_registry_that_deletes_nothing(bench: Bench, program: str) -> None:
+def test_a_registry_that_deletes_nothing(pairing: Pairing, program: str) -> None:
     steps = walk(ADMIN[0])
-    with bench.registry(program, {"token": bench.options()}, delete=False) as url:
-        found = bench.check(url, *steps, stdin=f"{ADMIN[1]}\n")
+    with pairing.registry(program, {"token": pairing.options()}, delete=False) as url:
+        found = pairing.check(url, *steps, stdin=f"{ADMIN[1]}\n")
     assert found.failed.keys() == {"walk.delete"}
     assert "enabled: true" in found.failed["walk.delete"]
 
 
-def test_an_account_without_a_rule(bench: Bench) -> None:
+def test_an_account_without_a_rule(pairing: Pairing) -> None:
     require(V2)
-    with bench.registry(V2, {"token": bench.options()}) as url:
-        found = bench.check(url, "--repository", "other/app")
+    with pairing.registry(V2, {"token": pairing.options()}) as url:
+        found = pairing.check(url, "--repository", "other/app")
     assert found.failed.keys() == {"walk.pull"}
     assert "acl explain anonymous repository:other/app:pull" in found.failed["walk.pull"]
 
 
-def test_what_the_rules_do_not_grant_is_not_tried(bench: Bench, program: str) -> None:
+def test_what_the_rules_do_not_grant_is_not_tried(pairing: Pairing, program: str) -> None:
     steps = walk("reader")
-    with bench.registry(program, {"token": bench.options()}) as url:
-        found = bench.check(url, *steps, stdin=f"{PASSWORD}\n")
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        found = pairing.check(url, *steps, stdin=f"{PASSWORD}\n")
     assert (found.status, found.of("walk.pull")) == (0, "passed")
     assert [found.of(f"walk.{step}") for step in ("push", "delete", "catalog")] == ["not tried"] * 3
 
 
-def test_a_push_to_an_empty_repository_leaves_nothing(bench: Bench, program: str) -> None:
+def test_a_push_to_an_empty_repository_leaves_nothing(pairing: Pairing, program: str) -> None:
     steps = walk("pusher")
-    with bench.registry(program, {"token": bench.options()}) as url:
-        found = bench.check(url, *steps, stdin=f"{PASSWORD}\n")
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        found = pairing.check(url, *steps, stdin=f"{PASSWORD}\n")
     assert (found.status, found.of("walk.push")) == (0, "passed")
-    assert not bench.stored()
+    assert not pairing.stored()
 
 
-def test_a_wrong_password(bench: Bench) -> None:
+def test_a_wrong_password(pairing: Pairing) -> None:
     require(V2)
     steps = walk("reader")
-    with bench.registry(V2, {"token": bench.options()}) as url:
-        found = bench.check(url, *steps, stdin="wrong\n")
+    with pairing.registry(V2, {"token": pairing.options()}) as url:
+        found = pairing.check(url, *steps, stdin="wrong\n")
     assert "incorrect user name or password" in found.failed["walk.pull"]

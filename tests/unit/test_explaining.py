@@ -197,6 +197,12 @@ def test_effective_leaves_out_what_is_denied_whole_and_names_what_cuts() -> None
     ]  # fmt: skip
 
 
+def test_effective_names_a_deny_on_a_name_that_account_stands_for() -> None:
+    of = [rule("allow authenticated {account}/** pull", 1), rule("deny everyone a*/app pull", 2)]
+    (entry,) = effective(state(of), ["r1"], "alice", HERE).entries
+    assert [deny.id for deny in entry.denies] == [2]
+
+
 def test_a_time_after_the_end_has_no_effect() -> None:
     ended = rule("allow user:alice a pull", valid_until=NOON)
     later = Circumstances(None, datetime(2027, 1, 1, tzinfo=UTC))

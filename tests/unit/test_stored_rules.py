@@ -279,7 +279,7 @@ def test_a_delegate_touches_only_what_they_wrote(delegated: Store) -> None:
         for act in (
             lambda c, n: delegations.rewrite(c, account(c, "alice"), n, other),
             lambda c, n: delegations.switch(c, account(c, "alice"), n, enabled=False),
-            lambda c, n: delegations.withdraw(c, account(c, "alice"), n),
+            lambda c, n: delegations.own(c.session, account(c, "alice"), n),
         ):
             with pytest.raises(Refused, match="is not yours"):
                 do(delegated, lambda c, act=act, n=number: act(c, n))  # type: ignore[misc]
@@ -295,7 +295,7 @@ def test_a_delegate_changes_and_removes_their_own(delegated: Store) -> None:
         do(delegated, lambda c: delegations.rewrite(c, account(c, "bob"), number, beyond))
     do(delegated, lambda c: delegations.switch(c, account(c, "bob"), number, enabled=False))
     do(delegated, lambda c: delegations.switch(c, account(c, "bob"), number, enabled=True))
-    do(delegated, lambda c: delegations.withdraw(c, account(c, "bob"), number))
+    do(delegated, lambda c: rules.delete(c, delegations.own(c.session, account(c, "bob"), number)))
     assert texts(delegated) == {}
 
 
@@ -310,7 +310,7 @@ def test_who_left_the_group_touches_nothing_any_more(delegated: Store) -> None:
     number = write(delegated, "bob", "allow user:carol dev/app pull")
     do(delegated, lambda c: groups.remove_member(c, "dev", "bob"))
     with pytest.raises(Refused, match="yours no more"):
-        do(delegated, lambda c: delegations.withdraw(c, account(c, "bob"), number))
+        do(delegated, lambda c: delegations.own(c.session, account(c, "bob"), number))
 
 
 def test_ending_a_delegation_disables_what_was_written_under_it(delegated: Store) -> None:
@@ -348,7 +348,7 @@ def test_a_name_that_is_made_again_is_no_author(delegated: Store) -> None:
     do(delegated, lambda c: accounts.remove(c, "bob"))
     do(delegated, user("bob"), lambda c: groups.add_member(c, "dev", "bob"))
     with pytest.raises(Refused, match="is not yours"):
-        do(delegated, lambda c: delegations.withdraw(c, account(c, "bob"), number))
+        do(delegated, lambda c: delegations.own(c.session, account(c, "bob"), number))
 
 
 @pytest.mark.parametrize(

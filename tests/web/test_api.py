@@ -597,3 +597,41 @@ def test_questions_are_answered_by_the_deciding_function(office: World) -> None:
         call(office, "POST", "/explain", status=409, json=question | worse)
     call(office, "POST", "/explain", ALICE, 403, json=question)
     call(office, "GET", f"/who-can?{asked}A", status=409)
+
+
+def test_explaining_takes_the_bounds_of_an_app_token(office: World) -> None:
+    office.allow("user:alice", "team/**", "pull,push")
+    token, _ = office.app_token("alice", "repository:team/*:pull", networks=("10.0.0.0/8",))
+    question = {
+        "account": "alice",
+        "registry": "registry",
+        "scopes": ["repository:team/app:pull,push"],
+        "token": token,
+        "from": "10.1.1.1",
+    }
+
+    def explained(**more: object) -> Any:
+        return call(office, "POST", "/explain", status=200, json=question | more).json
+
+    told = explained()
+    assert (told["barred"], told["scopes"][0]["granted"]) == ([], ["pull"])
+    assert "is not good from 192.0.2.1" in explained(**{"from": "192.0.2.1"})["barred"][0]
+    for wrong in ({"token": 999}, {"account": ADMIN}):
+        call(office, "POST", "/explain", status=409, json=question | wrong)
+
+
+def test_rules_come_in_parts_by_subject_and_pattern(office: World) -> None:
+    office.group("dev", "alice")
+    for name in ("a", "b", "c"):
+        office.allow("group:dev,user:alice", f"{name},shared", "pull")
+    office.allow("anonymous", "shared", "pull")
+
+    def patterns(query: str) -> list[list[str]]:
+        return [rule["patterns"] for rule in walk(office, f"/rules?limit=1&{query}")]
+
+    mine = [["a", "shared"], ["b", "shared"], ["c", "shared"]]
+    assert patterns("subject=group:dev") == patterns("subject=user:alice") == mine
+    assert patterns("pattern=shared") == [*mine, ["shared"]]
+    assert patterns("subject=user:alice&pattern=b") == [["b", "shared"]]
+    assert patterns("subject=anonymous") == [["shared"]]
+    assert patterns("subject=everyone") == []

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 from authserver.core.errors import Refused
 from authserver.db import accounts, invitations
 from authserver.settings import Settings
+from authserver.web.bodies import Bodies
 from tests.stores import dumped
 from tests.world import PASSWORD, World
 
@@ -40,6 +41,18 @@ def test_an_invited_user_sets_a_password_and_logs_in(world: World) -> None:
     assert response.status_code == 200
     assert "docker login -u dora</code> and the name of the registry" in response.text
     assert logs_in(world, "dora", NEW)
+
+
+def test_a_slow_body_is_counted_for_the_client_behind_the_proxy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Settings(**settings.model_dump() | {"trusted_proxies": "127.0.0.1/32"})
+    world = World.over(chosen)
+    read: list[str] = []
+    monkeypatch.setattr(Bodies, "read", lambda _self, _environ, client: read.append(client))
+    world.client.post("/invitation", headers={"X-Forwarded-For": "192.0.2.7"})
+    world.close()
+    assert read == ["192.0.2.7"]
 
 
 def test_a_code_is_good_once(world: World) -> None:

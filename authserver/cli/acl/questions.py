@@ -11,12 +11,11 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_json, print_table
 from authserver.core import conditions
-from authserver.core.conditions import Address, Circumstances, shown
+from authserver.core.conditions import Address, Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
-from authserver.core.rules import Limit
 from authserver.core.subjects import ANONYMOUS
-from authserver.db import app_tokens, named, registries, snapshot
+from authserver.db import named, registries, snapshot
 from authserver.explaining import Answer
 
 
@@ -184,7 +183,11 @@ def _answer(
         chosen = _service(session, service)
         state = snapshot.load(session)
         name = _account(session, account)
-        ceiling, barred = (None, []) if token_id is None else _token(session, name, token_id, when)
+        ceiling, barred = (
+            (None, [])
+            if token_id is None
+            else explaining.token_bounds(session, name, token_id, when)
+        )
     return explaining.explain(state, chosen, name, scopes, when, ceiling, barred)
 
 
@@ -196,22 +199,6 @@ def _account(session: Session, text: str) -> str:
     if colon and kind in ("user", "robot"):
         return named.account(session, name, kind).name
     return named.account(session, text).name
-
-
-def _token(
-    session: Session, account: str, token_id: int, when: Circumstances
-) -> tuple[tuple[Limit, ...] | None, list[str]]:
-    """Return an app token's ceiling, and why it would not be good at all."""
-    token = app_tokens.get(session, token_id)
-    if token.account.name != account:
-        raise Refused(f"the app token {token_id} is {token.account.name}'s, not {account}'s")
-    barred = []
-    if token.expires_at is not None and when.at is not None and token.expires_at <= when.at:
-        barred.append(f"the app token {token.name} has expired, at {shown(token.expires_at)}")
-    networks = tuple(map(conditions.network, token.networks or ()))
-    if when.address and networks and not any(when.address in network for network in networks):
-        barred.append(f"the app token {token.name} is not good from {when.address}")
-    return app_tokens.limits(token.ceiling), barred
 
 
 def _print_answer(answer: Answer, *, as_json: bool) -> None:

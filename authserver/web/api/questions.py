@@ -9,10 +9,11 @@ from authserver.core import conditions
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
+from authserver.core.rules import Limit
 from authserver.db import named
 from authserver.db.snapshot import Snapshot
 from authserver.web.api import cursors
-from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query
+from authserver.web.api.models import MAX_ID, WHOLE, Answer, Body, Name, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pages import Page, part
 
@@ -29,6 +30,9 @@ class Question(Body):
         default=None, alias="from", description="As a request from this address."
     )
     at: AwareDatetime | None = Field(default=None, description="At this time instead of now.")
+    token: Annotated[int, Field(ge=0, le=MAX_ID), WHOLE] | None = Field(
+        default=None, description="With the bounds of this app token of the account, by its id."
+    )
 
 
 class Reason(Answer):
@@ -138,6 +142,17 @@ def _circumstances(call: Call[Any, Any], address: str | None, at: Any = None) ->
     return Circumstances(read, at or call.parts.store.clock())
 
 
+def _bounds(
+    call: Call[Question, Query], when: Circumstances
+) -> tuple[tuple[Limit, ...] | None, list[str]]:
+    """Return the ceiling of the app token that is asked about, and why it is not good at all."""
+    asked = call.body
+    if asked.token is None:
+        return None, []
+    with call.read() as session:
+        return explaining.token_bounds(session, asked.account, asked.token, when)
+
+
 @OPERATIONS.operation("POST", "/explain", answer=Explanation, body=Question)
 def explain(call: Call[Question, Query]) -> Reply:
     """Say what an account would be granted of some scopes, and why; nothing is changed."""
@@ -145,7 +160,9 @@ def explain(call: Call[Question, Query]) -> Reply:
     when = _circumstances(call, asked.address, asked.at)
     state = _snapshot(call, asked.registry)
     with references():
-        answer = explaining.explain(state, asked.registry, asked.account, asked.scopes, when)
+        who, scopes = asked.account, asked.scopes
+        ceiling, barred = _bounds(call, when)
+        answer = explaining.explain(state, asked.registry, who, scopes, when, ceiling, barred)
     return Reply(Explanation.model_validate(answer.as_json()))
 
 

@@ -1,6 +1,7 @@
 """Rules: by administrators, and by delegates within their bounds."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -164,15 +165,10 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
     """List the rules; to a delegate, those that he wrote."""
     about = None if call.query.subject is None else subject(call.query.subject)
 
-    def listed(session: Session, window: Window) -> list[Row]:
+    def listed(session: Session, window: Window) -> Sequence[Row]:
         author = delegate(call, session)
-        found = [
-            row
-            for row in rules.listed(session, about, call.query.pattern)
-            if (author is None or row.author_id == author.id)
-            and (window.after is None or row.id > int(window.after))
-        ]
-        return found[: window.limit]
+        mine = None if author is None else author.id
+        return rules.listed(session, about, call.query.pattern, author_id=mine, window=window)
 
     return page(call, Rules, listed, rules.described, lambda row: row.id, int)
 

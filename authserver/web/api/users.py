@@ -42,7 +42,7 @@ class Users(Page[User]):
 
 
 class NewPassword(Body):
-    """A password: 1 to 72 bytes."""
+    """A password: 8 characters or more, and at most 72 bytes."""
 
     password: Password
 

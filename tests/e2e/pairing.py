@@ -41,7 +41,7 @@ class Diagnosis:
 
 
 @dataclass
-class Bench:
+class Pairing:
     """An installation of ours that is served, and a directory for registries beside it."""
 
     authserver: Authserver

@@ -1,0 +1,76 @@
+"""Lint: what in the rules deserves a second look."""
+
+import click
+
+from authserver import linting
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.output import MAX_CELL, json_option, note, print_json
+from authserver.core.names import printable
+from authserver.db import snapshot, upkeep
+from authserver.linting import Ages, Code, Level, Report
+
+MAX_DAYS = 3650
+
+
+@click.command("lint", short_help="Find rules without effect, too wide, or left over.")
+@click.option(
+    "--level",
+    type=click.Choice(Level, case_sensitive=False),
+    default=Level.WARNING,
+    show_default=True,
+    help="Exit with 1 on findings of this level or a higher one.",
+)
+@click.option("--quiet", is_flag=True, help="Leave out the findings below that level.")
+@click.option(
+    "--ignore",
+    "ignored",
+    metavar="CODE",
+    type=click.Choice([code.value for code in Code]),
+    multiple=True,
+    help="Leave out findings of this kind; may be repeated.",
+)
+@click.option(
+    "--unused-days",
+    "days",
+    metavar="N",
+    type=click.IntRange(1, MAX_DAYS),
+    default=90,
+    show_default=True,
+    help="Report rules that no token request touched, or that were disabled, for so many days.",
+)
+@json_option
+@pass_context
+def lint(
+    context: Context, level: Level, quiet: bool, ignored: tuple[str, ...], days: int, as_json: bool
+) -> None:
+    """Look for rules without effect, wider than is often meant, or left over.
+
+    Exits with 1 if there are any of --level. Each finding has a code, by which --ignore leaves
+    it out, and mostly the command that mends it.
+    """
+    ages = Ages(now(), days, context.settings.token_record_days)
+    with context.read() as session:
+        state, known = snapshot.load(session), upkeep.load(session, ages.since)
+    report = linting.lint(state, known, ages, frozenset(map(Code, ignored)))
+    if as_json:
+        print_json(report.as_json(level if quiet else Level.INFO))
+    else:
+        _print(report, level if quiet else Level.INFO, len(state.rules))
+    if report.at_least(level):
+        raise SystemExit(1)
+
+
+def _print(report: Report, least: Level, looked_at: int) -> None:
+    shown = report.at_least(least)
+    for finding in shown:
+        click.echo(printable(str(finding), MAX_CELL))
+        if finding.remedy:
+            click.echo(printable(f"  {finding.remedy}", MAX_CELL))
+    for text in report.notes:
+        note(text)
+    counts = [(level, sum(f.level is level for f in report.findings)) for level in Level]
+    said = ", ".join(f"{number} {level}" for level, number in reversed(counts) if number)
+    note(f"{looked_at} rules: {said or 'no findings'}.")
+
+
+commands = (lint,)

@@ -1,0 +1,129 @@
+"""What is known of the rules besides what they say: their age, their authors, their use."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
+
+from authserver.db import delegations
+from authserver.db.models import Account, Delegation, Membership, Rule, TokenRecord
+from authserver.db.records import MAX_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Since when a rule says what it says, and since when it is disabled."""
+
+    since: datetime
+    disabled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """A delegation, in words, whether its group has members, and what strangers wrote under it.
+
+    ``strangers`` are those who wrote a rule under it and are in its group no more, by rule.
+    """
+
+    id: int
+    group: str
+    text: str
+    empty: bool
+    strangers: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Which rules token requests touched, as far as the records go.
+
+    ``since`` is when the first record that was looked at was written; None if there is none.
+    ``sure_below`` is an id from which on some records may lack what was touched.
+    """
+
+    since: datetime | None
+    touched: frozenset[int]
+    sure_below: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """All of it. ``ownerless`` are the robots that only their owner's being disabled disables."""
+
+    written: Mapping[int, Written]
+    delegations: Sequence[Delegated]
+    ownerless: frozenset[str]
+    use: Use
+
+
+def load(session: Session, since: datetime) -> Upkeep:
+    """Read it; the records of token requests from ``since`` on."""
+    columns = (Rule.id, Rule.created_at, Rule.edited_at, Rule.disabled_at)
+    return Upkeep(
+        written={
+            row.id: Written(row.edited_at or row.created_at, row.disabled_at)
+            for row in session.execute(select(*columns))
+        },
+        delegations=list(_delegated(session)),
+        ownerless=frozenset(_ownerless(session)),
+        use=_use(session, since),
+    )
+
+
+def _delegated(session: Session) -> Iterator[Delegated]:
+    peopled = set(session.scalars(select(Membership.group_id).distinct()))
+    strangers = _strangers(session)
+    for row in delegations.listed(session):
+        yield Delegated(
+            id=row.id,
+            group=row.group.name,
+            text=delegations.str_delegation(row),
+            empty=row.group_id not in peopled,
+            strangers=strangers[row.id],
+        )
+
+
+def _strangers(session: Session) -> defaultdict[int, dict[int, str]]:
+    """Return, by delegation and rule, who wrote it and is not in the delegation's group."""
+    member = exists().where(
+        Membership.group_id == Delegation.group_id, Membership.account_id == Account.id
+    )
+    query = (
+        select(Delegation.id, Rule.id, Account.name)
+        .join(Rule, Rule.delegation_id == Delegation.id)
+        .join(Account, Rule.author_id == Account.id)
+        .where(~member)
+    )
+    found: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    for delegation_id, rule_id, name in session.execute(query):
+        found[delegation_id][rule_id] = name
+    return found
+
+
+def _ownerless(session: Session) -> Iterator[str]:
+    owner = aliased(Account)
+    query = select(Account.name).join(owner, Account.owner_id == owner.id)
+    yield from session.scalars(
+        query.where(
+            Account.disabled_at.is_(None),
+            owner.disabled_at.is_not(None),
+            Account.outlives_owner.is_(False),
+        )
+    )
+
+
+def _use(session: Session, since: datetime) -> Use:
+    # Records without rules may come from a version that kept none.
+    first = select(TokenRecord.at).where(TokenRecord.at >= since, TokenRecord.rules != "")
+    begins = session.scalars(first.order_by(TokenRecord.at).limit(1)).first()
+    distinct = select(TokenRecord.rules).where(TokenRecord.at >= since).distinct()
+    touched: set[int] = set()
+    sure_below: int | None = None
+    for text in session.scalars(distinct):
+        cited = list(map(int, text.split()))
+        touched.update(cited)
+        if len(cited) >= MAX_RULES:
+            sure_below = min(cited[-1], sure_below or cited[-1])
+    return Use(begins, frozenset(touched), sure_below)

@@ -1,0 +1,88 @@
+"""What a look at the rules can find."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from authserver.core.rules import Rule
+
+
+class Level(StrEnum):
+    """How much a finding matters, the least first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    def reaches(self, other: "Level") -> bool:
+        levels = list(Level)
+        return levels.index(self) >= levels.index(other)
+
+
+class Code(StrEnum):
+    """What was found. Scripts go by these words: they stay."""
+
+    PUBLIC_WRITE = "public-write"
+    PUBLIC_CATALOG = "public-catalog"
+    AUTHENTICATED_WRITE = "authenticated-write"
+    DENIED = "denied"
+    UPLOAD_DENIED = "upload-denied"
+    SHADOWED = "shadowed"
+    NOBODY = "nobody"
+    EMPTY_GROUP = "empty-group"
+    DISABLED_ACCOUNT = "disabled-account"
+    DISABLED_OWNER = "disabled-owner"
+    NO_PATH_COMPONENT = "no-path-component"
+    EXPIRED = "expired"
+    LONG_DISABLED = "long-disabled"
+    UNUSED = "unused"
+    EMPTY_DELEGATION = "empty-delegation"
+    DELEGATE_LEFT = "delegate-left"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found: about which rules, in a sentence, and the command that mends it.
+
+    The first of ``rules`` is the one that it is about, the others are why.
+    """
+
+    code: Code
+    level: Level
+    rules: tuple[int, ...]
+    text: str
+    remedy: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.code}: {self.text}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "level": self.level,
+            "rules": list(self.rules),
+            "text": self.text,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings, the gravest first, and notes on what could not be told."""
+
+    findings: Sequence[Finding]
+    notes: Sequence[str]
+
+    def at_least(self, level: Level) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level.reaches(level)]
+
+    def as_json(self, least: Level = Level.INFO) -> dict[str, Any]:
+        return {
+            "findings": [finding.as_json() for finding in self.at_least(least)],
+            "notes": list(self.notes),
+        }
+
+
+def cite(rule: Rule) -> str:
+    return f"rule {rule.id} ({rule})"
