@@ -149,6 +149,25 @@ class Settings(BaseSettings):
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
+    max_staleness: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Seconds for which tokens go on from what is known while the store cannot be "
+        "reached; 0 turns it off.",
+    )
+    spool_dir: Path | None = Field(
+        None,
+        description="Directory in which records of token requests wait while the store takes none; "
+        "by default spool under data_dir.",
+    )
+    spool_size: int = Field(
+        64,
+        ge=1,
+        le=65536,
+        description="MiB of such records that each worker keeps; when they are full no tokens are "
+        "issued.",
+    )
     log_format: Literal["console", "json"] = Field(
         "console", description="Form of the log on standard error."
     )
@@ -221,6 +240,10 @@ class Settings(BaseSettings):
     @property
     def master_key_path(self) -> Path:
         return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def spool_path(self) -> Path:
+        return self.spool_dir or self.data_dir / "spool"
 
     @property
     def realm(self) -> str:

@@ -94,6 +94,10 @@ class Cluster:
         self.do("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", database)
         self.end_connections(database)
 
+    def open(self, database: str) -> None:
+        """Let everybody connect again."""
+        self.do("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", database)
+
     def end_connections(self, database: str) -> None:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
         self._admin().execute(ended, (database,))

@@ -96,3 +96,13 @@ def put_out_of_reach(data_dir: Path) -> None:
     path = data_dir / "authserver.db"
     path.rename(path.with_suffix(".away"))
     path.mkdir()
+
+
+def put_within_reach(data_dir: Path) -> None:
+    """Let a store be opened again."""
+    if Engine.cluster is not None:
+        Engine.cluster.open(Engine.made[data_dir])
+        return
+    path = data_dir / "authserver.db"
+    path.rmdir()
+    path.with_suffix(".away").rename(path)

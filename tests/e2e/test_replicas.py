@@ -1,5 +1,6 @@
 """Three servers over one PostgreSQL: who sets it up, what changes, and when it is gone a while."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +52,9 @@ class Replica:
         access = jwt.decode(answer.json()["token"], options={"verify_signature": False})["access"]
         return ",".join(action for entry in access for action in entry["actions"])
 
-    def ready(self) -> int:
-        return fetch(f"{self.url}/readyz").status
+    def ready(self) -> tuple[int, str]:
+        answer = fetch(f"{self.url}/readyz")
+        return answer.status, answer.json()["status"]
 
     def says(self, text: str) -> bool:
         """Whether the server's log has that text."""
@@ -82,6 +84,11 @@ class Replicas:
     def all_say(self, text: str) -> bool:
         return self.each(lambda replica: replica.says(text)) == {True}
 
+    def records(self) -> set[str]:
+        """Return the ``jti`` of every token that is in the records."""
+        listed = self.all[0].authserver.run("audit", "list", "--kind", "token", "--limit", "10000", "--json").stdout
+        return {record["jti"] for record in json.loads(listed)}
+
     def change(self, *command: str) -> float:
         """Change something on the first machine; return when, by the monotonic clock, it was."""
         self.all[0].authserver.run(*command, stdin=f"{PASSWORD}\n")
@@ -94,6 +101,10 @@ class Replicas:
         assert self.each(ask) == {wanted}
 
 
+def jwt_id(token: str) -> str:
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])
+
+
 def machines(place: Path, url: str) -> list[Replica]:
     """Return servers that do not run yet; only the master key and the URL are common to them."""
     make_master_key(place / "master.key")
@@ -104,9 +115,10 @@ def machines(place: Path, url: str) -> list[Replica]:
         "AUTHSERVER_MASTER_KEY_FILE": str(place / "master.key"),
         "AUTHSERVER_ADMIN_PASSWORD_FILE": str(place / "password"),
     }
-    made = [Replica(Authserver(place / f"machine-{n}" / "data", env)) for n in range(REPLICAS)]
+    made = [Replica(Authserver(place / f"machine-{n}" / "data", {**env})) for n in range(REPLICAS)]
     for replica in made:
         replica.authserver.data_dir.parent.mkdir()
+    made[-1].authserver.env["AUTHSERVER_MAX_STALENESS"] = "0"
     return made
 
 
@@ -173,13 +185,24 @@ def test_a_login_on_one_goes_on_on_the_others(replicas: Replicas) -> None:
 
 
 def test_servers_outlive_a_restart_of_the_database(replicas: Replicas) -> None:
-    """Tokens go on meanwhile; afterwards a change is in force as ever, without a restart."""
-    replicas.stop_database()
+    """Tokens go on meanwhile, but where that is turned off; afterwards all is as ever."""
+    *going_on, strict = replicas.all
     assert replicas.each(lambda replica: replica.ask("alice").status) == {200}
-    assert replicas.each(Replica.ready) == {503}
+    replicas.stop_database()
     assert wait_until(lambda: replicas.all_say("cannot keep up with the store"), RECOVERY_SECONDS)
+    assert strict.ready() == (503, "failing")
+    assert strict.ask("alice").status == 503
+    for replica in going_on:
+        assert replica.ready() == (200, "stale")
+        assert replica.ask("alice").status == 200
+        assert replica.ask("carol").status == 503
+    spooled = "records of token requests go to the spool"
+    assert wait_until(lambda: replicas.all_say(spooled), RECOVERY_SECONDS)
+    issued = going_on[0].ask("alice").json()["token"]
     replicas.start_database()
-    assert wait_until(lambda: replicas.each(Replica.ready) == {200}, RECOVERY_SECONDS)
+    assert wait_until(lambda: replicas.each(Replica.ready) == {(200, "ok")}, RECOVERY_SECONDS)
+    assert wait_until(lambda: replicas.all_say("were written back"), RECOVERY_SECONDS)
+    assert wait_until(lambda: jwt_id(issued) in replicas.records(), RECOVERY_SECONDS)
     done = replicas.change("acl", "disable", "4")
     replicas.assert_in_force(done, lambda replica: replica.granted("alice"), "pull,push")
     assert replicas.all_say("the store can be used again")

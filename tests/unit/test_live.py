@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from authserver.db import accounts, keys
 from authserver.db.models import AuditRecord, SigningKey, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.journal import Journal, TokenEvent
-from authserver.live import STALE_AFTER, Live
+from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.sealing import MasterKey
 from authserver.settings import Settings
 from authserver.web.app import wire
@@ -106,29 +107,122 @@ def test_where_nothing_changed_nothing_is_loaded_again(process: Process) -> None
     assert process.live.current.read_at == before.read_at + 1
 
 
-def test_without_the_store_the_last_state_answers_for_a_moment(
+def stale(process: Process) -> bool:
+    return process.live.current.stale
+
+
+def late(process: Process) -> bool:
+    return process.live.records_late
+
+
+def lose(process: Process, gone: Store) -> None:
+    process.live.store = gone
+    with pytest.raises(NotReady, match="there is no store"):
+        process.live.refresh()
+
+
+def test_without_the_store_the_last_state_answers_for_a_while(
     process: Process, gone: Store
 ) -> None:
-    process.live.store = gone
-    with pytest.raises(NotReady, match="store"):
-        process.live.refresh()
-    process.monotonic.at += STALE_AFTER
+    assert not stale(process)
+    lose(process, gone)
+    process.monotonic.at += 60
     assert process.accounts == {ADMIN}
+    assert stale(process)
     process.monotonic.at += 0.1
     with pytest.raises(NotReady, match="cannot be reached"):
         process.accounts  # noqa: B018
+
+
+def test_the_while_begins_when_the_store_was_last_known_to_agree(
+    process: Process, gone: Store
+) -> None:
+    process.monotonic.at += 5
+    process.live.refresh()
+    process.monotonic.at += 59
+    lose(process, gone)
+    assert process.live.age == 59
+    process.monotonic.at += 2
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_staleness_can_be_turned_off(process: Process, gone: Store) -> None:
+    process.live.max_staleness = 0
+    assert process.accounts == {ADMIN}
+    lose(process, gone)
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+@pytest.mark.parametrize("most", [0, 3, 60])
+def test_a_store_that_hangs_makes_the_state_stale(process: Process, most: int) -> None:
+    """Nobody can say then that a look has failed."""
+    process.live.max_staleness = most
+    process.monotonic.at += min(STALE_AFTER, most or STALE_AFTER)
+    assert not stale(process)
+    process.monotonic.at += 0.1
+    assert process.live.stale
+    if most > STALE_AFTER:
+        assert stale(process)
+        return
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_nobody_waits_for_long_with_one_who_hangs(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_WAITS", 0.01)
+    with (
+        process.live._looking(),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(NotReady, match="too long"),
+    ):
+        pool.submit(process.live.refresh).result(30)
+    process.live.refresh()
+    assert not stale(process)
+
+
+def test_what_is_pending_when_it_ends_is_no_error(
+    process: Process, gone: Store, one: TokenEvent
+) -> None:
+    process.live.journal.add(one)
+    process.live.store = gone
+    with capture_logs() as logs:
+        process.live.stop()
+    assert [line["event"] for line in logs] == ["the last records could not be stored"]
+    assert process.live.journal.take() == [one]
+
+
+def test_records_are_late_when_the_store_has_taken_none_for_a_second(
+    process: Process, store: Store, gone: Store
+) -> None:
+    process.live.tick()
+    process.monotonic.at += RECORDS_WAIT
+    assert not late(process)
+    process.monotonic.at += 0.1
+    assert late(process)
+    process.live.store = gone
+    with pytest.raises(NotReady):
+        process.live.tick()
+    assert late(process)
+    process.live.store = store
+    process.live.tick()
+    assert not late(process)
 
 
 def test_when_the_store_is_back_it_answers_again(
     process: Process, store: Store, gone: Store
 ) -> None:
     process.live.store = gone
-    process.monotonic.at += 2 * STALE_AFTER
+    process.monotonic.at += 100
     with pytest.raises(NotReady):
         process.live.tick()
     process.live.store = store
     process.live.tick()
     assert process.accounts == {ADMIN}
+    assert not stale(process)
 
 
 def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> None:

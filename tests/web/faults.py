@@ -27,3 +27,8 @@ def put_out_of_reach(world: World) -> None:
     """Let nobody open the store any more, and let go of the open connections."""
     world.wiring.store.engine.dispose()
     stores.put_out_of_reach(world.wiring.settings.data_dir)
+
+
+def put_within_reach(world: World) -> None:
+    """Let the store be opened again."""
+    stores.put_within_reach(world.wiring.settings.data_dir)
