@@ -85,9 +85,11 @@ class Live:
     @property
     def stale(self) -> bool:
         """Whether the store cannot be reached: a look at it failed, or none comes to an end."""
-        return self.trouble is not None or self.age > min(
-            STALE_AFTER, self.max_staleness or STALE_AFTER
-        )
+        return self.trouble is not None or self.age > self._fresh_for
+
+    @property
+    def _fresh_for(self) -> float:
+        return min(STALE_AFTER, self.max_staleness or STALE_AFTER)
 
     @property
     def records_late(self) -> bool:
@@ -105,9 +107,12 @@ class Live:
         state = self._state
         if self.journal.full:
             raise NotReady("neither the store nor the spool takes records of token requests")
-        if state is not None and not self.stale:
+        if state is None:
+            raise NotReady("the store cannot be reached")
+        age = self.monotonic() - state.read_at
+        if self.trouble is None and age <= self._fresh_for:
             return state
-        if state is None or not self.max_staleness or self.age > self.max_staleness:
+        if not self.max_staleness or age > self.max_staleness:
             raise NotReady("the store cannot be reached")
         return replace(state, stale=True)
 
@@ -173,6 +178,8 @@ class Live:
         if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
             journal.prune(self.store, self.record_days)
             self._pruned_at = now
+        # Last: a disk that fails must not keep the signing key from being renewed.
+        self.spool.write(self.store)
 
     def _renew_signing_key(self) -> None:
         state = self._state
@@ -209,7 +216,6 @@ class Live:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
         self._written_at = self.monotonic()
-        self.spool.write(self.store)
 
     def _run(self) -> None:
         failing = False

@@ -5,6 +5,7 @@ is taken over by one that starts.
 """
 
 import json
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ class Spool:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.directory.stat().st_mode & stat.S_IWOTH:
+                raise NotReady(f"everybody may write into the spool {self.directory}: chmod 700 it")
             with self._lock:
                 self._left += spool_file.left_behind(self.directory)
         except OSError as error:

@@ -6,6 +6,7 @@ Whoever holds a file has a lock on it, which ends with its process.
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,11 @@ def create(directory: Path) -> SpoolFile:
 
 
 def left_behind(directory: Path) -> Iterator[SpoolFile]:
-    """Take over the files of processes that have ended."""
+    """Take over the files of processes that have ended; what another user put there is not ours."""
     for path in sorted(directory.glob(f"*{SUFFIX}")):
+        status = path.lstat()
+        if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+            continue
         descriptor = os.open(path, _FLAGS)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,5 @@
 """Liveness and readiness."""
 
-from contextlib import suppress
-
 from flask import Flask, Response, json
 
 from authserver.checks import failures
@@ -21,30 +19,35 @@ def register(app: Flask, live: Live) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        _look(live)
+        trouble = _look(live)
         found = failures(
             {
                 "store": lambda: _check_store(live),
-                "schema": lambda: _check_schema(live),
+                "schema": lambda: _check_schema(live, trouble),
                 "signing_key": lambda: _check_signing_key(live),
             }
         )
-        return _answer(found, _stale(live))
+        return _answer(found, trouble and _stale(live, trouble))
 
 
-def _look(live: Live) -> None:
-    """See whether the store can be reached. If it is known that it cannot, nobody hangs with it."""
-    if not live.stale:
-        with suppress(AuthserverError):
-            live.refresh()
+def _look(live: Live) -> str | None:
+    """Return why the store cannot be reached. Where that is known, nobody hangs with it again."""
+    if live.stale:
+        return live.trouble or "the store does not answer"
+    try:
+        live.refresh()
+    except AuthserverError as error:
+        return str(error)
+    return None
 
 
 def _check_store(live: Live) -> None:
     _ = live.current
 
 
-def _check_schema(live: Live) -> None:
-    if live.current.stale:
+def _check_schema(live: Live, trouble: str | None) -> None:
+    if trouble:
+        _check_store(live)
         return
     with live.store.read() as session:
         schema.require_head(session.connection())
@@ -54,13 +57,11 @@ def _check_signing_key(live: Live) -> None:
     live.current.signer.require_usable(live.store.clock())
 
 
-def _stale(live: Live) -> str | None:
+def _stale(live: Live, trouble: str) -> str:
     """Return what is said of the store while tokens go on without it."""
-    if not live.stale:
-        return None
     return (
-        f"{live.trouble or 'the store does not answer'}; what tokens are issued by is "
-        f"{live.age:.0f} s old, and may be {live.max_staleness:.0f}"
+        f"{trouble}; what tokens are issued by is {live.age:.0f} s old, "
+        f"and may be {live.max_staleness:.0f}"
     )
 
 

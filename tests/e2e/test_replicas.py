@@ -86,7 +86,11 @@ class Replicas:
 
     def records(self) -> set[str]:
         """Return the ``jti`` of every token that is in the records."""
-        listed = self.all[0].authserver.run("audit", "list", "--kind", "token", "--limit", "10000", "--json").stdout
+        listed = (
+            self.all[0]
+            .authserver.run("audit", "list", "--kind", "token", "--limit", "10000", "--json")
+            .stdout
+        )
         return {record["jti"] for record in json.loads(listed)}
 
     def change(self, *command: str) -> float:

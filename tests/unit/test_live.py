@@ -1,5 +1,6 @@
 """What a serving process holds in memory, and how it keeps up with the store."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -311,6 +312,19 @@ def test_records_are_written_at_each_tick(process: Process, store: Store, one: T
     process.live.journal.add(one)
     process.live.tick()
     assert recorded(store) == 1
+
+
+def test_a_spool_that_cannot_be_read_keeps_nothing_else_from_being_done(
+    process: Process, store: Store, clock: Clock, one: TokenEvent
+) -> None:
+    process.live.spool.keep([one])
+    (file,) = process.live.spool._files
+    os.close(file.descriptor)
+    file.descriptor = -1
+    clock.move(LIFE - timedelta(days=1))
+    with pytest.raises(NotReady, match="spool"):
+        process.live.tick()
+    assert signing_keys(store) == 2
 
 
 def test_records_make_no_process_load_anew(process: Process, one: TokenEvent) -> None:

@@ -190,7 +190,21 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "spool")
 
 
+def test_a_directory_where_everybody_may_write_is_not_used(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+    with pytest.raises(NotReady, match="chmod 700"):
+        opened(directory)
+
+
 # What processes leave behind.
+
+
+def test_what_is_no_file_of_ours_is_left_alone(directory: Path, tmp_path: Path) -> None:
+    directory.mkdir()
+    (tmp_path / "elsewhere").write_text("{}\n")
+    (directory / "1-link.jsonl").symlink_to(tmp_path / "elsewhere")
+    assert opened(directory).waiting == 0
 
 
 def test_who_starts_takes_over_what_others_left(
