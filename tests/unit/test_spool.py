@@ -179,6 +179,8 @@ def test_a_full_disk_leaves_whole_lines(
     with pytest.raises(NotReady, match="No space left on device; see AUTHSERVER_SPOOL_DIR"):
         spool.keep(events(one, "b"))
     monkeypatch.undo()
+    (file,) = spool._files
+    assert file.path.stat().st_size == file.size == len(_line(replace(one, request_id="a")))
     spool.keep(events(one, "c"))
     spool.write(store)
     assert stored(store) == ["a", "c"]

@@ -182,6 +182,21 @@ def test_the_administration_needs_the_store(lost: Lost) -> None:
     assert lost.world.client.get("/api/v1/me", headers=headers).status_code == 503
 
 
+def test_nobody_asks_a_store_that_is_known_to_be_gone(lost: Lost) -> None:
+    """It may hang, and so would whoever asks it."""
+    secret = lost.make_token()
+    lost.go()
+    wiring = lost.world.wiring
+    nothing: Any = None
+    wiring.live.store = replace(wiring.store, engine=nothing)
+    object.__setattr__(wiring.issuer, "store", wiring.live.store)
+    error_of(lost.ask("ci", secret), 503)
+    assert lost.world.get(f"{ASKED}&offline_token=true", auth=ALICE).status_code == 200
+    headers = {"Authorization": basic(*ALICE)}
+    assert lost.world.client.get("/api/v1/me", headers=headers).status_code == 503
+    assert lost.world.client.get("/readyz").status_code == 200
+
+
 # For how long.
 
 
