@@ -398,6 +398,26 @@ def test_the_thread_outlives_an_error_and_says_so_once(
     ]
 
 
+def test_a_process_ends_though_its_thread_hangs_with_the_store(
+    process: Process, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, back = threading.Event(), threading.Event()
+
+    def tick(_: Live) -> None:
+        hangs.set()
+        back.wait(60)
+
+    monkeypatch.setattr(live, "INTERVAL", 0.001)
+    monkeypatch.setattr(live, "STOP_WAITS", 0.01)
+    monkeypatch.setattr(Live, "tick", tick)
+    process.live.journal.add(one)
+    process.live.start()
+    assert hangs.wait(30)
+    process.live.stop()
+    assert process.live.journal.take() == [one]
+    back.set()
+
+
 def test_a_process_that_never_started_its_thread_can_be_stopped(process: Process) -> None:
     process.live.stop()
 
