@@ -39,7 +39,7 @@ class Process:
     def __post_init__(self) -> None:
         self.live = wire(self.settings).live
         self.store = self.live.store = replace(self.live.store, clock=self.clock)
-        self.monotonic.at = self.live.current.read_at
+        self.monotonic.at = self.live._pruned_at = self.live.current.read_at
         self.live.monotonic = self.monotonic
 
     @property
