@@ -10,6 +10,7 @@ run: .venv/.run
 
 test: .venv/.dev lint
 	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit tests/web tests/cli
 
 # Real registries and clients for the end-to-end tests. As root, on Debian.
 test-deps:

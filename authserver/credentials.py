@@ -10,7 +10,7 @@ import structlog
 
 from authserver import passwords, tokens
 from authserver.core.conditions import address
-from authserver.core.errors import LoginEnded, Unauthorized
+from authserver.core.errors import LoginEnded, NotReady, Unauthorized
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
@@ -112,7 +112,12 @@ class Authenticator:
     clock: Callable[[], datetime]
 
     def authenticate(
-        self, shown: Basic | Refresh | Malformed, snapshot: Snapshot, origin: Origin
+        self,
+        shown: Basic | Refresh | Malformed,
+        snapshot: Snapshot,
+        origin: Origin,
+        *,
+        stale: bool = False,
     ) -> Identity:
         """Return whom ``shown`` proves.
 
@@ -120,6 +125,7 @@ class Authenticator:
             Unauthorized: it proves nobody. Where it takes bcrypt to tell, the work is the same
                 for a wrong password, an unknown and a disabled account.
             LoginEnded: a refresh token that is not good, or not any more.
+            NotReady: the snapshot is ``stale``, and it takes bcrypt to tell.
         """
         match shown:
             case Malformed():
@@ -133,9 +139,9 @@ class Authenticator:
             raise Unauthorized("a refresh token in the place of a password")
         if tokens.claims_to_be(shown.password, Prefix.APP):
             return self._by_app_token(shown, snapshot, origin)
-        return self._by_password(shown, snapshot)
+        return self._by_password(shown, snapshot, stale=stale)
 
-    def _by_password(self, shown: Basic, snapshot: Snapshot) -> Identity:
+    def _by_password(self, shown: Basic, snapshot: Snapshot, *, stale: bool) -> Identity:
         known = snapshot.accounts.get(shown.name)
         usable = known is not None and not known.disabled
         stored = known.password_hash if known is not None else None
@@ -146,6 +152,8 @@ class Authenticator:
             and self.passwords.remembers(known.id, stored, shown.password)
         ):
             return _by_password(known)
+        if stale:
+            raise NotReady("the store cannot be reached, and this password was not checked lately")
         right = self.passwords.check(shown.password, stored, snapshot.highest_cost, usable=usable)
         if not (right and known and stored):
             raise Unauthorized(_why(known))

@@ -128,7 +128,7 @@ class Issuer:
             )
             token = state.signer_of(service).sign(made)
             event.decided(service, made.jwt_id, decisions, malformed)
-            staying = self._refresh_token(request, state.snapshot, identity, service)
+            staying = self._refresh_token(request, state, identity, service)
         return Issued(token, made.issued_at, made.lifetime, event.granted, staying)
 
     def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
@@ -142,7 +142,9 @@ class Issuer:
                 event.account = "(refresh token)"
             case Malformed():
                 event.account = "(malformed)"
-        identity = self.authenticator.authenticate(request.shown, state.snapshot, request.origin)
+        identity = self.authenticator.authenticate(
+            request.shown, state.snapshot, request.origin, stale=state.stale
+        )
         event.account, event.credential = identity.known.account.name, identity.credential
         return identity
 
@@ -152,7 +154,7 @@ class Issuer:
     def _refresh_token(
         self,
         request: TokenRequest,
-        snapshot: Snapshot,
+        state: State,
         identity: Identity | None,
         service: str,
     ) -> str | None:
@@ -161,7 +163,7 @@ class Issuer:
             return None
         if isinstance(request.shown, Refresh):
             return request.shown.secret
-        if not identity.may_stay_logged_in or not snapshot.registries[service].refresh_tokens:
+        if not identity.may_stay_logged_in or not state.snapshot.registries[service].refresh_tokens:
             return None
         secret = tokens.make(Prefix.REFRESH, self.random)
         login = refresh_tokens.Login(
@@ -171,8 +173,9 @@ class Issuer:
             request.origin.client,
         )
         idle = self.authenticator.uses.idle
-        if not self.storing.acquire(blocking=False):
-            log.warning("no refresh token could be stored", error="too many logins wait to be")
+        if state.stale or not self.storing.acquire(blocking=False):
+            why = "the store cannot be reached" if state.stale else "too many logins wait to be"
+            log.warning("no refresh token could be stored", error=why)
             return None
         try:
             actor = f"account:{identity.known.account.name}"

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from threading import Lock
 
 import structlog
 from sqlalchemy import Update, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
 from authserver.db import accounts, refresh_tokens
@@ -56,22 +58,35 @@ class TokenEvent:
 
 @dataclass
 class Journal:
-    """Collects token events until :meth:`write` stores them."""
+    """Collects token events until :meth:`write` stores them.
+
+    It is ``stuck`` while neither the store nor the spool takes any.
+    """
 
     key: bytes = field(repr=False)
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
+    stuck: bool = False
     _lost: int = 0
+    _taking: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether what happens now could be recorded nowhere, so that no token may be issued."""
+        return self.stuck or len(self.pending) >= MAX_PENDING
 
     def add(self, event: TokenEvent) -> None:
-        """Take an event; never blocks. The oldest is lost, and counted, if too many wait."""
+        """Take an event; never blocks. If too many wait, one that issued nothing is only counted.
+
+        Tokens are issued no more then; the few that are on their way are recorded still.
+        """
         # Whoever sends much must not have us keep much.
         event = replace(
             event,
             **{name: getattr(event, name)[:limit] for name, limit in _LONGEST.items()},
         )
-        if len(self.pending) >= MAX_PENDING:
-            self.pending.popleft()
+        if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
             self._lost += 1
+            return
         self.pending.append(event)
 
     def hashed(self, name: str) -> str:
@@ -83,20 +98,30 @@ class Journal:
         if self._lost:
             log.error("token records were lost", number=self._lost)
             self._lost = 0
-        events = [self.pending.popleft() for _ in range(len(self.pending))]
+        events = self.take()
         if not events:
             return
         try:
             with store.append() as session:
-                session.execute(insert(TokenRecord), [_row(event) for event in events])
+                insert_events(session, events)
         except Exception:
-            self._put_back(events)
+            self.put_back(events)
             raise
+        self.stuck = False
 
-    def _put_back(self, events: list[TokenEvent]) -> None:
-        room = max(0, MAX_PENDING - len(self.pending))
-        self._lost += len(events) - len(events[-room:] if room else [])
-        self.pending.extendleft(reversed(events[-room:] if room else []))
+    def take(self) -> list[TokenEvent]:
+        """Take out all that is pending, oldest first."""
+        with self._taking:
+            return [self.pending.popleft() for _ in range(len(self.pending))]
+
+    def put_back(self, events: list[TokenEvent]) -> None:
+        """Have what was taken out wait again, before what came since."""
+        self.pending.extendleft(reversed(events))
+
+
+def insert_events(session: Session, events: list[TokenEvent]) -> None:
+    """Store events as records."""
+    session.execute(insert(TokenRecord), [_row(event) for event in events])
 
 
 def _row(event: TokenEvent) -> dict[str, object]:
@@ -170,11 +195,12 @@ class Uses:
         if not pending:
             return
         with store.append() as session:
-            for use in pending.values():
-                session.execute(self._update(use))
+            # In the order in which everybody locks: the version, as changes do, then the tokens.
             if any(self._prolongs(use) for use in pending.values()):
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
+            for _, use in sorted(pending.items()):
+                session.execute(self._update(use))
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]

@@ -4,8 +4,10 @@ Requests only read :attr:`Live.current`. The thread looks at the store's version
 so a change that was made anywhere is in force here within a second.
 """
 
+import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
-from authserver.core.errors import NotReady
+from authserver.core.errors import AuthserverError, NotReady
 from authserver.credentials import Basic, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, snapshot
 from authserver.db.endings import Ending
@@ -23,10 +25,14 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
+from authserver.spool import Spool
 from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
+RECORDS_WAIT = 1.0
+LOOK_WAITS = 2.0
+STOP_WAITS = 5.0
 PRUNE_EVERY = 3600.0
 ROTATE_EVERY = 60.0
 ROTATION_WAITS = 1.0
@@ -41,6 +47,7 @@ class State:
     """One consistent state; ``read_at`` is when the store was last known to agree with it.
 
     ``store_time`` is the store's clock at that moment, ``skew`` how far ours was ahead of it.
+    It is ``stale`` if the store cannot be reached and may say something else by now.
     """
 
     snapshot: Snapshot
@@ -51,6 +58,7 @@ class State:
     read_at: float
     store_time: datetime
     skew: timedelta
+    stale: bool = False
 
     def signer_of(self, service: str) -> Signer:
         """Return what signs the tokens of a registry.
@@ -101,7 +109,9 @@ class Every:
 class Live:
     """Holds the state, replaces it as a whole, and does the work that no request should wait for.
 
-    ``monotonic`` is a clock in seconds that never goes back.
+    ``monotonic`` is a clock in seconds that never goes back. ``max_staleness`` is for how many
+    seconds the state is answered from when the store cannot be reached; 0 means not at all.
+    ``trouble`` is why the last look at it failed.
     """
 
     store: Store
@@ -109,9 +119,13 @@ class Live:
     journal: Journal
     uses: Uses
     rehashes: Rehashes
+    spool: Spool
+    max_staleness: float
     record_days: int
     monotonic: Callable[[], float]
     _state: State | None = None
+    trouble: str | None = None
+    _written_at: float | None = None
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
     _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
@@ -120,43 +134,74 @@ class Live:
     _thread: threading.Thread | None = None
 
     @property
+    def age(self) -> float:
+        """Return for how many seconds the store is not known to agree with the state."""
+        return math.inf if self._state is None else self.monotonic() - self._state.read_at
+
+    @property
+    def stale(self) -> bool:
+        """Whether the store cannot be reached: a look at it failed, or none comes to an end."""
+        return self.trouble is not None or self.age > self._fresh_for
+
+    @property
+    def _fresh_for(self) -> float:
+        return min(STALE_AFTER, self.max_staleness or STALE_AFTER)
+
+    @property
+    def records_late(self) -> bool:
+        """Whether the store has taken no records for more than RECORDS_WAIT seconds."""
+        written_at = self._written_at
+        return written_at is not None and self.monotonic() - written_at > RECORDS_WAIT
+
+    @property
     def current(self) -> State:
         """Return the state to answer from.
 
         Raises:
-            NotReady: the store could not be read for more than STALE_AFTER seconds.
+            NotReady: it is older than ``max_staleness`` allows, or nothing can be recorded.
         """
         state = self._state
-        if state is None or self.monotonic() - state.read_at > STALE_AFTER:
+        if self.journal.full:
+            raise NotReady("neither the store nor the spool takes records of token requests")
+        if state is None:
             raise NotReady("the store cannot be reached")
-        return state
+        age = self.monotonic() - state.read_at
+        if self.trouble is None and age <= self._fresh_for:
+            return state
+        if not self.max_staleness or age > self.max_staleness:
+            raise NotReady("the store cannot be reached")
+        return replace(state, stale=True)
 
     def knowing(self, shown: Shown) -> State:
         """Return the state to answer from; one that knows of a token made a moment ago.
 
         Raises:
-            NotReady: as :attr:`current`, or a new token made it look and the store cannot be read.
+            NotReady: as :attr:`current`, or the token is not known and the store cannot be read.
         """
-        known = self.current.snapshot
+        state = self.current
+        known = state.snapshot
         match shown:
             case Refresh(secret):
                 new = tokens.digest(secret) not in known.refresh_tokens
             case Basic(_, secret) if tokens.claims_to_be(secret, Prefix.APP):
                 new = tokens.digest(secret) not in known.app_tokens
             case _:
-                return self.current
-        if new and tokens.is_well_formed(secret):
-            self.refresh()
+                return state
+        if not new or not tokens.is_well_formed(secret):
+            return state
+        if state.stale:
+            raise NotReady("the store cannot be reached, and this token may be newer than this")
+        self.refresh()
         return self.current
 
     def refresh(self) -> None:
         """Bring the state up to date.
 
         Raises:
-            NotReady: the store or the keys cannot be used; the old state stays.
+            NotReady: the store or the keys cannot be used; the old state stays, as a stale one.
         """
         now = self.monotonic()
-        with self._refreshing, self.store.read() as session:
+        with self._looking() as session:
             time = self.store.time(session)
             skew = self.store.clock() - time
             if self._state is None or self._state.snapshot.version != snapshot.version(session):
@@ -177,6 +222,22 @@ class Live:
             skew=skew,
         )
 
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """Give a session to one at a time, and note whether the store could be read."""
+        # Whoever looks may hang for as long as the network does; requests must not wait with him.
+        if not self._refreshing.acquire(timeout=LOOK_WAITS):
+            raise NotReady("the store takes too long to answer")
+        try:
+            with self.store.read() as session:
+                yield session
+            self.trouble = None
+        except Exception as error:
+            self.trouble = str(error)
+            raise
+        finally:
+            self._refreshing.release()
+
     def tick(self) -> None:
         """Do all that is due: refresh, rotate the signing key, write and prune records, warn."""
         self.refresh()
@@ -188,6 +249,8 @@ class Live:
             self.store.overwrite_deleted()
             self._pruning.last = now
         self._warn(now)
+        # Last: a disk that fails must not keep the signing key from being rotated.
+        self.spool.write(self.store)
 
     def _rotate(self) -> None:
         state = self._state
@@ -222,15 +285,21 @@ class Live:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and write what is pending."""
+        """End the thread and write what is pending, if the store takes it."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
-        self._write()
+            self._thread.join(STOP_WAITS)
+            if self._thread.is_alive():
+                return
+        try:
+            self._write()
+        except AuthserverError as error:
+            log.error("the last records could not be stored", error=str(error))
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
+        self._written_at = self.monotonic()
 
     def _run(self) -> None:
         failing = False
@@ -242,5 +311,9 @@ class Live:
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
                 if not failing:
-                    log.error("cannot keep up with the store", error=str(error))
+                    log.error(
+                        "cannot keep up with the store",
+                        error=str(error),
+                        tokens_go_on_for=f"{self.max_staleness:.0f} s",
+                    )
                 failing = True

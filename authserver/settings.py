@@ -33,10 +33,22 @@ CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")
 LOW_COST = 10
 
+# As it is written by various programs; the driver is always psycopg.
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
+
 # What Kubernetes injects into every pod beside a Service that is called "authserver".
 _kubernetes = re.compile(
     r"AUTHSERVER_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)"
 )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The connections of one process to PostgreSQL; both timeouts in seconds."""
+
+    size: int = 10
+    timeout: int = 5
+    connect_timeout: int = 5
 
 
 class Settings(BaseSettings):
@@ -55,7 +67,18 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="SQLAlchemy URL of the store; by default SQLite, authserver.db under data_dir.",
+        description="URL of the store, SQLite or PostgreSQL; by default SQLite, authserver.db "
+        "under data_dir.",
+    )
+    # Fewer, and logins that wait for a change would leave none to see what was changed.
+    database_pool_size: int = Field(
+        10, ge=6, le=100, description="Connections to PostgreSQL that a worker has at most."
+    )
+    database_pool_timeout: int = Field(
+        5, ge=1, le=60, description="Seconds for which a request waits for one of them."
+    )
+    database_connect_timeout: int = Field(
+        5, ge=2, le=60, description="Seconds after which an attempt to connect is given up."
     )
     master_key_file: Path | None = Field(
         None,
@@ -131,6 +154,25 @@ class Settings(BaseSettings):
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
+    max_staleness: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Seconds for which tokens go on from what is known while the store cannot be "
+        "reached; 0 turns it off.",
+    )
+    spool_dir: Path | None = Field(
+        None,
+        description="Directory in which records of token requests wait while the store takes none; "
+        "by default spool under data_dir.",
+    )
+    spool_size: int = Field(
+        64,
+        ge=1,
+        le=65536,
+        description="MiB of such records that each worker keeps; when they are full no tokens are "
+        "issued.",
+    )
     log_format: Literal["console", "json"] = Field(
         "console", description="Form of the log on standard error."
     )
@@ -173,25 +215,40 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        remedy = (
+            "must be a URL like sqlite:////var/lib/authserver/authserver.db or "
+            "postgresql://authserver:PASSWORD@db.example.com/authserver; "
+            "in a password write @ as %40, : as %3A and / as %2F"
+        )
         try:
-            make_url(value.get_secret_value()) if value else None
+            scheme = make_url(value.get_secret_value()).drivername if value else "sqlite"
         except (ArgumentError, ValueError):
-            raise ValueError(
-                "must be a URL like sqlite:////var/lib/authserver/authserver.db; "
-                "in a password write @ as %40, : as %3A and / as %2F"
-            ) from None
+            raise ValueError(remedy) from None
+        if scheme not in ("sqlite", *_POSTGRESQL):
+            raise ValueError(remedy)
         return value
 
     @property
     def store_url(self) -> URL:
         """Return the SQLAlchemy URL of the store, its password included."""
-        if self.database_url is not None:
-            return make_url(self.database_url.get_secret_value())
-        return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
+        if self.database_url is None:
+            return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
+        url = make_url(self.database_url.get_secret_value())
+        return url.set(drivername="postgresql+psycopg") if url.drivername in _POSTGRESQL else url
+
+    @property
+    def pool(self) -> Pool:
+        return Pool(
+            self.database_pool_size, self.database_pool_timeout, self.database_connect_timeout
+        )
 
     @property
     def master_key_path(self) -> Path:
         return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def spool_path(self) -> Path:
+        return self.spool_dir or self.data_dir / "spool"
 
     @property
     def realm(self) -> str:

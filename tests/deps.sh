@@ -25,6 +25,7 @@ packages=(
     nginx-light
     openssl
     podman
+    postgresql      # 15 or later
     runc            # runs the image
     skopeo
     systemd         # reads the unit

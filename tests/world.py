@@ -5,7 +5,6 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -53,9 +52,8 @@ class Clock:
         self.at += by
 
 
-def set_up(data_dir: Path) -> Settings:
-    """Make an installation in ``data_dir``, as `authserver init` does."""
-    settings = Settings(data_dir=data_dir, bcrypt_cost=COST)
+def set_up(settings: Settings) -> None:
+    """Make an installation, as `authserver init` does."""
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     schema.upgrade(store.engine)
     master = make_master_key(settings.master_key_path)
@@ -64,13 +62,12 @@ def set_up(data_dir: Path) -> Settings:
     with store.change("test") as change:
         setup.initialise(change, safe, first)
     store.engine.dispose()
-    return settings
 
 
-def take_schema_back(data_dir: Path) -> None:
+def take_schema_back(settings: Settings) -> None:
     """Take the store's schema one revision back, as if this version had brought the latest."""
     # An engine of its own: its connections leave foreign keys alone.
-    engine = create_engine(f"sqlite:///{data_dir / 'authserver.db'}")
+    engine = create_engine(settings.store_url)
     with engine.begin() as connection:
         command.downgrade(schema.config(connection), "-1")
     engine.dispose()

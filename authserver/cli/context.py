@@ -45,7 +45,7 @@ class Context:
     def store(self) -> Store:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
-        return open_store(self.settings.store_url, now)
+        return open_store(self.settings.store_url, now, self.settings.pool)
 
     @property
     def actor(self) -> str:

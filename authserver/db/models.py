@@ -19,6 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from authserver.db.column_types import INT64, sorted_text
+
 
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware time, kept and returned in UTC; a naive one is a programming error."""
@@ -62,6 +64,7 @@ class Base(DeclarativeBase):
         datetime: UTCDateTime,
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        int: INT64,
         str: String(255),
         bytes: LargeBinary,
     }
@@ -137,7 +140,7 @@ class Registry(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    service: Mapped[str] = mapped_column(unique=True)
+    service: Mapped[str] = mapped_column(sorted_text(255), unique=True)
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
     url: Mapped[str | None] = mapped_column(Text)
@@ -159,8 +162,8 @@ class Account(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(128))
-    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    name: Mapped[str] = mapped_column(sorted_text(128))
+    folded_name: Mapped[str] = mapped_column(sorted_text(512), unique=True)
     kind: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
@@ -182,8 +185,8 @@ class Group(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(128))
-    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    name: Mapped[str] = mapped_column(sorted_text(128))
+    folded_name: Mapped[str] = mapped_column(sorted_text(512), unique=True)
     created_at: Mapped[datetime]
     members: Mapped[list[Account]] = relationship(
         secondary="membership", back_populates="groups", order_by="Account.name"

@@ -13,7 +13,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
 from authserver.core.errors import NotReady
-from authserver.db.store import BUSY_TIMEOUT, named_errors
+from authserver.db import postgresql
+from authserver.db.failures import named_errors
+from authserver.db.store import BUSY_TIMEOUT
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -53,6 +55,19 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
 
 def migrate(engine: Engine, run: Callable[[Config], None]) -> tuple[str | None, str | None]:
     """Run a migration in one transaction; return the revisions before and after."""
+    with migrating(engine) as connection:
+        before = current(connection)
+        run(config(connection))
+        return before, current(connection)
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction in which the schema may be changed; others wait for it.
+
+    Raises:
+        NotReady: at the end a row would name another that is not there; nothing was changed.
+    """
     write = engine.execution_options(authserver_write=BUSY_TIMEOUT)
     with (
         named_errors(),
@@ -60,11 +75,24 @@ def migrate(engine: Engine, run: Callable[[Config], None]) -> tuple[str | None, 
         _foreign_keys_last(connection),
         connection.begin(),
     ):
-        before = current(connection)
-        run(config(connection))
         if connection.dialect.name == "sqlite":
+            yield connection
             _check_foreign_keys(connection)
-        return before, current(connection)
+        else:
+            postgresql.upgrade_alone(connection, BUSY_TIMEOUT)
+            yield connection
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[None]:
+    """Let one process at a time set up what is in a database, on whatever machine.
+
+    Raises:
+        NotReady: the database cannot be reached, or another process took too long.
+    """
+    with named_errors(), engine.begin() as connection:
+        postgresql.set_up_alone(connection)
+        yield
 
 
 @contextmanager

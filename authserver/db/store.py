@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
+from authserver.db import postgresql
+from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
+from authserver.settings import Pool
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
@@ -96,7 +98,10 @@ class Store:
             NotReady: the store cannot be reached, or is none.
         """
         self._require_there()
-        with named_errors(), Session(self.engine, expire_on_commit=False) as session:
+        engine = self.engine
+        if engine.dialect.name != "sqlite":
+            engine = engine.execution_options(**postgresql.ONE_STATE)
+        with named_errors(), Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -154,36 +159,25 @@ class Store:
             raise NotReady(f"there is no store at {self.file}")
 
 
-@contextmanager
-def named_errors() -> Iterator[None]:
-    """Raise NotReady, with what an operator can do, where the database driver gave up."""
-    try:
-        yield
-    except OperationalError as error:
-        if "locked" in str(error.orig):
-            raise NotReady("another writer holds the store: try again") from error
-        raise NotReady(f"the store cannot be used: {error.orig}") from error
-    except DBAPIError as error:
-        # What has no class of its own there says that the file is damaged, or no database.
-        if type(error.orig) is sqlite3.DatabaseError:
-            raise NotReady(f"the store is damaged: {error.orig}; restore a backup") from error
-        raise
-
-
-def open_store(url: str | URL, clock: Callable[[], datetime]) -> Store:
-    """Return a store over an engine; connects on first use.
+def open_store(url: str | URL, clock: Callable[[], datetime], pool: Pool | None = None) -> Store:
+    """Return a store over an engine; connects on first use. SQLite heeds no ``pool``.
 
     Raises:
         NotReady: there is no driver for that database.
     """
     url = make_url(url)
-    try:
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise NotReady(f"the database {url.drivername} has no driver here: {error}") from None
     if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        return Store(engine, clock)
+    try:
+        engine = postgresql.open_engine(url, pool or Pool())
+    except ImportError:
+        raise NotReady(
+            "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
+        ) from None
+    event.listen(engine, "begin", _begin_postgresql)
     return Store(engine, clock)
 
 
@@ -206,3 +200,9 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    wait: float | None = connection.get_execution_options().get(_WRITE)
+    if wait is not None:
+        postgresql.wait_at_most(connection, wait)

@@ -15,6 +15,7 @@ import structlog
 from flask import Flask, Response, g
 
 from authserver import logs, memory, settings
+from authserver.core.errors import NotReady
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.safe import Safe
@@ -24,6 +25,8 @@ from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
 from authserver.settings import Settings
+from authserver.spool import Spool
+from authserver.spooler import Spooler
 from authserver.web import errors, health, invitation, public_keys, token
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
@@ -40,6 +43,8 @@ BODIES_AT_ONCE = THREADS * 3 // 4
 BODIES_EACH = THREADS // 4
 PR_SET_PDEATHSIG = 1
 
+log = structlog.get_logger()
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -54,6 +59,18 @@ class Wiring:
     live: Live
     issuer: Issuer
     bodies: Bodies
+    spooler: Spooler
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.live.start()
+        self.spooler.start()
+        self.bodies.start()
+
+    def stop(self) -> None:
+        """End the threads; what the store does not take goes to the spool."""
+        self.live.stop()
+        self.spooler.stop()
 
 
 def wire(chosen: Settings) -> Wiring:
@@ -62,22 +79,42 @@ def wire(chosen: Settings) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now)
+    store = open_store(chosen.store_url, now, chosen.pool)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
     journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
-    days = chosen.token_record_days
-    live = Live(store, safe, journal, uses, rehashes, days, time.monotonic)
+    live = Live(
+        store,
+        safe,
+        journal,
+        uses,
+        rehashes,
+        _spool(chosen),
+        chosen.max_staleness,
+        chosen.token_record_days,
+        time.monotonic,
+    )
     live.tick()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
     authenticator = Authenticator(passwords, uses, rehashes, now)
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))
+    spooler = Spooler(journal, live.spool, lambda: live.records_late)
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
+
+
+def _spool(chosen: Settings) -> Spool:
+    """Return the spool. One that cannot be used is told now: without the store it is too late."""
+    spool = Spool(chosen.spool_path, chosen.spool_size << 20)
+    try:
+        spool.open()
+    except NotReady as error:
+        log.warning("no tokens will be issued while the store takes no records", error=str(error))
+    return spool
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -140,8 +177,7 @@ def worker() -> Flask:
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)
-    wiring.live.start()
-    wiring.bodies.start()
+    wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
-    multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
+    multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     return create_app(wiring)

@@ -9,9 +9,10 @@ import hypothesis
 import pytest
 
 from authserver.db.safe import Safe
-from authserver.db.store import Store, open_store
+from authserver.db.store import Store
 from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
+from tests import stores
 from tests.world import Clock
 
 # No deadline: a slow machine is no failure.
@@ -26,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock)
+    opened = stores.opened(data_dir, clock)
     yield replace(opened, time=lambda _: clock())
     opened.engine.dispose()
 

@@ -1,5 +1,6 @@
 """What a serving process holds in memory, and how it keeps up with the store."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from authserver.db.models import AuditRecord, Authority, SigningKey, StoreState,
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.journal import Journal, TokenEvent
-from authserver.live import STALE_AFTER, Live
+from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.sealing import MasterKey, beside, make_master_key, take_over
 from authserver.settings import Settings
 from authserver.web.app import wire
@@ -39,7 +40,7 @@ class Process:
         self.store = self.live.store = replace(
             self.live.store, clock=self.clock, time=lambda _: self.clock()
         )
-        self.monotonic.at = self.live.current.read_at
+        self.monotonic.at = self.live._pruning.last = self.live.current.read_at
         self.live.monotonic = self.monotonic
 
     @property
@@ -108,29 +109,122 @@ def test_where_nothing_changed_nothing_is_loaded_again(process: Process) -> None
     assert process.live.current.read_at == before.read_at + 1
 
 
-def test_without_the_store_the_last_state_answers_for_a_moment(
+def stale(process: Process) -> bool:
+    return process.live.current.stale
+
+
+def late(process: Process) -> bool:
+    return process.live.records_late
+
+
+def lose(process: Process, gone: Store) -> None:
+    process.live.store = gone
+    with pytest.raises(NotReady, match="there is no store"):
+        process.live.refresh()
+
+
+def test_without_the_store_the_last_state_answers_for_a_while(
     process: Process, gone: Store
 ) -> None:
-    process.live.store = gone
-    with pytest.raises(NotReady, match="store"):
-        process.live.refresh()
-    process.monotonic.at += STALE_AFTER
+    assert not stale(process)
+    lose(process, gone)
+    process.monotonic.at += 60
     assert process.accounts == {ADMIN}
+    assert stale(process)
     process.monotonic.at += 0.1
     with pytest.raises(NotReady, match="cannot be reached"):
         process.accounts  # noqa: B018
+
+
+def test_the_while_begins_when_the_store_was_last_known_to_agree(
+    process: Process, gone: Store
+) -> None:
+    process.monotonic.at += 5
+    process.live.refresh()
+    process.monotonic.at += 59
+    lose(process, gone)
+    assert process.live.age == 59
+    process.monotonic.at += 2
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_staleness_can_be_turned_off(process: Process, gone: Store) -> None:
+    process.live.max_staleness = 0
+    assert process.accounts == {ADMIN}
+    lose(process, gone)
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+@pytest.mark.parametrize("most", [0, 3, 60])
+def test_a_store_that_hangs_makes_the_state_stale(process: Process, most: int) -> None:
+    """Nobody can say then that a look has failed."""
+    process.live.max_staleness = most
+    process.monotonic.at += min(STALE_AFTER, most or STALE_AFTER)
+    assert not stale(process)
+    process.monotonic.at += 0.1
+    assert process.live.stale
+    if most > STALE_AFTER:
+        assert stale(process)
+        return
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_nobody_waits_for_long_with_one_who_hangs(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_WAITS", 0.01)
+    with (
+        process.live._looking(),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(NotReady, match="too long"),
+    ):
+        pool.submit(process.live.refresh).result(30)
+    process.live.refresh()
+    assert not stale(process)
+
+
+def test_what_is_pending_when_it_ends_is_no_error(
+    process: Process, gone: Store, one: TokenEvent
+) -> None:
+    process.live.journal.add(one)
+    process.live.store = gone
+    with capture_logs() as logs:
+        process.live.stop()
+    assert [line["event"] for line in logs] == ["the last records could not be stored"]
+    assert process.live.journal.take() == [one]
+
+
+def test_records_are_late_when_the_store_has_taken_none_for_a_second(
+    process: Process, store: Store, gone: Store
+) -> None:
+    process.live.tick()
+    process.monotonic.at += RECORDS_WAIT
+    assert not late(process)
+    process.monotonic.at += 0.1
+    assert late(process)
+    process.live.store = gone
+    with pytest.raises(NotReady):
+        process.live.tick()
+    assert late(process)
+    process.live.store = store
+    process.live.tick()
+    assert not late(process)
 
 
 def test_when_the_store_is_back_it_answers_again(
     process: Process, store: Store, gone: Store
 ) -> None:
     process.live.store = gone
-    process.monotonic.at += 2 * STALE_AFTER
+    process.monotonic.at += 100
     with pytest.raises(NotReady):
         process.live.tick()
     process.live.store = store
     process.live.tick()
     assert process.accounts == {ADMIN}
+    assert not stale(process)
 
 
 def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> None:
@@ -353,6 +447,19 @@ def test_records_are_written_at_each_tick(process: Process, store: Store, one: T
     assert recorded(store) == 1
 
 
+def test_a_spool_that_cannot_be_read_keeps_nothing_else_from_being_done(
+    process: Process, store: Store, clock: Clock, one: TokenEvent
+) -> None:
+    process.live.spool.keep([one])
+    (file,) = process.live.spool._files
+    os.close(file.descriptor)
+    file.descriptor = -1
+    clock.move(LIFE - timedelta(days=1))
+    with pytest.raises(NotReady, match="spool"):
+        process.live.tick()
+    assert signing_keys(store) == 2
+
+
 def test_records_make_no_process_load_anew(process: Process, one: TokenEvent) -> None:
     before = process.live.current.snapshot
     process.live.journal.add(one)
@@ -422,6 +529,26 @@ def test_the_thread_outlives_an_error_and_says_so_once(
         "cannot keep up with the store",
         "the store can be used again",
     ]
+
+
+def test_a_process_ends_though_its_thread_hangs_with_the_store(
+    process: Process, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, back = threading.Event(), threading.Event()
+
+    def tick(_: Live) -> None:
+        hangs.set()
+        back.wait(60)
+
+    monkeypatch.setattr(live, "INTERVAL", 0.001)
+    monkeypatch.setattr(live, "STOP_WAITS", 0.01)
+    monkeypatch.setattr(Live, "tick", tick)
+    process.live.journal.add(one)
+    process.live.start()
+    assert hangs.wait(30)
+    process.live.stop()
+    assert process.live.journal.take() == [one]
+    back.set()
 
 
 def test_a_process_that_never_started_its_thread_can_be_stopped(process: Process) -> None:

@@ -468,8 +468,9 @@ def test_an_invitation_is_redeemed_without_an_account(office: World) -> None:
 def test_too_many_at_once_are_sent_away(office: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.web.api.serving.AT_ONCE", 0)
     monkeypatch.setattr("authserver.web.api.serving.WAITS", 0.0)
-    narrow = World(office.wiring, type(office).over(office.wiring.settings).client)
+    narrow = World.over(office.wiring.settings)
     call(narrow, "GET", "/me", status=503)
+    narrow.close()
 
 
 # Rules and delegates.

@@ -7,7 +7,7 @@ import structlog
 from flask import Request, g
 
 from authserver import tokens
-from authserver.core.errors import Forbidden, Unauthorized
+from authserver.core.errors import Forbidden, NotReady, Unauthorized
 from authserver.core.names import printable
 from authserver.credentials import (
     Authenticator,
@@ -80,6 +80,7 @@ class Callers:
 
         Raises:
             Unauthorized: it shows no credentials, or none that are good.
+            NotReady: the store cannot be reached.
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
         shown = Malformed("none") if header is None else read_authorization(header)
@@ -95,8 +96,10 @@ class Callers:
         return Caller(identity, shown)
 
     def _identity(self, shown: Basic | Malformed, origin: Origin) -> Identity:
-        snapshot = self.live.knowing(shown).snapshot
-        identity = self.authenticator.authenticate(shown, snapshot, origin)
+        state = self.live.knowing(shown)
+        if state.stale:
+            raise NotReady("the administration needs the store, which cannot be reached")
+        identity = self.authenticator.authenticate(shown, state.snapshot, origin)
         self.authenticator.used(identity)
         return identity
 
