@@ -15,6 +15,8 @@ from authserver.core.names import nfc
 from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
+from authserver.guessing import Guesses
+from authserver.hashing import Hashing
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
 from authserver.tokens import Prefix
@@ -109,6 +111,8 @@ class Authenticator:
     passwords: Passwords
     uses: Uses
     rehashes: Rehashes
+    hashing: Hashing
+    guesses: Guesses
     clock: Callable[[], datetime]
 
     def authenticate(
@@ -120,6 +124,8 @@ class Authenticator:
             Unauthorized: it proves nobody. Where it takes bcrypt to tell, the work is the same
                 for a wrong password, an unknown and a disabled account.
             LoginEnded: a refresh token that is not good, or not any more.
+            TooManyAttempts: it takes bcrypt to tell, and too many were wrong from there.
+            Busy: it takes bcrypt to tell, and too many others wait for that.
         """
         match shown:
             case Malformed():
@@ -133,24 +139,48 @@ class Authenticator:
             raise Unauthorized("a refresh token in the place of a password")
         if tokens.claims_to_be(shown.password, Prefix.APP):
             return self._by_app_token(shown, snapshot, origin)
-        return self._by_password(shown, snapshot)
+        return self._by_password(shown, snapshot, origin.address)
 
-    def _by_password(self, shown: Basic, snapshot: Snapshot) -> Identity:
+    def _by_password(self, shown: Basic, snapshot: Snapshot, client: str) -> Identity:
         known = snapshot.accounts.get(shown.name)
-        usable = known is not None and not known.disabled
-        stored = known.password_hash if known is not None else None
         if (
-            known
-            and stored
-            and usable
-            and self.passwords.remembers(known.id, stored, shown.password)
+            known is not None
+            and self._remembers(known, shown.password)
+            and self.guesses.may_be_remembered(client, shown.name)
         ):
             return _by_password(known)
-        right = self.passwords.check(shown.password, stored, snapshot.highest_cost, usable=usable)
-        if not (right and known and stored):
+        self.guesses.require_few(client, shown.name)
+        state = (known.password_hash, known.disabled) if known else ()
+        right = self.hashing.once(
+            client,
+            self.passwords.check_id(shown.name, shown.password, *state),
+            lambda: self._check(shown, known, snapshot.highest_cost, client),
+        )
+        if not (right and known):
             raise Unauthorized(_why(known))
-        self._verified(known.id, stored, shown.password)
         return _by_password(known)
+
+    def _remembers(self, known: KnownAccount, password: str) -> bool:
+        stored = known.password_hash
+        if known.disabled or stored is None:
+            return False
+        return self.passwords.remembers(known.id, stored, password)
+
+    def _check(
+        self, shown: Basic, known: KnownAccount | None, highest_cost: int, client: str
+    ) -> bool:
+        """Check a password, now that it is its turn: while it waited, others had theirs."""
+        self.guesses.require_few(client, shown.name)
+        if known and self._remembers(known, shown.password):
+            return True
+        stored = known.password_hash if known else None
+        usable = known is not None and not known.disabled
+        right = self.passwords.check(shown.password, stored, highest_cost, usable=usable)
+        if right and known and stored:
+            self._verified(known.id, stored, shown.password)
+        else:
+            self.guesses.count(client, shown.name, shown.password)
+        return right
 
     def _by_app_token(self, shown: Basic, snapshot: Snapshot, origin: Origin) -> Identity:
         token = snapshot.app_tokens.get(tokens.digest(shown.password))

@@ -25,6 +25,7 @@ packages=(
     nginx-light
     openssl
     podman
+    redis-server
     runc            # runs the image
     skopeo
     systemd         # reads the unit

@@ -15,15 +15,19 @@ import structlog
 from flask import Flask, Response, g
 
 from authserver import logs, settings
+from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.store import Store, open_store
+from authserver.guessing import Guesses, limits
+from authserver.hashing import Hashing, processors
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
-from authserver.sealing import read_master_key
+from authserver.sealing import MasterKey, read_master_key
 from authserver.settings import Settings
+from authserver.shared import Shared
 from authserver.web import errors, health, invitation, token
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
@@ -35,9 +39,12 @@ from authserver.web.server import THREADS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Of the server's threads, so that there are always some for requests without a body.
-BODIES_AT_ONCE = THREADS * 3 // 4
-BODIES_EACH = THREADS // 4
+# Of the server's threads, so that there are always some for requests that neither have a body nor
+# wait for a password to be hashed.
+BODIES_AT_ONCE = THREADS * 3 // 8
+BODIES_EACH = THREADS // 8
+PASSWORDS_AT_ONCE = THREADS // 2
+PASSWORDS_EACH = THREADS // 4
 PR_SET_PDEATHSIG = 1
 
 
@@ -75,9 +82,19 @@ def wire(chosen: Settings) -> Wiring:
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    authenticator = Authenticator(passwords, uses, rehashes, now)
+    shared = Shared.join()
+    hashing = Hashing(shared, processors(), PASSWORDS_AT_ONCE, PASSWORDS_EACH)
+    authenticator = Authenticator(
+        passwords, uses, rehashes, hashing, _guesses(chosen, shared, master), now
+    )
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
     return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))
+
+
+def _guesses(chosen: Settings, shared: Shared, master: MasterKey) -> Guesses:
+    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
+    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    return Guesses(counts(shared, url), allowed, master.derive("guesses"))
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -91,9 +108,11 @@ def create_app(wiring: Wiring) -> Flask:
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
     token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
+    hashing = wiring.issuer.authenticator.hashing
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
-    serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
+    parts = Parts(chosen, wiring.store, callers, hashing)
+    serving.register(app, parts, client_address, wiring.bodies)
     health.register(app, wiring.live)
 
     if chosen.path_prefix:

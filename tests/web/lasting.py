@@ -10,6 +10,8 @@ import pytest
 from authserver.settings import Settings
 from tests.world import World
 
+UNLIMITED = 1_000_000
+
 
 @contextmanager
 def lasting(
@@ -18,7 +20,13 @@ def lasting(
     """Give an installation whose state never gets too old to answer from."""
     data_dir = tmp_path_factory.mktemp("lasting") / "data"
     shutil.copytree(template, data_dir)
-    world = World.over(Settings(data_dir=data_dir, bcrypt_cost=cost))
+    settings = Settings(
+        data_dir=data_dir,
+        bcrypt_cost=cost,
+        failures_per_account=UNLIMITED,
+        failures_per_address=UNLIMITED,
+    )
+    world = World.over(settings)
     started = world.wiring.live.monotonic()
     world.wiring.live.monotonic = lambda: started
     yield world

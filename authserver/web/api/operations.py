@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
 from authserver.db.store import Change, Store
+from authserver.hashing import Hashing
 from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
@@ -30,6 +31,7 @@ class Parts:
     settings: Settings
     store: Store
     callers: Callers
+    hashing: Hashing
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Call(Generic[_Body, _Query]):
         if self.who is None:
             raise RuntimeError("this operation needs no account")
         return self.who
+
+    def hash_new(self, password: str) -> str:
+        """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
+        cost = self.parts.settings.bcrypt_cost
+        return self.parts.hashing.hash_new(self.origin.address, password, cost)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
