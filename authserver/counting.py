@@ -190,6 +190,10 @@ def _remote(url: str) -> Storage:
             "AUTHSERVER_LIMITS_URL names a store whose client is not installed: "
             f"pip install 'authserver[{extra}]'"
         ) from None
-    except ValueError as error:
-        raise Refused(f"AUTHSERVER_LIMITS_URL cannot be used: {error}") from None
+    except ValueError:
+        # What it says may be a part of the password.
+        raise Refused(
+            "AUTHSERVER_LIMITS_URL cannot be read: it must be like redis://:PASSWORD@HOST:6379/0; "
+            "in a password write @ as %40, : as %3A and / as %2F"
+        ) from None
     return found  # type: ignore[return-value]
