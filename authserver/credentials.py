@@ -10,13 +10,14 @@ import structlog
 
 from authserver import passwords, tokens
 from authserver.core.conditions import address
-from authserver.core.errors import LoginEnded, Unauthorized
+from authserver.core.errors import Busy, LoginEnded, TooManyAttempts, Unauthorized
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
 from authserver.guessing import Guesses
 from authserver.hashing import Hashing
+from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
 from authserver.tokens import Prefix
@@ -112,6 +113,7 @@ class Authenticator:
     uses: Uses
     rehashes: Rehashes
     hashing: Hashing
+    holding: Holding
     guesses: Guesses
     clock: Callable[[], datetime]
 
@@ -139,7 +141,11 @@ class Authenticator:
             raise Unauthorized("a refresh token in the place of a password")
         if tokens.claims_to_be(shown.password, Prefix.APP):
             return self._by_app_token(shown, snapshot, origin)
-        return self._by_password(shown, snapshot, origin.address)
+        try:
+            return self._by_password(shown, snapshot, origin.address)
+        except (Busy, TooManyAttempts):
+            self.holding.hold(origin.address)
+            raise
 
     def _by_password(self, shown: Basic, snapshot: Snapshot, client: str) -> Identity:
         known = snapshot.accounts.get(shown.name)
@@ -155,9 +161,11 @@ class Authenticator:
             client,
             self.passwords.check_id(shown.name, shown.password, *state),
             lambda: self._check(shown, known, snapshot.highest_cost, client),
+            guest=self.guesses.is_guest(client, shown.name),
         )
         if not (right and known):
             raise Unauthorized(_why(known))
+        self.guesses.welcome(client, shown.name)
         return _by_password(known)
 
     def _remembers(self, known: KnownAccount, password: str) -> bool:

@@ -7,8 +7,9 @@ elsewhere.
 """
 
 import hmac
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -24,6 +25,9 @@ ADDRESS_HOURLY, ACCOUNT_HOURLY = 5, 3
 
 CHEAP_TRIES = 100
 """Tries in an hour that are compared with remembered passwords while no other is checked."""
+
+GUEST_FOR = 30 * 24 * 3600
+LIMITS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def limits(per_address: int, per_account: int) -> tuple[Limit, ...]:
 
 
 _cheap = RateLimitItemPerSecond(CHEAP_TRIES, HOUR, "cheap")
+_guest = RateLimitItemPerSecond(1, GUEST_FOR, "guest")
 
 
 @dataclass
@@ -65,7 +70,8 @@ class Guesses:
     limits: tuple[Limit, ...]
     key: bytes = field(repr=False)
     monotonic: Callable[[], float] = time.monotonic
-    _limited_until: float = field(default=0.0, init=False)
+    _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _all_until: float = field(default=0.0, init=False)
 
     def require_few(self, address: str, name: str) -> None:
         """Check that a password may be checked.
@@ -74,17 +80,36 @@ class Guesses:
             TooManyAttempts: too many from this address, or with this name from it, were wrong.
         """
         home, account = self._home(address), self._account(address, name)
-        wait = max(
-            max(
-                self.counts.wait(limit.per_address, home),
-                self.counts.wait(limit.per_account, account),
-            )
-            for limit in self.limits
-        )
-        if wait:
-            self._limited_until = max(self._limited_until, self.monotonic() + wait)
+        now = self.monotonic()
+        # A flood that is being refused is not worth counting, and must not cost much.
+        until = max(self._until.get(home, now), self._until.get(account, now))
+        if until <= now:
+            until = now + max(self._wait(home, account))
+        if until > now:
             self.counts.local.hit(_cheap, account)
-            raise TooManyAttempts(wait)
+            raise TooManyAttempts(math.ceil(until - now))
+
+    def _wait(self, home: str, account: str) -> Iterator[int]:
+        for limit in self.limits:
+            for item, who in ((limit.per_address, home), (limit.per_account, account)):
+                wait = self.counts.wait(item, who)
+                if wait:
+                    self._remember_limit(who, self.monotonic() + wait)
+                yield wait
+
+    def _remember_limit(self, who: str, until: float) -> None:
+        if len(self._until) >= LIMITS_REMEMBERED:
+            self._until.clear()
+        self._until[who] = max(until, self._until.get(who, until))
+        self._all_until = max(until, self._all_until)
+
+    def welcome(self, address: str, name: str) -> None:
+        """Note a login that was good."""
+        self.counts.local.hit(_guest, self._account(address, name))
+
+    def is_guest(self, address: str, name: str) -> bool:
+        """Whether this name has logged in from this address before, as far as is known here."""
+        return bool(self.counts.local.wait(_guest, self._account(address, name)))
 
     def count(self, address: str, name: str, password: str) -> None:
         """Count a password that was wrong."""
@@ -101,7 +126,7 @@ class Guesses:
         It is, also while no other is checked; but not for whoever then tries on and on, and would
         find it in the end. While nobody is limited here this costs one look at the clock.
         """
-        if self.monotonic() >= self._limited_until:
+        if self.monotonic() >= self._all_until:
             return True
         return not self.counts.local.wait(_cheap, self._account(address, name))
 

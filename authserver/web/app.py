@@ -21,10 +21,12 @@ from authserver.db import keys, schema
 from authserver.db.store import Store, open_store
 from authserver.guessing import Guesses, limits
 from authserver.hashing import Hashing, processors
+from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
+from authserver.places import Places
 from authserver.sealing import MasterKey, read_master_key
 from authserver.settings import Settings
 from authserver.shared import Shared
@@ -40,11 +42,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Of the server's threads, so that there are always some for requests that neither have a body nor
-# wait for a password to be hashed.
-BODIES_AT_ONCE = THREADS * 3 // 8
-BODIES_EACH = THREADS // 8
-PASSWORDS_AT_ONCE = THREADS // 2
-PASSWORDS_EACH = THREADS // 4
+# a password that is not remembered.
+BODIES_AT_ONCE = THREADS // 4
+BODIES_EACH = THREADS // 12
+PASSWORDS_AT_ONCE = THREADS // 3
+PASSWORDS_EACH = THREADS // 6
+HELD_AT_ONCE = THREADS // 3
 PR_SET_PDEATHSIG = 1
 
 
@@ -83,9 +86,10 @@ def wire(chosen: Settings) -> Wiring:
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
     shared = Shared.join()
-    hashing = Hashing(shared, processors(), PASSWORDS_AT_ONCE, PASSWORDS_EACH)
+    hashing = Hashing(shared, processors(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
     authenticator = Authenticator(
-        passwords, uses, rehashes, hashing, _guesses(chosen, shared, master), now
+        passwords, uses, rehashes, hashing, holding, _guesses(chosen, shared, master), now
     )
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
     return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))

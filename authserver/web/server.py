@@ -15,7 +15,7 @@ from authserver.core.errors import Refused
 from authserver.shared import ENVIRON, Shared
 
 BACKLOG = 1024
-THREADS = 64
+THREADS = 96
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024

@@ -35,9 +35,9 @@ def serving(authserver: Authserver, workers: int, **settings: str) -> Iterator[t
         yield f"http://127.0.0.1:{port}", process
 
 
-def log_in(url: str, password: str) -> Answer:
+def log_in(url: str, password: str, name: str = ADMIN[0]) -> Answer:
     """Log in over a connection of its own, which goes to either worker."""
-    return ask_for_token(f"{url}/token", auth=(ADMIN[0], password))
+    return ask_for_token(f"{url}/token", auth=(name, password))
 
 
 def log_in_from_elsewhere(url: str) -> int:
@@ -91,7 +91,7 @@ def test_replicas_count_together_and_alone_when_redis_is_gone(
         assert "alone" not in process.output()
 
         store.stop()
-        statuses = [log_in(one, f"wrong {n}").status for n in range(ALLOWED + 2)]
+        statuses = [log_in(one, f"wrong {n}", "ghost").status for n in range(ALLOWED + 2)]
         assert statuses == [401] * ALLOWED + [429] * 2
         assert log_in(other, ADMIN[1]).status == 200
         assert log_in_from_elsewhere(one) == 200
@@ -107,3 +107,15 @@ def test_a_client_that_is_tried_again_and_again_is_told_the_same_each_time(lab: 
         assert "incorrect user name or password" in done.stderr
     done = lab.on("list-tags", "team/app", ("cleaner", PASSWORD))
     assert "incorrect" not in done.stderr
+
+
+def test_clients_tell_that_too_many_logins_failed(lab: Lab) -> None:
+    programs.require("docker", "skopeo")
+    for number in range(ALLOWED):
+        assert ask_for_token(lab.realm, auth=("ghost", f"wrong {number}")).status == 401
+    told = ask_for_token(lab.realm, auth=("ghost", "another")).json()["details"]
+    assert "too many failed logins" in told
+    login = ("login", "--username", "ghost", "--password-stdin", lab.registry.host)
+    assert told in lab.docker(*login, stdin="another").stderr
+    done = lab.on("list-tags", "team/app", ("ghost", "another"))
+    assert "too many requests to registry" in done.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 from typing import Any
 
@@ -13,6 +14,7 @@ from authserver.counting import SharedStorage, Windows
 from authserver.db import accounts, records
 from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
 from authserver.hashing import Hashing
+from authserver.places import Places
 from authserver.settings import Settings
 from authserver.shared import Shared
 from tests.unit.clocks import Seconds
@@ -29,9 +31,16 @@ def clock() -> Seconds:
     return Seconds()
 
 
+def over(settings: Settings) -> World:
+    """Return an installation that refuses without holding anybody back."""
+    made = World.over(settings)
+    made.wiring.issuer.authenticator.holding.seconds = 0
+    return made
+
+
 @pytest.fixture
 def world(settings: Settings, clock: Seconds) -> Iterator[World]:
-    made = World.over(settings)
+    made = over(settings)
     made.user("alice")
     guesses(made).counts.local = Windows(SharedStorage(Shared.make(), clock), clock)
     guesses(made).monotonic = clock
@@ -191,7 +200,7 @@ def test_whoever_tries_on_while_limited_does_not_find_a_remembered_password(
 
 def test_the_client_behind_a_proxy_is_counted(settings: Settings) -> None:
     chosen = Settings(**settings.model_dump() | {"trusted_proxies": "192.0.2.0/24"})
-    world = World.over(chosen)
+    world = over(chosen)
     for number in range(11):
         headers = {"X-Forwarded-For": "203.0.113.9"}
         where = {"REMOTE_ADDR": HOME}
@@ -204,10 +213,29 @@ def test_the_client_behind_a_proxy_is_counted(settings: Settings) -> None:
 
 def test_the_numbers_are_settings(settings: Settings) -> None:
     few = {"failures_per_account": 2, "failures_per_address": 3}
-    world = World.over(settings.model_copy(update=few))
+    world = over(settings.model_copy(update=few))
     statuses = [log_in(world, str(n), name).status_code for n, name in enumerate("aaabb")]
     assert statuses == [401, 401, 429, 401, 429]
     world.close()
+
+
+def test_only_logins_that_are_refused_unchecked_are_held_back(world: World) -> None:
+    held: list[float] = []
+    holding = world.wiring.issuer.authenticator.holding
+    holding.sleep, holding.seconds = held.append, 1
+    _, app_token = world.app_token("alice")
+    assert log_in(world, PASSWORD).status_code == 200
+    exhaust(world)
+    for good in (PASSWORD, app_token):
+        assert log_in(world, good).status_code == 200
+    assert held == []
+    limited(log_in(world, "wrong"))
+    no_place(world)
+    error_of(log_in(world, "wrong", address=ELSEWHERE), 503)
+    assert held == [1, 1]
+    holding.places.total = 0
+    limited(log_in(world, "wrong"))
+    assert held == [1, 1]
 
 
 # The admin API.
@@ -254,7 +282,7 @@ def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> 
 
 
 def no_place(world: World) -> None:
-    world.wiring.issuer.authenticator.hashing.places = 0
+    world.wiring.issuer.authenticator.hashing.places.total = 0
 
 
 def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
@@ -270,6 +298,17 @@ def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
     assert answer.headers["Retry-After"] == "5"
     for secret in (PASSWORD, app_token):
         assert log_in(world, secret).status_code == 200
+
+
+def test_whoever_has_logged_in_from_an_address_is_a_guest_there(world: World) -> None:
+    places = world.wiring.issuer.authenticator.hashing.places
+    assert log_in(world, PASSWORD).status_code == 200
+    with ExitStack() as others:
+        for number in range(places.total - places.total // 4):
+            assert others.enter_context(places.take(f"203.0.113.{number}"))
+        assert log_in(world, "wrong").status_code == 401
+        assert log_in(world, "wrong", address=ELSEWHERE).status_code == 503
+        assert log_in(world, "wrong", ADMIN).status_code == 503
 
 
 CHANGES: dict[str, Callable[[World, str], TestResponse]] = {
@@ -296,16 +335,16 @@ def test_new_passwords_are_hashed_by_turns_too(
     code = invite(world)
     assert api(world, "/me", (ADMIN, PASSWORD)).status_code == 200
     hashing = world.wiring.issuer.authenticator.hashing
-    places, hashing.places = hashing.places, 0
+    places, hashing.places.total = hashing.places.total, 0
     answer = change(world, code)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
-    hashing.places = places
+    hashing.places.total = places
     assert change(world, code).status_code < 300
 
 
 def one_turn(world: World) -> Hashing:
-    hashing = Hashing(Shared.make(), 1, 32, 32)
+    hashing = Hashing(Shared.make(), 1, Places(64, 64))
     object.__setattr__(world.wiring.issuer.authenticator, "hashing", hashing)
     return hashing
 
@@ -315,10 +354,10 @@ def test_many_who_come_when_a_password_is_no_longer_remembered_share_one_check(
 ) -> None:
     hashing, go = one_turn(world), Event()
     with ThreadPoolExecutor(16) as threads:
-        blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS))
+        blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS), guest=False)
         addresses = [f"192.0.2.{number}" for number in range(12)]
         asked = [threads.submit(lone_log_in, world, PASSWORD, address) for address in addresses]
-        assert wait_until(lambda: hashing._taken.total() == 13, SECONDS)
+        assert wait_until(lambda: hashing.places.taken == 13, SECONDS)
         go.set()
         assert blocking.result(SECONDS)
         assert {future.result(SECONDS) for future in asked} == {200}
@@ -330,9 +369,9 @@ def test_a_flood_lets_no_more_passwords_be_checked_than_a_trickle(
 ) -> None:
     hashing, go = one_turn(world), Event()
     with ThreadPoolExecutor(32) as threads:
-        blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS))
+        blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS), guest=False)
         asked = [threads.submit(lone_log_in, world, f"wrong {n}", HOME) for n in range(24)]
-        assert wait_until(lambda: hashing._taken.total() == 25, SECONDS)
+        assert wait_until(lambda: hashing.places.taken == 25, SECONDS)
         go.set()
         assert blocking.result(SECONDS)
         statuses = [future.result(SECONDS) for future in asked]
