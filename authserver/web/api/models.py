@@ -35,7 +35,7 @@ class Nothing(Body):
     """An empty object: what is asked is in the path."""
 
 
-def _decimal(value: object) -> object:
+def decimal(value: object) -> object:
     if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
         raise ValueError("write a number in decimal digits")
     return value
@@ -63,7 +63,7 @@ Password = Annotated[str, Field(min_length=MIN_LENGTH, max_length=72, repr=False
 class Paging(Query):
     """Which part of a list."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_decimal)] = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(decimal)] = Field(
         100, description="How many at most."
     )
     cursor: str | None = Field(None, description="Where to go on; from `next` of the part before.")
