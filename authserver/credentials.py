@@ -177,10 +177,8 @@ class Authenticator:
     def _check(
         self, shown: Basic, known: KnownAccount | None, highest_cost: int, client: str
     ) -> bool:
-        """Check a password, now that it is its turn: while it waited, others had theirs."""
+        """Check a password, now that it is its turn: while it waited, others were wrong."""
         self.guesses.require_few(client, shown.name)
-        if known and self._remembers(known, shown.password):
-            return True
         stored = known.password_hash if known else None
         usable = known is not None and not known.disabled
         right = self.passwords.check(shown.password, stored, highest_cost, usable=usable)
