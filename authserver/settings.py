@@ -32,6 +32,7 @@ PREFIX = "AUTHSERVER_"
 CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")
 LOW_COST = 10
+LIMITS_SCHEMES = ("redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix")
 
 # As it is written by various programs; the driver is always psycopg.
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
@@ -151,6 +152,25 @@ class Settings(BaseSettings):
         description="Seconds for which a worker remembers, in memory, that a password was right; "
         "0 checks every time.",
     )
+    failures_per_account: int = Field(
+        10,
+        ge=1,
+        le=1_000_000,
+        description="Wrong passwords a minute for one name from one address (of IPv6 a /64), and "
+        "three times as many an hour; then what needs bcrypt is answered 429.",
+    )
+    failures_per_address: int = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="Wrong passwords a minute from one address for any names, and five times as "
+        "many an hour.",
+    )
+    limits_url: SecretStr | None = Field(
+        None,
+        description="URL of the Redis or Valkey in which replicas count wrong passwords together; "
+        "by default each server counts for itself, all its workers together.",
+    )
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
@@ -228,6 +248,17 @@ class Settings(BaseSettings):
             raise ValueError(remedy)
         return value
 
+    @field_validator("limits_url")
+    @classmethod
+    def _limits_url(cls, value: SecretStr | None) -> SecretStr | None:
+        scheme, separator, rest = value.get_secret_value().partition("://") if value else ("",) * 3
+        if value is not None and not (scheme in LIMITS_SCHEMES and separator and rest):
+            raise ValueError(
+                "must be a URL like redis://redis.example.com:6379/0; "
+                f"it may begin with {', '.join(LIMITS_SCHEMES)}"
+            )
+        return value
+
     @property
     def store_url(self) -> URL:
         """Return the SQLAlchemy URL of the store, its password included."""
@@ -283,7 +314,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-SECRETS = ("database_url", "admin_password")
+SECRETS = ("database_url", "admin_password", "limits_url")
 """The settings that may stand in a file of their own, named by ``AUTHSERVER_…_FILE``."""
 
 OTHER_NAMES = {

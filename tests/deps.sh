@@ -26,6 +26,7 @@ packages=(
     openssl
     podman
     postgresql      # 15 or later
+    redis-server
     runc            # runs the image
     skopeo
     systemd         # reads the unit

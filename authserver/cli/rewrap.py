@@ -21,7 +21,7 @@ def command(context: Context) -> None:
     Serving processes change over by themselves.
     """
     path = context.settings.master_key_path
-    with alone(context.settings.data_dir):
+    with alone(context):
         with context.read() as session:
             present = context.safe_of(session).master
         _finish(path, present)

@@ -16,15 +16,22 @@ from flask import Flask, Response, g
 
 from authserver import logs, memory, settings
 from authserver.core.errors import NotReady
+from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
+from authserver.guessing import Guesses, limits
+from authserver.hashing import Hashing, processors
+from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
+from authserver.places import Places
+from authserver.sealing import MasterKey
 from authserver.settings import Settings
+from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
 from authserver.web import errors, health, invitation, public_keys, token
@@ -38,9 +45,13 @@ from authserver.web.server import THREADS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Of the server's threads, so that there are always some for requests without a body.
-BODIES_AT_ONCE = THREADS * 3 // 4
-BODIES_EACH = THREADS // 4
+# Of the server's threads, so that there are always some for requests that neither have a body nor
+# a password that is not remembered.
+BODIES_AT_ONCE = THREADS // 4
+BODIES_EACH = THREADS // 12
+PASSWORDS_AT_ONCE = THREADS // 3
+PASSWORDS_EACH = THREADS // 6
+HELD_AT_ONCE = THREADS // 3
 PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger()
@@ -101,7 +112,12 @@ def wire(chosen: Settings) -> Wiring:
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    authenticator = Authenticator(passwords, uses, rehashes, now)
+    shared = Shared.join()
+    hashing = Hashing(shared, processors(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
+    authenticator = Authenticator(
+        passwords, uses, rehashes, hashing, holding, _guesses(chosen, shared, safe.master), now
+    )
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
     return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
@@ -117,6 +133,12 @@ def _spool(chosen: Settings) -> Spool:
     return spool
 
 
+def _guesses(chosen: Settings, shared: Shared, master: MasterKey) -> Guesses:
+    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
+    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    return Guesses(counts(shared, url), allowed, master.derive("guesses"))
+
+
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app = Flask("authserver.web", static_folder=None)
@@ -128,9 +150,11 @@ def create_app(wiring: Wiring) -> Flask:
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
     token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
+    hashing = wiring.issuer.authenticator.hashing
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
-    serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
+    parts = Parts(chosen, wiring.store, callers, hashing)
+    serving.register(app, parts, client_address, wiring.bodies)
     health.register(app, wiring.live)
     public_keys.register(app, wiring.live)
 

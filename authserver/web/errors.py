@@ -9,10 +9,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from authserver.core.errors import (
     AuthserverError,
     BadRequest,
+    Busy,
     Forbidden,
     NotFound,
     NotReady,
     Refused,
+    TooManyAttempts,
     Unauthorized,
 )
 
@@ -21,6 +23,7 @@ CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 # Domain error → status and the code that registry clients know (Distribution errcode).
 ANSWERS: dict[type[AuthserverError], tuple[HTTPStatus, str]] = {
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
     Forbidden: (HTTPStatus.FORBIDDEN, "DENIED"),
     BadRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
     NotReady: (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE"),
@@ -68,7 +71,14 @@ def _domain_error(error: AuthserverError) -> Response:
     response = error_response(status, code, message, oauth)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
+    say_when_to_retry(response, error)
     return response
+
+
+def say_when_to_retry(response: Response, error: AuthserverError) -> None:
+    """Say in the response when another try makes sense, where the error does (RFC 9110, 10.2.3)."""
+    if isinstance(error, Busy | TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
 
 
 def _http_error(error: HTTPException) -> Response:

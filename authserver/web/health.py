@@ -17,7 +17,7 @@ def register(app: Flask, live: Live) -> None:
 
     @app.get("/livez")
     def livez() -> Response:
-        return _answer({"process": None}, [])
+        return _answer({"process": None})
 
     @app.get("/readyz")
     def readyz() -> Response:

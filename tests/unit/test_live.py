@@ -454,7 +454,7 @@ def test_a_spool_that_cannot_be_read_keeps_nothing_else_from_being_done(
     (file,) = process.live.spool._files
     os.close(file.descriptor)
     file.descriptor = -1
-    clock.move(LIFE - timedelta(days=1))
+    clock.move(timedelta(days=31))
     with pytest.raises(NotReady, match="spool"):
         process.live.tick()
     assert signing_keys(store) == 2

@@ -9,6 +9,8 @@ import pytest
 from tests import stores
 from tests.world import World
 
+UNLIMITED = 1_000_000
+
 
 @contextmanager
 def lasting(
@@ -17,7 +19,13 @@ def lasting(
     """Give an installation whose state never gets too old to answer from."""
     data_dir = tmp_path_factory.mktemp("lasting") / "data"
     stores.copied(template, data_dir)
-    world = World.over(stores.settings(data_dir, bcrypt_cost=cost))
+    settings = stores.settings(
+        data_dir,
+        bcrypt_cost=cost,
+        failures_per_account=UNLIMITED,
+        failures_per_address=UNLIMITED,
+    )
+    world = World.over(settings)
     started = world.wiring.live.monotonic()
     world.wiring.live.monotonic = lambda: started
     yield world

@@ -7,7 +7,7 @@ import structlog
 from flask import Request, g
 
 from authserver import tokens
-from authserver.core.errors import Forbidden, NotReady, Unauthorized
+from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.credentials import (
     Authenticator,
@@ -81,13 +81,14 @@ class Callers:
         Raises:
             Unauthorized: it shows no credentials, or none that are good.
             NotReady: the store cannot be reached.
+            TooManyAttempts, Busy: as :meth:`Authenticator.authenticate`.
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
         shown = Malformed("none") if header is None else read_authorization(header)
         origin = Origin(address, request.headers.get("User-Agent", ""))
         try:
             identity = self._identity(shown, origin)
-        except Unauthorized as error:
+        except (Unauthorized, TooManyAttempts) as error:
             if header is not None:
                 self._record(shown, origin, error.reason)
             raise

@@ -12,6 +12,7 @@ from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
+from authserver.hashing import Hashing
 from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
@@ -32,6 +33,7 @@ class Parts:
     settings: Settings
     store: Store
     callers: Callers
+    hashing: Hashing
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Call(Generic[_Body, _Query]):
         if self.who is None:
             raise RuntimeError("this operation needs no account")
         return self.who
+
+    def hash_new(self, password: str) -> str:
+        """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
+        cost = self.parts.settings.bcrypt_cost
+        return self.parts.hashing.hash_new(self.origin.address, password, cost)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import Field
 
-from authserver import passwords
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account
@@ -89,7 +88,7 @@ def set_password(call: Call[NewPassword, Query]) -> Reply:
     name = call.path["name"]
     with call.read() as session:
         named.account(session, name, _USER)
-    hashed = passwords.hash_new(call.body.password, call.parts.settings.bcrypt_cost)
+    hashed = call.hash_new(call.body.password)
     with call.change() as change:
         accounts.set_password(change, name, hashed)
     return Reply(None, 204)
