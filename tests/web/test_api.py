@@ -76,6 +76,9 @@ ADMINISTRATIVE = [
     ("GET", "/keys"),
     ("GET", "/audit"),
     ("POST", "/invitations"),
+    ("GET", "/policy"),
+    ("POST", "/policy/plan"),
+    ("POST", "/policy/apply"),
 ]
 
 
