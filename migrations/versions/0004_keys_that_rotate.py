@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from authserver.db.column_types import INT64
 from authserver.db.rebuilding import NO_ID_TWICE, highest_ids_kept
 
 revision = "0004"
@@ -22,7 +23,7 @@ def upgrade() -> None:
         op.execute("UPDATE authority SET activated_at = created_at")
 
         with op.batch_alter_table("signing_key", table_kwargs=NO_ID_TWICE) as batch_op:
-            batch_op.add_column(sa.Column("registry_id", sa.Integer(), nullable=True))
+            batch_op.add_column(sa.Column("registry_id", INT64, nullable=True))
             batch_op.add_column(
                 sa.Column("header_mode", sa.String(length=16), nullable=False, server_default="x5c")
             )
@@ -33,7 +34,7 @@ def upgrade() -> None:
             batch_op.add_column(
                 sa.Column("revoked", sa.Boolean(), nullable=False, server_default=sa.false())
             )
-            batch_op.alter_column("authority_id", existing_type=sa.Integer(), nullable=True)
+            batch_op.alter_column("authority_id", existing_type=INT64, nullable=True)
             batch_op.alter_column("private_key", existing_type=sa.LargeBinary(), nullable=True)
             batch_op.create_index(
                 batch_op.f("ix_signing_key_registry_id"), ["registry_id"], unique=False
@@ -59,7 +60,7 @@ def upgrade() -> None:
             batch_op.add_column(
                 sa.Column("trust", sa.String(length=8), nullable=False, server_default="bundle")
             )
-            batch_op.add_column(sa.Column("confirmed_authority_id", sa.Integer(), nullable=True))
+            batch_op.add_column(sa.Column("confirmed_authority_id", INT64, nullable=True))
             batch_op.create_foreign_key(
                 batch_op.f("fk_registry_confirmed_authority_id"),
                 "authority",
@@ -89,7 +90,7 @@ def downgrade() -> None:
             batch_op.drop_constraint(batch_op.f("fk_signing_key_registry_id"), type_="foreignkey")
             batch_op.drop_index(batch_op.f("ix_signing_key_registry_id"))
             batch_op.alter_column("private_key", existing_type=sa.LargeBinary(), nullable=False)
-            batch_op.alter_column("authority_id", existing_type=sa.Integer(), nullable=False)
+            batch_op.alter_column("authority_id", existing_type=INT64, nullable=False)
             batch_op.drop_column("revoked")
             batch_op.drop_column("retired_at")
             batch_op.drop_column("activated_at")
