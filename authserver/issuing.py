@@ -3,31 +3,20 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
 
 from authserver import tokens
-from authserver.core import claims, scope
-from authserver.core.claims import Claims
+from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
-from authserver.core.errors import (
-    AuthserverError,
-    BadRequest,
-    LoginEnded,
-    NotReady,
-    TokenRequestError,
-    Unauthorized,
-)
-from authserver.core.names import nfc, printable
-from authserver.core.policy import Decision, decide
-from authserver.core.scope import MalformedScope
+from authserver.core.errors import AuthserverError, NotReady, TokenRequestError
+from authserver.core.names import printable
 from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
 from authserver.db import refresh_tokens
-from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
@@ -49,9 +38,7 @@ class TokenRequest:
     """What the client sent. ``offline`` asks for a refresh token as well."""
 
     shown: Shown
-    services: tuple[str, ...]
-    accounts: tuple[str, ...]
-    scopes: tuple[str, ...]
+    question: Question
     offline: bool
     origin: Origin
     request_id: str
@@ -59,11 +46,11 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A registry token and what the response says of it."""
+    """A registry token and what the response says of it; ``lifetime`` is in seconds."""
 
     token: str = field(repr=False)
     issued_at: datetime
-    lifetime: timedelta
+    lifetime: int
     granted: str
     refresh_token: str | None = field(repr=False)
 
@@ -72,7 +59,7 @@ class Issued:
         body = {
             "token": self.token,
             "access_token": self.token,
-            "expires_in": int(self.lifetime.total_seconds()),
+            "expires_in": self.lifetime,
             "issued_at": self.issued_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         # Some clients change their ways when they are given one that they did not ask for.
@@ -92,6 +79,7 @@ class Issuer:
     random: Callable[[int], bytes]
     # Logins that wait for a writer must not take all threads and connections.
     storing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOGINS_WAITING))
+    remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def issue(self, request: TokenRequest) -> Issued:
         """Answer one request; what was denied is left out of the token's grant.
@@ -102,34 +90,29 @@ class Issuer:
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
         with self._recorded(request) as event:
-            _require_size(request.scopes)
+            request.question.require_size()
             state = self.live.knowing(request.shown)
             identity = self._identity(request, state, event)
-            service = _service(request.services, state.snapshot)
-            _require_bound(identity, service)
-            _require_account(request.accounts, identity)
-            asked, malformed = _scopes(request.scopes)
+            now = self.clock()
+            answered = self._answer(request, state.snapshot, identity, now)
             if identity is not None:
                 self.authenticator.used(identity)
-            account = identity.known.account if identity else None
-            ceiling = identity.ceiling if identity else None
-            rules = state.snapshot.rules
-            now = self.clock()
+            issued_at, jwt_id = now.replace(microsecond=0), secrets.token_urlsafe(16)
+            claims = answered.claims.encode(int(issued_at.timestamp()), jwt_id)
+            token = state.signer.sign_encoded(claims, issued_at)
+            event.answered(answered, jwt_id)
+            staying = self._refresh_token(request, state.snapshot, identity, answered.service)
+        return Issued(token, issued_at, answered.claims.lifetime, answered.granted, staying)
+
+    def _answer(
+        self, request: TokenRequest, snapshot: Snapshot, identity: Identity | None, now: datetime
+    ) -> Answer:
+        found = self.remembered.find(snapshot, identity, request.question)
+        if found is None:
             here = Circumstances(address(request.origin.address), now)
-            decisions = [decide(rules, account, service, s, ceiling, here) for s in asked]
-            made = Claims(
-                issuer=state.snapshot.issuer,
-                subject=account.name if account else "",
-                audience=service,
-                issued_at=now.replace(microsecond=0),
-                lifetime=self._lifetime(state.snapshot, service),
-                jwt_id=secrets.token_urlsafe(16),
-                access=claims.access(decisions),
-            )
-            token = state.signer.sign(made)
-            event.decided(service, made.jwt_id, decisions, malformed)
-            staying = self._refresh_token(request, state.snapshot, identity, service)
-        return Issued(token, made.issued_at, made.lifetime, event.granted, staying)
+            found = answer(snapshot, identity, request.question, here, self.token_ttl)
+            self.remembered.keep(snapshot, identity, request.question, found)
+        return found
 
     def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
         if request.shown is None:
@@ -145,9 +128,6 @@ class Issuer:
         identity = self.authenticator.authenticate(request.shown, state.snapshot, request.origin)
         event.account, event.credential = identity.known.account.name, identity.credential
         return identity
-
-    def _lifetime(self, snapshot: Snapshot, service: str) -> timedelta:
-        return timedelta(seconds=snapshot.registries[service].token_ttl or self.token_ttl)
 
     def _refresh_token(
         self,
@@ -224,25 +204,16 @@ class _Event:
     reason: str = ""
     rules: str = ""
 
-    def decided(
-        self, service: str, jwt_id: str, decisions: list[Decision], malformed: list[str]
-    ) -> None:
-        self.service, self.jwt_id = service, jwt_id
-        given = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
-        short = [d for d in decisions if not d.complete]
-        self.granted = " ".join(map(str, given))
-        self.outcome = "partial" if given else "denied"
-        if not short and not malformed:
-            self.outcome = "granted"
-        self.reason = "; ".join([*malformed, *map(_shortfall, short)])
-        used = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
-        self.rules = " ".join(map(str, sorted(used)[:MAX_RULES]))
+    def answered(self, answer: Answer, jwt_id: str) -> None:
+        self.service, self.jwt_id = answer.service, jwt_id
+        self.outcome, self.granted = answer.outcome, answer.granted
+        self.reason, self.rules = answer.reason, answer.rules
 
     def seen(self, request: TokenRequest) -> dict[str, str]:
         return {
             "account": self.account or "anonymous",
             "address": request.origin.address,
-            "service": printable(self.service or " ".join(request.services)),
+            "service": printable(self.service or " ".join(request.question.services)),
             "reason": printable(self.reason, MAX_REASON),
         }
 
@@ -255,61 +226,10 @@ class _Event:
             credential=self.credential,
             address=request.origin.address,
             client=request.origin.client,
-            service=self.service or " ".join(request.services),
-            requested=" ".join(request.scopes),
+            service=self.service or " ".join(request.question.services),
+            requested=" ".join(request.question.scopes),
             granted=self.granted,
             jwt_id=self.jwt_id,
             reason=self.reason,
             rules=self.rules,
         )
-
-
-def _shortfall(decision: Decision) -> str:
-    why = ", ".join(str(r) for r in decision.reasons if r.cause != "allowed")
-    return f"{printable(str(decision.scope))}: {why}"
-
-
-def _require_size(scopes: tuple[str, ...]) -> None:
-    if sum(len(text.encode()) for text in scopes) > MAX_SCOPE_BYTES:
-        raise BadRequest(f"more than {MAX_SCOPE_BYTES} bytes of scopes; ask in several requests")
-
-
-def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
-    if len(named) > 1:
-        raise BadRequest("the parameter service is repeated; name one registry")
-    service = named[0] if named else ""
-    if service in snapshot.registries:
-        return service
-    if not service and len(snapshot.registries) == 1:
-        return next(iter(snapshot.registries))
-    if not service:
-        raise BadRequest("the parameter service is missing; the registry's challenge names it")
-    raise BadRequest(
-        "unknown service; the registry's auth.token.service must be one of this server's "
-        "registry entries, see `authserver registry list`"
-    )
-
-
-def _require_bound(identity: Identity | None, service: str) -> None:
-    if identity is not None and identity.bound_to not in (None, service):
-        raise LoginEnded("refresh token of another registry")
-
-
-def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:
-    shown = {nfc(name) for name in named if name}
-    if identity is not None and shown - {identity.known.account.name}:
-        raise Unauthorized("the account parameter is not the authenticated account")
-
-
-def _scopes(values: tuple[str, ...]) -> tuple[list[scope.Scope], list[str]]:
-    """Return the scopes that can be read, merged, and why each other one cannot."""
-    texts = scope.split(values)
-    if len(texts) > MAX_SCOPES:
-        raise BadRequest(f"more than {MAX_SCOPES} scopes; ask in several requests")
-    read, malformed = [], []
-    for text in texts:
-        try:
-            read.append(scope.parse(text))
-        except MalformedScope as error:
-            malformed.append(printable(str(error)))
-    return scope.merge(read), malformed

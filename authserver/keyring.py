@@ -1,8 +1,10 @@
 """The authority and the signing keys: making, certifying, signing. Stores nothing."""
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import jwt
@@ -19,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady
-from authserver.headers import HeaderMode, jose_header, thumbprint
+from authserver.headers import HeaderMode, base64url, jose_header, thumbprint
 
 AUTHORITY_LIFETIME = timedelta(days=3652)
 LEAF_LIFETIME = timedelta(days=45)
@@ -161,9 +163,22 @@ class Signer:
         public = _public_key(pair.certificate)
         return cls(pair, jose_header(HeaderMode.X5C, public, [pair.certificate]))
 
-    @property
+    @cached_property
+    def not_before(self) -> datetime:
+        return self.pair.certificate.not_valid_before_utc
+
+    @cached_property
     def not_after(self) -> datetime:
         return self.pair.certificate.not_valid_after_utc
+
+    @cached_property
+    def _header(self) -> str:
+        # Encoded once: with the certificate in it, it is most of a token.
+        return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
+
+    @cached_property
+    def _algorithm(self) -> jwt.algorithms.Algorithm:
+        return jwt.get_algorithm_by_name(self.headers["alg"])
 
     def require_usable(self, now: datetime) -> None:
         """Check that the leaf is valid at ``now``; an expired one never signs.
@@ -173,7 +188,7 @@ class Signer:
         """
         if now >= self.not_after:
             raise NotReady(f"the signing key expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
-        if now < self.pair.certificate.not_valid_before_utc:
+        if now < self.not_before:
             raise NotReady("the signing key is not valid yet: is this machine's clock right?")
 
     def sign(self, claims: Claims) -> str:
@@ -182,7 +197,15 @@ class Signer:
         Raises:
             NotReady: the leaf has expired, or is not valid yet.
         """
-        self.require_usable(claims.issued_at)
-        return jwt.encode(
-            claims.as_json(), self.pair.private, algorithm=self.headers["alg"], headers=self.headers
-        )
+        return self.sign_encoded(claims.encode(), claims.issued_at)
+
+    def sign_encoded(self, claims: bytes, now: datetime) -> str:
+        """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
+
+        Raises:
+            NotReady: the leaf has expired, or is not valid yet.
+        """
+        self.require_usable(now)
+        signed = f"{self._header}.{base64url(claims)}"
+        signature = self._algorithm.sign(signed.encode(), self.pair.private)
+        return f"{signed}.{base64url(signature)}"

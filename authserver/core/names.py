@@ -106,5 +106,7 @@ def one_line(text: str, what: str) -> str:
 
 def printable(text: str, limit: int = 300) -> str:
     """Return hostile text made safe for one line: escaped, and at most ``limit`` characters."""
+    if len(text) <= limit and text.isprintable():
+        return text
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
     return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 1]}…"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import structlog
 from flask import Flask, Response, g
 
 from authserver import logs, settings
@@ -24,13 +23,14 @@ from authserver.live import Live
 from authserver.passwords import Passwords
 from authserver.sealing import read_master_key
 from authserver.settings import Settings
-from authserver.web import errors, health, invitation, token
+from authserver.web import errors, health, invitation, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
+from authserver.web.token import Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -90,25 +90,23 @@ def create_app(wiring: Wiring) -> Flask:
     errors.register(app)
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
-    token.register(app, wiring.issuer, client_address, wiring.bodies)
     invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
     serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
     health.register(app, wiring.live)
 
+    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, app.wsgi_app)
     if chosen.path_prefix:
-        app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
+        outer = _without(chosen.path_prefix, outer)
+    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:
-        g.request_id = secrets.token_hex(8)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        g.request_id = request_ids.begin()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(request_ids.headers(g.get("request_id", "")))
         return response
 
     return app

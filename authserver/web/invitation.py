@@ -29,7 +29,7 @@ def register(
     @app.post("/invitation")
     @app.post("/invitation/")
     def redeem() -> Response:
-        bodies.read(request.environ, client_address.of_request(request))
+        bodies.read(request.environ, client_address.of_request(request.environ))
         form = request.form
         code = form.get("code", "").strip()
         try:
