@@ -1,12 +1,11 @@
 """One token request, from credentials to response."""
 
+import json
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import BoundedSemaphore
-from typing import Any
 
 import structlog
 
@@ -23,8 +22,6 @@ from authserver.journal import Journal, TokenEvent
 from authserver.live import Live, State
 from authserver.tokens import Prefix
 
-MAX_SCOPES = 200
-MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
@@ -46,7 +43,10 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A registry token and what the response says of it; ``lifetime`` is in seconds."""
+    """A registry token and what the response says of it; ``lifetime`` is in seconds.
+
+    ``issued_at`` is in UTC.
+    """
 
     token: str = field(repr=False)
     issued_at: datetime
@@ -54,16 +54,19 @@ class Issued:
     granted: str
     refresh_token: str | None = field(repr=False)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the response's body (Distribution ``token.md``)."""
-        body = {
-            "token": self.token,
-            "access_token": self.token,
-            "expires_in": self.lifetime,
-            "issued_at": self.issued_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+    def as_json(self, **more: str) -> str:
+        """Return the response's body, with ``more`` in it (Distribution ``token.md``).
+
+        What is written here by hand has nothing that JSON would escape.
+        """
         # Some clients change their ways when they are given one that they did not ask for.
-        return body | ({"refresh_token": self.refresh_token} if self.refresh_token else {})
+        if self.refresh_token is not None:
+            more["refresh_token"] = self.refresh_token
+        others = f"{json.dumps(more, sort_keys=True)[1:-1]}, " if more else ""
+        return (
+            f'{{"access_token": "{self.token}", "expires_in": {self.lifetime}, '
+            f'"issued_at": "{self.issued_at.isoformat()[:19]}Z", {others}"token": "{self.token}"}}'
+        )
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,34 @@ class Issuer:
             Unauthorized: credentials were shown and are not good.
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
-        with self._recorded(request) as event:
-            request.question.require_size()
-            state = self.live.knowing(request.shown)
-            identity = self._identity(request, state, event)
-            now = self.clock()
-            answered = self._answer(request, state.snapshot, identity, now)
-            if identity is not None:
-                self.authenticator.used(identity)
-            issued_at, jwt_id = now.replace(microsecond=0), secrets.token_urlsafe(16)
-            claims = answered.claims.encode(int(issued_at.timestamp()), jwt_id)
-            token = state.signer.sign_encoded(claims, issued_at)
-            event.answered(answered, jwt_id)
-            staying = self._refresh_token(request, state.snapshot, identity, answered.service)
+        event = _begun(request)
+        try:
+            issued = self._issue(request, event)
+        except Exception as error:
+            _refuse(event, error)
+            raise
+        finally:
+            event.at = self.clock()
+            self.journal.add(event)
+        if event.reason:
+            log.info("scope denied", **_seen(event))
+        return issued
+
+    def _issue(self, request: TokenRequest, event: TokenEvent) -> Issued:
+        request.question.require_size()
+        state = self.live.knowing(request.shown)
+        identity = self._identity(request, state, event)
+        now = self.clock()
+        answered = self._answer(request, state.snapshot, identity, now)
+        if identity is not None:
+            self.authenticator.used(identity)
+        issued_at, jwt_id = now.replace(microsecond=0), secrets.token_urlsafe(16)
+        claims = answered.claims.encode(int(issued_at.timestamp()), jwt_id)
+        token = state.signer.sign_encoded(claims, issued_at)
+        event.service, event.jwt_id = answered.service, jwt_id
+        event.outcome, event.granted = answered.outcome, answered.granted
+        event.reason, event.rules = answered.reason, answered.rules
+        staying = self._refresh_token(request, state.snapshot, identity, answered.service)
         return Issued(token, issued_at, answered.claims.lifetime, answered.granted, staying)
 
     def _answer(
@@ -114,7 +132,7 @@ class Issuer:
             self.remembered.keep(snapshot, identity, request.question, found)
         return found
 
-    def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
+    def _identity(self, request: TokenRequest, state: State, event: TokenEvent) -> Identity | None:
         if request.shown is None:
             return None
         match request.shown:
@@ -166,70 +184,36 @@ class Issuer:
             self.storing.release()
         return secret
 
-    @contextmanager
-    def _recorded(self, request: TokenRequest) -> Iterator["_Event"]:
-        """Write one record and, for what was refused or denied, the log's line that says why."""
-        event = _Event()
-        try:
-            yield event
-        except TokenRequestError as error:
+
+def _begun(request: TokenRequest) -> TokenEvent:
+    """Return a request's event, refused until it is answered."""
+    return TokenEvent(
+        request_id=request.request_id,
+        address=request.origin.address,
+        client=request.origin.client,
+        service=" ".join(request.question.services),
+        requested=" ".join(request.question.scopes),
+    )
+
+
+def _refuse(event: TokenEvent, error: Exception) -> None:
+    """Put why there is no token into the event and into the log's line."""
+    match error:
+        case TokenRequestError():
             event.reason = error.reason
-            log.warning("token refused", **event.seen(request))
-            raise
-        except NotReady as error:
+            log.warning("token refused", **_seen(event))
+        case NotReady():
             event.reason = str(error)
-            log.error("token refused", **event.seen(request))
-            raise
-        except Exception:
+            log.error("token refused", **_seen(event))
+        case _:
             event.reason = "unexpected error"
-            log.error("token refused", **event.seen(request))
-            raise
-        else:
-            if event.reason:
-                log.info("scope denied", **event.seen(request))
-        finally:
-            self.journal.add(event.finish(request, self.clock()))
+            log.error("token refused", **_seen(event))
 
 
-@dataclass
-class _Event:
-    """What is learnt about a request on its way, for the record and the log."""
-
-    account: str = ""
-    credential: str = ""
-    service: str = ""
-    outcome: str = "refused"
-    granted: str = ""
-    jwt_id: str | None = None
-    reason: str = ""
-    rules: str = ""
-
-    def answered(self, answer: Answer, jwt_id: str) -> None:
-        self.service, self.jwt_id = answer.service, jwt_id
-        self.outcome, self.granted = answer.outcome, answer.granted
-        self.reason, self.rules = answer.reason, answer.rules
-
-    def seen(self, request: TokenRequest) -> dict[str, str]:
-        return {
-            "account": self.account or "anonymous",
-            "address": request.origin.address,
-            "service": printable(self.service or " ".join(request.question.services)),
-            "reason": printable(self.reason, MAX_REASON),
-        }
-
-    def finish(self, request: TokenRequest, at: datetime) -> TokenEvent:
-        return TokenEvent(
-            at=at,
-            request_id=request.request_id,
-            outcome=self.outcome,
-            account=self.account,
-            credential=self.credential,
-            address=request.origin.address,
-            client=request.origin.client,
-            service=self.service or " ".join(request.question.services),
-            requested=" ".join(request.question.scopes),
-            granted=self.granted,
-            jwt_id=self.jwt_id,
-            reason=self.reason,
-            rules=self.rules,
-        )
+def _seen(event: TokenEvent) -> dict[str, str]:
+    return {
+        "account": event.account or "anonymous",
+        "address": event.address,
+        "service": printable(event.service),
+        "reason": printable(event.reason, MAX_REASON),
+    }

@@ -3,12 +3,13 @@
 import hmac
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from typing import cast
 
 import structlog
-from sqlalchemy import Update, delete, func, insert, or_, select, update
+from sqlalchemy import Table, Update, delete, func, insert, or_, select, update
 
 from authserver.core.names import printable
 from authserver.db import accounts, refresh_tokens
@@ -18,6 +19,7 @@ from authserver.db.store import APPEND_WAITS, Store
 MAX_PENDING = 20_000
 MAX_RECORDS = 2_000_000
 MAX_TEXT = 1000
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
 
@@ -32,26 +34,31 @@ _LONGEST = {
     "reason": MAX_TEXT,
 }
 
+_TABLE = cast("Table", TokenRecord.__table__)
+
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)  # not frozen: that takes thrice the time to make
+@dataclass(slots=True)
 class TokenEvent:
-    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``."""
+    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
 
-    at: datetime
+    It is made when the request begins; what is learnt on its way is put into it.
+    """
+
     request_id: str
-    outcome: str
-    account: str
-    credential: str
     address: str
     client: str
-    service: str
-    requested: str
-    granted: str
-    jwt_id: str | None
-    reason: str
-    rules: str
+    service: str = ""
+    requested: str = ""
+    outcome: str = "refused"
+    account: str = ""
+    credential: str = ""
+    granted: str = ""
+    jwt_id: str | None = None
+    reason: str = ""
+    rules: str = ""
+    at: datetime = _UNKNOWN
 
 
 @dataclass
@@ -87,7 +94,9 @@ class Journal:
             return
         try:
             with store.append() as session:
-                session.execute(insert(TokenRecord), [_row(event) for event in events])
+                # The table's own insert: by way of the mapped class each row takes longer.
+                rows = [_row(event) for event in events]
+                session.connection().execute(insert(_TABLE), rows)
         except Exception:
             self._put_back(events)
             raise

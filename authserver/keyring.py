@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,12 +21,14 @@ from cryptography.x509.oid import NameOID
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady
-from authserver.headers import HeaderMode, base64url, jose_header, thumbprint
+from authserver.headers import P256_BYTES, HeaderMode, base64url, jose_header, thumbprint
 
 AUTHORITY_LIFETIME = timedelta(days=3652)
 LEAF_LIFETIME = timedelta(days=45)
 # A registry whose clock is behind must not find a new certificate "not yet valid".
 BACKDATED = timedelta(hours=1)
+
+_ES256 = ec.ECDSA(hashes.SHA256())
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,6 @@ class Signer:
         # Encoded once: with the certificate in it, it is most of a token.
         return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
 
-    @cached_property
-    def _algorithm(self) -> jwt.algorithms.Algorithm:
-        return jwt.get_algorithm_by_name(self.headers["alg"])
-
     def require_usable(self, now: datetime) -> None:
         """Check that the leaf is valid at ``now``; an expired one never signs.
 
@@ -207,5 +205,10 @@ class Signer:
         """
         self.require_usable(now)
         signed = f"{self._header}.{base64url(claims)}"
-        signature = self._algorithm.sign(signed.encode(), self.pair.private)
-        return f"{signed}.{base64url(signature)}"
+        return f"{signed}.{base64url(_sign(self.pair.private, signed.encode()))}"
+
+
+def _sign(private: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    """Return the ES256 signature: two numbers of 32 bytes each (RFC 7518, 3.4)."""
+    r, s = decode_dss_signature(private.sign(message, _ES256))
+    return r.to_bytes(P256_BYTES, "big") + s.to_bytes(P256_BYTES, "big")

@@ -44,6 +44,8 @@ def nfc(text: str) -> str:
     Normalising takes time quadratic in the length. What is cut is marked by a slash, which no
     account's name has.
     """
+    if text.isascii() and len(text) <= HOSTILE_MAX:
+        return text
     if len(text) > HOSTILE_MAX:
         return unicodedata.normalize("NFC", text[:HOSTILE_MAX]) + "/"
     return unicodedata.normalize("NFC", text)

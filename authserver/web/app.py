@@ -1,6 +1,7 @@
 """The application: everything is wired here."""
 
 import ctypes
+import gc
 import multiprocessing.util
 import os
 import secrets
@@ -130,12 +131,19 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it."""
+    gc.collect()
+    gc.freeze()
+
+
 def worker() -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)
+    _spare_the_collector()
     wiring.live.start()
     wiring.bodies.start()
     # Worker processes end without the interpreter's own exit handlers.

@@ -7,7 +7,6 @@ more than to sign a token.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from json import JSONEncoder
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -42,8 +41,6 @@ ONCE = (
 MAX_REMEMBERED = 4096
 """Characters of a query string that is kept as it was read; longer ones are read each time."""
 
-_json = JSONEncoder(sort_keys=True).encode
-
 
 @dataclass(frozen=True, slots=True)
 class _Query:
@@ -69,7 +66,7 @@ class Endpoint:
             return self.others(environ, start_response)
         request_id = request_ids.begin()
         try:
-            body = _json(self._answer(environ, request_id)).encode()
+            body = self._answer(environ, request_id).encode()
         except Exception as error:  # noqa: BLE001 - each has its answer, in one place
             response = errors.answer_to(error, environ["REQUEST_METHOD"])
             response.headers.extend(request_ids.headers(request_id))
@@ -84,13 +81,13 @@ class Endpoint:
         start_response("200 OK", headers)
         return [body]
 
-    def _answer(self, environ: "WSGIEnvironment", request_id: str) -> dict[str, object]:
+    def _answer(self, environ: "WSGIEnvironment", request_id: str) -> str:
         match environ["REQUEST_METHOD"]:
             case "GET":
                 return self._issue_by_query(environ, request_id).as_json()
             case "POST":
                 issued = self._issue_by_form(environ, request_id)
-                return issued.as_json() | {"scope": issued.granted}
+                return issued.as_json(scope=issued.granted)
         raise MethodNotAllowed(METHODS)
 
     def _issue_by_query(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
