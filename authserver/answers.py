@@ -87,8 +87,11 @@ def answer(
     asked, malformed = _scopes(question.scopes)
     account = identity.known.account if identity else None
     ceiling = identity.ceiling if identity else None
-    rules = snapshot.rules
-    decisions = [decide(rules, account, service, s, ceiling, here) for s in asked]
+    candidates = [snapshot.rules.candidates(account, wanted.name) for wanted in asked]
+    decisions = [
+        decide(rules, account, service, wanted, ceiling, here)
+        for wanted, rules in zip(asked, candidates, strict=True)
+    ]
     template = Template.of(
         issuer=snapshot.issuer,
         subject=account.name if account else "",
@@ -96,7 +99,7 @@ def answer(
         lifetime=snapshot.registries[service].token_ttl or token_ttl,
         access=claims.access(decisions),
     )
-    conditional = any(rule.conditions for rule in rules)
+    conditional = any(rule.conditions for rules in candidates for rule in rules)
     return _told(decisions, malformed, service, template, conditional=conditional)
 
 
@@ -193,7 +196,7 @@ class Remembered:
     ) -> Answer | None:
         """Return what ``snapshot`` has answered to this question by this very credential."""
         page = self._page
-        if page.basis is not snapshot:
+        if page.basis is not snapshot.basis:
             return None
         return page.answers.get((identity and identity.key, question))
 
@@ -204,8 +207,8 @@ class Remembered:
         if given.conditional:
             return
         page = self._page
-        if page.basis is not snapshot or page.room < 0 or len(page.answers) >= MAX_REMEMBERED:
+        if page.basis is not snapshot.basis or page.room < 0 or len(page.answers) >= MAX_REMEMBERED:
             # Other threads go on with the page that they hold; nobody waits.
-            page = self._page = _Page(snapshot)
+            page = self._page = _Page(snapshot.basis)
         page.room -= question.characters
         page.answers[identity and identity.key, question] = given

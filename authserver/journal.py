@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Table, Update, delete, func, insert, or_, select, update
 
 from authserver.core.names import printable
-from authserver.db import accounts, refresh_tokens
+from authserver.db import accounts, alterations, refresh_tokens
 from authserver.db.models import AppToken, RefreshToken, StoreState, TokenRecord
 from authserver.db.store import APPEND_WAITS, Store
 
@@ -121,6 +121,7 @@ def prune(store: Store, days: int) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
+        alterations.prune(session)
         last = session.scalars(select(func.max(TokenRecord.id))).one() or 0
         old = delete(TokenRecord).where(
             or_(
@@ -180,9 +181,12 @@ class Uses:
         with store.append() as session:
             for use in pending.values():
                 session.execute(self._update(use))
-            if any(self._prolongs(use) for use in pending.values()):
+            prolonged = [use for use in pending.values() if self._prolongs(use)]
+            if prolonged:
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
+                rows = [(RefreshToken.__tablename__, use.id) for use in prolonged]
+                alterations.note(session, store.clock(), rows)
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]

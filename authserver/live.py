@@ -98,12 +98,18 @@ class Live:
         """
         now = self.monotonic()
         with self._refreshing, self.store.read() as session:
-            if self._state is None or self._state.snapshot.version != snapshot.version(session):
-                keys.require_master_key(session, self.master)
-                signer = Signer.of(keys.load_leaf(session, self.master))
-                self._state = State(snapshot.load(session), signer, now)
-            else:
-                self._state = replace(self._state, read_at=now)
+            state = self._state
+            if state is not None and state.snapshot.version == snapshot.version(session):
+                self._state = replace(state, read_at=now)
+                return
+            keys.require_master_key(session, self.master)
+            signer = Signer.of(keys.load_leaf(session, self.master))
+            new = (
+                snapshot.load(session)
+                if state is None
+                else snapshot.follow(session, state.snapshot)
+            )
+            self._state = State(new, signer, now)
 
     def tick(self) -> None:
         """Do all that is due: refresh, renew the signing key, write and prune records."""

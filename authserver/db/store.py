@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
+from authserver.db import alterations
 from authserver.db.models import AuditRecord, StoreState
 
 BUSY_TIMEOUT = 30.0
@@ -85,7 +86,9 @@ class Store:
         engine = self.engine.execution_options(**{_WRITE: wait})
         with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             session.execute(select(StoreState.version).with_for_update())
-            yield Change(session, actor, self.clock())
+            at = self.clock()
+            with alterations.noted(session, at):
+                yield Change(session, actor, at)
 
     @contextmanager
     def append(self) -> Iterator[Session]:
