@@ -38,6 +38,11 @@ class RuleIndex:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RuleIndex) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def candidates(self, account: Account | None, name: str) -> list[Rule]:
         """Return, by ascending id, every rule that may apply to ``name``, and few others."""
         by_key = self._by_key
