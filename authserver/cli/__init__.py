@@ -23,6 +23,7 @@ _MODULES = {
     "session": "session",
     "group": "group",
     "acl": "acl",
+    "policy": "policy",
     "key": "key",
     "jwt": "jwt",
     "import": "imports",

@@ -1,7 +1,7 @@
 """Which rows the latest changes have written, so that nobody has to read all of them again.
 
-What a session writes is noted by itself: each object that it flushes, and for an update or a
-delete by condition the whole table. Notes are made under the lock of the store's version, so
+What a session writes is noted by itself: each object that it flushes, and for any other
+statement that writes the whole table. Notes are made under the lock of the store's version, so
 their ids ascend in the order of the changes.
 """
 
@@ -46,7 +46,7 @@ def noted(session: Session, at: datetime) -> Iterator[None]:
 
     def executed(state: ORMExecuteState) -> None:
         mapper = state.bind_mapper
-        if (state.is_update or state.is_delete) and mapper is not None:
+        if not state.is_select and mapper is not None:
             table = mapper.class_.__tablename__
             # Its version alone goes up by statement, with each change.
             if table not in _UNNOTED and table != StoreState.__tablename__:

@@ -1,7 +1,8 @@
 """ACL rules in the store."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_network
@@ -60,17 +61,49 @@ def add(
         NotFound: a subject or the registry does not exist.
         Refused: the comment is no good, or the same rule is there already.
     """
-    row = Rule(
-        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
-    )
+    row = _new(change, said, comment)
     row.author_id, row.delegation_id = author_id, delegation_id
-    row.disabled_at = None if said.enabled else change.at
-    _say(change.session, row, said)
     _refuse_duplicate(change.session, row)
     change.session.add(row)
     change.session.flush()
-    change.record(f"acl.{said.effect}", f"rule:{row.id}", after=described(row))
+    _record_new(change, row)
     return row
+
+
+def add_all(change: Change, written: Sequence[tuple[rules.Rule, str]]) -> None:
+    """Add many rules, each with its comment: as :func:`add` does, but for what it looks up each.
+
+    Raises what :func:`add` raises.
+    """
+    there = {_saying(rule): rule for rule in load(change.session)}
+    rows = []
+    for said, comment in written:
+        if (same := there.get(_saying(said))) is not None:
+            raise Refused(f"that rule is there already: {same.id} ({same})")
+        there[_saying(said)] = said
+        rows.append(_new(change, said, comment))
+    change.session.add_all(rows)
+    change.session.flush()
+    for row in rows:
+        _record_new(change, row)
+
+
+def _new(change: Change, said: rules.Rule, comment: str) -> Rule:
+    row = Rule(
+        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
+    )
+    row.disabled_at = None if said.enabled else change.at
+    _say(change.session, row, said)
+    return row
+
+
+def _record_new(change: Change, row: Rule) -> None:
+    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=described(row))
+
+
+def _saying(rule: rules.Rule) -> rules.Rule:
+    """Return what no two rules say, enabled or not."""
+    return replace(rule, id=0, enabled=True)
 
 
 def edit(
@@ -105,6 +138,42 @@ def edit(
     return row, True
 
 
+def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
+    """Have many rules say something else, each with its comment, and be enabled or not.
+
+    As :func:`edit` and :func:`set_enabled` do, but for what they look up each; and two rules may
+    change places.
+
+    Raises what they raise.
+    """
+    there = {row.id: row for row in listed(change.session)}
+    with change.session.no_autoflush:
+        for said, comment in wanted:
+            if said.id not in there:
+                raise NotFound(f"there is no rule {said.id}; see `authserver acl list`")
+            _edit_known(change, there[said.id], said, one_line(comment, "a comment"))
+    change.session.flush()
+    _refuse_same(load(change.session))
+
+
+def _edit_known(change: Change, row: Rule, said: rules.Rule, comment: str) -> None:
+    before = described(row)
+    if _differs(row, said) or comment != row.comment:
+        row.comment = comment
+        _say(change.session, row, said)
+        _edited(change, row, None, None)
+        change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    _switch(change, row, None, None, enabled=said.enabled)
+
+
+def _refuse_same(there: Iterable[rules.Rule]) -> None:
+    known: dict[rules.Rule, rules.Rule] = {}
+    for rule in there:
+        same = known.setdefault(_saying(rule), rule)
+        if same is not rule:
+            raise Refused(f"rules {same.id} and {rule.id} would say the same: {rule}")
+
+
 def set_enabled(
     change: Change,
     rule_id: int,
@@ -119,6 +188,12 @@ def set_enabled(
         NotFound: there is no rule of that id.
     """
     row = get(change.session, rule_id)
+    return _switch(change, row, author_id, delegation_id, enabled=enabled)
+
+
+def _switch(
+    change: Change, row: Rule, author_id: int | None, delegation_id: int | None, *, enabled: bool
+) -> bool:
     if (row.disabled_at is None) == enabled:
         return False
     _edited(change, row, author_id, delegation_id)
@@ -143,6 +218,21 @@ def delete(change: Change, row: Rule) -> str:
     change.session.delete(row)
     change.session.flush()
     return said
+
+
+def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
+    """Remove many rules.
+
+    Raises:
+        NotFound: there is no rule of one of these ids.
+    """
+    there = {row.id: row for row in listed(change.session)}
+    for rule_id in rule_ids:
+        if rule_id not in there:
+            raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
+        change.record("acl.remove", f"rule:{rule_id}", before=described(there[rule_id]))
+        change.session.delete(there[rule_id])
+    change.session.flush()
 
 
 def unname(change: Change, rows: Sequence[Rule], gone: ColumnElement[bool]) -> list[str]:

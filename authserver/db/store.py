@@ -32,6 +32,7 @@ class Change:
     session: Session
     actor: str
     at: datetime
+    _counted: int | None = None
 
     def record(
         self,
@@ -51,7 +52,21 @@ class Change:
                 after=after,
             )
         )
-        self.session.execute(update(StoreState).values(version=StoreState.version + 1))
+        if self._counted is None:
+            self._raise_version(1)
+        else:
+            self._counted += 1
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Raise the version once at the end, by as much as was recorded: for much at once."""
+        self._counted = 0
+        yield
+        self._raise_version(self._counted)
+        self._counted = None
+
+    def _raise_version(self, by: int) -> None:
+        self.session.execute(update(StoreState).values(version=StoreState.version + by))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from itertools import chain
 from authserver.db.snapshot import Snapshot
 from authserver.db.upkeep import Upkeep
 from authserver.linting import ageing, audience, delegating, exposure, shadows
-from authserver.linting.ageing import Ages
+from authserver.linting.ageing import MAX_DAYS, Ages
 from authserver.linting.audience import Audience
 from authserver.linting.covering import Standing
 from authserver.linting.findings import Code, Finding, Level, Report
 
-__all__ = ["Ages", "Code", "Finding", "Level", "Report", "lint"]
+__all__ = ["MAX_DAYS", "Ages", "Code", "Finding", "Level", "Report", "lint"]
 
 
 def lint(

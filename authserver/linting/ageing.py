@@ -10,6 +10,8 @@ from authserver.db.upkeep import Upkeep
 from authserver.linting.covering import in_force
 from authserver.linting.findings import Code, Finding, Level, cite
 
+MAX_DAYS = 3650
+
 # The oldest records of a quiet installation may be a little younger than what was asked for.
 _SLACK = 0.1
 

@@ -80,16 +80,19 @@ class Bodies:
             with self._lock:
                 del self._reading[this]
 
-    def read(self, environ: dict[str, Any], client: str) -> None:
+    def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> None:
         """Read a request's whole body, so that whoever reads it again does not wait.
+
+        ``max_bytes`` is more than MAX_BYTES only for those who have been let in already.
 
         Raises:
             NotReady: too many bodies are being read.
             RequestTimeout: it came too slowly.
-            RequestEntityTooLarge: it is longer than MAX_BYTES, whatever length it claims.
+            RequestEntityTooLarge: it is longer than ``max_bytes``, whatever length it claims.
         """
+        deadline = time.monotonic() + self.seconds
         with self.reading(environ.get("REMOTE_ADDR", ""), client):
-            body = _read_within(environ["wsgi.input"], time.monotonic() + self.seconds)
+            body = _read_within(environ["wsgi.input"], deadline, max_bytes)
         environ["wsgi.input"] = BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
 
@@ -116,14 +119,14 @@ class _Seen:
     trickled: bool
 
 
-def _read_within(stream: _Input, deadline: float) -> bytes:
+def _read_within(stream: _Input, deadline: float, max_bytes: int) -> bytes:
     # The stream blocks until a piece is whole, so pieces are small.
     parts: list[bytes] = []
     size = 0
     while part := stream.read(PIECE):
         parts.append(part)
         size += len(part)
-        if size > MAX_BYTES:
+        if size > max_bytes:
             raise RequestEntityTooLarge
         if time.monotonic() > deadline:
             raise RequestTimeout("the body came too slowly")

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Executable, delete, insert, update
 
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
@@ -16,6 +16,7 @@ from authserver.db import (
     delegations,
     groups,
     invitations,
+    models,
     refresh_tokens,
     registries,
     rules,
@@ -250,3 +251,22 @@ def test_a_change_that_was_rolled_back_leaves_no_note(store: Store) -> None:
     with pytest.raises(LookupError):
         fail()
     assert load(store).mark == before.mark
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(models.Account).values(admin=True),
+        insert(models.Registry).values(
+            service="other", refresh_tokens=True, created_at=datetime.now(UTC)
+        ),
+        delete(models.RuleSubject),
+    ],
+    ids=["update", "insert", "delete"],
+)
+def test_what_a_statement_writes_is_read_again(store: Store, statement: Executable) -> None:
+    known = load(store)
+    with store.change("test") as change:
+        change.session.execute(statement)
+        change.record("test", "test")
+    assert follow(store, known) == load(store) != known

@@ -76,6 +76,9 @@ ADMINISTRATIVE = [
     ("GET", "/keys"),
     ("GET", "/audit"),
     ("POST", "/invitations"),
+    ("GET", "/policy"),
+    ("POST", "/policy/plan"),
+    ("POST", "/policy/apply"),
 ]
 
 
@@ -596,6 +599,23 @@ def test_questions_are_answered_by_the_deciding_function(office: World) -> None:
         call(office, "POST", "/explain", status=409, json=question | worse)
     call(office, "POST", "/explain", ALICE, 403, json=question)
     call(office, "GET", f"/who-can?{asked}A", status=409)
+
+
+def test_lint_finds_what_the_command_does(office: World) -> None:
+    office.allow("everyone", "a/**", "push")
+    office.allow("user:alice", "a/b", "push")
+    told = got(office, "/lint")
+    assert [(f["code"], f["level"], f["rules"]) for f in told["findings"]] == [
+        ("public-write", "error", [3]),
+        ("shadowed", "warning", [4, 3]),
+    ]
+    assert "no record" in told["notes"][0]
+    graver = got(office, "/lint?level=error&unused_days=90")
+    assert [f["remedy"] for f in graver["findings"]] == ["authserver acl edit 3 --actions pull"]
+    assert "kept for 30 days" in graver["notes"][0]
+    call(office, "GET", "/lint?level=fatal", status=422)
+    call(office, "GET", "/lint?unused_days=-1", status=422)
+    call(office, "GET", "/lint", ALICE, 403)
 
 
 def test_explaining_takes_the_bounds_of_an_app_token(office: World) -> None:

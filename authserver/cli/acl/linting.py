@@ -7,9 +7,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import MAX_CELL, json_option, note, print_json
 from authserver.core.names import printable
 from authserver.db import snapshot, upkeep
-from authserver.linting import Ages, Code, Level, Report
-
-MAX_DAYS = 3650
+from authserver.linting import MAX_DAYS, Ages, Code, Level, Report
 
 
 @click.command("lint", short_help="Find rules without effect, too wide, or left over.")
@@ -34,21 +32,26 @@ MAX_DAYS = 3650
     "days",
     metavar="N",
     type=click.IntRange(1, MAX_DAYS),
-    default=90,
-    show_default=True,
-    help="Report rules that no token request touched, or that were disabled, for so many days.",
+    help="Report rules that no token request touched, or that were disabled, for so many days; "
+    "unless said, for as long as records of token requests are kept (token_record_days).",
 )
 @json_option
 @pass_context
 def lint(
-    context: Context, level: Level, quiet: bool, ignored: tuple[str, ...], days: int, as_json: bool
+    context: Context,
+    level: Level,
+    quiet: bool,
+    ignored: tuple[str, ...],
+    days: int | None,
+    as_json: bool,
 ) -> None:
     """Look for rules without effect, wider than is often meant, or left over.
 
     Exits with 1 if there are any of --level. Each finding has a code, by which --ignore leaves
     it out, and mostly the command that mends it.
     """
-    ages = Ages(now(), days, context.settings.token_record_days)
+    kept = context.settings.token_record_days
+    ages = Ages(now(), days or kept, kept)
     with context.read() as session:
         state, known = snapshot.load(session), upkeep.load(session, ages.since)
     report = linting.lint(state, known, ages, frozenset(map(Code, ignored)))

@@ -15,6 +15,7 @@ from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
 from authserver.web.api.models import Answer, Body, Nothing, Query
+from authserver.web.bodies import MAX_BYTES
 
 PREFIX = "/api/v1"
 CHANGE_WAITS = 5.0
@@ -112,6 +113,7 @@ class Operation:
     conditional: bool
     creates: bool
     tagged: bool
+    max_bytes: int
 
 
 @dataclass(eq=False)
@@ -136,11 +138,12 @@ class Operations:
         conditional: bool = False,
         creates: bool = False,
         tagged: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> Callable[[Handler[_Body, _Query]], Handler[_Body, _Query]]:
         """Declare the decorated function: its docstring is the operation's summary, and its name
         the operation's where none is given.
 
-        Only POST, PUT and PATCH have a body.
+        Only POST, PUT and PATCH have a body; more than MAX_BYTES only for administrators.
         """
 
         def declare(handler: Handler[_Body, _Query]) -> Handler[_Body, _Query]:
@@ -160,6 +163,7 @@ class Operations:
                     conditional,
                     creates,
                     tagged,
+                    max_bytes,
                 )
             )
             return handler

@@ -1,19 +1,30 @@
-"""Questions about the rules: explain, who-can, effective; answered by the deciding function."""
+"""Questions about the rules: explain, who-can, effective, lint."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
-from authserver import explaining, reach
+from authserver import explaining, linting, reach
 from authserver.core import conditions
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.core.rules import Limit
-from authserver.db import named
+from authserver.db import named, snapshot, upkeep
 from authserver.db.snapshot import Snapshot
+from authserver.linting import MAX_DAYS, Ages, Code, Level
 from authserver.web.api import cursors
-from authserver.web.api.models import MAX_ID, WHOLE, Answer, Body, Name, Nothing, Paging, Query
+from authserver.web.api.models import (
+    MAX_ID,
+    WHOLE,
+    Answer,
+    Body,
+    Name,
+    Nothing,
+    Paging,
+    Query,
+    decimal,
+)
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pages import Page, part
 
@@ -106,6 +117,23 @@ class Effective(Answer):
     effective: list[Reached]
 
 
+class Found(Answer):
+    """Something that a look at the rules found; the first of the rules is what it is about."""
+
+    code: Code
+    level: Level
+    rules: list[int]
+    text: str
+    remedy: str | None = Field(description="The command that mends it.")
+
+
+class Lint(Answer):
+    """All findings, the gravest first, and notes on what could not be told."""
+
+    findings: list[Found]
+    notes: list[str]
+
+
 class WhoCan(Paging):
     """Who may do what."""
 
@@ -124,6 +152,19 @@ class WhatCan(Query):
     registry: str | None = Field(None, description="On this registry only.")
     address: str | None = Field(
         None, alias="from", description="From this address; without it, from any."
+    )
+
+
+class Judged(Query):
+    """By what rules are judged."""
+
+    level: Literal["info", "warning", "error"] = Field(
+        "info", description="Leave out the findings below this level."
+    )
+    unused_days: Annotated[int, Field(ge=0, le=MAX_DAYS), BeforeValidator(decimal)] = Field(
+        0,
+        description="Report rules that nothing touched, or that were disabled, for so many days; "
+        "0: for as long as records of token requests are kept.",
     )
 
 
@@ -192,3 +233,13 @@ def effective(call: Call[Nothing, WhatCan]) -> Reply:
     with references():
         found = reach.effective(state, services, asked.account, when)
     return Reply(Effective.model_validate(found.as_json()))
+
+
+@OPERATIONS.operation("GET", "/lint", answer=Lint, query=Judged)
+def lint(call: Call[Nothing, Judged]) -> Reply:
+    """Look for rules without effect, wider than is often meant, or left over."""
+    asked, kept = call.query, call.parts.settings.token_record_days
+    ages = Ages(call.parts.store.clock(), asked.unused_days or kept, kept)
+    with call.read() as session:
+        state, known = snapshot.load(session), upkeep.load(session, ages.since)
+    return Reply(Lint.model_validate(linting.lint(state, known, ages).as_json(Level(asked.level))))

@@ -23,6 +23,7 @@ from authserver.web.api import (
     keys,
     me,
     openapi,
+    policy,
     problems,
     questions,
     registries,
@@ -50,6 +51,7 @@ NOUNS: tuple[Operations, ...] = (
     registries.OPERATIONS,
     rules.OPERATIONS,
     delegations.OPERATIONS,
+    policy.OPERATIONS,
     questions.OPERATIONS,
     keys.OPERATIONS,
     audit.OPERATIONS,
@@ -162,14 +164,16 @@ class _Endpoint:
         if operation.body is None:
             return Nothing()
         requests.require_json(request)
-        self.bodies.read(request.environ, address)
+        # Only here is it known who sends it: no stranger's body may be as large.
+        self.bodies.read(request.environ, address, operation.max_bytes)
         return requests.body(request.environ["wsgi.input"].read(), operation.body)
 
 
 def _response(reply: Reply) -> Response:
-    text = "" if reply.answer is None else reply.answer.model_dump_json(by_alias=True)
+    answer = reply.answer
+    text = answer.model_dump_json(by_alias=True, exclude_unset=answer.sparse) if answer else ""
     response = Response(text, HTTPStatus(reply.status), mimetype="application/json")
-    if reply.answer is None:
+    if answer is None:
         del response.headers["Content-Type"]
     if reply.tag is not None:
         response.set_etag(reply.tag)
