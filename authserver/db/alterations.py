@@ -54,9 +54,12 @@ def noted(session: Session, at: datetime) -> Iterator[None]:
 
     event.listen(session, "after_flush", flushed)
     event.listen(session, "do_orm_execute", executed)
+    transaction = session.get_transaction()
     yield
-    session.flush()
-    note(session, at, found)
+    # A dry run takes back what it did.
+    if transaction is not None and transaction.is_active:
+        session.flush()
+        note(session, at, found)
 
 
 def note(session: Session, at: datetime, rows: Iterable[Row]) -> None:

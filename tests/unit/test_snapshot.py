@@ -240,6 +240,14 @@ def test_very_many_changes_are_read_as_a_whole(
     assert follow(store, known).accounts == load(store).accounts
 
 
+def test_a_change_that_was_taken_back_leaves_no_note(store: Store) -> None:
+    before = load(store)
+    with store.change("test") as change:
+        accounts.add_user(change, "alice", None)
+        change.session.rollback()
+    assert load(store) == before
+
+
 def test_a_change_that_was_rolled_back_leaves_no_note(store: Store) -> None:
     def fail() -> None:
         with store.change("test") as change:
