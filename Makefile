@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-deps lint format clean
+.PHONY: run test test-deps bench lint format clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -15,6 +15,10 @@ test: .venv/.dev lint
 # Real registries and clients for the end-to-end tests. As root, on Debian.
 test-deps:
 	tests/deps.sh
+
+# Needs wrk. BENCH=--quick is one short round.
+bench: .venv/.dev
+	$(BIN)/python -m bench $(BENCH)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

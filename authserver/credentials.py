@@ -77,6 +77,12 @@ class Identity:
     may_stay_logged_in: bool = False
     app_token: KnownAppToken | None = None
 
+    @property
+    def key(self) -> tuple[int, int | None, str | None]:
+        """What two identities share if they may do the same: the ids are never given twice."""
+        app_token = None if self.app_token is None else self.app_token.id
+        return self.known.id, app_token, self.bound_to
+
 
 def read_authorization(header: str) -> Basic | Malformed:
     """Read the value of an ``Authorization`` header (RFC 7617, UTF-8).

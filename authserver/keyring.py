@@ -1,15 +1,17 @@
 """The authority and the signing keys: making, certifying, signing. Stores nothing."""
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeGuard
 
-import jwt
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,10 +24,12 @@ from cryptography.x509.oid import NameOID
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
 from authserver.headers import (
+    P256_BYTES,
     RSA_BITS,
     HeaderMode,
     KeyType,
     PublicKey,
+    base64url,
     has_leading_zero,
     jose_header,
     thumbprint,
@@ -42,6 +46,8 @@ ROTATED_AFTER = timedelta(days=30)
 # A registry whose clock is behind must not find a new certificate "not yet valid".
 BACKDATED = timedelta(hours=1)
 RSA_EXPONENT = 65537
+
+_ES256 = ec.ECDSA(hashes.SHA256())
 
 
 @dataclass(frozen=True)
@@ -273,9 +279,18 @@ class Signer:
         public = public_key(pair.certificate)
         return cls(pair, jose_header(mode, public, [pair.certificate]))
 
-    @property
+    @cached_property
+    def not_before(self) -> datetime:
+        return self.pair.certificate.not_valid_before_utc
+
+    @cached_property
     def not_after(self) -> datetime:
         return self.pair.certificate.not_valid_after_utc
+
+    @cached_property
+    def _header(self) -> str:
+        # Encoded once: with the certificate in it, it is most of a token.
+        return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
 
     def require_usable(self, now: datetime) -> None:
         """Check that the key's certificate is valid at ``now``; an expired one never signs.
@@ -285,7 +300,7 @@ class Signer:
         """
         if now >= self.not_after:
             raise NotReady(f"the signing key expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
-        if now < self.pair.certificate.not_valid_before_utc:
+        if now < self.not_before:
             raise NotReady("the signing key is not valid yet: is this machine's clock right?")
 
     def sign(self, claims: Claims) -> str:
@@ -294,7 +309,22 @@ class Signer:
         Raises:
             NotReady: the certificate has expired, or is not valid yet.
         """
-        self.require_usable(claims.issued_at)
-        return jwt.encode(
-            claims.as_json(), self.pair.private, algorithm=self.headers["alg"], headers=self.headers
-        )
+        return self.sign_encoded(claims.encode(), claims.issued_at)
+
+    def sign_encoded(self, claims: bytes, now: datetime) -> str:
+        """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
+
+        Raises:
+            NotReady: the leaf has expired, or is not valid yet.
+        """
+        self.require_usable(now)
+        signed = f"{self._header}.{base64url(claims)}"
+        return f"{signed}.{base64url(_sign(self.pair.private, signed.encode()))}"
+
+
+def _sign(private: PrivateKey, message: bytes) -> bytes:
+    """Return the signature: RS256 (RFC 7518, 3.3), or ES256: two numbers of 32 bytes each (3.4)."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    r, s = decode_dss_signature(private.sign(message, _ES256))
+    return r.to_bytes(P256_BYTES, "big") + s.to_bytes(P256_BYTES, "big")

@@ -204,15 +204,20 @@ class Live:
         with self._looking() as session:
             time = self.store.time(session)
             skew = self.store.clock() - time
-            if self._state is None or self._state.snapshot.version != snapshot.version(session):
-                self.safe = self.safe.still_of(session)
-                self._state = self._load(session, now, time, skew)
-            else:
-                self._state = replace(self._state, read_at=now, store_time=time, skew=skew)
+            state = self._state
+            if state is not None and state.snapshot.version == snapshot.version(session):
+                self._state = replace(state, read_at=now, store_time=time, skew=skew)
+                return
+            self.safe = self.safe.still_of(session)
+            self._state = self._load(session, state, now, time, skew)
 
-    def _load(self, session: Session, now: float, time: datetime, skew: timedelta) -> State:
+    def _load(
+        self, session: Session, before: State | None, now: float, time: datetime, skew: timedelta
+    ) -> State:
         return State(
-            snapshot=snapshot.load(session),
+            snapshot=snapshot.follow(session, before.snapshot)
+            if before
+            else snapshot.load(session),
             signer=Signer.of(keys.load_leaf(session, self.safe)),
             own_signers=own_keys.signers(session, self.safe),
             published=published.by_registry(session, time),

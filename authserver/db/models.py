@@ -83,6 +83,21 @@ class StoreState(Base):
     created_at: Mapped[datetime]
 
 
+class Alteration(Base):
+    """A row that a change has written: what other processes must read again.
+
+    Only the latest are kept. ``row_id`` None means any row of the table ``noun``.
+    """
+
+    __tablename__ = "alteration"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    noun: Mapped[str] = mapped_column(String(32))
+    row_id: Mapped[int | None]
+
+
 class Authority(Base):
     """A long-lived certificate authority; its certificate is in the registries' bundle.
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
-from authserver.db import postgresql
+from authserver.db import alterations, postgresql
 from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
 from authserver.settings import Pool
@@ -118,7 +118,9 @@ class Store:
         engine = self.engine.execution_options(**{_WRITE: wait})
         with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             session.execute(select(StoreState.version).with_for_update())
-            yield Change(session, actor, self.time(session))
+            at = self.time(session)
+            with alterations.noted(session, at):
+                yield Change(session, actor, at)
 
     @contextmanager
     def append(self) -> Iterator[Session]:

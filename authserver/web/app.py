@@ -1,6 +1,7 @@
 """The application: everything is wired here."""
 
 import ctypes
+import gc
 import multiprocessing.util
 import os
 import secrets
@@ -34,13 +35,14 @@ from authserver.settings import Settings
 from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
-from authserver.web import errors, health, invitation, public_keys, token
+from authserver.web import errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
+from authserver.web.token import Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -149,7 +151,6 @@ def create_app(wiring: Wiring) -> Flask:
     errors.register(app)
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
-    token.register(app, wiring.issuer, client_address, wiring.bodies)
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
@@ -158,19 +159,18 @@ def create_app(wiring: Wiring) -> Flask:
     health.register(app, wiring.live)
     public_keys.register(app, wiring.live)
 
+    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, app.wsgi_app)
     if chosen.path_prefix:
-        app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
+        outer = _without(chosen.path_prefix, outer)
+    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:
-        g.request_id = secrets.token_hex(8)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        g.request_id = request_ids.begin()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(request_ids.headers(g.get("request_id", "")))
         return response
 
     return app
@@ -194,6 +194,12 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it."""
+    gc.collect()
+    gc.freeze()
+
+
 def worker() -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
@@ -201,6 +207,7 @@ def worker() -> Flask:
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)
+    _spare_the_collector()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)

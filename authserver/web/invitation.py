@@ -35,7 +35,7 @@ def register(
     @app.post("/invitation")
     @app.post("/invitation/")
     def redeem() -> Response:
-        client = client_address.of_request(request)
+        client = client_address.of_request(request.environ)
         bodies.read(request.environ, client)
         form = request.form
         code = form.get("code", "").strip()

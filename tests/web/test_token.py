@@ -300,7 +300,7 @@ def test_an_unexpected_error_is_answered_in_json_and_tells_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("sesame")
 
-    monkeypatch.setattr("authserver.issuing.decide", broken)
+    monkeypatch.setattr("authserver.answers.decide", broken)
     with capture_logs() as logged:
         response = shared.get(scopes("repository:a:pull"))
     error_of(response, 500)

@@ -19,6 +19,7 @@ from authserver import tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import NotReady
 from authserver.core.policy import decide
+from authserver.core.rule_index import RuleIndex
 from authserver.db.models import TokenRecord
 from authserver.live import State
 from authserver.settings import Settings
@@ -395,7 +396,7 @@ def _state(lost: Lost, question: strategies.Question) -> State:
     narrowed = replace(snapshot.app_tokens[digest], ceiling=ceiling)
     changed = replace(
         snapshot,
-        rules=tuple(question.rules),
+        rules=RuleIndex.of(question.rules),
         accounts=accounts,
         app_tokens={**snapshot.app_tokens, digest: narrowed},
     )

@@ -154,18 +154,11 @@ class Callers:
         )
         self.journal.add(
             TokenEvent(
-                at=self.live.store.clock(),
                 request_id=g.request_id,
-                outcome="refused",
-                account=account,
-                credential="",
                 address=origin.address,
                 client=origin.client,
-                service="",
-                requested="",
-                granted="",
-                rules="",
-                jwt_id=None,
+                account=account,
                 reason=f"admin API: {reason}",
+                at=self.live.store.clock(),
             )
         )

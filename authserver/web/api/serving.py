@@ -144,7 +144,7 @@ class _Endpoint:
     def _call(self, operation: Operation, path: Mapping[str, str]) -> Call[Any, Any]:
         """Read a request. What its sender may not do is told before what is wrong with it."""
         callers = self.parts.callers
-        address = self.client_address.of_request(request)
+        address = self.client_address.of_request(request.environ)
         who = None if operation.need is Need.NOTHING else callers.of(request, address)
         if who is not None:
             who.require(operation.need)
