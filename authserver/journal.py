@@ -2,22 +2,26 @@
 
 import hmac
 from collections import deque
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from threading import Lock
+from typing import cast
 
 import structlog
-from sqlalchemy import Update, delete, func, insert, or_, select, update
+from sqlalchemy import Table, Update, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
-from authserver.db import accounts, refresh_tokens
+from authserver.db import accounts, alterations, refresh_tokens
 from authserver.db.models import AppToken, RefreshToken, StoreState, TokenRecord
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
 MAX_RECORDS = 2_000_000
 MAX_TEXT = 1000
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
 
@@ -32,48 +36,65 @@ _LONGEST = {
     "reason": MAX_TEXT,
 }
 
+_TABLE = cast("Table", TokenRecord.__table__)
+
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenEvent:
-    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``."""
+    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
 
-    at: datetime
+    It is made when the request begins; what is learnt on its way is put into it.
+    """
+
     request_id: str
-    outcome: str
-    account: str
-    credential: str
     address: str
     client: str
-    service: str
-    requested: str
-    granted: str
-    jwt_id: str | None
-    reason: str
-    rules: str
+    service: str = ""
+    requested: str = ""
+    outcome: str = "refused"
+    account: str = ""
+    credential: str = ""
+    granted: str = ""
+    jwt_id: str | None = None
+    reason: str = ""
+    rules: str = ""
+    at: datetime = _UNKNOWN
 
 
 @dataclass
 class Journal:
-    """Collects token events until :meth:`write` stores them."""
+    """Collects token events until :meth:`write` stores them.
+
+    It is ``stuck`` while neither the store nor the spool takes any.
+    """
 
     key: bytes = field(repr=False)
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
     lost: int = 0
     """How many were lost in all."""
+    stuck: bool = False
     _lost: int = 0
+    _taking: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether what happens now could be recorded nowhere, so that no token may be issued."""
+        return self.stuck or len(self.pending) >= MAX_PENDING
 
     def add(self, event: TokenEvent) -> None:
-        """Take an event; never blocks. The oldest is lost, and counted, if too many wait."""
+        """Take an event; never blocks. If too many wait, one that issued nothing is only counted.
+
+        Tokens are issued no more then; the few that are on their way are recorded still.
+        """
         # Whoever sends much must not have us keep much.
-        event = replace(
-            event,
-            **{name: getattr(event, name)[:limit] for name, limit in _LONGEST.items()},
-        )
-        if len(self.pending) >= MAX_PENDING:
-            self.pending.popleft()
+        for name, limit in _LONGEST.items():
+            if len(getattr(event, name)) > limit:
+                setattr(event, name, getattr(event, name)[:limit])
+        if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
             self._lost += 1
+            return
         self.pending.append(event)
 
     def hashed(self, name: str) -> str:
@@ -86,24 +107,35 @@ class Journal:
             log.error("token records were lost", number=self._lost)
             self.lost += self._lost
             self._lost = 0
-        events = [self.pending.popleft() for _ in range(len(self.pending))]
+        events = self.take()
         if not events:
             return
         try:
             with store.append() as session:
-                session.execute(insert(TokenRecord), [_row(event) for event in events])
+                insert_events(session, events)
         except Exception:
-            self._put_back(events)
+            self.put_back(events)
             raise
+        self.stuck = False
 
-    def _put_back(self, events: list[TokenEvent]) -> None:
-        room = max(0, MAX_PENDING - len(self.pending))
-        self._lost += len(events) - len(events[-room:] if room else [])
-        self.pending.extendleft(reversed(events[-room:] if room else []))
+    def take(self) -> list[TokenEvent]:
+        """Take out all that is pending, oldest first."""
+        with self._taking:
+            return [self.pending.popleft() for _ in range(len(self.pending))]
+
+    def put_back(self, events: list[TokenEvent]) -> None:
+        """Have what was taken out wait again, before what came since."""
+        self.pending.extendleft(reversed(events))
+
+
+def insert_events(session: Session, events: list[TokenEvent]) -> None:
+    """Store events as records."""
+    # The table's own insert: by way of the mapped class each row takes longer.
+    session.connection().execute(insert(_TABLE), [_row(event) for event in events])
 
 
 def _row(event: TokenEvent) -> dict[str, object]:
-    row = asdict(event)
+    row = {name: getattr(event, name) for name in TokenEvent.__slots__}
     for name, limit in _LONGEST.items():
         row[name] = printable(row[name], limit)
     return row
@@ -116,6 +148,7 @@ def prune(store: Store, days: int) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
+        alterations.prune(session)
         last = session.scalars(select(func.max(TokenRecord.id))).one() or 0
         old = delete(TokenRecord).where(
             or_(
@@ -173,11 +206,15 @@ class Uses:
         if not pending:
             return
         with store.append() as session:
-            for use in pending.values():
-                session.execute(self._update(use))
-            if any(self._prolongs(use) for use in pending.values()):
+            # In the order in which everybody locks: the version, as changes do, then the tokens.
+            prolonged = [use for use in pending.values() if self._prolongs(use)]
+            if prolonged:
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
+                rows = [(RefreshToken.__tablename__, use.id) for use in prolonged]
+                alterations.note(session, store.clock(), rows)
+            for _, use in sorted(pending.items()):
+                session.execute(self._update(use))
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]

@@ -1,6 +1,6 @@
 """How far rules reach: everybody who may do something, and everything that somebody may do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -133,7 +133,7 @@ def effective(
 
 
 def _on(
-    service: str, rules: Sequence[Rule], who: Account | None, circumstances: Circumstances
+    service: str, rules: Iterable[Rule], who: Account | None, circumstances: Circumstances
 ) -> Iterator[Reached]:
     denies = [
         rule

@@ -14,7 +14,8 @@ from resource import getpagesize
 import structlog
 
 from authserver import __version__
-from authserver.core.errors import BadRequest, NotReady, Unauthorized
+from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
+from authserver.counting import Counts
 from authserver.db.snapshot import Snapshot
 from authserver.live import Live, State
 from authserver.metrics import families
@@ -29,6 +30,8 @@ EXPIRING_DAYS = (1, 7, 30)
 OUTCOMES: dict[type[Exception], str] = {
     Unauthorized: "unauthorized",
     BadRequest: "bad_request",
+    TooManyAttempts: "limited",
+    Busy: "busy",
     NotReady: "unavailable",
 }
 
@@ -46,6 +49,7 @@ class Reporter:
     sheets: Sheets
     live: Live
     observations: Observations
+    counts: Counts
     clock: Callable[[], datetime]
     tls_ends: datetime | None = None
     totals: Totals = field(default_factory=Totals)
@@ -109,8 +113,12 @@ class Reporter:
         totals.gauge(families.WORKERS, value=1)
         totals.gauge(families.BUILD_INFO, __version__, platform.python_version(), value=1)
         totals.gauge(families.RECORDS_PENDING, value=len(live.journal.pending))
+        totals.gauge(families.RECORDS_SPOOLED, value=live.spool.waiting)
+        totals.gauge(families.RECORDS_FULL, value=live.journal.full)
         totals.reached(families.RECORDS_LOST, live.journal.lost)
         totals.reached(families.STORE_ERRORS, live.errors)
+        totals.gauge(families.STORE_UNREACHABLE, value=live.stale)
+        totals.gauge(families.LIMITS_ALONE, value=self.counts.away)
         if self.tls_ends is not None:
             totals.gauge(families.TLS_EXPIRY, value=self.tls_ends.timestamp())
         if live.latest is not None:
@@ -122,7 +130,8 @@ class Reporter:
         totals.gauge(families.SNAPSHOT_AGE, value=state.read_at)
         totals.gauge(families.SNAPSHOT_VERSION, value=snapshot.version)
         totals.gauge(families.SIGNING_KEY_EXPIRY, value=state.signer.not_after.timestamp())
-        totals.gauge(families.AUTHORITY_EXPIRY, value=state.authority_ends.timestamp())
+        for ending in state.endings:
+            totals.gauge(families.KEY_EXPIRY, ending.name, value=ending.at.timestamp())
         if self._expiries is None or self._expiries.snapshot is not snapshot:
             self._expiries = _Expiries.of(snapshot)
         self._expiries.read(totals, self.clock())

@@ -25,7 +25,9 @@ packages=(
     nginx-light
     openssl
     podman
+    postgresql      # 15 or later
     prometheus      # promtool reads alerts and metrics
+    redis-server
     runc            # runs the image
     skopeo
     systemd         # reads the unit

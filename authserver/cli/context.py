@@ -17,6 +17,7 @@ from authserver import settings
 from authserver.cli.output import note
 from authserver.core.errors import Refused
 from authserver.db import keys, schema
+from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.settings import Loaded, Settings
 
@@ -44,7 +45,7 @@ class Context:
     def store(self) -> Store:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
-        return open_store(self.settings.store_url, now)
+        return open_store(self.settings.store_url, now, self.settings.pool)
 
     @property
     def actor(self) -> str:
@@ -70,6 +71,10 @@ class Context:
             pass
         with self.store.change(self.actor) as change:
             yield change
+
+    def safe_of(self, session: Session) -> Safe:
+        """Return what opens the private keys of the store."""
+        return Safe.of(session, self.settings.master_key_path, self.settings.private_key_dir)
 
     def require_database(self) -> None:
         path = self.store.file

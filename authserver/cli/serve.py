@@ -14,7 +14,7 @@ from authserver.db import schema
 from authserver.metrics.listener import Scraped, scraped
 from authserver.settings import Settings
 from authserver.web import server
-from authserver.web.app import Shared, wire, worker
+from authserver.web.app import Inherited, wire, worker
 from authserver.web.tls import Certificate
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ def command(
         server.run(
             place,
             workers,
-            partial(worker, Shared(scrapes, certificate)),
+            partial(worker, Inherited(scrapes, certificate)),
             lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
             certificate,
         )
@@ -120,7 +120,7 @@ def _set_up(context: Context) -> None:
 
 def _upgrade(context: Context) -> None:
     context.require_database()
-    with alone(context.settings.data_dir):
+    with alone(context):
         before, after = schema.upgrade(context.store.engine)
     if before != after:
         log.info("upgraded the schema", before=before, after=after)

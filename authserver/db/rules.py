@@ -1,9 +1,10 @@
 """ACL rules in the store."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core import rules
-from authserver.core.conditions import Conditions
+from authserver.core.conditions import ALWAYS, Conditions
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
@@ -352,31 +353,45 @@ def as_rule(row: Rule) -> rules.Rule:
     return _rule(row, subjects_of(row), service)
 
 
-def load(session: Session) -> tuple[rules.Rule, ...]:
-    """Return all rules as the policy knows them, by id, without an object for each row."""
+def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Rule, ...]:
+    """Return the rules as the policy knows them, by id, without an object for each row.
+
+    ``ids`` None means all of them.
+    """
     about: defaultdict[int, list[Subject]] = defaultdict(list)
     subjects = (
         select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
         .outerjoin(Account, RuleSubject.account_id == Account.id)
         .outerjoin(Group, RuleSubject.group_id == Group.id)
     )
-    for rule_id, kind, account, group in session.execute(subjects):
-        about[rule_id].append(Subject(SubjectKind(kind), account or group or ""))
     query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
+    if ids is not None:
+        subjects, query = (
+            subjects.where(RuleSubject.rule_id.in_(ids)),
+            query.where(Rule.id.in_(ids)),
+        )
+    for rule_id, kind, account, group in session.execute(subjects):
+        about[rule_id].append(_named(kind, account or group or ""))
     return tuple(
         _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
         for row in session.execute(query)
     )
 
 
+# Thousands of rules are about the same few.
+_named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
+_actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
+
+
 def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
     conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
+    conditions = conditions or ALWAYS
     return rules.Rule(
         id=row.id,
         effect=Effect(row.effect),
         subjects=subjects,
         patterns=tuple(map(Pattern, row.patterns)),
-        actions=frozenset(row.actions.split(",")),
+        actions=_actions(row.actions),
         type=row.resource_type,
         service=service,
         conditions=conditions,

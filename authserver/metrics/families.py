@@ -67,18 +67,35 @@ LIMITED = _counter(
     "Logins that were turned away unchecked after too many failures, by the limit that was hit.",
     "limit",
 )
+LIMITS_ALONE = _gauge(
+    "authserver_limits_alone",
+    "1 while failed logins are counted by this server alone: the common store of counts is away.",
+)
 RECORDS_PENDING = _gauge(
     "authserver_audit_records_pending",
     "Records of token requests that wait to be stored.",
     across=sum,
 )
+RECORDS_SPOOLED = _gauge(
+    "authserver_audit_spool_bytes",
+    "Records of token requests that wait on the disk, in bytes: the store takes none.",
+    across=sum,
+)
+RECORDS_FULL = _gauge(
+    "authserver_audit_records_full",
+    "1 while neither the store nor the disk takes records, so that no tokens are issued.",
+)
 RECORDS_LOST = _counter(
     "authserver_audit_records_lost_total",
-    "Records of token requests that were lost because too many waited.",
+    "Records of refused token requests that were lost because too many waited.",
 )
 STORE_ERRORS = _counter(
     "authserver_store_errors_total",
     "Times that a worker could not keep up with the store: read it, or write to it.",
+)
+STORE_UNREACHABLE = _gauge(
+    "authserver_store_unreachable",
+    "1 while a worker cannot reach the store and goes on from what it knows, if it may.",
 )
 SNAPSHOT_AGE = Family(
     "authserver_snapshot_age_seconds",
@@ -97,9 +114,10 @@ SIGNING_KEY_EXPIRY = _gauge(
     "When the certificate of the signing key in use expires, since 1970.",
     across=min,
 )
-AUTHORITY_EXPIRY = _gauge(
-    "authserver_authority_expiry_timestamp_seconds",
-    "When the authority's certificate, which registries trust, expires, since 1970.",
+KEY_EXPIRY = _gauge(
+    "authserver_key_expiry_timestamp_seconds",
+    "When each key in use ends, since 1970: the authority, its signing key, registries' own keys.",
+    *("key",),
     across=min,
 )
 TLS_EXPIRY = _gauge(

@@ -1,6 +1,7 @@
 """The application: everything is wired here."""
 
 import ctypes
+import gc
 import multiprocessing.util
 import os
 import secrets
@@ -14,20 +15,30 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g, request
 
-from authserver import logs, settings
+from authserver import logs, memory, settings
+from authserver.core.errors import NotReady
+from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
+from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
+from authserver.guessing import Guesses, limits
+from authserver.hashing import Hashing, processors
+from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.metrics.listener import Scraped
 from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.passwords import Passwords
+from authserver.places import Places
 from authserver.reporting import Reporter
-from authserver.sealing import read_master_key
+from authserver.sealing import MasterKey
 from authserver.settings import Settings
-from authserver.web import accepting, errors, health, invitation, token
+from authserver.shared import Shared
+from authserver.spool import Spool
+from authserver.spooler import Spooler
+from authserver.web import accepting, errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
@@ -35,14 +46,21 @@ from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
 from authserver.web.tls import Certificate
+from authserver.web.token import Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Of the server's threads, so that there are always some for requests without a body.
-BODIES_AT_ONCE = THREADS * 3 // 4
-BODIES_EACH = THREADS // 4
+# Of the server's threads, so that there are always some for requests that neither have a body nor
+# a password that is not remembered.
+BODIES_AT_ONCE = THREADS // 4
+BODIES_EACH = THREADS // 12
+PASSWORDS_AT_ONCE = THREADS // 3
+PASSWORDS_EACH = THREADS // 6
+HELD_AT_ONCE = THREADS // 3
 PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
 
 
 def now() -> datetime:
@@ -58,7 +76,22 @@ class Wiring:
     live: Live
     issuer: Issuer
     bodies: Bodies
-    observations: Observations
+    spooler: Spooler
+
+    @property
+    def observations(self) -> Observations:
+        return self.issuer.observations
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.live.start()
+        self.spooler.start()
+        self.bodies.start()
+
+    def stop(self) -> None:
+        """End the threads; what the store does not take goes to the spool."""
+        self.live.stop()
+        self.spooler.stop()
 
 
 def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
@@ -67,24 +100,57 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now)
+    store = open_store(chosen.store_url, now, chosen.pool)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
-    master = read_master_key(chosen.master_key_path)
-    journal = Journal(master.derive("names in records"))
+        safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+    journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
-    days = chosen.token_record_days
-    live = Live(store, master, journal, uses, rehashes, days, time.monotonic)
+    live = Live(
+        store,
+        safe,
+        journal,
+        uses,
+        rehashes,
+        _spool(chosen),
+        chosen.max_staleness,
+        chosen.token_record_days,
+        time.monotonic,
+    )
     live.tick()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
+    shared = Shared.join()
     seen = observations or Observations()
-    authenticator = Authenticator(passwords, uses, rehashes, now, seen)
+    hashing = Hashing(shared, processors(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
+    guesses = _guesses(chosen, shared, safe.master, seen)
+    authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)
     ttl, random = chosen.token_ttl, secrets.token_bytes
     issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), seen)
+    spooler = Spooler(journal, live.spool, lambda: live.records_late)
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
+
+
+def _spool(chosen: Settings) -> Spool:
+    """Return the spool. One that cannot be used is told now: without the store it is too late."""
+    spool = Spool(chosen.spool_path, chosen.spool_size << 20)
+    try:
+        spool.open()
+    except NotReady as error:
+        log.warning("no tokens will be issued while the store takes no records", error=str(error))
+    return spool
+
+
+def _guesses(
+    chosen: Settings, shared: Shared, master: MasterKey, observations: Observations
+) -> Guesses:
+    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
+    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    key = master.derive("guesses")
+    return Guesses(counts(shared, url), allowed, key, observations=observations)
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -99,25 +165,26 @@ def create_app(wiring: Wiring) -> Flask:
     client_address = ClientAddress(
         chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
     )
-    token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
+    hashing = wiring.issuer.authenticator.hashing
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
-    serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
+    parts = Parts(chosen, wiring.store, callers, hashing)
+    serving.register(app, parts, client_address, wiring.bodies)
     health.register(app, wiring.live)
+    public_keys.register(app, wiring.live)
 
+    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, app.wsgi_app)
     if chosen.path_prefix:
-        app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
+        outer = _without(chosen.path_prefix, outer)
+    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:
-        g.request_id = secrets.token_hex(8)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        g.request_id = request_ids.begin()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(request_ids.headers(g.get("request_id", "")))
         part = (request.endpoint or "none").partition(" ")[0]
         wiring.observations.responses.append((part, response.status_code))
         return response
@@ -143,27 +210,34 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it."""
+    gc.collect()
+    gc.freeze()
+
+
 @dataclass(frozen=True)
-class Shared:
-    """What the workers of one server share: made before they are, and handed on to them."""
+class Inherited:
+    """What the workers of one server have from the process that makes them."""
 
     scraped: Scraped | None = None
     certificate: Certificate | None = None
 
 
-def worker(shared: Shared) -> Flask:
+def worker(inherited: Inherited) -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
+    memory.keep_private()
     accepting.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
-    wiring = wire(chosen, Observations(MAX_WAITING) if shared.scraped else None)
-    wiring.live.start()
-    wiring.bodies.start()
+    wiring = wire(chosen, Observations(MAX_WAITING) if inherited.scraped else None)
+    _spare_the_collector()
+    wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
-    multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
-    if shared.scraped is not None:
-        _report(wiring, shared.scraped, shared.certificate)
+    multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
+    if inherited.scraped is not None:
+        _report(wiring, inherited.scraped, inherited.certificate)
     return create_app(wiring)
 
 
@@ -173,6 +247,7 @@ def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -
         scraped.sheets,
         wiring.live,
         wiring.observations,
+        wiring.issuer.authenticator.guesses.counts,
         now,
         certificate.ends if certificate else None,
     )

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
-from ipaddress import IPv6Address, ip_address, ip_network
 from os import dup
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ import structlog
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
+from authserver.core.households import household
 
 SECONDS = 10.0
 MAX_BYTES = 64 * 1024
@@ -68,7 +68,7 @@ class Bodies:
             NotReady: too many bodies are being read, from everybody or from that client.
         """
         this = object()
-        client = _household(client)
+        client = household(client)
         with self._lock:
             same = sum(other.client == client for other in self._reading.values())
             if len(self._reading) >= self.at_once or same >= self.at_once_each:
@@ -131,17 +131,6 @@ def _read_within(stream: _Input, deadline: float, max_bytes: int) -> bytes:
         if time.monotonic() > deadline:
             raise RequestTimeout("the body came too slowly")
     return b"".join(parts)
-
-
-def _household(client: str) -> str:
-    """Return what stands for a client that may have many addresses: of IPv6 a /64."""
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    if not isinstance(address, IPv6Address):
-        return client
-    return str(ip_network((address, 64), strict=False))
 
 
 def hang_up(peers: set[str], before: dict[str, _Seen]) -> dict[str, _Seen]:

@@ -17,6 +17,7 @@ from granian.server.mp import MPServer
 
 from authserver.core.errors import Refused
 from authserver.settings import bracketed
+from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
 from authserver.web.tls import Certificate
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 BACKLOG = 1024
-THREADS = 32
+THREADS = 96
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
@@ -79,6 +80,8 @@ def run(
     # What this process holds open, its workers hold too.
     multiprocessing.set_start_method("fork", force=True)
     _require_free(place)
+    shared = Shared.make()
+    os.environ[ENVIRON] = shared.path
     server = _Server(
         "authserver.web.app",
         address=place.host,

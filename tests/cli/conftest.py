@@ -1,11 +1,11 @@
 """Fixtures for the command line."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import stores
 from tests.cli.commands import Commands
 from tests.world import PASSWORD
 
@@ -17,7 +17,7 @@ def run(data_dir: Path) -> Commands:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Commands:
+def bare(engine: None, tmp_path: Path) -> Commands:
     """The commands where nothing is set up yet."""
     return Commands(tmp_path / "new" / "data")
 
@@ -29,7 +29,7 @@ def standing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     alice is in the group dev and may pull a.
     """
     run = Commands(tmp_path_factory.mktemp("standing") / "data")
-    shutil.copytree(template, run.data_dir)
+    stores.copied(template, run.data_dir)
     run("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
     run("group", "add", "dev")
     run("group", "add-member", "dev", "alice")

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from authserver.policy import schema
+from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import clean_environ
 from tests.world import ADMIN, SERVICE
@@ -122,7 +123,7 @@ def test_a_plan_has_the_same_id_in_every_process(run: Commands, file: Path, seed
     run("acl", "allow", "authenticated,everyone", "a,b,c/*,{account}/**", "all")
     done = subprocess.run(
         [sys.executable, "-m", "authserver", "policy", "plan", str(file), "--json"],
-        env=clean_environ(AUTHSERVER_DATA_DIR=str(run.data_dir), PYTHONHASHSEED=seed),
+        env=clean_environ(**stores.environ(run.data_dir), PYTHONHASHSEED=seed),
         capture_output=True,
         check=True,
         cwd=Path(__file__).parents[2],
@@ -138,7 +139,7 @@ def test_at_a_terminal_it_asks(run: Commands, file: Path, answer: bytes, applied
     os.write(outer, answer)
     done = subprocess.run(
         [sys.executable, "-m", "authserver", "policy", "apply", str(file)],
-        env=clean_environ(AUTHSERVER_DATA_DIR=str(run.data_dir)),
+        env=clean_environ(**stores.environ(run.data_dir)),
         stdin=inner,
         capture_output=True,
         check=False,

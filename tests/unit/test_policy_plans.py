@@ -1,10 +1,12 @@
 """Plans: what a file would change, who would gain or lose by it, and that this is what is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import count, product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +20,15 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
 from authserver.db import accounts, delegations, groups, rules
-from authserver.db.store import Store, open_store
+from authserver.db.store import Store
 from authserver.policy import applying, effects, exporting, planning, reading, state
 from authserver.policy.document import Account, BadPolicy, Group, Policy, Registry, Statement
 from authserver.policy.effects import Told
 from authserver.policy.planning import Plan
 from authserver.policy.state import State
+from tests import stores
 from tests.unit.test_db import audit, contents, do, said, version
-from tests.world import ADMIN, SERVICE, Clock, set_up
+from tests.world import ADMIN, SERVICE
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
 
@@ -607,19 +610,20 @@ def _content(policy: Policy) -> Any:
     )
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture
+def fresh(template: Path, tmp_path: Path) -> Any:
     """Give a store with nothing in it but what init makes, as often as it is asked for."""
-    template = tmp_path_factory.mktemp("fresh") / "data"
-    template.mkdir(mode=0o700)
-    set_up(template)
-    content = (template / "authserver.db").read_bytes()
     numbers = count()
 
-    def make() -> Store:
-        path = tmp_path_factory.getbasetemp() / f"fresh-{next(numbers)}.db"
-        path.write_bytes(content)
-        return open_store(f"sqlite:///{path}", Clock())
+    @contextmanager
+    def make() -> Iterator[Store]:
+        data_dir = stores.copied(template, tmp_path / f"fresh-{next(numbers)}")
+        store = stores.opened(data_dir)
+        try:
+            yield store
+        finally:
+            store.engine.dispose()
+            stores.drop_below(data_dir)
 
     return make
 
@@ -629,8 +633,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_what_is_done_is_what_was_planned(
     fresh: Any, old: Policy, new: Policy, prune: bool
 ) -> None:
-    store = fresh()
-    try:
+    with fresh() as store:
         text = exporting.export(old)
         apply(store, text, prune=True, force=True)
         _enable(store, old)
@@ -642,8 +645,6 @@ def test_what_is_done_is_what_was_planned(
         assume(prune)
         _enable(store, old)
         _require_same_decisions(store, old)
-    finally:
-        store.engine.dispose()
 
 
 def _enable(store: Store, policy: Policy) -> None:

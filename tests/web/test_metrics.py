@@ -1,5 +1,6 @@
 """What a worker reports of the requests that it answered."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from authserver.core.errors import NotReady
+from authserver.core.errors import Busy, NotReady
+from authserver.counting import counts
+from authserver.guessing import limits
+from authserver.hashing import Hashing
 from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.metrics.sheets import Sheets
 from authserver.reporting import Reporter
 from authserver.settings import Settings
+from authserver.shared import Shared
 from authserver.web.app import create_app, wire
+from tests.programs import free_port
 from tests.web.conftest import populate
 from tests.world import PASSWORD, World, basic
 
@@ -46,7 +52,9 @@ def reported(settings: Settings, tmp_path: Path) -> Iterator[Reported]:
     populate(world)
     (tmp_path / "sheets").mkdir()
     sheets = Sheets(tmp_path / "sheets")
-    yield Reported(world, Reporter("1", sheets, wiring.live, wiring.observations, world_now))
+    used = wiring.issuer.authenticator.guesses.counts
+    reporter = Reporter("1", sheets, wiring.live, wiring.observations, used, world_now)
+    yield Reported(world, reporter)
     world.close()
 
 
@@ -146,9 +154,43 @@ def test_responses_are_counted_by_part_and_code(reported: Reported) -> None:
     }
 
 
-def test_limits_that_were_hit_are_counted(reported: Reported) -> None:
-    reported.world.wiring.observations.limits.append("address")
-    assert reported.values("authserver_limited_logins_total") == {("address",): 1}
+def test_logins_that_are_turned_away_are_counted_by_the_limit_that_was_hit(
+    reported: Reported,
+) -> None:
+    authenticator = reported.world.wiring.issuer.authenticator
+    authenticator.holding.seconds = 0
+    authenticator.guesses.limits = limits(per_address=3, per_account=2)
+    for name in ("alice", "alice", "alice", "nobody", "gone"):
+        reported.world.get("", auth=(name, f"wrong for {name} {secrets.token_hex(4)}"))
+    assert reported.values("authserver_limited_logins_total") == {("account",): 1, ("address",): 1}
+    assert reported.requests() == {
+        ("", "unauthorized", "password"): 3,
+        ("", "limited", "password"): 2,
+    }
+    assert reported.values("authserver_http_responses_total") == {
+        ("token", "401"): 3,
+        ("token", "429"): 2,
+    }
+
+
+def test_passwords_that_wait_for_too_long_are_an_outcome(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise Busy("too many")
+
+    monkeypatch.setattr(Hashing, "once", busy)
+    reported.world.wiring.issuer.authenticator.holding.seconds = 0
+    reported.world.get("", auth=ALICE)
+    assert reported.requests() == {("", "busy", "password"): 1}
+
+
+def test_a_common_store_of_counts_that_is_away_is_told_of(reported: Reported) -> None:
+    used = reported.world.wiring.issuer.authenticator.guesses.counts
+    assert reported.value("authserver_limits_alone") == 0
+    used.remote = counts(Shared.make(), f"redis://127.0.0.1:{free_port()}/0").remote
+    reported.world.get("", auth=("alice", "wrong"))
+    assert reported.value("authserver_limits_alone") == 1
 
 
 def test_app_tokens_that_expire_are_counted_by_days(reported: Reported) -> None:
@@ -170,8 +212,10 @@ def test_keys_and_the_snapshot_are_told_of(reported: Reported) -> None:
     state = live.current
     expiry = reported.value("authserver_signing_key_expiry_timestamp_seconds")
     assert expiry == state.signer.not_after.timestamp()
-    authority = reported.value("authserver_authority_expiry_timestamp_seconds")
-    assert authority == state.authority_ends.timestamp() > expiry
+    assert reported.values("authserver_key_expiry_timestamp_seconds") == {
+        (ending.name,): ending.at.timestamp() for ending in state.endings
+    }
+    assert min(ending.at for ending in state.endings).timestamp() == expiry
     before = reported.value("authserver_snapshot_version")
     reported.world.user("bob")
     assert reported.value("authserver_snapshot_version") > before
@@ -188,6 +232,24 @@ def test_records_that_wait_and_that_were_lost_are_counted(
     reported.world.wiring.live.tick()
     assert reported.value("authserver_audit_records_pending") == 0
     assert reported.value("authserver_audit_records_lost_total") == 3
+
+
+def test_a_store_that_cannot_be_reached_is_told_of(reported: Reported) -> None:
+    live = reported.world.wiring.live
+    assert reported.value("authserver_store_unreachable") == 0
+    live.trouble = "gone"
+    assert reported.value("authserver_store_unreachable") == 1
+
+
+def test_records_on_the_disk_and_no_room_for_more_are_told_of(reported: Reported) -> None:
+    live = reported.world.wiring.live
+    assert reported.value("authserver_audit_spool_bytes") == 0
+    reported.world.get("")
+    live.spool.keep(live.journal.take())
+    assert reported.value("authserver_audit_spool_bytes") == live.spool.waiting > 0
+    assert reported.value("authserver_audit_records_full") == 0
+    live.journal.stuck = True
+    assert reported.value("authserver_audit_records_full") == 1
 
 
 def test_a_report_that_cannot_be_written_loses_nothing(reported: Reported) -> None:

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
+from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
+from authserver.hashing import Hashing
 from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
@@ -31,6 +33,7 @@ class Parts:
     settings: Settings
     store: Store
     callers: Callers
+    hashing: Hashing
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Call(Generic[_Body, _Query]):
             raise RuntimeError("this operation needs no account")
         return self.who
 
+    def hash_new(self, password: str) -> str:
+        """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
+        cost = self.parts.settings.bcrypt_cost
+        return self.parts.hashing.hash_new(self.origin.address, password, cost)
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that sees one consistent state."""
@@ -84,6 +92,17 @@ class Call(Generic[_Body, _Query]):
         with self.parts.store.change(actor, wait=CHANGE_WAITS) as change:
             self.parts.callers.require_still(change, self.caller, self.need)
             yield change
+
+    @contextmanager
+    def destruction(self) -> Iterator[Change]:
+        """Give a change of which an embedded store keeps nothing that was overwritten."""
+        with self.change() as change:
+            yield change
+        self.parts.store.overwrite_deleted()
+
+    def safe(self, session: Session) -> Safe:
+        """Return what opens and seals private keys. Raises NotReady as :meth:`Safe.still_of`."""
+        return self.parts.callers.live.safe.still_of(session)
 
 
 Handler = Callable[[Call[_Body, _Query]], Reply]

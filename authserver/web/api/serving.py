@@ -17,6 +17,8 @@ from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
     audit,
+    authorities,
+    checks,
     delegations,
     groups,
     invitations,
@@ -54,6 +56,8 @@ NOUNS: tuple[Operations, ...] = (
     policy.OPERATIONS,
     questions.OPERATIONS,
     keys.OPERATIONS,
+    authorities.OPERATIONS,
+    checks.OPERATIONS,
     audit.OPERATIONS,
 )
 
@@ -140,7 +144,7 @@ class _Endpoint:
     def _call(self, operation: Operation, path: Mapping[str, str]) -> Call[Any, Any]:
         """Read a request. What its sender may not do is told before what is wrong with it."""
         callers = self.parts.callers
-        address = self.client_address.of_request(request)
+        address = self.client_address.of_request(request.environ)
         who = None if operation.need is Need.NOTHING else callers.of(request, address)
         if who is not None:
             who.require(operation.need)
