@@ -28,6 +28,8 @@ _MODULES = {
     "import": "imports",
     "audit": "audit",
     "db": "db",
+    "backup": "backup",
+    "restore": "restore",
     "config": "config",
     "health": "health",
     "completion": "completion",

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
-from authserver.core.errors import NotReady
+from authserver.core.errors import NotReady, Refused
 from authserver.db import postgresql
 from authserver.db.failures import named_errors
 from authserver.db.store import BUSY_TIMEOUT
@@ -84,6 +84,30 @@ def migrating(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def restoring(engine: Engine, revision: str) -> Iterator[Connection]:
+    """Give a transaction in a new store whose schema is at ``revision``.
+
+    Raises:
+        Refused: there is a store already, or the revision is of a later version.
+        NotReady: at the end a row would name another that is not there; nothing was changed.
+    """
+    with migrating(engine) as connection:
+        if inspect(connection).get_table_names():
+            raise Refused(
+                "there is a store already, and it was not touched: restore into a new one"
+            )
+        if revision not in _revisions():
+            raise Refused(f"its schema {revision} is newer than this version: upgrade authserver")
+        command.upgrade(config(connection), revision)
+        yield connection
+
+
+def to_head(connection: Connection) -> None:
+    """Bring the schema to head, within the transaction of ``connection``."""
+    command.upgrade(config(connection), "head")
+
+
+@contextmanager
 def alone(engine: Engine) -> Iterator[None]:
     """Let one process at a time set up what is in a database, on whatever machine.
 
@@ -127,13 +151,16 @@ def require_head(connection: Connection) -> None:
         tables = inspect(connection).get_table_names()
         remedy = "run `authserver db upgrade`" if tables else "run `authserver init`"
         raise NotReady(f"the store is not set up: {remedy}")
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if at in known:
+    if at in _revisions():
         raise NotReady(
             f"the store's schema is at {at} and this version needs {wanted}: "
             "run `authserver db upgrade`"
         )
     raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in _scripts().walk_revisions()}
 
 
 def _scripts() -> ScriptDirectory:
