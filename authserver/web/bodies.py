@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from ipaddress import IPv6Address, ip_address, ip_network
 from os import dup
@@ -133,6 +134,7 @@ def _read_within(stream: _Input, deadline: float, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(maxsize=1024)
 def _household(client: str) -> str:
     """Return what stands for a client that may have many addresses: of IPv6 a /64."""
     try:
