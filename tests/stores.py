@@ -6,10 +6,11 @@ Tests name an installation by its data directory on both engines.
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import URL, inspect, text
+from sqlalchemy import URL, inspect, select, text
 
+from authserver.db.models import Base
 from authserver.db.store import Store, open_store
 from authserver.settings import Settings
 from tests.world import Clock
@@ -70,6 +71,15 @@ def dumped(store: Store) -> str:
         tables = inspect(connection).get_table_names()
         rows = [connection.execute(text(f"SELECT * FROM {table}")).all() for table in tables]
     return repr(rows)
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """Return every row, ordered by key."""
+    with store.engine.connect() as connection:
+        return {
+            table.name: list(connection.execute(select(table).order_by(*table.primary_key)))
+            for table in Base.metadata.sorted_tables
+        }
 
 
 def copied(template: Path, data_dir: Path) -> Path:

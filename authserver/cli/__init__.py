@@ -29,6 +29,8 @@ _MODULES = {
     "import": "imports",
     "audit": "audit",
     "db": "db",
+    "backup": "backup",
+    "restore": "restore",
     "config": "config",
     "health": "health",
     "completion": "completion",

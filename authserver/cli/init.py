@@ -93,7 +93,7 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
     chosen = context.settings
     admin, service = account_name(admin), service_name(service)
     if chosen.database_url is None or chosen.master_key_file is None:
-        _make_data_dir(chosen.data_dir)
+        make_data_dir(chosen.data_dir)
     with alone(context):
         if _is_done(context):
             return False
@@ -107,7 +107,12 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
     return True
 
 
-def _make_data_dir(data_dir: Path) -> None:
+def make_data_dir(data_dir: Path) -> None:
+    """Make the directory of an embedded store and the master key, for its owner only.
+
+    Raises:
+        Refused: it cannot be made, or belongs to another user.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

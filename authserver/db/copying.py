@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.models import AuditRecord, Base
+from authserver.db.numbering import highest_ids, number_on
 
 _STREAMED = {"yield_per": 1000}
 
@@ -32,13 +33,13 @@ def move(
     with schema.migrating(target) as connection:
         _require_empty(connection)
         command.upgrade(schema.config(connection), "head")
-        highest = _highest_ids(source)
+        highest = highest_ids(source)
         counts = {}
         for table in Base.metadata.sorted_tables:
             counts[table.name] = _copy(table, source, connection, progress)
             _compare(table, source, connection)
             if table.name in highest:
-                _number_on(table, connection, highest[table.name])
+                number_on(table.name, connection, highest[table.name])
         told = {"at": at, "actor": actor, "action": "store.copy", "target": "store"}
         connection.execute(insert(AuditRecord).values(**told, after=counts))
     return counts
@@ -98,18 +99,3 @@ def _compare(table: Table, source: Connection, target: Connection) -> None:
 def _key(table: Table, row: Row[tuple[object, ...]]) -> str:
     named = zip(table.columns, row, strict=True)
     return ", ".join(f"{column.name} {value}" for column, value in named if column.primary_key)
-
-
-def _highest_ids(source: Connection) -> dict[str, int]:
-    """Return the highest id that each table ever gave out, also of rows that are gone."""
-    return {
-        name: highest
-        for name, highest in source.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
-        if highest
-    }
-
-
-def _number_on(table: Table, target: Connection, highest: int) -> None:
-    """Have the next row get a higher id than any that there ever was."""
-    sequence = func.pg_get_serial_sequence(table.name, "id")
-    target.execute(select(func.setval(sequence, highest)))

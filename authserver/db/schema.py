@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, inspect
 
-from authserver.core.errors import NotReady
+from authserver.core.errors import NotReady, Refused
 from authserver.db import postgresql
 from authserver.db.failures import named_errors
 from authserver.db.store import BUSY_TIMEOUT
@@ -96,6 +96,34 @@ def migrating(engine: Engine) -> Iterator[Connection]:
         else:
             postgresql.upgrade_alone(connection, BUSY_TIMEOUT)
             yield connection
+
+
+@contextmanager
+def restoring(engine: Engine, revision: str) -> Iterator[Connection]:
+    """Give a transaction in a new store whose schema is at ``revision``.
+
+    Raises:
+        Refused: there is a store already, or the revision is of a later version.
+        NotReady: at the end a row would name another that is not there; nothing was changed.
+    """
+    from alembic import command  # noqa: PLC0415
+
+    with migrating(engine) as connection:
+        if inspect(connection).get_table_names():
+            raise Refused(
+                "there is a store already, and it was not touched: restore into a new one"
+            )
+        if revision not in revisions():
+            raise Refused(f"its schema {revision} is newer than this version: upgrade authserver")
+        command.upgrade(config(connection), revision)
+        yield connection
+
+
+def to_head(connection: Connection) -> None:
+    """Bring the schema to head, within the transaction of ``connection``."""
+    from alembic import command  # noqa: PLC0415
+
+    command.upgrade(config(connection), "head")
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """authserver db copy: from SQLite to PostgreSQL, all of it or nothing."""
 
 import os
-import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,60 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, Table, func, select, text
 
-from authserver.db import accounts, copying, delegations, invitations
+from authserver.db import copying
 from authserver.db.models import Base, StoreState
 from authserver.db.store import Store, open_store
 from authserver.sealing import make_master_key
 from tests import stores
 from tests.cli.commands import Commands
+from tests.cli.conftest import RECORDS
 from tests.postgres import Cluster
 from tests.programs import Authserver
-from tests.world import ADMIN, PASSWORD, SERVICE, Clock, World, wait_until
+from tests.world import ADMIN, PASSWORD, Clock, World, wait_until
 
 # About both engines at once.
 pytestmark = pytest.mark.sqlite
-
-RECORDS = 2500
-
-
-def contents(store: Store) -> dict[str, Any]:
-    """Return every row, ordered by key."""
-    with store.engine.connect() as connection:
-        return {
-            table.name: list(connection.execute(select(table).order_by(*table.primary_key)))
-            for table in Base.metadata.sorted_tables
-        }
-
-
-@pytest.fixture
-def full(world: World) -> World:
-    """An installation that has rows in every table, and gaps where there were some."""
-    for name in ("alice", "gone"):
-        world.user(name)
-    world.robot("ci")
-    world.user("Ünal")
-    world.group("dev", "alice", "ci")
-    with world.wiring.store.change("test") as change:
-        # It has a lower id than its owner.
-        accounts.edit_robot(change, "ci", owner="Ünal", description="builds 'all' of \\ it")
-        accounts.remove(change, "gone")
-        delegations.add(change, "dev", SERVICE, "dev/**", "push")
-        accounts.add_user(change, "guest", None)
-        invitations.invite(change, "guest", secrets.token_bytes)
-    world.allow("user:alice,group:dev", "team/**,b", "pull", networks=["10.0.0.0/8"])
-    world.deny("everyone", "secret/**", "all")
-    world.app_token("ci", "repository:a:pull", networks=("192.0.2.0/24",))
-    world.app_token("ci", name="forever", lifetime=None)
-    world.log_in("alice")
-    world.get()
-    (event,) = list(world.wiring.issuer.journal.pending)[-1:]
-    for _ in range(RECORDS):
-        world.wiring.issuer.journal.add(event)
-    world.wiring.live.tick()
-    with world.wiring.store.change("test") as change:
-        accounts.add_user(change, "last", None)
-        accounts.remove(change, "last")
-    return world
 
 
 @pytest.fixture
@@ -94,15 +52,15 @@ def tables(target: Store) -> int:
 
 
 def test_everything_is_there_afterwards(full: World, moved: Commands, target: Store) -> None:
-    before = contents(full.wiring.store)
+    before = stores.contents(full.wiring.store)
     assert all(before.values()), "a table is not tested"
     moved("db", "copy", file(moved))
-    after = contents(target)
+    after = stores.contents(target)
     copied = after["audit_record"].pop()
     assert after == before
     assert copied.action == "store.copy"
     assert copied.after == {name: len(rows) for name, rows in before.items()}
-    assert contents(full.wiring.store) == before
+    assert stores.contents(full.wiring.store) == before
 
 
 def test_it_says_how_far_it_is(moved: Commands) -> None:
@@ -148,16 +106,16 @@ def next_id(table: Table) -> Select[tuple[int]]:
 
 def test_a_store_that_is_not_empty_is_refused(moved: Commands, target: Store) -> None:
     moved("db", "copy", file(moved))
-    before = contents(target)
+    before = stores.contents(target)
     moved("db", "copy", file(moved), status=1)
     assert "is not empty" in moved.err
-    assert contents(target) == before
+    assert stores.contents(target) == before
 
 
 def test_an_empty_schema_is_copied_into(full: World, moved: Commands, target: Store) -> None:
     moved("db", "upgrade")
     moved("db", "copy", file(moved))
-    assert contents(target)["account"] == contents(full.wiring.store)["account"]
+    assert stores.contents(target)["account"] == stores.contents(full.wiring.store)["account"]
 
 
 ALTERED = [
@@ -187,7 +145,7 @@ def test_a_row_that_does_not_arrive_is_found_and_nothing_is_kept(
         )
     moved("db", "copy", file(moved), status=1)
     assert said in moved.err
-    assert not any(contents(target).values())
+    assert not any(stores.contents(target).values())
 
 
 def test_a_copy_that_is_interrupted_leaves_nothing(
@@ -221,7 +179,7 @@ def test_a_copy_that_is_killed_leaves_nothing(moved: Commands, target: Store) ->
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert wait_until(lambda: not others(target), 30)
-    assert not any(contents(target).values())
+    assert not any(stores.contents(target).values())
     moved("db", "copy", file(moved))
 
 
