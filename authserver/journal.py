@@ -8,11 +8,11 @@ from enum import StrEnum
 from hashlib import sha256
 
 import structlog
-from sqlalchemy import Update, delete, func, insert, or_, select, update
+from sqlalchemy import Update, update
 
 from authserver.core.names import printable
-from authserver.db import accounts, refresh_tokens
-from authserver.db.models import AppToken, RefreshToken, StoreState, TokenRecord
+from authserver.db import accounts, refresh_tokens, retention
+from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
@@ -88,7 +88,7 @@ class Journal:
             return
         try:
             with store.append() as session:
-                session.execute(insert(TokenRecord), [_row(event) for event in events])
+                store.trail.tokens(session, [_row(event) for event in events])
         except Exception:
             self._put_back(events)
             raise
@@ -113,14 +113,7 @@ def prune(store: Store, days: int) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
-        last = session.scalars(select(func.max(TokenRecord.id))).one() or 0
-        old = delete(TokenRecord).where(
-            or_(
-                TokenRecord.at < store.clock() - timedelta(days=days),
-                TokenRecord.id <= last - MAX_RECORDS,
-            )
-        )
-        return len(session.scalars(old.returning(TokenRecord.id)).all())
+    return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
 
 
 class Kind(StrEnum):

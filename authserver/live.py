@@ -26,6 +26,7 @@ STALE_AFTER = 10.0
 PRUNE_EVERY = 3600.0
 RENEW_EVERY = 60.0
 RENEWAL_WAITS = 1.0
+CHECKPOINT_EVERY = 60.0
 
 log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Live:
     _state: State | None = None
     _pruned_at: float | None = None
     _renewed_at: float | None = None
+    _sealed_at: float | None = None
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -106,11 +108,14 @@ class Live:
                 self._state = replace(self._state, read_at=now)
 
     def tick(self) -> None:
-        """Do all that is due: refresh, renew the signing key, write and prune records."""
+        """Do all that is due: refresh, renew the signing key, write, seal and prune records."""
         self.refresh()
         self._write()
         self._renew_signing_key()
         now = self.monotonic()
+        if self._sealed_at is None or now - self._sealed_at >= CHECKPOINT_EVERY:
+            self._seal()
+            self._sealed_at = now
         if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
             journal.prune(self.store, self.record_days)
             self._pruned_at = now
@@ -135,15 +140,39 @@ class Live:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and write what is pending."""
+        """End the thread, write what is pending and seal it."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
         self._write()
+        self._seal()
+        self._copy()
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
+        self._copy()
+
+    def _seal(self) -> None:
+        with self.store.append() as session:
+            trouble = self.store.trail.checkpoint(session, self.store.clock())
+        if trouble:
+            log.error(
+                "audit records were altered in the store: run `authserver audit verify`",
+                error=trouble,
+            )
+
+    def _copy(self) -> None:
+        outbox = self.store.trail.outbox
+        before = outbox.trouble
+        outbox.write()
+        if outbox.trouble and not before:
+            log.error(
+                "the audit log cannot be written: see AUTHSERVER_AUDIT_LOG", error=outbox.trouble
+            )
+        if before and not outbox.trouble:
+            log.info("the audit log is written again", lost=outbox.lost)
+            outbox.lost = 0
 
     def _run(self) -> None:
         failing = False

@@ -22,7 +22,8 @@ from authserver.db import accounts, app_tokens, groups, keys, registries, rules,
 from authserver.db.app_tokens import Wanted
 from authserver.db.setup import First
 from authserver.db.store import open_store
-from authserver.sealing import make_master_key
+from authserver.db.trail import Trail, trail_of
+from authserver.sealing import make_master_key, read_master_key
 from authserver.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
 
@@ -43,10 +44,15 @@ class Clock:
         self.at += by
 
 
+def trail_in(data_dir: Path) -> Trail:
+    """Return what gives audit records their place in an installation's chains."""
+    return trail_of(lambda: read_master_key(data_dir / "master.key"))
+
+
 def set_up(data_dir: Path) -> Settings:
     """Make an installation in ``data_dir``, as `authserver init` does."""
     settings = Settings(data_dir=data_dir, bcrypt_cost=COST)
-    store = open_store(settings.store_url, lambda: datetime.now(UTC))
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail_in(data_dir))
     schema.upgrade(store.engine)
     master = make_master_key(settings.master_key_path)
     first = First("authserver", SERVICE, ADMIN, passwords.hash_password(PASSWORD, COST))

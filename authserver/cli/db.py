@@ -22,7 +22,7 @@ def command() -> None:
 def upgrade(context: Context) -> None:
     """Bring the store's schema to what this version needs."""
     context.require_database()
-    before, after = schema.upgrade(context.store.engine)
+    before, after = context.upgrade()
     note(f"The schema is at {after}." if before == after else f"Upgraded {before} to {after}.")
 
 

@@ -36,9 +36,12 @@ class Duration(click.ParamType["timedelta | None"]):
 
 
 class Moment(click.ParamType["datetime"]):
-    """A date (its beginning, UTC), a time with its zone, or a duration from now."""
+    """A date (its beginning, UTC), a time with its zone, or a duration from now, or before now."""
 
     name = "time"
+
+    def __init__(self, *, past: bool = False) -> None:
+        self.sign, self.side = (-1, "ago") if past else (1, "from now")
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
@@ -47,12 +50,12 @@ class Moment(click.ParamType["datetime"]):
             return value
         if re.fullmatch(r"\d{1,5}[mhdw]", value):
             length = Duration().convert(value, param, ctx)
-            return (now() + (length or timedelta())).replace(microsecond=0)
+            return (now() + self.sign * (length or timedelta())).replace(microsecond=0)
         try:
             read = datetime.fromisoformat(value)
         except ValueError:
             self.fail(
-                f"{value!r} is no time: write 2026-12-31, 2026-12-31T18:00Z, or 30d from now",
+                f"{value!r} is no time: write 2026-12-31, 2026-12-31T18:00Z, or 30d {self.side}",
                 param,
                 ctx,
             )

@@ -105,6 +105,7 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         master = _master_key(chosen.master_key_path)
         with context.store.change(context.actor) as change:
             setup.initialise(change, master, First(chosen.issuer, service, admin, hashed))
+        context.copy_records()
     return True
 
 

@@ -8,7 +8,6 @@ import structlog
 from authserver import logs
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
-from authserver.db import schema
 from authserver.web import server
 from authserver.web.app import wire
 
@@ -100,6 +99,6 @@ def _set_up(context: Context) -> None:
 def _upgrade(context: Context) -> None:
     context.require_database()
     with alone(context.settings.data_dir):
-        before, after = schema.upgrade(context.store.engine)
+        before, after = context.upgrade()
     if before != after:
         log.info("upgraded the schema", before=before, after=after)

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
 from authserver.db.models import AuditRecord, StoreState
+from authserver.db.trail import Trail
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
@@ -31,6 +32,7 @@ class Change:
     session: Session
     actor: str
     at: datetime
+    trail: Trail
 
     def record(
         self,
@@ -39,8 +41,13 @@ class Change:
         before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
     ) -> None:
-        """Write the audit record of what was done, and tell other processes to look again."""
-        self.session.add(
+        """Write the audit record of what was done, and tell other processes to look again.
+
+        Raises:
+            NotReady: it has no place in a chain without the master key.
+        """
+        self.trail.change(
+            self.session,
             AuditRecord(
                 at=self.at,
                 actor=self.actor,
@@ -48,17 +55,18 @@ class Change:
                 target=target,
                 before=before,
                 after=after,
-            )
+            ),
         )
         self.session.execute(update(StoreState).values(version=StoreState.version + 1))
 
 
 @dataclass(frozen=True)
 class Store:
-    """The database, and the clock by which it is changed."""
+    """The database, the clock by which it is changed, and the chains of its audit records."""
 
     engine: Engine
     clock: Callable[[], datetime]
+    trail: Trail = field(default_factory=Trail)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -83,9 +91,11 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: wait})
-        with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
-            session.execute(select(StoreState.version).with_for_update())
-            yield Change(session, actor, self.clock())
+        with named_errors(), Session(engine, expire_on_commit=False) as session:
+            with session.begin():
+                session.execute(select(StoreState.version).with_for_update())
+                yield Change(session, actor, self.clock(), self.trail)
+            self.trail.committed(session)
 
     @contextmanager
     def append(self) -> Iterator[Session]:
@@ -95,8 +105,10 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: APPEND_WAITS})
-        with named_errors(), Session(engine) as session, session.begin():
-            yield session
+        with named_errors(), Session(engine) as session:
+            with session.begin():
+                yield session
+            self.trail.committed(session)
 
     @property
     def file(self) -> Path | None:
@@ -127,8 +139,10 @@ def named_errors() -> Iterator[None]:
         raise
 
 
-def open_store(url: str | URL, clock: Callable[[], datetime]) -> Store:
+def open_store(url: str | URL, clock: Callable[[], datetime], trail: Trail | None = None) -> Store:
     """Return a store over an engine; connects on first use.
+
+    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
 
     Raises:
         NotReady: there is no driver for that database.
@@ -141,7 +155,7 @@ def open_store(url: str | URL, clock: Callable[[], datetime]) -> Store:
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    return Store(engine, clock)
+    return Store(engine, clock, trail or Trail())
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

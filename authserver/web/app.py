@@ -15,9 +15,11 @@ import structlog
 from flask import Flask, Response, g
 
 from authserver import logs, settings
+from authserver.audit.outbox import Outbox
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.store import Store, open_store
+from authserver.db.trail import trail_of
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
@@ -62,11 +64,14 @@ def wire(chosen: Settings) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now)
+    trail = trail_of(lambda: read_master_key(chosen.master_key_path), Outbox(chosen.audit_sink))
+    store = open_store(chosen.store_url, now, trail)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
-    master = read_master_key(chosen.master_key_path)
+        master = read_master_key(chosen.master_key_path)
+        keys.require_master_key(session, master)
+        trail.key(session)
     journal = Journal(master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     days = chosen.token_record_days

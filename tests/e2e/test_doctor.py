@@ -22,6 +22,7 @@ from tests import odd_tokens
 from tests.e2e.lab import ADMIN, PASSWORD, installation
 from tests.e2e.pairing import Pairing, certificate, proxied
 from tests.programs import Authserver, free_port, require
+from tests.world import trail_in
 
 pytestmark = pytest.mark.e2e
 
@@ -201,7 +202,7 @@ def test_the_bundle_from_before_a_new_authority(
 
 def new_authority(data_dir: Path) -> None:
     settings = Settings(data_dir=data_dir)
-    store = open_store(settings.store_url, lambda: datetime.now(UTC))
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail_in(data_dir))
     master = read_master_key(settings.master_key_path)
     with store.change("test") as change:
         keys.add_authority(change, master, "authserver")

@@ -11,7 +11,7 @@ import pytest
 from authserver.db.store import Store, open_store
 from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
-from tests.world import Clock
+from tests.world import Clock, trail_in
 
 # No deadline: a slow machine is no failure.
 hypothesis.settings.register_profile("unit", deadline=None, max_examples=100)
@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock)
+    opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock, trail_in(data_dir))
     yield opened
     opened.engine.dispose()
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from authserver.core.errors import NotReady
 from authserver.db import accounts, records
+from authserver.db.records import Filter
 from tests.web.faults import make_read_only
 from tests.web.lasting import lasting
 from tests.world import ADMIN, PASSWORD, SERVICE, World, basic
@@ -46,7 +47,7 @@ def record_of(world: World, query: str, **request: Any) -> dict[str, Any]:
 def tokens(world: World) -> list[dict[str, Any]]:
     world.wiring.issuer.journal.write(world.wiring.store)
     with world.wiring.store.read() as session:
-        return records.listed(session, "token")
+        return records.listed(session, Filter("token"))
 
 
 def everything(world: World) -> str:
@@ -172,7 +173,7 @@ def test_records_of_one_account_are_found_by_its_name(populated: World) -> None:
     populated.get(auth=(ADMIN, PASSWORD))
     tokens(populated)
     with populated.wiring.store.read() as session:
-        found = records.listed(session, "token", account="bob")
+        found = records.listed(session, Filter("token", "bob"))
     assert {record["account"] for record in found} == {"bob"}
 
 
