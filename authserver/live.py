@@ -108,17 +108,21 @@ class Live:
                 self._state = replace(self._state, read_at=now)
 
     def tick(self) -> None:
-        """Do all that is due: refresh, renew the signing key, write, seal and prune records."""
-        self.refresh()
-        self._write()
-        self._renew_signing_key()
-        now = self.monotonic()
-        if self._sealed_at is None or now - self._sealed_at >= CHECKPOINT_EVERY:
-            self._seal()
-            self._sealed_at = now
-        if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
-            journal.prune(self.store, self.record_days)
-            self._pruned_at = now
+        """Do all that is due: refresh, renew the signing key; write, seal, prune, copy records."""
+        try:
+            self.refresh()
+            self._write()
+            self._renew_signing_key()
+            now = self.monotonic()
+            if self._sealed_at is None or now - self._sealed_at >= CHECKPOINT_EVERY:
+                self._seal()
+                self._sealed_at = now
+            if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
+                journal.prune(self.store, self.record_days)
+                self._pruned_at = now
+        finally:
+            # What is committed is copied whatever fails after it.
+            self._copy()
 
     def _renew_signing_key(self) -> None:
         state = self._state
@@ -151,7 +155,6 @@ class Live:
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
-        self._copy()
 
     def _seal(self) -> None:
         with self.store.append() as session:

@@ -79,7 +79,7 @@ class AuditKey:
     def link(self, chain: str, before: Head, kind: Kind, text: str) -> Link:
         """Return the record ``text`` as the one that follows ``before``."""
         seq = before.seq + 1
-        said = f"{before.mac} {seq} {kind} {chain}\n{text}"
+        said = f"{before.mac} {seq} {kind.value} {chain}\n{text}"
         return Link(chain, Head(seq, _hex(self._derived["record"], said)), kind, text)
 
     def mark(self, mark: Mark) -> str:
@@ -112,12 +112,17 @@ def text(values: Mapping[str, Any]) -> str:
     What is None is left out: a column that comes later, and may be None, leaves the HMACs of older
     records as they are.
     """
-    said = {_NAMES.get(name, name): _plain(value) for name, value in values.items()}
-    return json.dumps({name: v for name, v in said.items() if v is not None}, sort_keys=True)
+    return _encode({_NAMES.get(name, name): v for name, v in values.items() if v is not None})
 
 
-def _plain(value: object) -> object:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(f"a {type(value).__name__} cannot be recorded")
+
+
+# Made once: json.dumps makes one anew each time.
+_encode = json.JSONEncoder(sort_keys=True, default=_plain).encode
 
 
 def _hex(key: bytes, said: str) -> str:

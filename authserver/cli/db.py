@@ -75,3 +75,4 @@ def _private_keys(session: Session, context: Context) -> None:
     master = read_master_key(context.settings.master_key_path)
     keys.require_master_key(session, master)
     keys.open_all(session, master)
+    context.store.trail.key(session)

@@ -1,10 +1,10 @@
 """``audit list`` and ``audit tail``."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Any
 
 import click
@@ -66,7 +66,7 @@ def tail(context: Context, wanted: Filter, follow: bool, limit: int, as_json: bo
     # It ends with Ctrl-C.
     with suppress(KeyboardInterrupt):
         while follow:
-            time.sleep(LOOK_EVERY)
+            sleep(LOOK_EVERY)
             _show_new(context, following, show)
 
 
