@@ -341,6 +341,22 @@ def test_a_cut_is_not_sealed_by_the_next_checkpoint(busy: Office) -> None:
     ]
 
 
+def test_a_record_of_another_history_does_not_fit_in(busy: Office, tmp_path: Path) -> None:
+    """Somebody has a copy of the store, which went on differently, and mixes the two."""
+    busy.store.engine.dispose()
+    with copied(busy, tmp_path / "copy") as other:
+        other.change(other.process(), "there")
+        with other.store.read() as session:
+            row = session.get_one(AuditRecord, 11)
+            there = {c.name: getattr(row, c.name) for c in AuditRecord.__table__.columns}
+    for name in ("here", "more"):
+        busy.change(busy.process(), name)
+    busy.seal()
+    assert busy.faults() == []
+    busy.do(update(AuditRecord).where(AuditRecord.id == 11).values(there))
+    assert busy.faults() == ["chain changes: record 12 (row 12) is altered"]
+
+
 def test_a_checkpoint_that_was_altered_is_not_made_good(busy: Office) -> None:
     busy.do(update(AuditState).values(number=AuditState.number + 1))
     busy.change(busy.process(), "d")
@@ -352,7 +368,7 @@ def test_a_checkpoint_that_was_altered_is_not_made_good(busy: Office) -> None:
 
 TABLES: dict[str, Any] = {"audit_record": AuditRecord, "token_record": TokenRecord}
 # Rows of different chains have no order among them but that of their times.
-ROWS_OF_CHAINS = {
+ROWS_OF_CHAINS: dict[str, list[Sequence[int]]] = {
     "audit_record": [range(1, 11)],
     "token_record": [(1, 2, 3, 6, 7, 8), (4, 5, 9, 10)],
 }
