@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-deps lint format clean
+.PHONY: run test test-deps bench lint format clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -10,10 +10,15 @@ run: .venv/.run
 
 test: .venv/.dev lint
 	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit tests/web tests/cli
 
 # Real registries and clients for the end-to-end tests. As root, on Debian.
 test-deps:
 	tests/deps.sh
+
+# Needs wrk. BENCH=--quick is one short round.
+bench: .venv/.dev
+	$(BIN)/python -m bench $(BENCH)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -10,11 +10,14 @@ import structlog
 
 from authserver import passwords, tokens
 from authserver.core.conditions import address
-from authserver.core.errors import LoginEnded, Unauthorized
+from authserver.core.errors import Busy, LoginEnded, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
+from authserver.guessing import Guesses
+from authserver.hashing import Hashing
+from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
 from authserver.tokens import Prefix
@@ -74,6 +77,12 @@ class Identity:
     may_stay_logged_in: bool = False
     app_token: KnownAppToken | None = None
 
+    @property
+    def key(self) -> tuple[int, int | None, str | None]:
+        """What two identities share if they may do the same: the ids are never given twice."""
+        app_token = None if self.app_token is None else self.app_token.id
+        return self.known.id, app_token, self.bound_to
+
 
 def read_authorization(header: str) -> Basic | Malformed:
     """Read the value of an ``Authorization`` header (RFC 7617, UTF-8).
@@ -109,10 +118,18 @@ class Authenticator:
     passwords: Passwords
     uses: Uses
     rehashes: Rehashes
+    hashing: Hashing
+    holding: Holding
+    guesses: Guesses
     clock: Callable[[], datetime]
 
     def authenticate(
-        self, shown: Basic | Refresh | Malformed, snapshot: Snapshot, origin: Origin
+        self,
+        shown: Basic | Refresh | Malformed,
+        snapshot: Snapshot,
+        origin: Origin,
+        *,
+        stale: bool = False,
     ) -> Identity:
         """Return whom ``shown`` proves.
 
@@ -120,6 +137,9 @@ class Authenticator:
             Unauthorized: it proves nobody. Where it takes bcrypt to tell, the work is the same
                 for a wrong password, an unknown and a disabled account.
             LoginEnded: a refresh token that is not good, or not any more.
+            NotReady: the snapshot is ``stale``, and it takes bcrypt to tell.
+            TooManyAttempts: it takes bcrypt to tell, and too many were wrong from there.
+            Busy: it takes bcrypt to tell, and too many others wait for that.
         """
         match shown:
             case Malformed():
@@ -133,24 +153,56 @@ class Authenticator:
             raise Unauthorized("a refresh token in the place of a password")
         if tokens.claims_to_be(shown.password, Prefix.APP):
             return self._by_app_token(shown, snapshot, origin)
-        return self._by_password(shown, snapshot)
+        try:
+            return self._by_password(shown, snapshot, origin.address, stale=stale)
+        except (Busy, TooManyAttempts):
+            self.holding.hold(origin.address)
+            raise
 
-    def _by_password(self, shown: Basic, snapshot: Snapshot) -> Identity:
+    def _by_password(
+        self, shown: Basic, snapshot: Snapshot, client: str, *, stale: bool
+    ) -> Identity:
         known = snapshot.accounts.get(shown.name)
-        usable = known is not None and not known.disabled
-        stored = known.password_hash if known is not None else None
         if (
-            known
-            and stored
-            and usable
-            and self.passwords.remembers(known.id, stored, shown.password)
+            known is not None
+            and self._remembers(known, shown.password)
+            and self.guesses.may_be_remembered(client, shown.name)
         ):
             return _by_password(known)
-        right = self.passwords.check(shown.password, stored, snapshot.highest_cost, usable=usable)
-        if not (right and known and stored):
+        if stale:
+            raise NotReady("the store cannot be reached, and this password was not checked lately")
+        self.guesses.require_few(client, shown.name)
+        state = (known.password_hash, known.disabled) if known else ()
+        right = self.hashing.once(
+            client,
+            self.passwords.check_id(shown.name, shown.password, *state),
+            lambda: self._check(shown, known, snapshot.highest_cost, client),
+            guest=self.guesses.is_guest(client, shown.name),
+        )
+        if not (right and known):
             raise Unauthorized(_why(known))
-        self._verified(known.id, stored, shown.password)
+        self.guesses.welcome(client, shown.name)
         return _by_password(known)
+
+    def _remembers(self, known: KnownAccount, password: str) -> bool:
+        stored = known.password_hash
+        if known.disabled or stored is None:
+            return False
+        return self.passwords.remembers(known.id, stored, password)
+
+    def _check(
+        self, shown: Basic, known: KnownAccount | None, highest_cost: int, client: str
+    ) -> bool:
+        """Check a password, now that it is its turn: while it waited, others were wrong."""
+        self.guesses.require_few(client, shown.name)
+        stored = known.password_hash if known else None
+        usable = known is not None and not known.disabled
+        right = self.passwords.check(shown.password, stored, highest_cost, usable=usable)
+        if right and known and stored:
+            self._verified(known.id, stored, shown.password)
+        else:
+            self.guesses.count(client, shown.name, shown.password)
+        return right
 
     def _by_app_token(self, shown: Basic, snapshot: Snapshot, origin: Origin) -> Identity:
         token = snapshot.app_tokens.get(tokens.digest(shown.password))

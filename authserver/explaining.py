@@ -1,6 +1,6 @@
 """What would be granted, and why: questions that the deciding function answers offline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -203,7 +203,7 @@ def _missing(decision: Decision) -> Scope:
     return Scope(asked.type, asked.name, short)
 
 
-def came_close(rules: Sequence[Rule], asked: Asked) -> list[Close]:
+def came_close(rules: Iterable[Rule], asked: Asked) -> list[Close]:
     """Return the allows that only one thing kept from applying, the nearest first."""
     if not asked.scope.actions:
         return []

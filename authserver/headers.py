@@ -59,8 +59,8 @@ def key_type(public: CertificatePublicKeyTypes) -> KeyType:
 
 
 def algorithm(public: PublicKey) -> str:
-    """Return the JWS algorithm of a key (RFC 7518, 3.1). Raises Refused as :func:`key_type`."""
-    return ALGORITHMS[key_type(public)]
+    """Return the JWS algorithm of a key, RSA of any size (RFC 7518, 3.1)."""
+    return ALGORITHMS[KeyType.RSA2048 if isinstance(public, rsa.RSAPublicKey) else KeyType.P256]
 
 
 def libtrust_id(public: PublicKey) -> str:
@@ -107,6 +107,19 @@ def jose_header(
 def public_jwk(public: PublicKey, kid: str) -> dict[str, str]:
     """Return a key as it stands in a JWKS (RFC 7517), under the id ``kid``."""
     return {**_members(public), "kid": kid, "alg": algorithm(public), "use": "sig"}
+
+
+def public_jwks(public: PublicKey) -> list[dict[str, str]]:
+    """Return a key's entries in a JWKS, one under each of its two ids."""
+    return [public_jwk(public, kid) for kid in (thumbprint(public), libtrust_id(public))]
+
+
+def has_leading_zero(public: PublicKey) -> bool:
+    """Whether Distribution 3.x computes a wrong key id: it drops a coordinate's leading zeros."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return False
+    numbers = public.public_numbers()
+    return min(numbers.x, numbers.y) < 1 << 8 * (P256_BYTES - 1)
 
 
 def _members(public: PublicKey) -> dict[str, str]:

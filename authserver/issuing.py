@@ -1,41 +1,27 @@
 """One token request, from credentials to response."""
 
+import json
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from threading import BoundedSemaphore
-from typing import Any
 
 import structlog
 
 from authserver import tokens
-from authserver.core import claims, scope
-from authserver.core.claims import Claims
+from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
-from authserver.core.errors import (
-    AuthserverError,
-    BadRequest,
-    LoginEnded,
-    NotReady,
-    TokenRequestError,
-    Unauthorized,
-)
-from authserver.core.names import nfc, printable
-from authserver.core.policy import Decision, decide
-from authserver.core.scope import MalformedScope
+from authserver.core.errors import AuthserverError, NotReady, TokenRequestError
+from authserver.core.names import printable
 from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
 from authserver.db import refresh_tokens
-from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
 from authserver.live import Live, State
 from authserver.tokens import Prefix
 
-MAX_SCOPES = 200
-MAX_SCOPE_BYTES = 12 * 1024
 MAX_REASON = 1000
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
@@ -49,9 +35,7 @@ class TokenRequest:
     """What the client sent. ``offline`` asks for a refresh token as well."""
 
     shown: Shown
-    services: tuple[str, ...]
-    accounts: tuple[str, ...]
-    scopes: tuple[str, ...]
+    question: Question
     offline: bool
     origin: Origin
     request_id: str
@@ -59,24 +43,30 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A registry token and what the response says of it."""
+    """A registry token and what the response says of it; ``lifetime`` is in seconds.
+
+    ``issued_at`` is in UTC.
+    """
 
     token: str = field(repr=False)
     issued_at: datetime
-    lifetime: timedelta
+    lifetime: int
     granted: str
     refresh_token: str | None = field(repr=False)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the response's body (Distribution ``token.md``)."""
-        body = {
-            "token": self.token,
-            "access_token": self.token,
-            "expires_in": int(self.lifetime.total_seconds()),
-            "issued_at": self.issued_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+    def as_json(self, **more: str) -> str:
+        """Return the response's body, with ``more`` in it (Distribution ``token.md``).
+
+        What is written here by hand has nothing that JSON would escape.
+        """
         # Some clients change their ways when they are given one that they did not ask for.
-        return body | ({"refresh_token": self.refresh_token} if self.refresh_token else {})
+        if self.refresh_token is not None:
+            more["refresh_token"] = self.refresh_token
+        others = f"{json.dumps(more, sort_keys=True)[1:-1]}, " if more else ""
+        return (
+            f'{{"access_token": "{self.token}", "expires_in": {self.lifetime}, '
+            f'"issued_at": "{self.issued_at.isoformat()[:19]}Z", {others}"token": "{self.token}"}}'
+        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +82,7 @@ class Issuer:
     random: Callable[[int], bytes]
     # Logins that wait for a writer must not take all threads and connections.
     storing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOGINS_WAITING))
+    remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def issue(self, request: TokenRequest) -> Issued:
         """Answer one request; what was denied is left out of the token's grant.
@@ -101,37 +92,47 @@ class Issuer:
             Unauthorized: credentials were shown and are not good.
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
-        with self._recorded(request) as event:
-            _require_size(request.scopes)
-            state = self.live.knowing(request.shown)
-            identity = self._identity(request, state, event)
-            service = _service(request.services, state.snapshot)
-            _require_bound(identity, service)
-            _require_account(request.accounts, identity)
-            asked, malformed = _scopes(request.scopes)
-            if identity is not None:
-                self.authenticator.used(identity)
-            account = identity.known.account if identity else None
-            ceiling = identity.ceiling if identity else None
-            rules = state.snapshot.rules
-            now = self.clock()
-            here = Circumstances(address(request.origin.address), now)
-            decisions = [decide(rules, account, service, s, ceiling, here) for s in asked]
-            made = Claims(
-                issuer=state.snapshot.issuer,
-                subject=account.name if account else "",
-                audience=service,
-                issued_at=now.replace(microsecond=0),
-                lifetime=self._lifetime(state.snapshot, service),
-                jwt_id=secrets.token_urlsafe(16),
-                access=claims.access(decisions),
-            )
-            token = state.signer.sign(made)
-            event.decided(service, made.jwt_id, decisions, malformed)
-            staying = self._refresh_token(request, state.snapshot, identity, service)
-        return Issued(token, made.issued_at, made.lifetime, event.granted, staying)
+        event = _begun(request)
+        try:
+            issued = self._issue(request, event)
+        except Exception as error:
+            _refuse(event, error)
+            raise
+        finally:
+            event.at = self.clock()
+            self.journal.add(event)
+        if event.reason:
+            log.info("scope denied", **_seen(event))
+        return issued
 
-    def _identity(self, request: TokenRequest, state: State, event: "_Event") -> Identity | None:
+    def _issue(self, request: TokenRequest, event: TokenEvent) -> Issued:
+        request.question.require_size()
+        state = self.live.knowing(request.shown)
+        identity = self._identity(request, state, event)
+        now = self.clock()
+        answered = self._answer(request, state.snapshot, identity, now)
+        if identity is not None:
+            self.authenticator.used(identity)
+        issued_at, jwt_id = now.replace(microsecond=0), secrets.token_urlsafe(16)
+        claims = answered.claims.encode(int(issued_at.timestamp()), jwt_id)
+        token = state.signer_of(answered.service).sign_encoded(claims, issued_at)
+        event.service, event.jwt_id = answered.service, jwt_id
+        event.outcome, event.granted = answered.outcome, answered.granted
+        event.reason, event.rules = answered.reason, answered.rules
+        staying = self._refresh_token(request, state, identity, answered.service)
+        return Issued(token, issued_at, answered.claims.lifetime, answered.granted, staying)
+
+    def _answer(
+        self, request: TokenRequest, snapshot: Snapshot, identity: Identity | None, now: datetime
+    ) -> Answer:
+        found = self.remembered.find(snapshot, identity, request.question)
+        if found is None:
+            here = Circumstances(address(request.origin.address), now)
+            found = answer(snapshot, identity, request.question, here, self.token_ttl)
+            self.remembered.keep(snapshot, identity, request.question, found)
+        return found
+
+    def _identity(self, request: TokenRequest, state: State, event: TokenEvent) -> Identity | None:
         if request.shown is None:
             return None
         match request.shown:
@@ -142,17 +143,16 @@ class Issuer:
                 event.account = "(refresh token)"
             case Malformed():
                 event.account = "(malformed)"
-        identity = self.authenticator.authenticate(request.shown, state.snapshot, request.origin)
+        identity = self.authenticator.authenticate(
+            request.shown, state.snapshot, request.origin, stale=state.stale
+        )
         event.account, event.credential = identity.known.account.name, identity.credential
         return identity
-
-    def _lifetime(self, snapshot: Snapshot, service: str) -> timedelta:
-        return timedelta(seconds=snapshot.registries[service].token_ttl or self.token_ttl)
 
     def _refresh_token(
         self,
         request: TokenRequest,
-        snapshot: Snapshot,
+        state: State,
         identity: Identity | None,
         service: str,
     ) -> str | None:
@@ -161,7 +161,7 @@ class Issuer:
             return None
         if isinstance(request.shown, Refresh):
             return request.shown.secret
-        if not identity.may_stay_logged_in or not snapshot.registries[service].refresh_tokens:
+        if not identity.may_stay_logged_in or not state.snapshot.registries[service].refresh_tokens:
             return None
         secret = tokens.make(Prefix.REFRESH, self.random)
         login = refresh_tokens.Login(
@@ -171,8 +171,9 @@ class Issuer:
             request.origin.client,
         )
         idle = self.authenticator.uses.idle
-        if not self.storing.acquire(blocking=False):
-            log.warning("no refresh token could be stored", error="too many logins wait to be")
+        if state.stale or not self.storing.acquire(blocking=False):
+            why = "the store cannot be reached" if state.stale else "too many logins wait to be"
+            log.warning("no refresh token could be stored", error=why)
             return None
         try:
             actor = f"account:{identity.known.account.name}"
@@ -186,130 +187,36 @@ class Issuer:
             self.storing.release()
         return secret
 
-    @contextmanager
-    def _recorded(self, request: TokenRequest) -> Iterator["_Event"]:
-        """Write one record and, for what was refused or denied, the log's line that says why."""
-        event = _Event()
-        try:
-            yield event
-        except TokenRequestError as error:
-            event.reason = error.reason
-            log.warning("token refused", **event.seen(request))
-            raise
-        except NotReady as error:
-            event.reason = str(error)
-            log.error("token refused", **event.seen(request))
-            raise
-        except Exception:
-            event.reason = "unexpected error"
-            log.error("token refused", **event.seen(request))
-            raise
-        else:
-            if event.reason:
-                log.info("scope denied", **event.seen(request))
-        finally:
-            self.journal.add(event.finish(request, self.clock()))
 
-
-@dataclass
-class _Event:
-    """What is learnt about a request on its way, for the record and the log."""
-
-    account: str = ""
-    credential: str = ""
-    service: str = ""
-    outcome: str = "refused"
-    granted: str = ""
-    jwt_id: str | None = None
-    reason: str = ""
-    rules: str = ""
-
-    def decided(
-        self, service: str, jwt_id: str, decisions: list[Decision], malformed: list[str]
-    ) -> None:
-        self.service, self.jwt_id = service, jwt_id
-        given = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
-        short = [d for d in decisions if not d.complete]
-        self.granted = " ".join(map(str, given))
-        self.outcome = "partial" if given else "denied"
-        if not short and not malformed:
-            self.outcome = "granted"
-        self.reason = "; ".join([*malformed, *map(_shortfall, short)])
-        used = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
-        self.rules = " ".join(map(str, sorted(used)[:MAX_RULES]))
-
-    def seen(self, request: TokenRequest) -> dict[str, str]:
-        return {
-            "account": self.account or "anonymous",
-            "address": request.origin.address,
-            "service": printable(self.service or " ".join(request.services)),
-            "reason": printable(self.reason, MAX_REASON),
-        }
-
-    def finish(self, request: TokenRequest, at: datetime) -> TokenEvent:
-        return TokenEvent(
-            at=at,
-            request_id=request.request_id,
-            outcome=self.outcome,
-            account=self.account,
-            credential=self.credential,
-            address=request.origin.address,
-            client=request.origin.client,
-            service=self.service or " ".join(request.services),
-            requested=" ".join(request.scopes),
-            granted=self.granted,
-            jwt_id=self.jwt_id,
-            reason=self.reason,
-            rules=self.rules,
-        )
-
-
-def _shortfall(decision: Decision) -> str:
-    why = ", ".join(str(r) for r in decision.reasons if r.cause != "allowed")
-    return f"{printable(str(decision.scope))}: {why}"
-
-
-def _require_size(scopes: tuple[str, ...]) -> None:
-    if sum(len(text.encode()) for text in scopes) > MAX_SCOPE_BYTES:
-        raise BadRequest(f"more than {MAX_SCOPE_BYTES} bytes of scopes; ask in several requests")
-
-
-def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
-    if len(named) > 1:
-        raise BadRequest("the parameter service is repeated; name one registry")
-    service = named[0] if named else ""
-    if service in snapshot.registries:
-        return service
-    if not service and len(snapshot.registries) == 1:
-        return next(iter(snapshot.registries))
-    if not service:
-        raise BadRequest("the parameter service is missing; the registry's challenge names it")
-    raise BadRequest(
-        "unknown service; the registry's auth.token.service must be one of this server's "
-        "registry entries, see `authserver registry list`"
+def _begun(request: TokenRequest) -> TokenEvent:
+    """Return a request's event, refused until it is answered."""
+    return TokenEvent(
+        request_id=request.request_id,
+        address=request.origin.address,
+        client=request.origin.client,
+        service=" ".join(request.question.services),
+        requested=" ".join(request.question.scopes),
     )
 
 
-def _require_bound(identity: Identity | None, service: str) -> None:
-    if identity is not None and identity.bound_to not in (None, service):
-        raise LoginEnded("refresh token of another registry")
+def _refuse(event: TokenEvent, error: Exception) -> None:
+    """Put why there is no token into the event and into the log's line."""
+    match error:
+        case TokenRequestError():
+            event.reason = error.reason
+            log.warning("token refused", **_seen(event))
+        case NotReady():
+            event.reason = str(error)
+            log.error("token refused", **_seen(event))
+        case _:
+            event.reason = "unexpected error"
+            log.error("token refused", **_seen(event))
 
 
-def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:
-    shown = {nfc(name) for name in named if name}
-    if identity is not None and shown - {identity.known.account.name}:
-        raise Unauthorized("the account parameter is not the authenticated account")
-
-
-def _scopes(values: tuple[str, ...]) -> tuple[list[scope.Scope], list[str]]:
-    """Return the scopes that can be read, merged, and why each other one cannot."""
-    texts = scope.split(values)
-    if len(texts) > MAX_SCOPES:
-        raise BadRequest(f"more than {MAX_SCOPES} scopes; ask in several requests")
-    read, malformed = [], []
-    for text in texts:
-        try:
-            read.append(scope.parse(text))
-        except MalformedScope as error:
-            malformed.append(printable(str(error)))
-    return scope.merge(read), malformed
+def _seen(event: TokenEvent) -> dict[str, str]:
+    return {
+        "account": event.account or "anonymous",
+        "address": event.address,
+        "service": printable(event.service),
+        "reason": printable(event.reason, MAX_REASON),
+    }

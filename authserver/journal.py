@@ -2,22 +2,25 @@
 
 import hmac
 from collections import deque
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from threading import Lock
 
 import structlog
 from sqlalchemy import Update, update
+from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
-from authserver.db import accounts, refresh_tokens, retention
+from authserver.db import accounts, alterations, refresh_tokens, retention
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
 MAX_RECORDS = 2_000_000
 MAX_TEXT = 1000
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
 
@@ -35,43 +38,58 @@ _LONGEST = {
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenEvent:
-    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``."""
+    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
 
-    at: datetime
+    It is made when the request begins; what is learnt on its way is put into it.
+    """
+
     request_id: str
-    outcome: str
-    account: str
-    credential: str
     address: str
     client: str
-    service: str
-    requested: str
-    granted: str
-    jwt_id: str | None
-    reason: str
-    rules: str
+    service: str = ""
+    requested: str = ""
+    outcome: str = "refused"
+    account: str = ""
+    credential: str = ""
+    granted: str = ""
+    jwt_id: str | None = None
+    reason: str = ""
+    rules: str = ""
+    at: datetime = _UNKNOWN
 
 
 @dataclass
 class Journal:
-    """Collects token events until :meth:`write` stores them."""
+    """Collects token events until :meth:`write` stores them.
+
+    It is ``stuck`` while neither the store nor the spool takes any.
+    """
 
     key: bytes = field(repr=False)
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
+    stuck: bool = False
     _lost: int = 0
+    _taking: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether what happens now could be recorded nowhere, so that no token may be issued."""
+        return self.stuck or len(self.pending) >= MAX_PENDING
 
     def add(self, event: TokenEvent) -> None:
-        """Take an event; never blocks. The oldest is lost, and counted, if too many wait."""
+        """Take an event; never blocks. If too many wait, one that issued nothing is only counted.
+
+        Tokens are issued no more then; the few that are on their way are recorded still.
+        """
         # Whoever sends much must not have us keep much.
-        event = replace(
-            event,
-            **{name: getattr(event, name)[:limit] for name, limit in _LONGEST.items()},
-        )
-        if len(self.pending) >= MAX_PENDING:
-            self.pending.popleft()
+        for name, limit in _LONGEST.items():
+            if len(getattr(event, name)) > limit:
+                setattr(event, name, getattr(event, name)[:limit])
+        if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
             self._lost += 1
+            return
         self.pending.append(event)
 
     def hashed(self, name: str) -> str:
@@ -83,24 +101,34 @@ class Journal:
         if self._lost:
             log.error("token records were lost", number=self._lost)
             self._lost = 0
-        events = [self.pending.popleft() for _ in range(len(self.pending))]
+        events = self.take()
         if not events:
             return
         try:
             with store.append() as session:
-                store.trail.tokens(session, [_row(event) for event in events])
+                insert_events(store, session, events)
         except Exception:
-            self._put_back(events)
+            self.put_back(events)
             raise
+        self.stuck = False
 
-    def _put_back(self, events: list[TokenEvent]) -> None:
-        room = max(0, MAX_PENDING - len(self.pending))
-        self._lost += len(events) - len(events[-room:] if room else [])
-        self.pending.extendleft(reversed(events[-room:] if room else []))
+    def take(self) -> list[TokenEvent]:
+        """Take out all that is pending, oldest first."""
+        with self._taking:
+            return [self.pending.popleft() for _ in range(len(self.pending))]
+
+    def put_back(self, events: list[TokenEvent]) -> None:
+        """Have what was taken out wait again, before what came since."""
+        self.pending.extendleft(reversed(events))
+
+
+def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
+    """Store events as records, the next of this process's chain."""
+    store.trail.tokens(session, [_row(event) for event in events])
 
 
 def _row(event: TokenEvent) -> dict[str, object]:
-    row = asdict(event)
+    row = {name: getattr(event, name) for name in TokenEvent.__slots__}
     for name, limit in _LONGEST.items():
         row[name] = printable(row[name], limit)
     return row
@@ -113,6 +141,7 @@ def prune(store: Store, days: int) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
+        alterations.prune(session)
     return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
 
 
@@ -163,11 +192,15 @@ class Uses:
         if not pending:
             return
         with store.append() as session:
-            for use in pending.values():
-                session.execute(self._update(use))
-            if any(self._prolongs(use) for use in pending.values()):
+            # In the order in which everybody locks: the version, as changes do, then the tokens.
+            prolonged = [use for use in pending.values() if self._prolongs(use)]
+            if prolonged:
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
+                rows = [(RefreshToken.__tablename__, use.id) for use in prolonged]
+                alterations.note(session, store.clock(), rows)
+            for _, use in sorted(pending.items()):
+                session.execute(self._update(use))
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]

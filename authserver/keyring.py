@@ -1,37 +1,60 @@
 """The authority and the signing keys: making, certifying, signing. Stores nothing."""
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeGuard
 
-import jwt
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_der_private_key,
+    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
 from authserver.core.claims import Claims
-from authserver.core.errors import NotReady
-from authserver.headers import HeaderMode, jose_header, thumbprint
+from authserver.core.errors import NotReady, Refused
+from authserver.headers import (
+    P256_BYTES,
+    RSA_BITS,
+    HeaderMode,
+    KeyType,
+    PublicKey,
+    base64url,
+    has_leading_zero,
+    jose_header,
+    thumbprint,
+)
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 AUTHORITY_LIFETIME = timedelta(days=3652)
+OWN_KEY_LIFETIME = timedelta(days=3652)
 LEAF_LIFETIME = timedelta(days=45)
+ROTATED_AFTER = timedelta(days=30)
+"""The age at which a leaf is replaced. It lives longer by far more than any token and an hour."""
+
 # A registry whose clock is behind must not find a new certificate "not yet valid".
 BACKDATED = timedelta(hours=1)
+RSA_EXPONENT = 65537
+
+_ES256 = ec.ECDSA(hashes.SHA256())
 
 
 @dataclass(frozen=True)
 class KeyPair:
     """A private key and its certificate."""
 
-    private: ec.EllipticCurvePrivateKey = field(repr=False)
+    private: PrivateKey = field(repr=False)
     certificate: x509.Certificate
 
     def private_der(self) -> bytes:
@@ -43,24 +66,80 @@ class KeyPair:
 
 
 def load_key_pair(private_der: bytes, certificate_pem: str) -> KeyPair:
-    """Put a key pair together.
+    """Put a key pair of ours together.
 
     Raises:
         NotReady: the key is of another kind, or not the one that the certificate speaks of.
     """
-    private = load_der_private_key(private_der, password=None)
+    # What we keep was checked when it came, and checking RSA takes longer than a signature.
+    private = load_der_private_key(private_der, None, unsafe_skip_rsa_key_validation=True)
     certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
-    if (
-        not isinstance(private, ec.EllipticCurvePrivateKey)
-        or private.public_key() != certificate.public_key()
-    ):
+    if not _is_usable(private) or private.public_key() != certificate.public_key():
         raise NotReady("a stored private key does not belong to its certificate: restore a backup")
     return KeyPair(private, certificate)
 
 
+def read_private_key(pem: bytes, *, checked: bool = True) -> PrivateKey:
+    """Read a private key that was made elsewhere; to have RSA's numbers ``checked`` takes long.
+
+    Raises:
+        Refused: it is no PEM, encrypted, or neither P-256 nor RSA of 2048 bits or more.
+    """
+    try:
+        private = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=not checked)
+    except TypeError:
+        raise Refused("is encrypted: decrypt it with openssl pkey -in FILE -out FILE") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refused("holds no private key (PEM)") from None
+    if not _is_usable(private):
+        raise Refused("must be a P-256 key, or an RSA key of 2048 bits or more")
+    return private
+
+
+def read_certificate(pem: bytes) -> x509.Certificate:
+    """Read the certificate of a key that was made elsewhere.
+
+    Raises:
+        Refused: it is no PEM, or not exactly one certificate.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise Refused("holds no certificate (PEM)") from None
+    if len(found) != 1:
+        raise Refused(f"holds {len(found)} certificates: leave only the one of the key")
+    return found[0]
+
+
+def require_usable_key(certificate: x509.Certificate) -> None:
+    """Check that a certificate speaks of a key that can sign registry tokens or certify those.
+
+    Raises:
+        Refused: it is neither P-256 nor RSA of 2048 bits or more.
+    """
+    match certificate.public_key():
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
+            return
+        case rsa.RSAPublicKey(key_size=size) if size >= RSA_BITS:
+            return
+    raise Refused("must speak of a P-256 key, or an RSA key of 2048 bits or more")
+
+
+def may_certify(certificate: x509.Certificate) -> bool:
+    """Whether registries take leaves under a certificate: it is one of an authority (RFC 5280)."""
+    extensions = certificate.extensions
+    try:
+        if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return False
+        return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound as missing:
+        # Without a key usage every use is allowed; without constraints it is no authority.
+        return missing.oid == x509.KeyUsage.oid
+
+
 def make_authority(issuer: str, now: datetime) -> KeyPair:
     """Make a certificate authority for registry tokens: P-256, ten years, no sub-authorities."""
-    private = ec.generate_private_key(ec.SECP256R1())
+    private = _make_private(KeyType.P256)
     # Two authorities must not share a subject, or a verifier could try the wrong one.
     name = _name(f"{issuer[:30]} token authority {secrets.token_hex(4)}")
     builder = (
@@ -71,31 +150,60 @@ def make_authority(issuer: str, now: datetime) -> KeyPair:
     return KeyPair(private, builder.sign(private, hashes.SHA256()))
 
 
-def make_leaf(authority: KeyPair, now: datetime) -> KeyPair:
-    """Make a signing key certified by ``authority``: P-256, 45 days, never beyond the authority."""
-    private = ec.generate_private_key(ec.SECP256R1())
+def make_leaf(authority: KeyPair, now: datetime, key_type: KeyType = KeyType.P256) -> KeyPair:
+    """Make a signing key certified by ``authority``: 45 days, never beyond the authority."""
+    private = _make_private(key_type)
     issuer = authority.certificate
     lifetime = min(LEAF_LIFETIME, issuer.not_valid_after_utc - now)
-    authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(
-        authority.private.public_key()
-    )
-    builder = (
-        _certificate(
-            private.public_key(),
-            _name(f"registry token signing key {secrets.token_hex(4)}"),
-            issuer.subject,
-            now,
-            lifetime,
-        )
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(certify=False), critical=True)
-        .add_extension(authority_key, critical=False)
-    )
+    name = _name(f"registry token signing key {secrets.token_hex(4)}")
+    builder = _signs_only(
+        _certificate(private.public_key(), name, issuer.subject, now, lifetime)
+    ).add_extension(_authority_key_identifier(issuer), critical=False)
     return KeyPair(private, builder.sign(authority.private, hashes.SHA256()))
 
 
+def make_own(service: str, key_type: KeyType, now: datetime) -> KeyPair:
+    """Make a signing key for one registry, certified by itself: ten years."""
+    private = _make_private(key_type)
+    name = _name(f"{service[:30]} token signing key {secrets.token_hex(4)}")
+    builder = _signs_only(_certificate(private.public_key(), name, name, now, OWN_KEY_LIFETIME))
+    return KeyPair(private, builder.sign(private, hashes.SHA256()))
+
+
+def _make_private(key_type: KeyType) -> PrivateKey:
+    if key_type is KeyType.RSA2048:
+        return rsa.generate_private_key(RSA_EXPONENT, RSA_BITS)
+    while has_leading_zero((made := ec.generate_private_key(ec.SECP256R1())).public_key()):
+        pass
+    return made
+
+
+def _is_usable(private: object) -> TypeGuard[PrivateKey]:
+    match private:
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1()):
+            return True
+        case rsa.RSAPrivateKey(key_size=size):
+            return size >= RSA_BITS
+    return False
+
+
+def _signs_only(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    return builder.add_extension(
+        x509.BasicConstraints(ca=False, path_length=None), critical=True
+    ).add_extension(_key_usage(certify=False), critical=True)
+
+
+def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        # An authority that was made elsewhere may name its key in a way of its own.
+        found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key(issuer))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
+
+
 def _certificate(
-    public: ec.EllipticCurvePublicKey,
+    public: PublicKey,
     subject: x509.Name,
     issuer: x509.Name,
     now: datetime,
@@ -131,58 +239,92 @@ def _key_usage(*, certify: bool) -> x509.KeyUsage:
     )
 
 
-def key_id(certificate: x509.Certificate) -> str:
-    """Return the RFC 7638 thumbprint of the P-256 key that ``certificate`` speaks of."""
-    return thumbprint(_public_key(certificate))
+def public_key(certificate: x509.Certificate) -> PublicKey:
+    """Return the key that a certificate of ours speaks of.
 
-
-def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
+    Raises:
+        NotReady: it is of a kind that we never stored.
+    """
     public = certificate.public_key()
-    if not isinstance(public, ec.EllipticCurvePublicKey):
+    if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise NotReady("a stored certificate is of an unknown kind: restore a backup")
     return public
 
 
+def key_id(certificate: x509.Certificate) -> str:
+    """Return the RFC 7638 thumbprint of the key that ``certificate`` speaks of."""
+    return thumbprint(public_key(certificate))
+
+
+def type_name(certificate: x509.Certificate) -> str:
+    """Return what a key is made of, as in ``p-256`` and ``rsa-4096``."""
+    public = public_key(certificate)
+    return f"rsa-{public.key_size}" if isinstance(public, rsa.RSAPublicKey) else KeyType.P256
+
+
 def due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether less than a third of a leaf's life is left."""
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return end - now < (end - start) / 3
+    """Whether a leaf is old enough to be replaced."""
+    return now - certificate.not_valid_before_utc - BACKDATED >= ROTATED_AFTER
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs registry tokens with one leaf."""
+    """Signs registry tokens with one key."""
 
     pair: KeyPair
     headers: dict[str, Any]
 
     @classmethod
-    def of(cls, pair: KeyPair) -> "Signer":
-        public = _public_key(pair.certificate)
-        return cls(pair, jose_header(HeaderMode.X5C, public, [pair.certificate]))
+    def of(cls, pair: KeyPair, mode: HeaderMode = HeaderMode.X5C) -> "Signer":
+        public = public_key(pair.certificate)
+        return cls(pair, jose_header(mode, public, [pair.certificate]))
 
-    @property
+    @cached_property
+    def not_before(self) -> datetime:
+        return self.pair.certificate.not_valid_before_utc
+
+    @cached_property
     def not_after(self) -> datetime:
         return self.pair.certificate.not_valid_after_utc
 
+    @cached_property
+    def _header(self) -> str:
+        # Encoded once: with the certificate in it, it is most of a token.
+        return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
+
     def require_usable(self, now: datetime) -> None:
-        """Check that the leaf is valid at ``now``; an expired one never signs.
+        """Check that the key's certificate is valid at ``now``; an expired one never signs.
 
         Raises:
             NotReady: it has expired, or is not valid yet.
         """
         if now >= self.not_after:
             raise NotReady(f"the signing key expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
-        if now < self.pair.certificate.not_valid_before_utc:
+        if now < self.not_before:
             raise NotReady("the signing key is not valid yet: is this machine's clock right?")
 
     def sign(self, claims: Claims) -> str:
         """Return the registry token.
 
         Raises:
+            NotReady: the certificate has expired, or is not valid yet.
+        """
+        return self.sign_encoded(claims.encode(), claims.issued_at)
+
+    def sign_encoded(self, claims: bytes, now: datetime) -> str:
+        """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
+
+        Raises:
             NotReady: the leaf has expired, or is not valid yet.
         """
-        self.require_usable(claims.issued_at)
-        return jwt.encode(
-            claims.as_json(), self.pair.private, algorithm=self.headers["alg"], headers=self.headers
-        )
+        self.require_usable(now)
+        signed = f"{self._header}.{base64url(claims)}"
+        return f"{signed}.{base64url(_sign(self.pair.private, signed.encode()))}"
+
+
+def _sign(private: PrivateKey, message: bytes) -> bytes:
+    """Return the signature: RS256 (RFC 7518, 3.3), or ES256: two numbers of 32 bytes each (3.4)."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    r, s = decode_dss_signature(private.sign(message, _ES256))
+    return r.to_bytes(P256_BYTES, "big") + s.to_bytes(P256_BYTES, "big")

@@ -4,139 +4,299 @@ Requests only read :attr:`Live.current`. The thread looks at the store's version
 so a change that was made anywhere is in force here within a second.
 """
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
-from authserver.core.errors import NotReady
+from authserver.core.errors import AuthserverError, NotReady
 from authserver.credentials import Basic, Refresh, Shown
-from authserver.db import keys, snapshot
+from authserver.db import endings, keys, own_keys, published, snapshot
+from authserver.db.endings import Ending
+from authserver.db.published import Published
+from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
-from authserver.sealing import MasterKey
+from authserver.spool import Spool
 from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
+RECORDS_WAIT = 1.0
+LOOK_WAITS = 2.0
+STOP_WAITS = 5.0
 PRUNE_EVERY = 3600.0
-RENEW_EVERY = 60.0
-RENEWAL_WAITS = 1.0
-CHECKPOINT_EVERY = 60.0
+ROTATE_EVERY = 60.0
+ROTATION_WAITS = 1.0
+SEAL_EVERY = 60.0
+WARN_EVERY = 24 * 3600.0
+MAX_SKEW = timedelta(seconds=5)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One consistent state; ``read_at`` is when the store was last known to agree with it."""
+    """One consistent state; ``read_at`` is when the store was last known to agree with it.
+
+    ``store_time`` is the store's clock at that moment, ``skew`` how far ours was ahead of it.
+    It is ``stale`` if the store cannot be reached and may say something else by now.
+    """
 
     snapshot: Snapshot
     signer: Signer
+    own_signers: Mapping[str, Signer | NotReady]
+    published: Mapping[str | None, Published]
+    endings: tuple[Ending, ...]
     read_at: float
+    store_time: datetime
+    skew: timedelta
+    stale: bool = False
+
+    def signer_of(self, service: str) -> Signer:
+        """Return what signs the tokens of a registry.
+
+        Raises:
+            NotReady: its own key cannot be opened.
+        """
+        signer = self.own_signers.get(service, self.signer)
+        if isinstance(signer, NotReady):
+            raise signer
+        return signer
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return which keys end soon, and which registries' own keys cannot sign."""
+        closed = [
+            f"no tokens for the registry {service}: {signer}"
+            for service, signer in self.own_signers.items()
+            if isinstance(signer, NotReady)
+        ]
+        return closed + [e.warning for e in self.endings if e.is_near(self.store_time)]
+
+    def require_clock(self) -> None:
+        """Check that this process's clock agrees with the store's.
+
+        Raises:
+            NotReady: it is more than MAX_SKEW off.
+        """
+        if abs(self.skew) > MAX_SKEW:
+            raise NotReady(
+                f"this machine's clock is {self.skew.total_seconds():+.0f} s off the store's: "
+                "synchronise both by NTP"
+            )
+
+
+@dataclass
+class Every:
+    """Something that is due when it was not done for some seconds."""
+
+    seconds: float
+    last: float | None = None
+
+    def due(self, now: float) -> bool:
+        return self.last is None or now - self.last > self.seconds
 
 
 @dataclass
 class Live:
     """Holds the state, replaces it as a whole, and does the work that no request should wait for.
 
-    ``monotonic`` is a clock in seconds that never goes back.
+    ``monotonic`` is a clock in seconds that never goes back. ``max_staleness`` is for how many
+    seconds the state is answered from when the store cannot be reached; 0 means not at all.
+    ``trouble`` is why the last look at it failed.
     """
 
     store: Store
-    master: MasterKey = field(repr=False)
+    safe: Safe
     journal: Journal
     uses: Uses
     rehashes: Rehashes
+    spool: Spool
+    max_staleness: float
     record_days: int
     monotonic: Callable[[], float]
     _state: State | None = None
-    _pruned_at: float | None = None
-    _renewed_at: float | None = None
-    _sealed_at: float | None = None
+    trouble: str | None = None
+    _written_at: float | None = None
+    _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
+    _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
+    _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
+    _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+
+    @property
+    def age(self) -> float:
+        """Return for how many seconds the store is not known to agree with the state."""
+        return math.inf if self._state is None else self.monotonic() - self._state.read_at
+
+    @property
+    def stale(self) -> bool:
+        """Whether the store cannot be reached: a look at it failed, or none comes to an end."""
+        return self.trouble is not None or self.age > self._fresh_for
+
+    @property
+    def _fresh_for(self) -> float:
+        return min(STALE_AFTER, self.max_staleness or STALE_AFTER)
+
+    @property
+    def records_late(self) -> bool:
+        """Whether the store has taken no records for more than RECORDS_WAIT seconds."""
+        written_at = self._written_at
+        return written_at is not None and self.monotonic() - written_at > RECORDS_WAIT
 
     @property
     def current(self) -> State:
         """Return the state to answer from.
 
         Raises:
-            NotReady: the store could not be read for more than STALE_AFTER seconds.
+            NotReady: it is older than ``max_staleness`` allows, or nothing can be recorded.
         """
         state = self._state
-        if state is None or self.monotonic() - state.read_at > STALE_AFTER:
+        if self.journal.full:
+            raise NotReady("neither the store nor the spool takes records of token requests")
+        if state is None:
             raise NotReady("the store cannot be reached")
-        return state
+        age = self.monotonic() - state.read_at
+        if self.trouble is None and age <= self._fresh_for:
+            return state
+        if not self.max_staleness or age > self.max_staleness:
+            raise NotReady("the store cannot be reached")
+        return replace(state, stale=True)
 
     def knowing(self, shown: Shown) -> State:
         """Return the state to answer from; one that knows of a token made a moment ago.
 
         Raises:
-            NotReady: as :attr:`current`, or a new token made it look and the store cannot be read.
+            NotReady: as :attr:`current`, or the token is not known and the store cannot be read.
         """
-        known = self.current.snapshot
+        state = self.current
+        known = state.snapshot
         match shown:
             case Refresh(secret):
                 new = tokens.digest(secret) not in known.refresh_tokens
             case Basic(_, secret) if tokens.claims_to_be(secret, Prefix.APP):
                 new = tokens.digest(secret) not in known.app_tokens
             case _:
-                return self.current
-        if new and tokens.is_well_formed(secret):
-            self.refresh()
+                return state
+        if not new or not tokens.is_well_formed(secret):
+            return state
+        if state.stale:
+            raise NotReady("the store cannot be reached, and this token may be newer than this")
+        self.refresh()
         return self.current
 
     def refresh(self) -> None:
         """Bring the state up to date.
 
         Raises:
-            NotReady: the store or the keys cannot be used; the old state stays.
+            NotReady: the store or the keys cannot be used; the old state stays, as a stale one.
         """
         now = self.monotonic()
-        with self._refreshing, self.store.read() as session:
-            if self._state is None or self._state.snapshot.version != snapshot.version(session):
-                keys.require_master_key(session, self.master)
-                signer = Signer.of(keys.load_leaf(session, self.master))
-                self._state = State(snapshot.load(session), signer, now)
-            else:
-                self._state = replace(self._state, read_at=now)
+        with self._looking() as session:
+            time = self.store.time(session)
+            skew = self.store.clock() - time
+            state = self._state
+            if state is not None and state.snapshot.version == snapshot.version(session):
+                self._state = replace(state, read_at=now, store_time=time, skew=skew)
+                return
+            self.safe = self.safe.still_of(session)
+            self._state = self._load(session, state, now, time, skew)
+
+    def _load(
+        self, session: Session, before: State | None, now: float, time: datetime, skew: timedelta
+    ) -> State:
+        return State(
+            snapshot=snapshot.follow(session, before.snapshot)
+            if before
+            else snapshot.load(session),
+            signer=Signer.of(keys.load_leaf(session, self.safe)),
+            own_signers=own_keys.signers(session, self.safe),
+            published=published.by_registry(session, time),
+            endings=endings.of(session),
+            read_at=now,
+            store_time=time,
+            skew=skew,
+        )
+
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """Give a session to one at a time, and note whether the store could be read."""
+        # Whoever looks may hang for as long as the network does; requests must not wait with him.
+        if not self._refreshing.acquire(timeout=LOOK_WAITS):
+            raise NotReady("the store takes too long to answer")
+        try:
+            with self.store.read() as session:
+                yield session
+            self.trouble = None
+        except Exception as error:
+            self.trouble = str(error)
+            raise
+        finally:
+            self._refreshing.release()
 
     def tick(self) -> None:
-        """Do all that is due: refresh, renew the signing key; write, seal, prune, copy records."""
+        """Do all that is due: refresh, rotate the signing key; write, seal and prune records; warn.
+
+        What was committed is copied to the audit log, whatever fails after it.
+        """
         try:
-            self.refresh()
-            self._write()
-            self._renew_signing_key()
-            now = self.monotonic()
-            if self._sealed_at is None or now - self._sealed_at >= CHECKPOINT_EVERY:
-                self._seal()
-                self._sealed_at = now
-            if self._pruned_at is None or now - self._pruned_at > PRUNE_EVERY:
-                journal.prune(self.store, self.record_days)
-                self._pruned_at = now
+            self._do_due()
         finally:
-            # What is committed is copied whatever fails after it.
             self._copy()
 
-    def _renew_signing_key(self) -> None:
+    def _do_due(self) -> None:
+        self.refresh()
+        self._write()
+        self._rotate()
+        now = self.monotonic()
+        if self._sealing.due(now):
+            self._seal()
+            self._sealing.last = now
+        if self._pruning.due(now):
+            journal.prune(self.store, self.record_days)
+            self.store.overwrite_deleted()
+            self._pruning.last = now
+        self._warn(now)
+        # Last: a disk that fails must not keep the signing key from being rotated.
+        self.spool.write(self.store)
+
+    def _rotate(self) -> None:
         state = self._state
-        if state is None or not keyring.due(state.signer.pair.certificate, self.store.clock()):
+        if state is None or not keyring.due(state.signer.pair.certificate, state.store_time):
             return
         now = self.monotonic()
-        if self._renewed_at is not None and now - self._renewed_at < RENEW_EVERY:
+        if not self._rotating.due(now):
             return
-        self._renewed_at = now
-        with self.store.change("system", wait=RENEWAL_WAITS) as change:
-            renewed = keys.renew_leaf(change, self.master)
-        if renewed:
+        self._rotating.last = now
+        try:
+            with self.store.change("system", wait=ROTATION_WAITS) as change:
+                rotated = keys.rotate_if_due(change, self.safe)
+        except NotReady as error:
+            # The key that is due goes on signing; perhaps another replica can open the authority.
+            log.error("the signing key is due and cannot be rotated", error=str(error))
+            return
+        if rotated:
             log.info("made a new signing key")
+            self.store.overwrite_deleted()
         self.refresh()
+
+    def _warn(self, now: float) -> None:
+        if self._state is None or not self._state.warnings or not self._warning.due(now):
+            return
+        self._warning.last = now
+        for warning in self._state.warnings:
+            log.warning(warning)
 
     def start(self) -> None:
         """Start the thread."""
@@ -144,21 +304,27 @@ class Live:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, write what is pending and seal it."""
+        """End the thread; write what is pending and seal it, if the store takes it."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
-        self._write()
-        self._seal()
+            self._thread.join(STOP_WAITS)
+            if self._thread.is_alive():
+                return
+        try:
+            self._write()
+            self._seal()
+        except AuthserverError as error:
+            log.error("the last records could not be stored", error=str(error))
         self._copy()
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
+        self._written_at = self.monotonic()
 
     def _seal(self) -> None:
         with self.store.append() as session:
-            trouble = self.store.trail.checkpoint(session, self.store.clock())
+            trouble = self.store.trail.checkpoint(session, self.store.time(session))
         if trouble:
             log.error(
                 "audit records were altered in the store: run `authserver audit verify`",
@@ -187,5 +353,9 @@ class Live:
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
                 if not failing:
-                    log.error("cannot keep up with the store", error=str(error))
+                    log.error(
+                        "cannot keep up with the store",
+                        error=str(error),
+                        tokens_go_on_for=f"{self.max_staleness:.0f} s",
+                    )
                 failing = True

@@ -6,6 +6,7 @@ came from an htpasswd file with a cheap hash.
 """
 
 import hmac
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -152,6 +153,10 @@ class Passwords:
         for cost in range(cost_of(stored), target):
             bcrypt.checkpw(password, _nobodys_hash(cost))
         return False
+
+    def check_id(self, *what: str | bool | None) -> bytes:
+        """Return an HMAC of all that a check's result depends on: equal checks end alike."""
+        return hmac.digest(self.key, json.dumps(what).encode(), sha256)
 
     def outdated(self, stored: str) -> bool:
         """Whether a hash should be made anew at the configured cost on the next login."""

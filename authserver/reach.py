@@ -1,6 +1,6 @@
 """How far rules reach: everybody who may do something, and everything that somebody may do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -28,11 +28,11 @@ def who_can(
     asked = Scope("repository", repository, (action,))
     # Most rules speak of other repositories, which is told once and not for each account.
     rules = [rule for rule in state.rules if _may_cover(rule, service, asked)]
-    places = _places(rules, circumstances)
+    from_where = places(rules, circumstances)
     enabled = (known for _, known in sorted(state.accounts.items()) if not known.disabled)
     for known in (None, *enabled):
         account = known.account if known else None
-        for place in places:
+        for place in from_where:
             decision = decide(rules, account, service, asked, None, place)
             if decision.complete:
                 yield Answer(service, known, place, [Explained(decision)], {})
@@ -48,7 +48,7 @@ def _may_cover(rule: Rule, service: str, asked: Scope) -> bool:
     )
 
 
-def _places(rules: Sequence[Rule], circumstances: Circumstances) -> list[Circumstances]:
+def places(rules: Sequence[Rule], circumstances: Circumstances) -> list[Circumstances]:
     """Return circumstances of which one grants whatever any address would be granted.
 
     Between the borders of networks nothing changes, so their borders stand for all addresses.
@@ -133,7 +133,7 @@ def effective(
 
 
 def _on(
-    service: str, rules: Sequence[Rule], who: Account | None, circumstances: Circumstances
+    service: str, rules: Iterable[Rule], who: Account | None, circumstances: Circumstances
 ) -> Iterator[Reached]:
     denies = [
         rule

@@ -81,6 +81,28 @@ def read_master_key(path: Path) -> MasterKey:
     return MasterKey(secret)
 
 
+def beside(path: Path) -> Path:
+    """Return where the next master key is while the store changes over to it."""
+    return path.with_name(f"{path.name}.new")
+
+
+def find_master_key(path: Path, wanted: str) -> MasterKey:
+    """Read the master key whose id is ``wanted``: from its file, or from the one beside it.
+
+    Raises:
+        NotReady: as :func:`read_master_key`, or neither file holds it.
+    """
+    found = read_master_key(path)
+    if found.id == wanted:
+        return found
+    if beside(path).exists() and (following := read_master_key(beside(path))).id == wanted:
+        return following
+    raise NotReady(
+        f"the master key {found.id} in {path} is not the one of this store ({wanted}): "
+        "bring the master key file that belongs to it"
+    )
+
+
 def make_master_key(path: Path) -> MasterKey:
     """Make a new master key file, mode 0600, whole or not at all.
 
@@ -99,6 +121,32 @@ def make_master_key(path: Path) -> MasterKey:
             os.link(partial, path)
         finally:
             partial.unlink()
+        _sync(path.parent)
     except OSError as error:
         raise Refused(f"the master key file {path} cannot be made: {error.strerror}") from None
     return master
+
+
+def take_over(path: Path) -> None:
+    """Put the next master key in the place of the one in ``path``.
+
+    Raises:
+        Refused: it cannot be written there; until it is, both files are read.
+    """
+    try:
+        beside(path).replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise Refused(
+            f"the store has the new master key, but {path} cannot be replaced: {error.strerror}; "
+            f"put {beside(path)} in its place, and keep both until then"
+        ) from None
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory outlive a power failure."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

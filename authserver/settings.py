@@ -33,11 +33,24 @@ PREFIX = "AUTHSERVER_"
 CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")
 LOW_COST = 10
+LIMITS_SCHEMES = ("redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix")
+
+# As it is written by various programs; the driver is always psycopg.
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 
 # What Kubernetes injects into every pod beside a Service that is called "authserver".
 _kubernetes = re.compile(
     r"AUTHSERVER_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)"
 )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The connections of one process to PostgreSQL; both timeouts in seconds."""
+
+    size: int = 10
+    timeout: int = 5
+    connect_timeout: int = 5
 
 
 class Settings(BaseSettings):
@@ -56,12 +69,28 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="SQLAlchemy URL of the store; by default SQLite, authserver.db under data_dir.",
+        description="URL of the store, SQLite or PostgreSQL; by default SQLite, authserver.db "
+        "under data_dir.",
+    )
+    # Fewer, and logins that wait for a change would leave none to see what was changed.
+    database_pool_size: int = Field(
+        10, ge=6, le=100, description="Connections to PostgreSQL that a worker has at most."
+    )
+    database_pool_timeout: int = Field(
+        5, ge=1, le=60, description="Seconds for which a request waits for one of them."
+    )
+    database_connect_timeout: int = Field(
+        5, ge=2, le=60, description="Seconds after which an attempt to connect is given up."
     )
     master_key_file: Path | None = Field(
         None,
         description="File of the key that encrypts the private keys; by default master.key under "
         "data_dir. Keep it apart from backups of the store.",
+    )
+    private_key_dir: Path | None = Field(
+        None,
+        description="Directory of private keys (PEM) that a secret manager mounts; keys imported "
+        "without --key stay there and never enter the store.",
     )
     public_url: str = Field(
         "http://localhost:5001",
@@ -124,6 +153,25 @@ class Settings(BaseSettings):
         description="Seconds for which a worker remembers, in memory, that a password was right; "
         "0 checks every time.",
     )
+    failures_per_account: int = Field(
+        10,
+        ge=1,
+        le=1_000_000,
+        description="Wrong passwords a minute for one name from one address (of IPv6 a /64), and "
+        "three times as many an hour; then what needs bcrypt is answered 429.",
+    )
+    failures_per_address: int = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="Wrong passwords a minute from one address for any names, and five times as "
+        "many an hour.",
+    )
+    limits_url: SecretStr | None = Field(
+        None,
+        description="URL of the Redis or Valkey in which replicas count wrong passwords together; "
+        "by default each server counts for itself, all its workers together.",
+    )
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
@@ -131,6 +179,25 @@ class Settings(BaseSettings):
         None,
         description="Second copy of the audit records: a file that JSON lines are appended to, "
         "syslog:, syslog:/path/of/socket or syslog://host:514.",
+    )
+    max_staleness: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Seconds for which tokens go on from what is known while the store cannot be "
+        "reached; 0 turns it off.",
+    )
+    spool_dir: Path | None = Field(
+        None,
+        description="Directory in which records of token requests wait while the store takes none; "
+        "by default spool under data_dir.",
+    )
+    spool_size: int = Field(
+        64,
+        ge=1,
+        le=65536,
+        description="MiB of such records that each worker keeps; when they are full no tokens are "
+        "issued.",
     )
     log_format: Literal["console", "json"] = Field(
         "console", description="Form of the log on standard error."
@@ -174,13 +241,28 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        remedy = (
+            "must be a URL like sqlite:////var/lib/authserver/authserver.db or "
+            "postgresql://authserver:PASSWORD@db.example.com/authserver; "
+            "in a password write @ as %40, : as %3A and / as %2F"
+        )
         try:
-            make_url(value.get_secret_value()) if value else None
+            scheme = make_url(value.get_secret_value()).drivername if value else "sqlite"
         except (ArgumentError, ValueError):
+            raise ValueError(remedy) from None
+        if scheme not in ("sqlite", *_POSTGRESQL):
+            raise ValueError(remedy)
+        return value
+
+    @field_validator("limits_url")
+    @classmethod
+    def _limits_url(cls, value: SecretStr | None) -> SecretStr | None:
+        scheme, separator, rest = value.get_secret_value().partition("://") if value else ("",) * 3
+        if value is not None and not (scheme in LIMITS_SCHEMES and separator and rest):
             raise ValueError(
-                "must be a URL like sqlite:////var/lib/authserver/authserver.db; "
-                "in a password write @ as %40, : as %3A and / as %2F"
-            ) from None
+                "must be a URL like redis://redis.example.com:6379/0; "
+                f"it may begin with {', '.join(LIMITS_SCHEMES)}"
+            )
         return value
 
     @field_validator("audit_log")
@@ -198,13 +280,24 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> URL:
         """Return the SQLAlchemy URL of the store, its password included."""
-        if self.database_url is not None:
-            return make_url(self.database_url.get_secret_value())
-        return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
+        if self.database_url is None:
+            return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
+        url = make_url(self.database_url.get_secret_value())
+        return url.set(drivername="postgresql+psycopg") if url.drivername in _POSTGRESQL else url
+
+    @property
+    def pool(self) -> Pool:
+        return Pool(
+            self.database_pool_size, self.database_pool_timeout, self.database_connect_timeout
+        )
 
     @property
     def master_key_path(self) -> Path:
         return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def spool_path(self) -> Path:
+        return self.spool_dir or self.data_dir / "spool"
 
     @property
     def realm(self) -> str:
@@ -239,7 +332,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-SECRETS = ("database_url", "admin_password")
+SECRETS = ("database_url", "admin_password", "limits_url")
 """The settings that may stand in a file of their own, named by ``AUTHSERVER_…_FILE``."""
 
 OTHER_NAMES = {

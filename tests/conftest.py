@@ -1,36 +1,99 @@
 """Fixtures for all tests."""
 
 import os
-import shutil
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from authserver.settings import Settings
+from tests import postgres, stores
+from tests.postgres import Cluster
+from tests.stores import Engine
 from tests.world import World, set_up
 
 for name in [name for name in os.environ if name.startswith("AUTHSERVER_")]:
     del os.environ[name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="What the stores are in. On PostgreSQL only tests that have a store are run.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL leave out what has no store, or is about SQLite or about both engines."""
+    if config.getoption("engine") == "sqlite":
+        return
+    left = [item for item in items if not _runs_on_postgresql(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if _runs_on_postgresql(item)]
+
+
+def _runs_on_postgresql(item: pytest.Item) -> bool:
+    has_store = "engine" in getattr(item, "fixturenames", ())
+    return has_store and item.get_closest_marker("sqlite") is None
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL for tests that are about it, whatever the engine of the others is."""
+    with postgres.cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> Iterator[str]:
+    """The name of a database with nothing in it."""
+    name = f"test_{secrets.token_hex(8)}"
+    cluster.create(name)
+    yield name
+    cluster.drop(name)
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the stores of this run are in."""
+    if request.config.getoption("engine") == "sqlite":
+        yield
+        return
+    with postgres.cluster() as Engine.cluster:
+        yield
+    Engine.cluster = None
+
+
+@pytest.fixture(autouse=True)
+def databases_dropped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove the databases that a test made, after everything else of it has ended."""
+    here = "tmp_path" in request.fixturenames
+    directory = request.getfixturevalue("tmp_path") if here and Engine.cluster else None
+    yield
+    if directory is not None:
+        stores.drop_below(directory)
+
+
+@pytest.fixture(scope="session")
+def template(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that was set up once; tests work on copies."""
     data_dir = tmp_path_factory.mktemp("template") / "data"
     data_dir.mkdir(mode=0o700)
-    set_up(data_dir)
+    set_up(stores.settings(data_dir))
     return data_dir
 
 
 @pytest.fixture
 def data_dir(template: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(template, tmp_path / "data"))
+    return stores.copied(template, tmp_path / "data")
 
 
 @pytest.fixture
 def settings(data_dir: Path) -> Settings:
-    return Settings(data_dir=data_dir, bcrypt_cost=4)
+    return stores.settings(data_dir)
 
 
 @pytest.fixture

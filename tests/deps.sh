@@ -25,6 +25,8 @@ packages=(
     nginx-light
     openssl
     podman
+    postgresql      # 15 or later
+    redis-server
     runc            # runs the image
     skopeo
     systemd         # reads the unit

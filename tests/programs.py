@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import stores
 from tests.world import wait_until
 
 START_SECONDS = 30
@@ -204,7 +205,7 @@ class Authserver:
 
     @property
     def environ(self) -> dict[str, str]:
-        settings = {"AUTHSERVER_DATA_DIR": str(self.data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
+        settings = stores.environ(self.data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
         return clean_environ(**settings) | self.env
 
     def serve_command(self, port: int, *args: str) -> list[str]:

@@ -5,7 +5,6 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,12 +17,22 @@ from werkzeug.test import TestResponse
 from authserver import passwords
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import accounts, app_tokens, groups, keys, registries, rules, schema, setup
+from authserver.db import (
+    accounts,
+    app_tokens,
+    groups,
+    published,
+    registries,
+    rules,
+    schema,
+    setup,
+)
 from authserver.db.app_tokens import Wanted
+from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.db.trail import Trail, trail_of
-from authserver.sealing import make_master_key, read_master_key
+from authserver.sealing import make_master_key
 from authserver.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
 
@@ -44,28 +53,27 @@ class Clock:
         self.at += by
 
 
-def trail_in(data_dir: Path) -> Trail:
+def trail_in(settings: Settings) -> Trail:
     """Return what gives audit records their place in an installation's chains."""
-    return trail_of(lambda: read_master_key(data_dir / "master.key"))
+    return trail_of(settings.master_key_path)
 
 
-def set_up(data_dir: Path) -> Settings:
-    """Make an installation in ``data_dir``, as `authserver init` does."""
-    settings = Settings(data_dir=data_dir, bcrypt_cost=COST)
-    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail_in(data_dir))
+def set_up(settings: Settings) -> None:
+    """Make an installation, as `authserver init` does."""
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail=trail_in(settings))
     schema.upgrade(store.engine)
     master = make_master_key(settings.master_key_path)
+    safe = Safe(master, settings.master_key_path, None)
     first = First("authserver", SERVICE, ADMIN, passwords.hash_password(PASSWORD, COST))
     with store.change("test") as change:
-        setup.initialise(change, master, first)
+        setup.initialise(change, safe, first)
     store.engine.dispose()
-    return settings
 
 
-def take_schema_back(data_dir: Path) -> None:
+def take_schema_back(settings: Settings) -> None:
     """Take the store's schema one revision back, as if this version had brought the latest."""
     # An engine of its own: its connections leave foreign keys alone.
-    engine = create_engine(f"sqlite:///{data_dir / 'authserver.db'}")
+    engine = create_engine(settings.store_url)
     with engine.begin() as connection:
         command.downgrade(schema.config(connection), "-1")
     engine.dispose()
@@ -181,7 +189,7 @@ class World:
         header = jwt.get_unverified_header(token)
         leaf = x509.load_der_x509_certificate(base64.b64decode(header["x5c"][0], validate=True))
         with self.wiring.store.read() as session:
-            bundle = keys.bundle(session, self.wiring.store.clock())
+            bundle = published.everything(session, self.wiring.store.clock()).bundle
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.encode()))
         options: Any = {
             "verify_aud": False,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from authserver import __version__
+from authserver import __version__, memory
 from authserver.core.errors import AuthserverError
 
 # In the order in which --help lists them.
@@ -23,11 +23,14 @@ _MODULES = {
     "session": "session",
     "group": "group",
     "acl": "acl",
+    "policy": "policy",
     "key": "key",
     "jwt": "jwt",
     "import": "imports",
     "audit": "audit",
     "db": "db",
+    "backup": "backup",
+    "restore": "restore",
     "config": "config",
     "health": "health",
     "completion": "completion",
@@ -108,6 +111,7 @@ def point_at(config_file: Path | None, data_dir: Path | None) -> None:
 def main() -> None:
     """Run the command line; files are made for their owner only."""
     os.umask(0o077)
+    memory.keep_private()
     _keep_closed()
     try:
         cli(prog_name="authserver")

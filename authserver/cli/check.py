@@ -6,16 +6,17 @@ from pathlib import Path
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ask_password, json_option, print_json
+from authserver.cli.names import REGISTRY
+from authserver.cli.output import ask_password, json_option, note, print_json, program
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
+from authserver.db import authorities, named
 from authserver.doctor import ours
 from authserver.doctor.account import Account
 from authserver.doctor.examination import Options, examine
 from authserver.doctor.findings import Finding, Report
 from authserver.doctor.ours import Ours
 from authserver.doctor.section import Files
-from authserver.sealing import read_master_key
 
 WIDTH = 100
 INDENT = " " * 11
@@ -24,8 +25,8 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("check", short_help="Find out why a registry refuses our tokens.")
-@click.argument("service")
-@click.option("--url", required=True, metavar="URL", help="Where clients reach the registry.")
+@click.argument("service", type=REGISTRY)
+@click.option("--url", metavar="URL", help="Where to ask it; otherwise the URL of its entry.")
 @click.option("--ca-file", type=_file, help="CA of its TLS certificate, if this machine has none.")
 @click.option("--config", type=_file, help="Its config.yml, to be read here.")
 @click.option("--bundle", type=_file, help="Its rootcertbundle, if it has another path here.")
@@ -41,7 +42,7 @@ def command(
     context: Context,
     /,
     service: str,
-    url: str,
+    url: str | None,
     repository: str | None,
     account: str | None,
     password_stdin: bool,
@@ -54,6 +55,8 @@ def command(
     The registry is asked as a client asks it, and shown test tokens that grant nothing and live
     for a minute. With --repository its clients' steps are walked with tokens from our token
     endpoint; nothing is left behind. Exit status 0: nothing failed; 1: something did.
+
+    That the registry trusts an authority is noted, unless --url is not the URL of its entry.
     """
     if repository is not None and not is_repository_name(repository):
         raise Refused(f"{repository!r} is no repository name that a registry accepts")
@@ -64,7 +67,10 @@ def command(
         ca_file=ca_file,
         ask_foreign_realm=True,
     )
-    report = examine(_ours(context, service), url, options)
+    known = _known_url(context, service)
+    report = examine(_ours(context, service), url or _required(known, service), options)
+    if known in (None, report.url):
+        _record(context, report)
     print_json(report.as_json()) if as_json else _print(report)
     if not report.healthy:
         raise SystemExit(1)
@@ -88,10 +94,34 @@ def _account(name: str | None, repository: str | None, *, password_stdin: bool) 
     return Account(name, ask_password(from_stdin=password_stdin, new=False))
 
 
+def _known_url(context: Context, service: str) -> str | None:
+    with context.read() as session:
+        return named.registry(session, service).url
+
+
+def _required(url: str | None, service: str) -> str:
+    if url is None:
+        raise click.UsageError(
+            f"say where to ask it with --url, or once and for all: {program()} registry edit "
+            f"{service} --url URL"
+        )
+    return url
+
+
 def _ours(context: Context, service: str) -> Ours:
     with context.read() as session:
-        master = read_master_key(context.settings.master_key_path)
-        return ours.load(session, master, service, context.settings.realm, context.store.clock)
+        safe = context.safe_of(session)
+        return ours.load(session, safe, service, context.settings.realm, context.store.clock)
+
+
+def _record(context: Context, report: Report) -> None:
+    """Note which authority the registry trusts: one may wait for that."""
+    with context.read() as session:
+        news = authorities.news(session, report.service, report.sighting)
+    if news:
+        with context.change() as change:
+            authorities.note(change, report.service, report.sighting)
+        note(f"Noted: {news}.")
 
 
 def _print(report: Report) -> None:

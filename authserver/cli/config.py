@@ -29,6 +29,7 @@ def show(context: Context, as_json: bool) -> None:
     values |= {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
     values["database_url"] = _without_secrets(chosen.store_url)
     values["master_key_file"] = _shown(chosen.master_key_path)
+    values["spool_dir"] = _shown(chosen.spool_path)
     if as_json:
         print_json(values)
     else:

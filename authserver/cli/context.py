@@ -19,9 +19,9 @@ from authserver.cli.output import note, program
 from authserver.core.errors import Refused
 from authserver.db import keys, schema, setup
 from authserver.db.models import AuditState, StoreState
+from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.db.trail import trail_of
-from authserver.sealing import read_master_key
 from authserver.settings import Loaded, Settings
 
 
@@ -49,8 +49,8 @@ class Context:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
         chosen = self.settings
-        trail = trail_of(lambda: read_master_key(chosen.master_key_path), Outbox(chosen.audit_sink))
-        return open_store(chosen.store_url, now, trail)
+        trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+        return open_store(chosen.store_url, now, chosen.pool, trail)
 
     @property
     def actor(self) -> str:
@@ -77,7 +77,7 @@ class Context:
         with self.store.change(self.actor) as change:
             yield change
             # This process ends soon, and no other may be running to seal what it did.
-            trouble = change.trail.checkpoint(change.session, change.at)
+            trouble = change.seal()
         if trouble:
             note(f"Warning: audit records were altered, {trouble}: {program()} audit verify")
         self.copy_records()
@@ -102,6 +102,10 @@ class Context:
                 setup.begin_trail(change)
             self.copy_records()
         return revisions
+
+    def safe_of(self, session: Session) -> Safe:
+        """Return what opens the private keys of the store."""
+        return Safe.of(session, self.settings.master_key_path, self.settings.private_key_dir)
 
     def require_database(self) -> None:
         path = self.store.file

@@ -1,15 +1,19 @@
 """``authserver db``: the store."""
 
+import sys
+from pathlib import Path
+
 import click
-from sqlalchemy import text
+from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 from authserver.checks import failures
-from authserver.cli.context import Context, pass_context
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
-from authserver.core.errors import NotReady
-from authserver.db import keys, schema
-from authserver.sealing import read_master_key
+from authserver.core.errors import NotReady, Refused
+from authserver.db import copying, keys, schema
+from authserver.db.store import open_store
 
 
 @click.group("db")
@@ -24,6 +28,36 @@ def upgrade(context: Context) -> None:
     context.require_database()
     before, after = context.upgrade()
     note(f"The schema is at {after}." if before == after else f"Upgraded {before} to {after}.")
+
+
+@command.command("copy")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@pass_context
+def copy(context: Context, file: Path) -> None:
+    """Move the SQLite store FILE to PostgreSQL.
+
+    AUTHSERVER_DATABASE_URL names the database, which must be empty; every row is compared after it
+    was copied, and if anything fails nothing is kept. Stop the server before: what is changed
+    meanwhile stays behind. The master key stays the same. FILE is not changed.
+    """
+    if context.store.file is not None:
+        raise Refused("AUTHSERVER_DATABASE_URL names no PostgreSQL database to copy into")
+    source = open_store(URL.create("sqlite", database=str(file.absolute())), now)
+    with source.read() as session, alone(context):
+        _private_keys(session, context)
+        moved = (session.connection(), context.store, context.actor, now())
+        counts = copying.move(*moved, _progress)
+    source.engine.dispose()
+    context.copy_records()
+    note(f"Copied and compared {sum(counts.values())} rows.")
+
+
+def _progress(table: str, done: int, total: int) -> None:
+    """Show how far a table is: on a terminal as it goes, elsewhere once it is done."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{table}: {done} of {total}", err=True, nl=done == total)
+    elif done == total:
+        note(f"{table}: {total}")
 
 
 @command.command("check")
@@ -72,7 +106,5 @@ def _foreign_keys(session: Session) -> None:
 def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
     keys.require_initialised(session)
-    master = read_master_key(context.settings.master_key_path)
-    keys.require_master_key(session, master)
-    keys.open_all(session, master)
+    keys.open_all(session, context.safe_of(session))
     context.store.trail.key(session)

@@ -1,11 +1,13 @@
 """Durations and times on the command line: 90d, 12h, 30m; 2026-12-31, 2026-12-31T18:00Z."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
 from authserver.cli.context import now
+from authserver.core.conditions import moment
+from authserver.core.errors import Refused
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX = timedelta(days=3650)
@@ -52,13 +54,6 @@ class Moment(click.ParamType["datetime"]):
             length = Duration().convert(value, param, ctx)
             return (now() + self.sign * (length or timedelta())).replace(microsecond=0)
         try:
-            read = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time: write 2026-12-31, 2026-12-31T18:00Z, or 30d {self.side}",
-                param,
-                ctx,
-            )
-        if read.tzinfo is None and "T" in value.upper():
-            self.fail(f"{value!r} has no zone: write {value}Z for UTC", param, ctx)
-        return read.replace(microsecond=0, tzinfo=read.tzinfo or UTC).astimezone(UTC)
+            return moment(value).replace(microsecond=0)
+        except Refused as error:
+            self.fail(f"{error}; or 30d, {self.side}", param, ctx)

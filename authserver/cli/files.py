@@ -18,3 +18,15 @@ def read_input(file: Path) -> bytes:
         return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     except OSError as error:
         raise Refused(f"the file {file} cannot be read: {error.strerror}") from None
+
+
+def write_output(file: Path, content: str) -> None:
+    """Write a file.
+
+    Raises:
+        Refused: it cannot be written.
+    """
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"the file {file} cannot be written: {error.strerror}") from None

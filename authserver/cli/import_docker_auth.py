@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from authserver.cli.context import Context, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.output import MAX_CELL, json_option, note, note_on_name, print_json, print_table
+from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
@@ -100,10 +101,13 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
     known = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
     found = users(read, known)
     services = frozenset(row.service for row in registries.listed(session))
+    ours = standing(read, found.known(known), services)
+    with progress_bar("Comparing") as progress:
+        compared = comparing.agreed(read, ours, progress)
     return _Plan(
         read,
         found,
-        comparing.agreed(read, standing(read, found.known(known), services)),
+        compared,
         [*found.left, *sections.left(read)],
         list(sections.notes(read, keys.issuer(session))),
     )

@@ -16,6 +16,7 @@ from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.names import account_name, service_name
 from authserver.db import keys, schema, setup
+from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.sealing import MasterKey, make_master_key, read_master_key
 from authserver.settings import Settings
@@ -91,31 +92,53 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
     """
     chosen = context.settings
     admin, service = account_name(admin), service_name(service)
-    try:
-        chosen.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"the data directory {chosen.data_dir}: {error.strerror}") from None
-    require_owner(chosen.data_dir)
-    with alone(chosen.data_dir):
+    if chosen.database_url is None or chosen.master_key_file is None:
+        make_data_dir(chosen.data_dir)
+    with alone(context):
         if _is_done(context):
             return False
         # Not before: a password that is there for `serve --init` is not looked at twice.
         hashed = None if password is None else passwords.hash_new(password, chosen.bcrypt_cost)
         schema.upgrade(context.store.engine)
         master = _master_key(chosen.master_key_path)
+        safe = Safe(master, chosen.master_key_path, chosen.private_key_dir)
         with context.store.change(context.actor) as change:
-            setup.initialise(change, master, First(chosen.issuer, service, admin, hashed))
+            setup.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
         context.copy_records()
     return True
 
 
-@contextmanager
-def alone(data_dir: Path) -> Iterator[None]:
-    """Let one process at a time set up or upgrade what is in ``data_dir``.
+def make_data_dir(data_dir: Path) -> None:
+    """Make the directory of an embedded store and the master key, for its owner only.
 
     Raises:
-        Refused: the directory is not there or not writable.
+        Refused: it cannot be made, or belongs to another user.
     """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"the data directory {data_dir}: {error.strerror}") from None
+    require_owner(data_dir)
+
+
+@contextmanager
+def alone(context: Context) -> Iterator[None]:
+    """Let one process at a time set up or upgrade the store, wherever the others run.
+
+    Raises:
+        Refused: the data directory of an embedded store is not there or not writable.
+        NotReady: the store cannot be reached, or another process took too long.
+    """
+    if context.store.file is None:
+        with schema.alone(context.store.engine):
+            yield
+    else:
+        with _alone_in(context.settings.data_dir):
+            yield
+
+
+@contextmanager
+def _alone_in(data_dir: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(data_dir / ".init.lock", flags, 0o600)

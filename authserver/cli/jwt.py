@@ -13,7 +13,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.db import keys, registries
+from authserver.db import keys, published, registries
 from authserver.distribution import compact
 from authserver.distribution.compact import MAX_BYTES, Token
 from authserver.distribution.signing_key import certificate
@@ -124,8 +124,10 @@ def _ours(context: Context, *, needed: bool) -> Trust:
             )
         return Trust()
     with context.read() as session:
+        shown = published.trusted(session, context.store.time(session))
         return Trust(
-            bundle=read_bundle(keys.bundle(session, now()).encode(), "our own bundle"),
+            bundle=read_bundle(shown.bundle.encode(), "our own bundle"),
+            jwks=read_jwks(shown.jwks.encode(), "our own JWKS"),
             issuer=keys.issuer(session),
             services=frozenset(row.service for row in registries.listed(session)),
         )

@@ -4,9 +4,24 @@ from dataclasses import asdict
 
 import click
 
-from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import json_option, print_json, print_table, yes
-from authserver.db import keys
+from authserver.cli import authority, key_import, rewrap
+from authserver.cli.context import Context, pass_context
+from authserver.cli.names import REGISTRY
+from authserver.cli.output import (
+    json_option,
+    note,
+    print_json,
+    print_table,
+    program,
+    require_sure,
+    when,
+    yes,
+    yes_option,
+)
+from authserver.core.errors import Refused
+from authserver.db import keys, named, own_keys, published
+from authserver.db.keys import Listed
+from authserver.db.published import Published
 
 
 @click.group("key")
@@ -14,11 +29,16 @@ def command() -> None:
     """The keys that sign registry tokens."""
 
 
+command.add_command(authority.command)
+command.add_command(key_import.command)
+command.add_command(rewrap.command)
+
+
 @command.command("list")
 @json_option
 @pass_context
 def list_(context: Context, as_json: bool) -> None:
-    """List the authority and the signing keys."""
+    """List the authorities and the signing keys, retired ones too."""
     with context.read() as session:
         found = keys.listed(session)
     if as_json:
@@ -27,13 +47,149 @@ def list_(context: Context, as_json: bool) -> None:
             [asdict(k) | {name: getattr(k, name).isoformat() for name in times} for k in found]
         )
         return
-    rows = [(k.role, k.id, f"{k.not_after:%Y-%m-%d %H:%M}", yes(k.signs), k.key_id) for k in found]
-    print_table(("ROLE", "ID", "ENDS (UTC)", "SIGNS", "KEY ID"), rows, "There are no keys.")
+    head = ("ROLE", "ID", "STATE", "ENDS", "SIGNS", "TYPE", "REGISTRY", "HEADER", "KEY ID")
+    print_table(head, map(_row, found), "There are no keys.")
+
+
+def _row(key: Listed) -> tuple[object, ...]:
+    return (
+        key.role,
+        key.id,
+        key.state,
+        when(key.not_after),
+        yes(key.signs),
+        key.key_type,
+        key.registry or "-",
+        key.header_mode or "-",
+        key.key_id,
+    )
+
+
+@command.command("rotate", short_help="Make a new signing key and retire the one before.")
+@click.option(
+    "--registry",
+    "service",
+    metavar="SERVICE",
+    type=REGISTRY,
+    help="Rotate this registry's own key, in two steps: the first makes the new key, the second "
+    "has it sign once the registry knows it.",
+)
+@yes_option
+@pass_context
+def rotate(context: Context, service: str | None, sure: bool) -> None:
+    """Make a new signing key and destroy the private half of the one before.
+
+    Without --registry no registry need be told: the new key's certificate travels in the tokens,
+    and registries trust the authority. This also happens by itself every 30 days.
+    """
+    if service is None:
+        _rotate_leaf(context)
+    else:
+        _rotate_own(context, service, sure=sure)
+    context.store.overwrite_deleted()
+
+
+def _rotate_leaf(context: Context) -> None:
+    with context.read() as session:
+        before = keys.require_signing(session)
+    with context.change() as change:
+        made = keys.succeed(change, context.safe_of(change.session), before.id)
+    note(f"Signing key {made.id} signs from now on; the private half of {before.id} is destroyed.")
+
+
+def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
+    with context.read() as session:
+        registry = named.registry(session, service)
+        next_key = own_keys.waiting(session, registry)
+        present = own_keys.active(session, registry)
+    if next_key is None and present is None:
+        raise Refused(
+            f"the registry {service} has no key of its own: `authserver key rotate` rotates the "
+            "one that signs for it"
+        )
+    if next_key is None:
+        with context.change() as change:
+            registry = named.registry(change.session, service)
+            made = own_keys.succeed(change, context.safe_of(change.session), registry)
+        note(waiting_note(service, made.id))
+        return
+    require_sure(
+        f"Does the registry {service} have key {next_key.id} in its {registry.trust}, and was it "
+        "restarted?",
+        sure=sure,
+    )
+    with context.change() as change:
+        made = own_keys.activate(change, named.registry(change.session, service), next_key.id)
+    note(f"Signing key {made.id} signs for {service} from now on.")
+
+
+def waiting_note(service: str, key_id: int) -> str:
+    """Return what to do with a registry's own key that waits."""
+    run = program()
+    return (
+        f"Signing key {key_id} waits. Give it to the registry, which then knows both keys:\n"
+        f"    {run} registry config {service} --output-dir DIR\n"
+        f"restart the registry, and have the key sign: {run} key rotate --registry {service}"
+    )
+
+
+@command.command("revoke")
+@click.argument("key_id", metavar="ID", type=click.IntRange(1))
+@yes_option
+@pass_context
+def revoke(context: Context, key_id: int, sure: bool) -> None:
+    """Stop using signing key ID, for an emergency.
+
+    Registries check no revocation. This signs no more with the key, destroys its private half and
+    takes it out of the JWKS and the bundle. Whoever has stolen a key under the authority can go on
+    making tokens that registries accept until the key's certificate ends, unless the authority is
+    replaced and taken out of the registries' bundles.
+    """
+    require_sure(f"Revoke signing key {key_id}?", sure=sure)
+    with context.change() as change:
+        row = keys.revoke(change, context.safe_of(change.session), key_id)
+        certified = row.authority_id is not None
+    context.store.overwrite_deleted()
+    note(f"Signing key {key_id} is revoked: nothing is signed with it any more.")
+    run = program()
+    if certified:
+        note(
+            "Registries check no revocation: what was signed with it, also by a thief, is accepted "
+            f"until {when(row.not_after)}, unless the authority is replaced:\n"
+            f"    {run} key authority rotate"
+        )
+    else:
+        note(
+            "Its registry goes on accepting it until it has the new bundle or JWKS and was "
+            f"restarted: {run} registry config SERVICE"
+        )
 
 
 @command.command("bundle")
+@click.argument("service", required=False, type=REGISTRY)
 @pass_context
-def bundle(context: Context) -> None:
-    """Print the certificates for the registry's rootcertbundle (PEM)."""
+def bundle(context: Context, service: str | None) -> None:
+    """Print the certificates for the registry's rootcertbundle (PEM).
+
+    SERVICE is needed for a registry with a key of its own.
+    """
+    click.echo(_published(context, service).bundle, nl=False)
+
+
+@command.command("jwks")
+@click.argument("service", required=False, type=REGISTRY)
+@pass_context
+def jwks(context: Context, service: str | None) -> None:
+    """Print the signing keys as a JWKS, each under both of its ids.
+
+    With SERVICE only those that sign for that registry.
+    """
+    click.echo(_published(context, service).jwks, nl=False)
+
+
+def _published(context: Context, service: str | None) -> Published:
     with context.read() as session:
-        click.echo(keys.bundle(session, now()), nl=False)
+        now = context.store.time(session)
+        if service is None:
+            return published.everything(session, now)
+        return published.for_registry(session, named.registry(session, service), now)

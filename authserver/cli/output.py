@@ -133,6 +133,25 @@ def ask_password(*, from_stdin: bool, prompt: str = "Password", new: bool = True
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
 
 
+def yes_option(command: _F) -> _F:
+    """Add ``--yes`` to a command that asks before it does what cannot be undone."""
+    return click.option("--yes", "sure", is_flag=True, help="Do not ask.")(command)
+
+
+def require_sure(question: str, *, sure: bool) -> None:
+    """Ask a question that must be answered by yes, unless ``sure``.
+
+    Raises:
+        click.UsageError: there is no terminal to ask at.
+        click.Abort: it was answered by no.
+    """
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"there is no terminal to ask: {question} If so, say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
 def program() -> str:
     """Return how this program is called from where the operator stands."""
     return shlex.join([_called(), *_flags()])

@@ -1,16 +1,14 @@
 """``authserver registry``: the protected registries."""
 
-import json
-import os
-from pathlib import Path
-from tempfile import mkstemp
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 
-from authserver.cli import check
-from authserver.cli.context import Context, now, pass_context
+from authserver.acceptance import Trust
+from authserver.cli import check, registry_config
+from authserver.cli.context import Context, pass_context
+from authserver.cli.key import waiting_note
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import (
     force_option,
@@ -21,16 +19,19 @@ from authserver.cli.output import (
     print_list,
     program,
     removed_rules,
+    require_sure,
     when,
     yes,
+    yes_option,
 )
-from authserver.cli.public_url import doubts, is_address
-from authserver.core.errors import Refused
-from authserver.db import keys, named, registries
+from authserver.cli.values import Values
+from authserver.db import named, own_keys, registries
 from authserver.db.models import Registry
+from authserver.db.registries import Installation
+from authserver.distribution.versions import Version
+from authserver.headers import HeaderMode, KeyType
 
-BUNDLE_FILE = "authserver-bundle.pem"
-DEFAULT_BUNDLE_PATH = f"/etc/docker/registry/{BUNDLE_FILE}"
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group("registry")
@@ -39,6 +40,39 @@ def command() -> None:
 
 
 command.add_command(check.command)
+command.add_command(registry_config.command)
+
+
+def _installation_options(wrapped: _F) -> _F:
+    """Add what says where a registry is and how it verifies tokens."""
+    options = (
+        click.option(
+            "--url",
+            metavar="URL",
+            help="Where clients reach it; `registry check` asks it there.",
+        ),
+        click.option(
+            "--header-mode",
+            type=Values(HeaderMode),
+            help="How its tokens name their key: x5c (the certificate; the usual way), or a key id "
+            "that Distribution 2.8 (libtrust) or 3 (rfc7638) computes, with a key of its own.",
+        ),
+        click.option("--key-type", type=Values(KeyType), help="Of a key of its own."),
+        click.option(
+            "--registry-version",
+            "version",
+            type=Values(Version),
+            help="Its version, so that what it cannot accept is refused here.",
+        ),
+        click.option(
+            "--trust",
+            type=Values(Trust),
+            help="Which of rootcertbundle and jwks its configuration names.",
+        ),
+    )
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @command.command("add")
@@ -54,11 +88,29 @@ command.add_command(check.command)
     is_flag=True,
     help="Give no refresh tokens: clients keep the password, or an app token, instead.",
 )
+@_installation_options
 @pass_context
-def add(context: Context, service: str, token_ttl: int | None, no_refresh_tokens: bool) -> None:
+def add(
+    context: Context,
+    /,
+    service: str,
+    token_ttl: int | None,
+    no_refresh_tokens: bool,
+    header_mode: HeaderMode | None,
+    key_type: KeyType | None,
+    **installation: Any,  # noqa: ANN401 - as _changed takes them
+) -> None:
     """Add a registry by its SERVICE string, the audience of its tokens."""
     with context.change() as change:
-        registries.add(change, service, token_ttl, refresh_tokens=not no_refresh_tokens)
+        row = registries.add(
+            change,
+            service,
+            token_ttl,
+            refresh_tokens=not no_refresh_tokens,
+            installation=_changed(registries.UNKNOWN, **installation),
+        )
+        safe = context.safe_of(change.session)
+        own_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
     note(f"Added the registry {service}; its section: {program()} registry config {service}")
 
 
@@ -70,18 +122,72 @@ def add(context: Context, service: str, token_ttl: int | None, no_refresh_tokens
     default=None,
     help="Whether docker login keeps a refresh token; turning it off ends all of them.",
 )
+@_installation_options
+@yes_option
 @pass_context
 def edit(
-    context: Context, service: str, token_ttl: int | None, refresh_tokens: bool | None
+    context: Context,
+    /,
+    service: str,
+    token_ttl: int | None,
+    refresh_tokens: bool | None,
+    header_mode: HeaderMode | None,
+    key_type: KeyType | None,
+    sure: bool,
+    **installation: Any,  # noqa: ANN401 - as _changed takes them
 ) -> None:
-    """Change a registry."""
-    if token_ttl is None and refresh_tokens is None:
+    """Change a registry.
+
+    A key of its own that it has not yet waits until `key rotate --registry` says that it has. Any
+    other change of the header mode is in force at once: the registry must be ready for it.
+    """
+    if header_mode is None and key_type is not None:
+        raise click.UsageError("--key-type needs --header-mode")
+    if {token_ttl, refresh_tokens, header_mode, *installation.values()} == {None}:
         raise click.UsageError(
-            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens"
+            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, --url, "
+            "--header-mode, --registry-version, --trust"
         )
+    _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
-        registries.edit(change, service, token_ttl=token_ttl, refresh_tokens=refresh_tokens)
+        present = Installation.of(named.registry(change.session, service))
+        row = registries.edit(
+            change,
+            service,
+            token_ttl=token_ttl,
+            refresh_tokens=refresh_tokens,
+            installation=_changed(present, **installation),
+        )
+        waits = None
+        if header_mode is not None:
+            safe = context.safe_of(change.session)
+            waits = own_keys.choose(change, safe, row, header_mode, key_type)
+        if header_mode is not None or Installation.of(row) != present:
+            own_keys.require_accepted(change.session, row)
     note(f"Changed the registry {service}.")
+    if waits is not None:
+        note(waiting_note(service, waits.id))
+
+
+def _changed(
+    present: Installation, *, url: str | None, version: Version | None, trust: Trust | None
+) -> Installation:
+    """Return what is known of a registry with what was said now; an empty URL is none."""
+    return Installation(
+        url=present.url if url is None else url or None,
+        version=version or present.version,
+        trust=trust or present.trust,
+    )
+
+
+def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool) -> None:
+    """Have the operator confirm what the registry must be ready for."""
+    with context.read() as session:
+        row = named.registry(session, service)
+        if mode is None or own_keys.active(session, row) is None:
+            return
+    what = "trust the authority" if mode is HeaderMode.X5C else f"find its key by {mode} ids"
+    require_sure(f"Does the registry {service} {what}? It is in force within a second.", sure=sure)
 
 
 @command.command("list")
@@ -91,10 +197,12 @@ def list_(context: Context, as_json: bool) -> None:
     """List the registries."""
     with context.read() as session:
         found = [_described(row, context) for row in registries.listed(session)]
-    columns = {
+    columns: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
         "SERVICE": lambda r: r["service"],
         "TOKEN TTL": lambda r: r["token_ttl"],
         "REFRESH TOKENS": lambda r: yes(r["refresh_tokens"]),
+        "HEADER": _header,
+        "TRUST": lambda r: r["trust"],
         "CREATED": lambda r: when(r["created_at"]),
     }
     print_list(found, columns, "There are no registries.", as_json=as_json)
@@ -110,13 +218,15 @@ def show(context: Context, service: str, as_json: bool) -> None:
         found = _described(named.registry(session, service), context)
     if as_json:
         print_json(found)
-    else:
-        shown = {name.replace("_", " "): value for name, value in found.items()}
-        del shown["created at"]
-        print_fields(
-            shown
-            | {"refresh tokens": yes(found["refresh_tokens"]), "created": when(found["created_at"])}
-        )
+        return
+    shown = {
+        name.replace("_", " "): "-" if value is None else value for name, value in found.items()
+    }
+    del shown["created at"]
+    print_fields(
+        shown
+        | {"refresh tokens": yes(found["refresh_tokens"]), "created": when(found["created_at"])}
+    )
 
 
 @command.command("remove")
@@ -131,93 +241,12 @@ def remove(context: Context, service: str, force: bool) -> None:
     note(f"Removed the registry {service}.")
 
 
-@command.command("config")
-@click.argument("service", type=REGISTRY)
-@click.option(
-    "--registry-version",
-    type=click.Choice(["2", "3"]),
-    default="2",
-    show_default=True,
-    help="Version of Distribution; the section for 2 works with 3 too.",
-)
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write the certificate bundle into this directory and name it in the section.",
-)
-@click.option(
-    "--bundle-path", metavar="PATH", help="Path of the bundle as the registry will see it."
-)
-@pass_context
-def config(
-    context: Context,
-    service: str,
-    registry_version: str,
-    output_dir: Path | None,
-    bundle_path: str | None,
-) -> None:
-    """Print the `auth:` section for the registry's config.yml."""
-    with context.read() as session:
-        named.registry(session, service)
-        issuer = keys.issuer(session)
-        bundle = keys.bundle(session, now())
-    if output_dir is not None:
-        written = _write(output_dir, bundle)
-        note(f"Wrote the certificate bundle to {written}.")
-        bundle_path = bundle_path or str(written)
-    elif bundle_path is None:
-        bundle_path = DEFAULT_BUNDLE_PATH
-    if output_dir is None:
-        note(f"Write the certificate bundle there: {program()} key bundle > {bundle_path}")
-    for warning in _doubts(context.settings.public_url):
-        note(f"Warning: {warning}")
-    note("Put the section into the registry's config.yml and restart the registry.")
-    options: dict[str, object] = {
-        "realm": context.settings.realm,
-        "service": service,
-        "issuer": issuer,
-        "rootcertbundle": bundle_path,
-    }
-    if registry_version == "3":
-        options["signingalgorithms"] = ["ES256"]
-    click.echo(_section(options))
-
-
-def _section(options: dict[str, object]) -> str:
-    # A JSON value is a YAML value, and a quoted one is never taken for a number or a boolean.
-    lines = [f"    {name}: {json.dumps(value)}" for name, value in options.items()]
-    return "\n".join(["auth:", "  token:", *lines])
-
-
-def _write(directory: Path, bundle: str) -> Path:
-    path = directory.absolute() / BUNDLE_FILE
-    try:
-        # Certificates are public, and the registry runs as another user.
-        for missing in [d for d in (path.parent, *path.parent.parents) if not d.exists()][::-1]:
-            missing.mkdir()
-            missing.chmod(0o755)
-        # A new name that nobody can foresee: another user of the directory plants no link.
-        descriptor, partial = mkstemp(dir=path.parent, prefix=f".{BUNDLE_FILE}.")
-        with os.fdopen(descriptor, "w") as file:
-            file.write(bundle)
-            os.fchmod(descriptor, 0o644)
-        Path(partial).replace(path)
-    except OSError as error:
-        raise Refused(f"the bundle cannot be written to {path}: {error.strerror}") from None
-    return path
-
-
-def _doubts(public_url: str) -> list[str]:
-    found = doubts("the realm", public_url)
-    if is_address(urlsplit(public_url).hostname):
-        found.insert(
-            0, "the realm is an address: crane and oras refuse private addresses; use a DNS name"
-        )
-    return found
-
-
 def _described(row: Registry, context: Context) -> dict[str, Any]:
     return registries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
         "realm": context.settings.realm,
     }
+
+
+def _header(found: Mapping[str, Any]) -> str:
+    return f"{found['header_mode']}{' (waits)' if found['waiting_key'] else ''}"

@@ -98,7 +98,7 @@ def _set_up(context: Context) -> None:
 
 def _upgrade(context: Context) -> None:
     context.require_database()
-    with alone(context.settings.data_dir):
+    with alone(context):
         before, after = context.upgrade()
     if before != after:
         log.info("upgraded the schema", before=before, after=after)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import (
     IPv4Address,
@@ -105,6 +105,24 @@ UNKNOWNS = frozenset({Hindrance.NETWORK_UNKNOWN, Hindrance.TIME_UNKNOWN})
 def shown(at: datetime) -> str:
     """Return a time as messages and rules write it, to the second."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """Read a date (its beginning, UTC) or a time with its zone.
+
+    Raises:
+        Refused: it is neither.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{text!r} is no time: write 2026-12-31 or 2026-12-31T18:00Z") from None
+    if read.tzinfo is None and (len(text) > len("2026-12-31") or "T" in text.upper()):
+        raise Refused(f"{text!r} has no zone: write {text}Z for UTC")
+    try:
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise Refused(f"{text!r} is out of range") from None
 
 
 def new_conditions(

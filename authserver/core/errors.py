@@ -21,6 +21,12 @@ class NotReady(AuthserverError):
     """The installation cannot serve as it is: schema, master key or signing key."""
 
 
+class Busy(NotReady):
+    """Too much of a kind is being done; ``retry_after`` is in seconds."""
+
+    retry_after = 5
+
+
 class TokenRequestError(AuthserverError):
     """A token request that gets no registry token. ``reason`` is for the log, never the client.
 
@@ -54,6 +60,19 @@ class LoginEnded(Unauthorized):
         TokenRequestError.__init__(
             self, "this login has ended or is for another registry; run docker login again", reason
         )
+
+
+class TooManyAttempts(TokenRequestError):
+    """Too many logins have failed; ``retry_after`` is in seconds. It tells of no account."""
+
+    oauth = "temporarily_unavailable"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            "too many failed logins from your address; try again later, or use an app token",
+            f"too many failed logins, for another {retry_after} s",
+        )
+        self.retry_after = retry_after
 
 
 class BadRequest(TokenRequestError):

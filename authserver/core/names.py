@@ -44,6 +44,8 @@ def nfc(text: str) -> str:
     Normalising takes time quadratic in the length. What is cut is marked by a slash, which no
     account's name has.
     """
+    if text.isascii() and len(text) <= HOSTILE_MAX:
+        return text
     if len(text) > HOSTILE_MAX:
         return unicodedata.normalize("NFC", text[:HOSTILE_MAX]) + "/"
     return unicodedata.normalize("NFC", text)
@@ -106,5 +108,7 @@ def one_line(text: str, what: str) -> str:
 
 def printable(text: str, limit: int = 300) -> str:
     """Return hostile text made safe for one line: escaped, and at most ``limit`` characters."""
+    if len(text) <= limit and text.isprintable():
+        return text
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
     return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 1]}…"

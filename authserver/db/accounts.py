@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
@@ -21,6 +21,7 @@ def add_user(
     password_hash: str | None,
     *,
     admin: bool = False,
+    disabled: bool = False,
     source: str | None = None,
 ) -> Account:
     """Add a user; without a hash it cannot log in until it is given a password.
@@ -37,15 +38,15 @@ def add_user(
         kind=AccountKind.USER,
         password_hash=password_hash,
         admin=admin,
+        disabled_at=change.at if disabled else None,
         description="",
         outlives_owner=False,
         created_at=change.at,
     )
     change.session.add(row)
     change.session.flush()
-    change.record(
-        "user.add", f"user:{name}", after={"admin": admin} | ({"source": source} if source else {})
-    )
+    from_where = {"source": source} if source else {}
+    change.record("user.add", f"user:{name}", after={"admin": admin} | _off(row) | from_where)
     return row
 
 
@@ -56,6 +57,7 @@ def add_robot(
     owner: str | None = None,
     description: str = "",
     outlives_owner: bool = False,
+    disabled: bool = False,
 ) -> Account:
     """Add a robot: it has app tokens only, and is disabled with its owner unless it outlives it.
 
@@ -69,6 +71,7 @@ def add_robot(
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
+        disabled_at=change.at if disabled else None,
         owner=named.account(change.session, owner, AccountKind.USER) if owner else None,
         description=one_line(description, "a description"),
         outlives_owner=outlives_owner,
@@ -76,8 +79,13 @@ def add_robot(
     )
     change.session.add(row)
     change.session.flush()
-    change.record("robot.add", f"robot:{row.name}", after=_ownership(row))
+    change.record("robot.add", f"robot:{row.name}", after=_ownership(row) | _off(row))
     return row
+
+
+def _off(row: Account) -> dict[str, Any]:
+    """Return what the record of a new account says of its being disabled."""
+    return {"disabled": True} if row.disabled_at is not None else {}
 
 
 def edit_robot(
@@ -133,19 +141,21 @@ def set_admin(change: Change, name: str, *, admin: bool) -> bool:
     return True
 
 
+def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
+    """Whether anybody, among ``which``, can administer with a password."""
+    found = select(Account.id).where(
+        Account.admin, Account.disabled_at.is_(None), Account.password_hash.is_not(None), *which
+    )
+    return session.scalars(found.limit(1)).first() is not None
+
+
 def require_other_administrator(session: Session, row: Account) -> None:
     """Check that somebody else can administer with a password.
 
     Raises:
         Refused: nobody can.
     """
-    other = select(Account.id).where(
-        Account.admin,
-        Account.id != row.id,
-        Account.disabled_at.is_(None),
-        Account.password_hash.is_not(None),
-    )
-    if session.scalars(other.limit(1)).first() is None:
+    if not has_administrator(session, Account.id != row.id):
         raise Refused(
             f"{row.name} is the last administrator that can log in: make another one first"
         )

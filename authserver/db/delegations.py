@@ -48,6 +48,22 @@ def add(
     return row
 
 
+def comment(change: Change, delegation_id: int, text: str) -> bool:
+    """Say why a delegation is there; False if it said so already.
+
+    Raises:
+        NotFound: there is no such delegation.
+        Refused: the comment is no good.
+    """
+    row = get(change.session, delegation_id)
+    if row.comment == text:
+        return False
+    before = described(row)
+    row.comment = one_line(text, "a comment")
+    change.record("acl.delegation-edit", _target(row), before=before, after=described(row))
+    return True
+
+
 def end(change: Change, delegation_id: int) -> list[str]:
     """End a delegation and disable what was written under it; return those rules.
 

@@ -61,10 +61,10 @@ def redeem(change: Change, code: str, password_hash: str) -> Account:
     return account
 
 
-def accept(store: Store, code: str, password: str, cost: int) -> str:
+def accept(store: Store, code: str, password: str, hash_new: Callable[[str], str]) -> str:
     """Set the invited user's password and return the user's name; the code is used up.
 
-    The password is hashed at ``cost`` between a check of the code and the change.
+    The password is hashed by ``hash_new`` between a check of the code and the change.
 
     Raises:
         NotFound: the code is unknown, used, or has expired, or its user is disabled.
@@ -73,7 +73,7 @@ def accept(store: Store, code: str, password: str, cost: int) -> str:
     passwords.require_new(password)
     with store.read() as session:
         require_open(session, store.clock(), code)
-    hashed = passwords.hash_new(password, cost)
+    hashed = hash_new(password)
     with store.change("invitation") as change:
         return redeem(change, code, hashed).name
 

@@ -1,92 +1,156 @@
-"""The authority and the signing keys in the store."""
+"""The signing keys in the store: the leaf that signs, and what an operator sees of all keys."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import keyring
-from authserver.core.errors import NotReady
-from authserver.db.models import Authority, SigningKey, StoreState
+from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.db import key_rows, own_keys
+from authserver.db.key_rows import SIGNS, described, target
+from authserver.db.models import SigningKey, StoreState
+from authserver.db.safe import Row, Safe, role, sealed_name
 from authserver.db.store import Change
+from authserver.headers import HeaderMode
 from authserver.keyring import KeyPair
 from authserver.sealing import MasterKey
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A key as an operator sees it: never its private half."""
+    """A key as an operator sees it: never its private half.
+
+    ``state`` is waiting, active, retired or revoked; ``registry`` is whose own key it is.
+    """
 
     role: str
     id: int
     key_id: str
+    key_type: str
     subject: str
     not_before: datetime
     not_after: datetime
+    state: str
+    registry: str | None
+    header_mode: str | None
     signs: bool
 
 
-def add_authority(change: Change, master: MasterKey, issuer: str) -> Authority:
-    """Make and store a new authority."""
-    pair = keyring.make_authority(issuer, change.at)
-    row = Authority(
-        certificate=pair.certificate_pem(),
-        private_key=b"",
-        created_at=change.at,
-        not_after=pair.certificate.not_valid_after_utc,
-    )
-    _seal(change, master, row, pair)
-    change.record("authority.add", f"authority:{row.id}", after=_described(pair))
-    return row
-
-
-def add_leaf(change: Change, master: MasterKey) -> SigningKey:
-    """Make and store a new signing key under the newest authority.
+def rotate(change: Change, safe: Safe) -> SigningKey:
+    """Make a signing key under the active authority and retire the one before.
 
     Raises:
         NotReady: there is no authority, it has ended, or its private key does not open.
     """
-    authority = change.session.scalars(select(Authority).order_by(Authority.id.desc())).first()
-    if authority is None or authority.not_after <= change.at:
+    authority = key_rows.active_authority(change.session)
+    if authority.not_after <= change.at:
         raise NotReady("there is no valid authority to certify a signing key")
-    pair = keyring.make_leaf(open_key(master, authority), change.at)
+    pair = keyring.make_leaf(safe.open(authority), change.at)
+    before = signing(change.session)
     row = SigningKey(
         authority_id=authority.id,
+        header_mode=HeaderMode.X5C,
         certificate=pair.certificate_pem(),
-        private_key=b"",
         created_at=change.at,
+        activated_at=change.at,
+        revoked=False,
         not_after=pair.certificate.not_valid_after_utc,
     )
-    _seal(change, master, row, pair)
-    change.record("key.add", f"key:{row.id}", after=_described(pair))
+    key_rows.keep(change, safe, row, pair)
+    change.record("key.add", target(row), after=described(row))
+    if before is not None:
+        key_rows.retire(before, change.at)
+        change.record("key.retire", target(before))
     return row
 
 
-def renew_leaf(change: Change, master: MasterKey) -> bool:
-    """Add a signing key if the newest one is due; whoever comes second finds that it is not."""
-    newest = _newest(change.session)
-    if newest is not None:
-        ends = change.session.scalars(select(func.max(Authority.not_after))).one()
+def succeed(change: Change, safe: Safe, key_id: int) -> SigningKey:
+    """Make the key that follows a signing key: a leaf signs at once, a registry's own key waits.
+
+    Whoever comes second, with the same id, changes nothing.
+
+    Raises:
+        NotFound: there is no such signing key.
+        Refused: it does not sign, or not any more.
+        NotReady: as :func:`rotate`.
+    """
+    row = change.session.get(SigningKey, key_id)
+    if row is None:
+        raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
+    if row.activated_at is None or row.retired_at is not None:
+        raise Refused(f"signing key {key_id} does not sign, or not any more: look again")
+    if row.for_registry is not None:
+        return own_keys.succeed(change, safe, row.for_registry)
+    return rotate(change, safe)
+
+
+def rotate_if_due(change: Change, safe: Safe) -> bool:
+    """Rotate if the signing key is due; whoever comes second finds that it is not."""
+    present = signing(change.session)
+    if present is not None:
+        ends = key_rows.active_authority(change.session).not_after
         # One that ends with its authority is followed by none: it could not live any longer.
-        if newest.not_after >= ends or not keyring.due(_certificate(newest), change.at):
+        if present.not_after >= ends or not keyring.due(key_rows.certificate(present), change.at):
             return False
-    add_leaf(change, master)
+    rotate(change, safe)
     return True
 
 
-def load_leaf(session: Session, master: MasterKey) -> KeyPair:
-    """Return the newest signing key.
+def signing(session: Session) -> SigningKey | None:
+    """Return the leaf that signs for every registry without a key of its own."""
+    found = select(SigningKey).where(SIGNS, SigningKey.authority_id.is_not(None))
+    return session.scalars(found.order_by(SigningKey.id.desc())).first()
+
+
+def require_signing(session: Session) -> SigningKey:
+    """Return the leaf that signs.
 
     Raises:
-        NotReady: there is none, or it does not open with ``master``.
+        NotReady: there is none.
     """
-    newest = _newest(session)
-    if newest is None:
+    present = signing(session)
+    if present is None:
         raise NotReady("the store has no signing key: run `authserver init`")
-    return open_key(master, newest)
+    return present
+
+
+def load_leaf(session: Session, safe: Safe) -> KeyPair:
+    """Return the leaf that signs, opened.
+
+    Raises:
+        NotReady: there is none, or it does not open.
+    """
+    return safe.open(require_signing(session))
+
+
+def revoke(change: Change, safe: Safe, key_id: int) -> SigningKey:
+    """Stop signing with a leaf, destroy its private half and publish it no more.
+
+    If it is the one that signs, a new one takes its place.
+
+    Raises:
+        NotFound: there is no such signing key.
+        Refused: it is revoked already, or a registry's own key, which has no successor yet.
+    """
+    row = change.session.get(SigningKey, key_id)
+    if row is None:
+        raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
+    if row.revoked:
+        raise Refused(f"signing key {key_id} is revoked already")
+    if row.registry_id is not None and row.activated_at and not row.retired_at:
+        service = row.for_registry.service if row.for_registry else ""
+        raise Refused(
+            f"signing key {key_id} is the own key of the registry {service}: replace it there, "
+            f"then revoke it: authserver key rotate --registry {service}"
+        )
+    if row is signing(change.session):
+        rotate(change, safe)
+    key_rows.retire(row, row.retired_at or change.at)
+    row.revoked = True
+    change.record("key.revoke", target(row), before=described(row))
+    return row
 
 
 def require_initialised(session: Session) -> None:
@@ -104,92 +168,63 @@ def issuer(session: Session) -> str:
     return session.scalars(select(StoreState.issuer)).one()
 
 
-def require_master_key(session: Session, master: MasterKey) -> None:
-    """Check that ``master`` is the key that this store's private keys are sealed with.
-
-    Raises:
-        NotReady: it is another one.
-    """
-    wanted = session.scalars(select(StoreState.master_key_id)).one()
-    if master.id != wanted:
-        raise NotReady(
-            f"the master key {master.id} is not the one of this store ({wanted}): "
-            "bring the master key file that belongs to it"
-        )
-
-
-def open_all(session: Session, master: MasterKey) -> int:
-    """Open every private key and return how many there are. Raises NotReady as :func:`open_key`."""
-    rows = _all(session)
+def open_all(session: Session, safe: Safe) -> int:
+    """Open every private key and return how many there are. Raises NotReady as Safe.open."""
+    rows = [row for row in key_rows.all_rows(session) if row.retired_at is None]
     for row in rows:
-        open_key(master, row)
+        safe.open(row)
     return len(rows)
 
 
-def bundle(session: Session, now: datetime) -> str:
-    """Return the certificates for a registry's ``rootcertbundle``: PEM, one or more."""
-    rows = session.scalars(select(Authority).order_by(Authority.id))
-    return "".join(row.certificate for row in rows if row.not_after > now)
+def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
+    """Seal every private key, and the audit key, with another master key; return how many.
+
+    Raises:
+        NotReady: one does not open with the present one.
+    """
+    rows = [row for row in key_rows.all_rows(change.session) if row.private_key is not None]
+    for row in rows:
+        plain = safe.master.open(row.private_key or b"", sealed_name(row))
+        row.private_key = new.seal(plain, sealed_name(row))
+    change.trail.rewrap(change.session, new)
+    state = change.session.scalars(select(StoreState)).one()
+    before, state.master_key_id = state.master_key_id, new.id
+    change.record(
+        "store.rewrap", "store", before={"master_key": before}, after={"master_key": new.id}
+    )
+    return len(rows)
 
 
 def listed(session: Session) -> list[Listed]:
     """Return every key, authorities first."""
-    newest = _newest(session)
-    return [_listed(row, signs=row is newest) for row in _all(session)]
+    return [told(row) for row in key_rows.all_rows(session)]
 
 
-def _listed(row: Authority | SigningKey, *, signs: bool) -> Listed:
-    certificate = _certificate(row)
+def told(row: Row) -> Listed:
+    """Return a key as an operator sees it."""
+    signing_key = row if isinstance(row, SigningKey) else None
+    own = signing_key.for_registry if signing_key else None
+    found, state = key_rows.certificate(row), _state(row)
     return Listed(
-        role=_role(row),
+        role=role(row),
         id=row.id,
-        key_id=keyring.key_id(certificate),
-        subject=certificate.subject.rfc4514_string(),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        signs=signs,
+        key_id=keyring.key_id(found),
+        key_type=keyring.type_name(found),
+        subject=found.subject.rfc4514_string(),
+        not_before=found.not_valid_before_utc,
+        not_after=found.not_valid_after_utc,
+        state=state,
+        registry=own.service if own else None,
+        header_mode=signing_key.header_mode if signing_key else None,
+        signs=signing_key is not None and state == "active",
     )
 
 
-def _all(session: Session) -> Sequence[Authority | SigningKey]:
-    authorities = session.scalars(select(Authority).order_by(Authority.id)).all()
-    return [*authorities, *session.scalars(select(SigningKey).order_by(SigningKey.id))]
-
-
-def _newest(session: Session) -> SigningKey | None:
-    return session.scalars(select(SigningKey).order_by(SigningKey.id.desc())).first()
-
-
-def _certificate(row: Authority | SigningKey) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(row.certificate.encode())
-
-
-def _role(row: Authority | SigningKey) -> str:
-    return "authority" if isinstance(row, Authority) else "signing key"
-
-
-def _sealed_name(row: Authority | SigningKey) -> str:
-    return f"{_role(row)} {row.id}"
-
-
-def _seal(change: Change, master: MasterKey, row: Authority | SigningKey, pair: KeyPair) -> None:
-    # The name that a key is sealed under holds its id, which the store gives out.
-    change.session.add(row)
-    change.session.flush()
-    row.private_key = master.seal(pair.private_der(), _sealed_name(row))
-
-
-def open_key(master: MasterKey, row: Authority | SigningKey) -> KeyPair:
-    """Return the key pair in a row.
-
-    Raises:
-        NotReady: it does not open with ``master``.
-    """
-    return keyring.load_key_pair(master.open(row.private_key, _sealed_name(row)), row.certificate)
-
-
-def _described(pair: KeyPair) -> dict[str, str]:
-    return {
-        "key_id": keyring.key_id(pair.certificate),
-        "not_after": pair.certificate.not_valid_after_utc.isoformat(),
-    }
+def _state(row: Row) -> str:
+    if isinstance(row, SigningKey) and row.revoked:
+        return "revoked"
+    if row.retired_at is not None:
+        return "retired"
+    if row.activated_at is None:
+        return "waiting"
+    return "active"

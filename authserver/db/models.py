@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     CheckConstraint,
     DateTime,
     Dialect,
@@ -19,6 +18,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from authserver.db.column_types import INT64, sorted_text
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -63,6 +64,7 @@ class Base(DeclarativeBase):
         datetime: UTCDateTime,
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        int: INT64,
         str: String(255),
         bytes: LargeBinary,
     }
@@ -81,44 +83,91 @@ class StoreState(Base):
     created_at: Mapped[datetime]
 
 
+class Alteration(Base):
+    """A row that a change has written: what other processes must read again.
+
+    Only the latest are kept. ``row_id`` None means any row of the table ``noun``.
+    """
+
+    __tablename__ = "alteration"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    noun: Mapped[str] = mapped_column(String(32))
+    row_id: Mapped[int | None]
+
+
 class Authority(Base):
-    """A long-lived certificate authority; its certificate is in the registries' bundle."""
+    """A long-lived certificate authority; its certificate is in the registries' bundle.
+
+    It waits until it is activated. The private key of one that is not retired and has none here
+    is in a file.
+    """
 
     __tablename__ = "authority"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     certificate: Mapped[str] = mapped_column(Text)
-    private_key: Mapped[bytes]
+    private_key: Mapped[bytes | None]
     created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
     not_after: Mapped[datetime]
 
 
 class SigningKey(Base):
-    """A short-lived leaf under an authority."""
+    """A short-lived leaf under an authority, or a registry's own key, under none.
+
+    One that was not activated waits until the registry knows it. The private key of one that is
+    not retired and has none here is in a file.
+    """
 
     __tablename__ = "signing_key"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        CheckConstraint("(authority_id IS NULL) = (registry_id IS NOT NULL)", name="of_one"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    authority_id: Mapped[int] = mapped_column(ForeignKey("authority.id"))
+    authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
+    registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
+    header_mode: Mapped[str] = mapped_column(String(16))
     certificate: Mapped[str] = mapped_column(Text)
-    private_key: Mapped[bytes]
+    private_key: Mapped[bytes | None]
     created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    revoked: Mapped[bool]
     not_after: Mapped[datetime]
+    for_registry: Mapped["Registry | None"] = relationship()
 
 
 class Registry(Base):
-    """A protected registry, known by its ``service`` string."""
+    """A protected registry, known by its ``service`` string.
+
+    ``url`` is where clients reach it. ``confirmed_authority_id`` is the newest authority that its
+    bundle is known to hold. ``own_keys`` are those that sign or wait.
+    """
 
     __tablename__ = "registry"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    service: Mapped[str] = mapped_column(unique=True)
+    service: Mapped[str] = mapped_column(sorted_text(255), unique=True)
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
+    url: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[str | None] = mapped_column(String(8))
+    trust: Mapped[str] = mapped_column(String(8))
+    confirmed_authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
     created_at: Mapped[datetime]
+    own_keys: Mapped[list[SigningKey]] = relationship(
+        primaryjoin="and_(SigningKey.registry_id == Registry.id, SigningKey.retired_at.is_(None))",
+        order_by=SigningKey.id,
+        viewonly=True,
+    )
 
 
 class Account(Base):
@@ -128,8 +177,8 @@ class Account(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(128))
-    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    name: Mapped[str] = mapped_column(sorted_text(128))
+    folded_name: Mapped[str] = mapped_column(sorted_text(512), unique=True)
     kind: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
@@ -151,8 +200,8 @@ class Group(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(128))
-    folded_name: Mapped[str] = mapped_column(String(512), unique=True)
+    name: Mapped[str] = mapped_column(sorted_text(128))
+    folded_name: Mapped[str] = mapped_column(sorted_text(512), unique=True)
     created_at: Mapped[datetime]
     members: Mapped[list[Account]] = relationship(
         secondary="membership", back_populates="groups", order_by="Account.name"
@@ -311,7 +360,7 @@ class AuditRecord(Base):
     target: Mapped[str] = mapped_column(Text)
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]
-    seq: Mapped[int | None] = mapped_column(BigInteger)
+    seq: Mapped[int | None]
     mac: Mapped[str | None] = mapped_column(String(64))
 
 
@@ -336,7 +385,7 @@ class TokenRecord(Base):
     reason: Mapped[str] = mapped_column(Text)
     rules: Mapped[str] = mapped_column(Text)
     chain_id: Mapped[int | None]
-    seq: Mapped[int | None] = mapped_column(BigInteger)
+    seq: Mapped[int | None]
     mac: Mapped[str | None] = mapped_column(String(64))
 
 
@@ -349,9 +398,9 @@ class AuditState(Base):
     __tablename__ = "audit_state"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     key: Mapped[bytes]
-    number: Mapped[int] = mapped_column(BigInteger)
+    number: Mapped[int]
     at: Mapped[datetime]
     chains: Mapped[int]
     mac: Mapped[str] = mapped_column(String(64))
@@ -368,9 +417,9 @@ class AuditChain(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(unique=True)
-    seq: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int]
     mac: Mapped[str] = mapped_column(String(64))
-    record_id: Mapped[int | None] = mapped_column(BigInteger)
+    record_id: Mapped[int | None]
 
 
 class AuditMark(Base):
@@ -384,9 +433,9 @@ class AuditMark(Base):
     chain_id: Mapped[int] = mapped_column(
         ForeignKey("audit_chain.id"), primary_key=True, autoincrement=False
     )
-    sealed_seq: Mapped[int] = mapped_column(BigInteger)
+    sealed_seq: Mapped[int]
     sealed_mac: Mapped[str] = mapped_column(String(64))
-    sealed_record_id: Mapped[int | None] = mapped_column(BigInteger)
-    trimmed_seq: Mapped[int] = mapped_column(BigInteger)
+    sealed_record_id: Mapped[int | None]
+    trimmed_seq: Mapped[int]
     trimmed_mac: Mapped[str] = mapped_column(String(64))
     mac: Mapped[str] = mapped_column(String(64))

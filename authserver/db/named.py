@@ -1,8 +1,10 @@
 """Finding what a name names."""
 
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
@@ -10,6 +12,9 @@ from authserver.core.names import account_name, folded
 from authserver.db.models import Account, Group, Registry
 
 _Named = TypeVar("_Named", Account, Group)
+
+_TABLES = (Account, Group, Registry)
+_REMEMBERED = "authserver_remembered"
 
 
 def account(session: Session, name: str, kind: str | None = None) -> Account:
@@ -39,12 +44,18 @@ def registry(session: Session, service: str) -> Registry:
     Raises:
         NotFound: there is none.
     """
-    same = select(Registry).where(Registry.service == service)
-    row = session.scalars(same).one_or_none() if service.isprintable() else None
+    row = _entry(session, service) if service.isprintable() else None
     if row is None:
         known = session.scalars(select(Registry.service).order_by(Registry.service))
         raise NotFound(f"there is no registry {service!r}; known: {', '.join(known) or 'none'}")
     return row
+
+
+def _entry(session: Session, service: str) -> Registry | None:
+    if (remembered := session.info.get(_REMEMBERED)) is not None:
+        found: Registry | None = remembered.get((Registry, service))
+        return found
+    return session.scalars(select(Registry).where(Registry.service == service)).one_or_none()
 
 
 def free_name(session: Session, table: type[_Named], text: str) -> str:
@@ -75,4 +86,39 @@ def similar(session: Session, table: type[_Named], name: str) -> _Named | None:
     """Return what has that name, or one that differs from it in case only."""
     if not name.isprintable():
         return None  # no name is like that, and PostgreSQL cannot be asked for a NUL
+    if (remembered := session.info.get(_REMEMBERED)) is not None:
+        found: _Named | None = remembered.get((table, folded(name)))
+        return found
     return session.scalars(select(table).where(table.folded_name == folded(name))).one_or_none()
+
+
+@contextmanager
+def remembered(session: Session) -> Iterator[None]:
+    """Read all names once and look them up in memory: for a change that names much.
+
+    What is added or removed meanwhile is known too; names do not change.
+    """
+    rows: Iterator[Any] = (row for table in _TABLES for row in session.scalars(select(table)))
+    known = {_key(row): row for row in rows}
+
+    def added(_: Session, row: object) -> None:
+        if isinstance(row, _TABLES):
+            known[_key(row)] = row
+
+    def removed(_: Session, row: object) -> None:
+        if isinstance(row, _TABLES):
+            known.pop(_key(row), None)
+
+    event.listen(session, "transient_to_pending", added)
+    event.listen(session, "persistent_to_deleted", removed)
+    session.info[_REMEMBERED] = known
+    try:
+        yield
+    finally:
+        del session.info[_REMEMBERED]
+        event.remove(session, "transient_to_pending", added)
+        event.remove(session, "persistent_to_deleted", removed)
+
+
+def _key(row: Account | Group | Registry) -> tuple[type, Any]:
+    return type(row), row.service if isinstance(row, Registry) else row.folded_name

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import named, paging
-from authserver.db.models import Account, RefreshToken, Registry
+from authserver.db import alterations, named, paging
+from authserver.db.models import Account, RefreshToken, Registry, StoreState
 from authserver.db.paging import Window
 from authserver.db.store import Change
 
@@ -71,13 +71,13 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
 def _make_room(session: Session, account: Account, registry: Registry) -> None:
     last_used = func.coalesce(RefreshToken.last_used_at, RefreshToken.created_at)
     surplus = session.scalars(
-        select(RefreshToken.id)
+        select(RefreshToken)
         .where(RefreshToken.account_id == account.id, RefreshToken.registry_id == registry.id)
         .order_by(last_used.desc(), RefreshToken.id.desc())
         .offset(MAX_SESSIONS - 1)
-    ).all()
-    if surplus:
-        session.execute(delete(RefreshToken).where(RefreshToken.id.in_(surplus)))
+    )
+    for row in surplus:
+        session.delete(row)
 
 
 def revoke(change: Change, session_id: int) -> str:
@@ -126,7 +126,12 @@ def end_on(change: Change, registry: Registry) -> None:
 def prune(session: Session, now: datetime) -> int:
     """Remove what was idle for too long; return how many there were."""
     idle = delete(RefreshToken).where(RefreshToken.expires_at <= now)
-    return len(session.scalars(idle.returning(RefreshToken.id)).all())
+    ended = session.scalars(idle.returning(RefreshToken.id)).all()
+    if ended:
+        # Nobody takes them any more, but whoever holds them can let go of them.
+        session.execute(update(StoreState).values(version=StoreState.version + 1))
+        alterations.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
+    return len(ended)
 
 
 def listed(

@@ -1,29 +1,62 @@
 """Registry entries."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
+from authserver.acceptance import Trust
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.db import delegations, named, paging, rules
+from authserver.core.urls import site
+from authserver.db import delegations, named, own_keys, paging, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.paging import Window
 from authserver.db.store import Change
+from authserver.distribution.versions import Version
 
 TTL_MIN, TTL_MAX = 60, 86400
 
 
+@dataclass(frozen=True)
+class Installation:
+    """What is known of the registry itself: where clients reach it, and how it verifies tokens."""
+
+    url: str | None = None
+    version: Version | None = None
+    trust: Trust = Trust.BUNDLE
+
+    @classmethod
+    def of(cls, row: Registry) -> "Installation":
+        version = None if row.version is None else Version(row.version)
+        return cls(row.url, version, Trust(row.trust))
+
+    def describe(self, row: Registry) -> None:
+        """Write it into an entry. Raises Refused if the URL is none."""
+        row.url = None if self.url is None else site(self.url)
+        row.version, row.trust = self.version, self.trust
+
+
+UNKNOWN = Installation()
+
+
 def add(
-    change: Change, service: str, token_ttl: int | None = None, *, refresh_tokens: bool = True
+    change: Change,
+    service: str,
+    token_ttl: int | None = None,
+    *,
+    refresh_tokens: bool = True,
+    installation: Installation = UNKNOWN,
 ) -> Registry:
-    """Add a registry entry.
+    """Add a registry entry, whose tokens the authority's leaf signs.
 
     Raises:
-        Refused: the service is no service string or is there already, or the life is out of range.
+        Refused: the service is no service string or is there already, the life is out of range, or
+            the URL is none.
     """
     service = service_name(service)
     _require_ttl(token_ttl)
@@ -31,9 +64,14 @@ def add(
     if change.session.scalars(same).first() is not None:
         raise Refused(f"the registry {service} is there already")
     row = Registry(
-        service=service, token_ttl=token_ttl, refresh_tokens=refresh_tokens, created_at=change.at
+        service=service,
+        token_ttl=token_ttl,
+        refresh_tokens=refresh_tokens,
+        created_at=change.at,
     )
+    installation.describe(row)
     change.session.add(row)
+    change.session.flush()
     change.record("registry.add", f"registry:{service}", after=_terms(row))
     return row
 
@@ -44,36 +82,47 @@ def edit(
     *,
     token_ttl: int | None = None,
     refresh_tokens: bool | None = None,
-) -> None:
+    installation: Installation | None = None,
+) -> Registry:
     """Change what is not None of a registry entry.
 
     Turning refresh tokens off ends those that there are.
 
     Raises:
         NotFound: there is no such entry.
-        Refused: the life is out of range.
+        Refused: the life is out of range, or the URL is none.
     """
     row = named.registry(change.session, service)
-    replace(
+    return replace(
         change,
         service,
         token_ttl=row.token_ttl if token_ttl is None else token_ttl,
         refresh_tokens=row.refresh_tokens if refresh_tokens is None else refresh_tokens,
+        installation=installation,
     )
 
 
-def replace(change: Change, service: str, *, token_ttl: int | None, refresh_tokens: bool) -> None:
+def replace(
+    change: Change,
+    service: str,
+    *,
+    token_ttl: int | None,
+    refresh_tokens: bool,
+    installation: Installation | None = None,
+) -> Registry:
     """Change all of a registry entry; ``token_ttl`` None leaves it without one of its own.
 
-    Raises what :func:`edit` raises.
+    ``installation`` None is what is known already. Raises what :func:`edit` raises.
     """
     row = named.registry(change.session, service)
     before = _terms(row)
     _require_ttl(token_ttl)
     row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
+    (installation or Installation.of(row)).describe(row)
     if not refresh_tokens:
         sessions.end_on(change, row)
     change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
+    return row
 
 
 def _require_ttl(token_ttl: int | None) -> None:
@@ -82,7 +131,11 @@ def _require_ttl(token_ttl: int | None) -> None:
 
 
 def _terms(row: Registry) -> dict[str, Any]:
-    return {"token_ttl": row.token_ttl, "refresh_tokens": row.refresh_tokens}
+    return {
+        "token_ttl": row.token_ttl,
+        "refresh_tokens": row.refresh_tokens,
+        **asdict(Installation.of(row)),
+    }
 
 
 def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
@@ -102,16 +155,30 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     removed = [f"{rules.delete(change, rule)} was removed" for rule in on_it]
     removed += delegations.end_all(change, Delegation.registry_id == row.id)
     sessions.end_on(change, row)
+    own_keys.delete_all(change, row)
     change.session.delete(row)
     change.record("registry.remove", f"registry:{service}", before=_terms(row))
     return removed
 
 
+def longest_token(session: Session, default_ttl: int) -> timedelta:
+    """Return the life of the longest-lived registry tokens that are issued now."""
+    lives = session.scalars(select(Registry.token_ttl)).all()
+    return timedelta(seconds=max((ttl or default_ttl for ttl in lives), default=default_ttl))
+
+
 def listed(session: Session, window: Window = paging.ALL) -> Sequence[Registry]:
     """Return the registry entries by service."""
-    return session.scalars(paging.within(select(Registry), Registry.service, window)).all()
+    found = paging.within(select(Registry), Registry.service, window)
+    return session.scalars(found.options(selectinload(Registry.own_keys))).all()
 
 
 def described(row: Registry) -> dict[str, Any]:
     """Return the entry for ``--json``; a ``token_ttl`` of None is the setting's."""
-    return {"service": row.service, **_terms(row), "created_at": row.created_at.isoformat()}
+    return {
+        "service": row.service,
+        **_terms(row),
+        **own_keys.terms(row),
+        "confirmed_authority": row.confirmed_authority_id,
+        "created_at": row.created_at.isoformat(),
+    }

@@ -9,12 +9,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from authserver.audit import links
-from authserver.audit.links import AuditKey, Kind, Mark
+from authserver.audit.links import AuditKey, Head, Kind, Mark
 from authserver.audit.walking import Walk
 from authserver.db import checkpoints
-from authserver.db.models import AuditMark, TokenRecord
-from authserver.db.store import Store
-from authserver.db.trail import COLUMNS
+from authserver.db.models import AuditChain, AuditMark, TokenRecord
+from authserver.db.store import Change, Store
+from authserver.db.trail import CHANGES, COLUMNS
 
 AT_ONCE = 5000
 # A clock that was wrong for a while must not have records kept until then.
@@ -48,6 +48,8 @@ def prune(store: Store, cutoff: datetime, most: int) -> int:
 def _prune_some(store: Store, cutoff: datetime, most: int) -> int:
     now = store.clock()
     with store.append() as session:
+        # Before reading: another process may be pruning the same.
+        checkpoints.lock(session)
         rows = _oldest(session, cutoff, now + FUTURE, most)
         if not rows:
             return 0
@@ -88,6 +90,26 @@ def _trim(session: Session, key: AuditKey, rows: Sequence[TokenRecord], now: dat
         record = marks[number].sealed_record_id if sealed is walk.sealed else None
         checkpoints.set_mark(marks[number], key, Mark(name, sealed, record, head))
     checkpoints.sign(session, key, max(now, state.at))
+
+
+def are_left_out(session: Session) -> bool:
+    """Whether there are no token records where there were some: a backup was made without them."""
+    there = select(TokenRecord.id).limit(1)
+    chained = select(AuditChain.id).join(AuditMark, AuditMark.chain_id == AuditChain.id)
+    were = chained.where(AuditChain.id != CHANGES, AuditChain.seq > AuditMark.trimmed_seq).limit(1)
+    return session.scalar(there) is None and session.scalar(were) is not None
+
+
+def leave_out(change: Change) -> None:
+    """Note in the marks that all token records are gone; not where a mark was altered before."""
+    session, key = change.session, change.trail.key(change.session)
+    if checkpoints.trouble(session, key, checkpoints.lock(session)):
+        return
+    marks = checkpoints.marks(session)
+    for chain in session.scalars(select(AuditChain).where(AuditChain.id != CHANGES)):
+        head = Head(chain.seq, chain.mac)
+        checkpoints.set_mark(marks[chain.id], key, Mark(chain.name, head, None, head))
+    checkpoints.sign(session, key, change.at)
 
 
 def _walked(

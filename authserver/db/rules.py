@@ -1,8 +1,10 @@
 """ACL rules in the store."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
@@ -10,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core import rules
-from authserver.core.conditions import Conditions
+from authserver.core.conditions import ALWAYS, Conditions
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.patterns import Pattern
@@ -59,17 +61,49 @@ def add(
         NotFound: a subject or the registry does not exist.
         Refused: the comment is no good, or the same rule is there already.
     """
-    row = Rule(
-        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
-    )
+    row = _new(change, said, comment)
     row.author_id, row.delegation_id = author_id, delegation_id
-    row.disabled_at = None if said.enabled else change.at
-    _say(change.session, row, said)
     _refuse_duplicate(change.session, row)
     change.session.add(row)
     change.session.flush()
-    change.record(f"acl.{said.effect}", f"rule:{row.id}", after=described(row))
+    _record_new(change, row)
     return row
+
+
+def add_all(change: Change, written: Sequence[tuple[rules.Rule, str]]) -> None:
+    """Add many rules, each with its comment: as :func:`add` does, but for what it looks up each.
+
+    Raises what :func:`add` raises.
+    """
+    there = {_saying(rule): rule for rule in load(change.session)}
+    rows = []
+    for said, comment in written:
+        if (same := there.get(_saying(said))) is not None:
+            raise Refused(f"that rule is there already: {same.id} ({same})")
+        there[_saying(said)] = said
+        rows.append(_new(change, said, comment))
+    change.session.add_all(rows)
+    change.session.flush()
+    for row in rows:
+        _record_new(change, row)
+
+
+def _new(change: Change, said: rules.Rule, comment: str) -> Rule:
+    row = Rule(
+        created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
+    )
+    row.disabled_at = None if said.enabled else change.at
+    _say(change.session, row, said)
+    return row
+
+
+def _record_new(change: Change, row: Rule) -> None:
+    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=described(row))
+
+
+def _saying(rule: rules.Rule) -> rules.Rule:
+    """Return what no two rules say, enabled or not."""
+    return replace(rule, id=0, enabled=True)
 
 
 def edit(
@@ -104,6 +138,42 @@ def edit(
     return row, True
 
 
+def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
+    """Have many rules say something else, each with its comment, and be enabled or not.
+
+    As :func:`edit` and :func:`set_enabled` do, but for what they look up each; and two rules may
+    change places.
+
+    Raises what they raise.
+    """
+    there = {row.id: row for row in listed(change.session)}
+    with change.session.no_autoflush:
+        for said, comment in wanted:
+            if said.id not in there:
+                raise NotFound(f"there is no rule {said.id}; see `authserver acl list`")
+            _edit_known(change, there[said.id], said, one_line(comment, "a comment"))
+    change.session.flush()
+    _refuse_same(load(change.session))
+
+
+def _edit_known(change: Change, row: Rule, said: rules.Rule, comment: str) -> None:
+    before = described(row)
+    if _differs(row, said) or comment != row.comment:
+        row.comment = comment
+        _say(change.session, row, said)
+        _edited(change, row, None, None)
+        change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    _switch(change, row, None, None, enabled=said.enabled)
+
+
+def _refuse_same(there: Iterable[rules.Rule]) -> None:
+    known: dict[rules.Rule, rules.Rule] = {}
+    for rule in there:
+        same = known.setdefault(_saying(rule), rule)
+        if same is not rule:
+            raise Refused(f"rules {same.id} and {rule.id} would say the same: {rule}")
+
+
 def set_enabled(
     change: Change,
     rule_id: int,
@@ -118,6 +188,12 @@ def set_enabled(
         NotFound: there is no rule of that id.
     """
     row = get(change.session, rule_id)
+    return _switch(change, row, author_id, delegation_id, enabled=enabled)
+
+
+def _switch(
+    change: Change, row: Rule, author_id: int | None, delegation_id: int | None, *, enabled: bool
+) -> bool:
     if (row.disabled_at is None) == enabled:
         return False
     _edited(change, row, author_id, delegation_id)
@@ -142,6 +218,21 @@ def delete(change: Change, row: Rule) -> str:
     change.session.delete(row)
     change.session.flush()
     return said
+
+
+def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
+    """Remove many rules.
+
+    Raises:
+        NotFound: there is no rule of one of these ids.
+    """
+    there = {row.id: row for row in listed(change.session)}
+    for rule_id in rule_ids:
+        if rule_id not in there:
+            raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
+        change.record("acl.remove", f"rule:{rule_id}", before=described(there[rule_id]))
+        change.session.delete(there[rule_id])
+    change.session.flush()
 
 
 def unname(change: Change, rows: Sequence[Rule], gone: ColumnElement[bool]) -> list[str]:
@@ -262,31 +353,45 @@ def as_rule(row: Rule) -> rules.Rule:
     return _rule(row, subjects_of(row), service)
 
 
-def load(session: Session) -> tuple[rules.Rule, ...]:
-    """Return all rules as the policy knows them, by id, without an object for each row."""
+def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Rule, ...]:
+    """Return the rules as the policy knows them, by id, without an object for each row.
+
+    ``ids`` None means all of them.
+    """
     about: defaultdict[int, list[Subject]] = defaultdict(list)
     subjects = (
         select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
         .outerjoin(Account, RuleSubject.account_id == Account.id)
         .outerjoin(Group, RuleSubject.group_id == Group.id)
     )
-    for rule_id, kind, account, group in session.execute(subjects):
-        about[rule_id].append(Subject(SubjectKind(kind), account or group or ""))
     query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
+    if ids is not None:
+        subjects, query = (
+            subjects.where(RuleSubject.rule_id.in_(ids)),
+            query.where(Rule.id.in_(ids)),
+        )
+    for rule_id, kind, account, group in session.execute(subjects):
+        about[rule_id].append(_named(kind, account or group or ""))
     return tuple(
         _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
         for row in session.execute(query)
     )
 
 
+# Thousands of rules are about the same few.
+_named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
+_actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
+
+
 def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
     conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
+    conditions = conditions or ALWAYS
     return rules.Rule(
         id=row.id,
         effect=Effect(row.effect),
         subjects=subjects,
         patterns=tuple(map(Pattern, row.patterns)),
-        actions=frozenset(row.actions.split(",")),
+        actions=_actions(row.actions),
         type=row.resource_type,
         service=service,
         conditions=conditions,

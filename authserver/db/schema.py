@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
-from authserver.core.errors import NotReady
-from authserver.db.store import BUSY_TIMEOUT, named_errors
+from authserver.core.errors import NotReady, Refused
+from authserver.db import postgresql
+from authserver.db.failures import named_errors
+from authserver.db.store import BUSY_TIMEOUT
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Alembic is imported where a schema is changed: to look at one, which each start does, takes none.
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -24,22 +27,34 @@ def migrations() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
 
 
-def config(connection: Connection) -> Config:
+def config(connection: Connection) -> "Config":
     """Return an Alembic configuration that works on ``connection``."""
-    configured = _located()
+    from alembic.config import Config  # noqa: PLC0415
+
+    configured = Config()
+    configured.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     configured.attributes["connection"] = connection
     return configured
 
 
 @cache
-def head() -> str | None:
+def revisions() -> tuple[str, ...]:
+    """Return every revision in their order: the numbers that the migrations' names begin with."""
+    files = (migrations() / "versions").glob("[0-9]*_*.py")
+    return tuple(sorted(file.name.partition("_")[0] for file in files))
+
+
+def head() -> str:
     """Return the revision that this version of the program works with."""
-    return _scripts().get_current_head()
+    return revisions()[-1]
 
 
 def current(connection: Connection) -> str | None:
     """Return the revision that the store is at, None for an empty one."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    at: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return at
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str | None]:
@@ -48,11 +63,26 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
     Raises:
         NotReady: afterwards a row would name another that is not there; nothing was changed.
     """
+    from alembic import command  # noqa: PLC0415
+
     return migrate(engine, lambda configured: command.upgrade(configured, "head"))
 
 
-def migrate(engine: Engine, run: Callable[[Config], None]) -> tuple[str | None, str | None]:
+def migrate(engine: Engine, run: Callable[["Config"], None]) -> tuple[str | None, str | None]:
     """Run a migration in one transaction; return the revisions before and after."""
+    with migrating(engine) as connection:
+        before = current(connection)
+        run(config(connection))
+        return before, current(connection)
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction in which the schema may be changed; others wait for it.
+
+    Raises:
+        NotReady: at the end a row would name another that is not there; nothing was changed.
+    """
     write = engine.execution_options(authserver_write=BUSY_TIMEOUT)
     with (
         named_errors(),
@@ -60,11 +90,52 @@ def migrate(engine: Engine, run: Callable[[Config], None]) -> tuple[str | None, 
         _foreign_keys_last(connection),
         connection.begin(),
     ):
-        before = current(connection)
-        run(config(connection))
         if connection.dialect.name == "sqlite":
+            yield connection
             _check_foreign_keys(connection)
-        return before, current(connection)
+        else:
+            postgresql.upgrade_alone(connection, BUSY_TIMEOUT)
+            yield connection
+
+
+@contextmanager
+def restoring(engine: Engine, revision: str) -> Iterator[Connection]:
+    """Give a transaction in a new store whose schema is at ``revision``.
+
+    Raises:
+        Refused: there is a store already, or the revision is of a later version.
+        NotReady: at the end a row would name another that is not there; nothing was changed.
+    """
+    from alembic import command  # noqa: PLC0415
+
+    with migrating(engine) as connection:
+        if inspect(connection).get_table_names():
+            raise Refused(
+                "there is a store already, and it was not touched: restore into a new one"
+            )
+        if revision not in revisions():
+            raise Refused(f"its schema {revision} is newer than this version: upgrade authserver")
+        command.upgrade(config(connection), revision)
+        yield connection
+
+
+def to_head(connection: Connection) -> None:
+    """Bring the schema to head, within the transaction of ``connection``."""
+    from alembic import command  # noqa: PLC0415
+
+    command.upgrade(config(connection), "head")
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[None]:
+    """Let one process at a time set up what is in a database, on whatever machine.
+
+    Raises:
+        NotReady: the database cannot be reached, or another process took too long.
+    """
+    with named_errors(), engine.begin() as connection:
+        postgresql.set_up_alone(connection)
+        yield
 
 
 @contextmanager
@@ -99,20 +170,9 @@ def require_head(connection: Connection) -> None:
         tables = inspect(connection).get_table_names()
         remedy = "run `authserver db upgrade`" if tables else "run `authserver init`"
         raise NotReady(f"the store is not set up: {remedy}")
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if at in known:
+    if at in revisions():
         raise NotReady(
             f"the store's schema is at {at} and this version needs {wanted}: "
             "run `authserver db upgrade`"
         )
     raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_located())
-
-
-def _located() -> Config:
-    located = Config()
-    located.set_main_option("script_location", str(migrations()).replace("%", "%%"))
-    return located

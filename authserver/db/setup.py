@@ -8,11 +8,11 @@ from sqlalchemy import func, select
 from authserver.audit.links import Kind
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, keys, registries, rules
+from authserver.db import accounts, authorities, registries, rules
 from authserver.db.models import AuditRecord, StoreState, TokenRecord
+from authserver.db.safe import Safe
 from authserver.db.store import Change
 from authserver.db.trail import BEGIN
-from authserver.sealing import MasterKey
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def begin_trail(change: Change) -> None:
     change.trail.checkpoint(change.session, change.at)
 
 
-def initialise(change: Change, master: MasterKey, first: First) -> None:
+def initialise(change: Change, safe: Safe, first: First) -> None:
     """Make the authority, a signing key, the registry entry, and the administrator with its rules.
 
     Raises:
@@ -53,15 +53,15 @@ def initialise(change: Change, master: MasterKey, first: First) -> None:
             id=1,
             version=0,
             issuer=first.issuer,
-            master_key_id=master.id,
+            master_key_id=safe.master.id,
             created_at=change.at,
         )
     )
     session.flush()
     change.trail.begin(session, change.at)
     change.record("store.init", "store", after={"issuer": first.issuer})
-    keys.add_authority(change, master, first.issuer)
-    keys.add_leaf(change, master)
+    authorities.add(change, safe, first.issuer)
+    authorities.activate(change, safe)
     registries.add(change, first.service)
     admin = accounts.add_user(change, first.admin, first.password_hash, admin=True)
     # Being an administrator gives no repository right; these two rules do, and can be seen.

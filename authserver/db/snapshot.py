@@ -1,19 +1,22 @@
 """Everything that a token request is decided by, read from the store as one consistent state."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
-from authserver.core.rules import Limit, Rule
+from authserver.core.rule_index import RuleIndex
+from authserver.core.rules import Limit
 from authserver.core.subjects import Account, AccountKind
-from authserver.db import app_tokens, models, rules
+from authserver.db import alterations, app_tokens, models, rules
+from authserver.db.alterations import Mark
 from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
-from authserver.passwords import cost_of, is_hash
+from authserver.passwords import is_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,11 @@ class KnownRefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of the store. Tokens are found by the digest of their secret."""
+    """One version of the store. Tokens are found by the digest of their secret.
+
+    ``basis`` is another object where anything differs but logins and keys; ``mark`` is where
+    the next one goes on from.
+    """
 
     version: int
     issuer: str
@@ -75,8 +82,17 @@ class Snapshot:
     accounts: Mapping[str, KnownAccount]
     app_tokens: Mapping[str, KnownAppToken]
     refresh_tokens: Mapping[str, KnownRefreshToken]
-    rules: tuple[Rule, ...]
+    rules: RuleIndex
     highest_cost: int
+    mark: Mark | None = None
+    basis: object = field(default_factory=object, repr=False, compare=False)
+
+
+Ids = set[int] | None
+"""The ids of some rows, None for every row."""
+
+_Row = TypeVar("_Row", KnownAccount, KnownAppToken, KnownRefreshToken)
+_NONE: frozenset[str] = frozenset()
 
 
 def version(session: Session) -> int:
@@ -88,47 +104,125 @@ def load(session: Session) -> Snapshot:
     """Read the whole state."""
     state = session.scalars(select(StoreState)).one()
     known = _accounts(session)
-    hashes = [k.password_hash for k in known.values() if k.password_hash]
     return Snapshot(
         version=state.version,
         issuer=state.issuer,
-        registries={
-            row.service: KnownRegistry(row.token_ttl, row.refresh_tokens)
-            for row in session.scalars(select(Registry))
-        },
+        registries=_registries(session),
         accounts=known,
         app_tokens=_app_tokens(session),
         refresh_tokens=_refresh_tokens(session),
-        rules=rules.load(session),
-        highest_cost=max(map(cost_of, hashes), default=0),
+        rules=RuleIndex.of(rules.load(session)),
+        highest_cost=_highest_cost(known),
+        mark=alterations.latest(session),
     )
 
 
-def _accounts(session: Session) -> dict[str, KnownAccount]:
-    groups: defaultdict[int, set[str]] = defaultdict(set)
-    memberships = select(Membership.account_id, Group.name).join(
-        Group, Group.id == Membership.group_id
-    )
-    for account_id, group in session.execute(memberships):
-        groups[account_id].add(group)
+def follow(session: Session, known: Snapshot) -> Snapshot:
+    """Read what was altered since ``known``, or the whole state where that cannot be told."""
+    altered = alterations.since(session, known.mark)
+    if altered is None or not altered.keys() <= _FOLLOWED:
+        return load(session)
+    rows = {noun: _ids(ids) for noun, ids in altered.items()}
+    new = replace(known, version=version(session), mark=alterations.latest(session))
+    for noun, following in _FOLLOWING.items():
+        if noun in rows:
+            new = following(session, new, rows[noun])
+    return new if altered.keys() <= _BESIDE else replace(new, basis=object())
+
+
+def _ids(altered: Collection[int | None]) -> Ids:
+    """Return the rows to read again; None is all of them."""
+    return None if None in altered else {row for row in altered if row is not None}
+
+
+def _follow_registries(session: Session, new: Snapshot, _: Ids) -> Snapshot:
+    return replace(new, registries=_registries(session))
+
+
+def _follow_accounts(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
+    read = _accounts(session, ids)
+    accounts = _merged(new.accounts, read, ids)
+    return replace(new, accounts=accounts, highest_cost=_highest_cost(accounts))
+
+
+def _follow_app_tokens(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
+    return replace(new, app_tokens=_merged(new.app_tokens, _app_tokens(session, ids), ids))
+
+
+def _follow_refresh_tokens(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
+    read = _refresh_tokens(session, ids)
+    return replace(new, refresh_tokens=_merged(new.refresh_tokens, read, ids))
+
+
+def _follow_rules(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
+    if ids is None:
+        return replace(new, rules=RuleIndex.of(rules.load(session)))
+    return replace(new, rules=new.rules.replaced(ids, rules.load(session, ids)))
+
+
+_FOLLOWING: dict[str, Callable[[Session, Snapshot, Ids], Snapshot]] = {
+    Registry.__tablename__: _follow_registries,
+    models.Account.__tablename__: _follow_accounts,
+    AppToken.__tablename__: _follow_app_tokens,
+    RefreshToken.__tablename__: _follow_refresh_tokens,
+    models.Rule.__tablename__: _follow_rules,
+}
+# What no answer depends on.
+_BESIDE = frozenset(
+    {
+        RefreshToken.__tablename__,
+        models.Authority.__tablename__,
+        models.SigningKey.__tablename__,
+        models.Delegation.__tablename__,
+        models.Invitation.__tablename__,
+    }
+)
+_FOLLOWED = _BESIDE | _FOLLOWING.keys() | {Group.__tablename__}
+
+
+def _merged(old: Mapping[str, _Row], read: Mapping[str, _Row], ids: Ids) -> Mapping[str, _Row]:
+    """Return ``old`` with the rows of these ids as they were read."""
+    if ids is None:
+        return read
+    kept = {key: row for key, row in old.items() if row.id not in ids}
+    kept.update(read)
+    return kept
+
+
+def _highest_cost(known: Mapping[str, KnownAccount]) -> int:
+    hashes = {each.password_hash[:7] for each in known.values() if each.password_hash}
+    return max((int(start[4:6]) for start in hashes), default=0)
+
+
+def _registries(session: Session) -> dict[str, KnownRegistry]:
+    return {
+        row.service: KnownRegistry(row.token_ttl, row.refresh_tokens)
+        for row in session.scalars(select(Registry))
+    }
+
+
+def _accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
+    """Read the accounts of these ids and the robots that they own, None is all."""
     owner = aliased(models.Account)
     table = models.Account
-    rows = session.execute(
-        select(
-            table.id,
-            table.name,
-            table.kind,
-            table.password_hash,
-            table.disabled_at,
-            table.admin,
-            table.outlives_owner,
-            owner.disabled_at.label("owner_disabled_at"),
-        ).outerjoin(owner, table.owner_id == owner.id)
-    )
+    query = select(
+        table.id,
+        table.name,
+        table.kind,
+        table.password_hash,
+        table.disabled_at,
+        table.admin,
+        table.outlives_owner,
+        owner.disabled_at.label("owner_disabled_at"),
+    ).outerjoin(owner, table.owner_id == owner.id)
+    if ids is not None:
+        query = query.where(or_(table.id.in_(ids), table.owner_id.in_(ids)))
+    rows = session.execute(query).all()
+    groups = _groups(session, None if ids is None else {row.id for row in rows})
     return {
         row.name: KnownAccount(
             id=row.id,
-            account=Account(row.name, AccountKind(row.kind), frozenset(groups[row.id])),
+            account=Account(row.name, AccountKind(row.kind), groups.get(row.id, _NONE)),
             # One that nothing can be checked against must not be told from none.
             password_hash=row.password_hash if is_hash(row.password_hash or "") else None,
             disabled=row.disabled_at is not None
@@ -139,11 +233,27 @@ def _accounts(session: Session) -> dict[str, KnownAccount]:
     }
 
 
-def _app_tokens(session: Session) -> dict[str, KnownAppToken]:
+def _groups(session: Session, ids: Ids) -> dict[int, frozenset[str]]:
+    """Return the groups of accounts by their ids; those that are in the same ones share a set."""
+    query = select(Membership.account_id, Group.name).join(Group, Group.id == Membership.group_id)
+    if ids is not None:
+        query = query.where(Membership.account_id.in_(ids))
+    groups: defaultdict[int, set[str]] = defaultdict(set)
+    for account_id, group in session.execute(query):
+        groups[account_id].add(group)
+    shared: dict[frozenset[str], frozenset[str]] = {}
+    return {
+        each: shared.setdefault(s, s)
+        for each, s in zip(groups, map(frozenset, groups.values()), strict=True)
+    }
+
+
+def _app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
     known = {}
-    for row, account in session.execute(
-        select(AppToken, models.Account.name).join(AppToken.account)
-    ):
+    query = select(AppToken, models.Account.name).join(AppToken.account)
+    if ids is not None:
+        query = query.where(AppToken.id.in_(ids))
+    for row, account in session.execute(query):
         token = KnownAppToken(
             id=row.id,
             name=row.name,
@@ -159,8 +269,8 @@ def _app_tokens(session: Session) -> dict[str, KnownAppToken]:
     return known
 
 
-def _refresh_tokens(session: Session) -> dict[str, KnownRefreshToken]:
-    rows = session.execute(
+def _refresh_tokens(session: Session, ids: Ids = None) -> dict[str, KnownRefreshToken]:
+    query = (
         select(
             RefreshToken.id,
             RefreshToken.secret_hash,
@@ -171,7 +281,9 @@ def _refresh_tokens(session: Session) -> dict[str, KnownRefreshToken]:
         .join(RefreshToken.account)
         .join(RefreshToken.for_registry)
     )
+    if ids is not None:
+        query = query.where(RefreshToken.id.in_(ids))
     return {
         row.secret_hash: KnownRefreshToken(row.id, row.name, row.service, row.expires_at)
-        for row in rows
+        for row in session.execute(query)
     }

@@ -4,17 +4,19 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select, update
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
+from authserver.db import alterations, postgresql
+from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
 from authserver.db.trail import Trail
+from authserver.settings import Pool
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
@@ -25,14 +27,27 @@ APPEND_WAITS = 0.25
 _WRITE = "authserver_write"
 
 
+def database_time(session: Session) -> datetime:
+    """Return the time by the database's own clock, which all processes share."""
+    if session.get_bind().dialect.name == "sqlite":
+        # CURRENT_TIMESTAMP has whole seconds there.
+        text = session.execute(select(func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return session.execute(select(func.current_timestamp())).scalar_one().astimezone(UTC)
+
+
 @dataclass
 class Change:
-    """One transaction that changes something. What it does and what it records commit together."""
+    """One transaction that changes something. What it does and what it records commit together.
+
+    ``at`` is the time by the store's clock.
+    """
 
     session: Session
     actor: str
     at: datetime
     trail: Trail
+    _counted: int | None = None
 
     def record(
         self,
@@ -57,16 +72,38 @@ class Change:
                 after=after,
             ),
         )
-        self.session.execute(update(StoreState).values(version=StoreState.version + 1))
+        if self._counted is None:
+            self.raise_version(1)
+        else:
+            self._counted += 1
+
+    def seal(self) -> str | None:
+        """Seal the audit chains, unless all was taken back; return what is wrong with them."""
+        if not self.session.in_transaction():
+            return None
+        return self.trail.checkpoint(self.session, self.at)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Raise the version once at the end, by as much as was recorded: for much at once."""
+        self._counted = 0
+        yield
+        self.raise_version(self._counted)
+        self._counted = None
+
+    def raise_version(self, by: int) -> None:
+        """Tell other processes to look again."""
+        self.session.execute(update(StoreState).values(version=StoreState.version + by))
 
 
 @dataclass(frozen=True)
 class Store:
-    """The database, the clock by which it is changed, and the chains of its audit records."""
+    """The database, this process's clock, the one that the database has, and its audit chains."""
 
     engine: Engine
     clock: Callable[[], datetime]
     trail: Trail = field(default_factory=Trail)
+    time: Callable[[Session], datetime] = database_time
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -76,7 +113,10 @@ class Store:
             NotReady: the store cannot be reached, or is none.
         """
         self._require_there()
-        with named_errors(), Session(self.engine, expire_on_commit=False) as session:
+        engine = self.engine
+        if engine.dialect.name != "sqlite":
+            engine = engine.execution_options(**postgresql.ONE_STATE)
+        with named_errors(), Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -91,11 +131,11 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: wait})
-        with named_errors(), Session(engine, expire_on_commit=False) as session:
-            with session.begin():
-                session.execute(select(StoreState.version).with_for_update())
-                yield Change(session, actor, self.clock(), self.trail)
-            self.trail.committed(session)
+        with self._writing(engine) as session:
+            session.execute(select(StoreState.version).with_for_update())
+            at = self.time(session)
+            with alterations.noted(session, at):
+                yield Change(session, actor, at, self.trail)
 
     @contextmanager
     def append(self) -> Iterator[Session]:
@@ -105,10 +145,30 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: APPEND_WAITS})
-        with named_errors(), Session(engine) as session:
+        with self._writing(engine) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self, engine: Engine) -> Iterator[Session]:
+        with named_errors(), Session(engine, expire_on_commit=False) as session:
+            event.listen(session, "after_commit", self.trail.committed)
             with session.begin():
                 yield session
-            self.trail.committed(session)
+
+    def overwrite_deleted(self) -> None:
+        """Have an embedded store keep nothing of what was deleted.
+
+        Its pages are overwritten at once; its log is emptied here, unless somebody reads just now.
+        """
+        if self.file is None:
+            return
+        self._require_there()
+        with named_errors():
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
 
     @property
     def file(self) -> Path | None:
@@ -123,24 +183,15 @@ class Store:
             raise NotReady(f"there is no store at {self.file}")
 
 
-@contextmanager
-def named_errors() -> Iterator[None]:
-    """Raise NotReady, with what an operator can do, where the database driver gave up."""
-    try:
-        yield
-    except OperationalError as error:
-        if "locked" in str(error.orig):
-            raise NotReady("another writer holds the store: try again") from error
-        raise NotReady(f"the store cannot be used: {error.orig}") from error
-    except DBAPIError as error:
-        # What has no class of its own there says that the file is damaged, or no database.
-        if type(error.orig) is sqlite3.DatabaseError:
-            raise NotReady(f"the store is damaged: {error.orig}; restore a backup") from error
-        raise
+def open_store(
+    url: str | URL,
+    clock: Callable[[], datetime],
+    pool: Pool | None = None,
+    trail: Trail | None = None,
+) -> Store:
+    """Return a store over an engine; connects on first use. SQLite heeds no ``pool``.
 
-
-def open_store(url: str | URL, clock: Callable[[], datetime], trail: Trail | None = None) -> Store:
-    """Return a store over an engine; connects on first use.
+    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
 
     Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
 
@@ -148,13 +199,18 @@ def open_store(url: str | URL, clock: Callable[[], datetime], trail: Trail | Non
         NotReady: there is no driver for that database.
     """
     url = make_url(url)
-    try:
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise NotReady(f"the database {url.drivername} has no driver here: {error}") from None
     if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        return Store(engine, clock, trail or Trail())
+    try:
+        engine = postgresql.open_engine(url, pool or Pool())
+    except ImportError:
+        raise NotReady(
+            "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
+        ) from None
+    event.listen(engine, "begin", _begin_postgresql)
     return Store(engine, clock, trail or Trail())
 
 
@@ -164,6 +220,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # The private half of a retired key must be gone, not only out of sight.
+    connection.execute("PRAGMA secure_delete = ON")
     # The root file system of a container may be read-only, /tmp with it.
     connection.execute("PRAGMA temp_store = MEMORY")
 
@@ -175,3 +233,9 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    wait: float | None = connection.get_execution_options().get(_WRITE)
+    if wait is not None:
+        postgresql.wait_at_most(connection, wait)

@@ -12,10 +12,11 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, insert, select, update
 from sqlalchemy.orm import Session
 
 from authserver.audit import links
@@ -24,7 +25,8 @@ from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
-from authserver.sealing import MasterKey
+from authserver.db.safe import master_key_id
+from authserver.sealing import MasterKey, find_master_key
 
 CHANGES = 1
 """The chain of all changes."""
@@ -44,6 +46,7 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
+_TOKENS = cast("Table", TokenRecord.__table__)
 
 log = structlog.get_logger()
 
@@ -133,7 +136,8 @@ class Trail:
         """Write records of token requests, the next of this process's chain."""
         chain = self._chain(session, rows[-1]["at"])
         made = list(self._linked(self.key(session), chain, rows))
-        session.execute(insert(TokenRecord), rows)
+        # The table's own insert: by way of the mapped class each row takes longer.
+        session.connection().execute(insert(_TOKENS), rows)
         head = made[-1].head
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
@@ -192,7 +196,8 @@ class Trail:
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""
-        self._own = session.info.pop(_OWN, self._own)
+        if (own := session.info.pop(_OWN, None)) is not None:
+            self._own = own
         self.outbox.add(session.info.pop(_LINES, []))
 
     def _note(self, session: Session, made: Iterable[Link]) -> None:
@@ -200,9 +205,12 @@ class Trail:
             session.info.setdefault(_LINES, []).extend(link.line for link in made)
 
 
-def trail_of(master: Callable[[], MasterKey], outbox: Outbox | None = None) -> "Trail":
-    """Return a trail whose master key does not depend on what is in the store."""
-    return Trail(lambda _: master(), outbox or Outbox())
+def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
+    """Return a trail whose master key is in a file, or beside it while it is being changed."""
+    return Trail(
+        lambda session: find_master_key(master_key_path, master_key_id(session)),
+        outbox or Outbox(),
+    )
 
 
 def _as_stored(value: dict[str, Any] | None) -> dict[str, Any] | None:

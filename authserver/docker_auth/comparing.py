@@ -1,6 +1,6 @@
 """docker_auth's decisions and ours, side by side, before anything is written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from authserver.core.conditions import Circumstances
@@ -22,6 +22,10 @@ from authserver.docker_auth.evaluating import (
 from authserver.docker_auth.matching import Standing
 from authserver.docker_auth.translating import State, Translation, Verdict, translate
 
+Progress = Callable[[int, int], object]
+
+_TOLD_EVERY = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
@@ -40,8 +44,10 @@ class Agreed:
     cases: int
 
 
-def agreed(config: Config, ours: Standing) -> Agreed:
+def agreed(config: Config, ours: Standing, progress: Progress = lambda *_: None) -> Agreed:
     """Translate the ACL and leave out whatever is decided differently.
+
+    ``progress`` is told how many of how many requests were compared; it may begin anew.
 
     Raises:
         Refused: there is no part of it on which both agree; that would be a fault of ours.
@@ -50,7 +56,7 @@ def agreed(config: Config, ours: Standing) -> Agreed:
     while True:
         translation = translate(config, ours, contested)
         asked = list(cases(config, [v.claim for v in translation.verdicts], ours))
-        found = disagreements(config, ours, translation, asked)
+        found = disagreements(config, ours, translation, _counted(asked, progress))
         blamed = frozenset(claim for each in found for claim in each.blamed)
         if not blamed:
             return Agreed(translation, len(asked))
@@ -60,8 +66,15 @@ def agreed(config: Config, ours: Standing) -> Agreed:
         contested |= blamed
 
 
+def _counted(requests: Sequence[Request], progress: Progress) -> Iterator[Request]:
+    for done, request in enumerate(requests, 1):
+        yield request
+        if done % _TOLD_EVERY == 0 or done == len(requests):
+            progress(done, len(requests))
+
+
 def disagreements(
-    config: Config, ours: Standing, translation: Translation, requests: Sequence[Request]
+    config: Config, ours: Standing, translation: Translation, requests: Iterable[Request]
 ) -> Iterator[Disagreement]:
     """Give the requests for which we would give more than docker_auth, or less by what was taken.
 

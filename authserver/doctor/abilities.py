@@ -2,20 +2,42 @@
 
 from dataclasses import replace
 
+from authserver import keyring
 from authserver.distribution import key_ids
 from authserver.distribution.versions import Version
 from authserver.doctor import probe, search
-from authserver.doctor.findings import Finding, Report, not_tried, passed
+from authserver.doctor.findings import Finding, Report, Status, failed, not_tried, passed
 from authserver.doctor.ours import Ours, OwnAuthority
 from authserver.doctor.probe import Probe
 from authserver.doctor.remote import Remote
 from authserver.headers import HeaderMode
 
 CHECK = "modes"
+FORGED = "token.forged"
 
 
 def learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
     """Add what the registry can do to the report, by test tokens made like one it accepts."""
+    forged = _check_forged(remote, ours, like)
+    report.add(forged)
+    if forged.status is Status.PASSED:
+        _learn(remote, ours, like, report)
+
+
+def _check_forged(remote: Remote, ours: Ours, like: Probe) -> Finding:
+    """Show a token that nobody may accept: what is accepted after it says nothing."""
+    stranger = OwnAuthority(0, keyring.make_authority(ours.issuer, like.at))
+    if not probe.under(stranger, like).accepted(remote):
+        return passed(FORGED, "it refuses a test token under an authority that nobody knows")
+    return failed(
+        FORGED,
+        "it accepts a test token under an authority that nobody knows: what answers there does "
+        "not verify tokens, and everybody may do everything",
+        "find out what answers for the registry, and have it verify tokens",
+    )
+
+
+def _learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
     trusted = []
     for authority in ours.authorities:
         known = probe.under(authority, like).accepted(remote)

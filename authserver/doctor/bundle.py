@@ -62,7 +62,7 @@ def _without(config: ConfigFile, ours: Ours) -> Finding:
 
 
 def _holds_ours(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
-    own = ours.authority.pair.certificate if ours.mode is HeaderMode.X5C else ours.key.certificate
+    own = ours.anchor
     if own in found:
         if why := chain.untimely(own, ours.clock()):
             return failed(CHECK, why, "make a new authority: authserver key authority rotate")

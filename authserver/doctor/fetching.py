@@ -16,10 +16,11 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from threading import Timer
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
+from authserver.core.urls import PORTS, parse_url
 from authserver.doctor import unreachable
 from authserver.doctor.unreachable import Unreachable
 
@@ -28,8 +29,6 @@ ALL_SECONDS = 120.0
 MAX_BODY = 256 * 1024
 MAX_ADDRESSES = 4
 USER_AGENT = "authserver-doctor"
-
-PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -57,27 +56,6 @@ class Answer:
             case {"details": str(details)}:
                 return printable(details)
         return ""
-
-
-def parse_url(url: str) -> SplitResult:
-    """Return the parts of a URL that may be asked.
-
-    Raises:
-        Refused: it is no http or https URL with a host, or names a user.
-    """
-    shown = printable(url, 200)
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise Refused(f"{shown!r} is no URL") from None
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise Refused(f"{shown!r} is no URL like https://registry.example.com")
-    if parts.username is not None or parts.password is not None:
-        raise Refused("a URL with a user name or a password in it is not asked")
-    if not url.isascii() or any(c.isspace() or not c.isprintable() for c in url):
-        raise Refused(f"{shown!r} holds characters that a URL does not have")
-    return parts
 
 
 @dataclass

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from authserver.db.authorities import Sighting
 from authserver.distribution.versions import Version
 from authserver.headers import HeaderMode
 
@@ -72,6 +73,11 @@ class Report:
     def of(self, check: str) -> Finding | None:
         """Return the finding of a check, None if it was not come to."""
         return next((f for f in self.findings if f.check == check), None)
+
+    @property
+    def sighting(self) -> Sighting:
+        """Return which of our authorities it trusts, as the store takes it."""
+        return Sighting(frozenset(self.authorities), frozenset(self.absent_authorities))
 
     @property
     def healthy(self) -> bool:

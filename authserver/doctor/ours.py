@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import keyring
-from authserver.db import keys, named
+from authserver.db import key_rows, keys, named, own_keys
 from authserver.db.models import Authority
-from authserver.distribution.trust import Trust
-from authserver.headers import HeaderMode
+from authserver.db.safe import Safe
+from authserver.distribution.trust import ListedKey, Trust
+from authserver.headers import HeaderMode, key_id
 from authserver.keyring import KeyPair
-from authserver.sealing import MasterKey
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class OwnAuthority:
 class Ours:
     """What tokens for one registry entry are made of. The active authority comes first.
 
-    ``others`` has our further certificates that its bundle may rightly hold.
+    ``others`` has our further certificates that its bundle may rightly hold. With an own key the
+    entry's tokens are signed by a key that is under no authority.
     """
 
     service: str
@@ -44,6 +45,7 @@ class Ours:
     authorities: tuple[OwnAuthority, ...]
     clock: Callable[[], datetime]
     others: tuple[x509.Certificate, ...] = ()
+    has_own_key: bool = False
 
     def certificates(self) -> list[x509.Certificate]:
         """Return every certificate of ours that the registry may rightly have."""
@@ -54,15 +56,22 @@ class Ours:
     def authority(self) -> OwnAuthority:
         return self.authorities[0]
 
+    @property
+    def anchor(self) -> x509.Certificate:
+        """Return the certificate that the registry's bundle must hold."""
+        return self.key.certificate if self.has_own_key else self.authority.pair.certificate
+
     def trust(self) -> Trust:
         """Return what a registry trusts that is set up as we say."""
-        bundle = tuple(authority.pair.certificate for authority in self.authorities)
-        return Trust(bundle, (), self.issuer, frozenset({self.service}))
+        bundle = (self.anchor, *(authority.pair.certificate for authority in self.authorities))
+        public = self.key.private.public_key()
+        listed = tuple(ListedKey(key_id(public, mode), public) for mode in HeaderMode)
+        return Trust(bundle, listed, self.issuer, frozenset({self.service}))
 
 
 def load(
     session: Session,
-    master: MasterKey,
+    safe: Safe,
     service: str,
     realm: str,
     clock: Callable[[], datetime],
@@ -71,17 +80,22 @@ def load(
 
     Raises:
         NotFound: there is no such entry.
-        NotReady: the keys do not open with ``master``, or there are none.
+        NotReady: the keys do not open, or there are none.
     """
     entry = named.registry(session, service)
-    rows = session.scalars(select(Authority).order_by(Authority.id.desc()))
-    authorities = [OwnAuthority(row.id, keys.open_key(master, row)) for row in rows]
+    own = own_keys.active(session, entry)
+    waits = own_keys.waiting(session, entry)
+    active = key_rows.active_authority(session)
+    kept = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
+    rows = sorted(kept, key=lambda row: (row is not active, -row.id))
     return Ours(
         service=entry.service,
         realm=realm,
         issuer=keys.issuer(session),
-        mode=HeaderMode.X5C,
-        key=keys.load_leaf(session, master),
-        authorities=tuple(authorities),
+        mode=own_keys.header_mode(session, entry),
+        key=safe.open(own) if own else keys.load_leaf(session, safe),
+        authorities=tuple(OwnAuthority(row.id, safe.open(row)) for row in rows),
         clock=clock,
+        others=(key_rows.certificate(waits),) if waits else (),
+        has_own_key=own is not None,
     )

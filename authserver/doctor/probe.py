@@ -64,7 +64,7 @@ class Probe:
 
 def usual(ours: Ours) -> Probe:
     """Return the probe that is made as tokens for this registry entry are."""
-    authority = ours.authority if ours.mode is HeaderMode.X5C else None
+    authority = None if ours.has_own_key else ours.authority
     return Probe(ours.mode, ours.key, ours.issuer, ours.service, ours.clock(), authority)
 
 

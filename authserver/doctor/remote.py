@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from authserver.doctor.fetching import PORTS, Answer, Fetcher, parse_url
+from authserver.core.urls import PORTS, site
+from authserver.doctor.fetching import Answer, Fetcher
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class Remote:
         Raises:
             Refused: it is no http or https URL.
         """
-        parts = parse_url(url)
-        return cls(f"{parts.scheme}://{parts.netloc}", fetcher)
+        return cls(site(url), fetcher)
 
     @property
     def has_tls(self) -> bool:

@@ -49,7 +49,7 @@ def _candidates(ours: Ours, like: Probe) -> Iterator[Probe]:
 
 def by_key_ids(ours: Ours, mode: HeaderMode, like: Probe) -> Iterator[Probe]:
     """Give the probes that name a key by its id: the entry's own key, and the authority's."""
-    if ours.mode is not HeaderMode.X5C:
+    if ours.has_own_key:
         yield replace(like, mode=mode, key=ours.key, authority=None)
     yield probe.by_key_id(mode, ours.authority, like)
 

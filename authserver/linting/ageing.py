@@ -1,6 +1,6 @@
 """Rules that time has left behind: expired, disabled for long, unused."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,7 +29,7 @@ class Ages:
         return self.at - timedelta(days=self.days)
 
 
-def expired(rules: Sequence[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
+def expired(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
     """Give the rules whose period is over and those that have been disabled for long."""
     for rule in rules:
         until = rule.conditions.valid_until

@@ -1,7 +1,7 @@
 """Which rules say all that another says."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -61,7 +61,7 @@ class Standing:
     """The rules in force, and which of them cover which."""
 
     def __init__(
-        self, rules: Sequence[Rule], accounts: Mapping[str, Account], at: datetime
+        self, rules: Iterable[Rule], accounts: Mapping[str, Account], at: datetime
     ) -> None:
         self.rules = [rule for rule in rules if in_force(rule, at)]
         self._accounts = accounts

@@ -3,16 +3,22 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
 
 import structlog
-from flask import Request
 
 from authserver.core.names import printable
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
+LONGEST = 60
+"""No address with a port is longer. Clients write some of these, and what was read is kept."""
 
 _with_port = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::\d{1,5})?")
 
@@ -27,13 +33,13 @@ class ClientAddress:
     header: str
     _warned: bool = field(default=False, init=False)
 
-    @property
+    @cached_property
     def environ_name(self) -> str:
         return "HTTP_" + self.header.upper().replace("-", "_")
 
-    def of_request(self, request: Request) -> str:
-        """Return the address of the client that sends ``request``, or UNKNOWN."""
-        return self.of(request.remote_addr or "", request.environ.get(self.environ_name))
+    def of_request(self, environ: "WSGIEnvironment") -> str:
+        """Return the address of the client that sends this request, or UNKNOWN."""
+        return self.of(environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name))
 
     def of(self, peer: str, forwarded: str | None) -> str:
         """Return the address of the client behind ``peer``, or UNKNOWN.
@@ -72,6 +78,11 @@ class ClientAddress:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    return _read(text) if len(text) <= LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address with or without a port, and without a zone; IPv4 in IPv6 becomes IPv4."""
     matched = _with_port.fullmatch(text)
     try:

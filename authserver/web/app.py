@@ -1,6 +1,7 @@
 """The application: everything is wired here."""
 
 import ctypes
+import gc
 import multiprocessing.util
 import os
 import secrets
@@ -14,33 +15,50 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g
 
-from authserver import logs, settings
+from authserver import logs, memory, settings
 from authserver.audit.outbox import Outbox
+from authserver.core.errors import NotReady
+from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
+from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
+from authserver.guessing import Guesses, limits
+from authserver.hashing import Hashing, processors
+from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
-from authserver.sealing import read_master_key
+from authserver.places import Places
+from authserver.sealing import MasterKey
 from authserver.settings import Settings
-from authserver.web import errors, health, invitation, token
+from authserver.shared import Shared
+from authserver.spool import Spool
+from authserver.spooler import Spooler
+from authserver.web import errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
+from authserver.web.token import Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Of the server's threads, so that there are always some for requests without a body.
-BODIES_AT_ONCE = THREADS * 3 // 4
-BODIES_EACH = THREADS // 4
+# Of the server's threads, so that there are always some for requests that neither have a body nor
+# a password that is not remembered.
+BODIES_AT_ONCE = THREADS // 4
+BODIES_EACH = THREADS // 12
+PASSWORDS_AT_ONCE = THREADS // 3
+PASSWORDS_EACH = THREADS // 6
+HELD_AT_ONCE = THREADS // 3
 PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
 
 
 def now() -> datetime:
@@ -56,6 +74,18 @@ class Wiring:
     live: Live
     issuer: Issuer
     bodies: Bodies
+    spooler: Spooler
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.live.start()
+        self.spooler.start()
+        self.bodies.start()
+
+    def stop(self) -> None:
+        """End the threads; what the store does not take goes to the spool."""
+        self.live.stop()
+        self.spooler.stop()
 
 
 def wire(chosen: Settings) -> Wiring:
@@ -64,25 +94,55 @@ def wire(chosen: Settings) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    trail = trail_of(lambda: read_master_key(chosen.master_key_path), Outbox(chosen.audit_sink))
-    store = open_store(chosen.store_url, now, trail)
+    trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+    store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
-        master = read_master_key(chosen.master_key_path)
-        keys.require_master_key(session, master)
+        safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
         trail.key(session)
-    journal = Journal(master.derive("names in records"))
+    journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
-    days = chosen.token_record_days
-    live = Live(store, master, journal, uses, rehashes, days, time.monotonic)
+    live = Live(
+        store,
+        safe,
+        journal,
+        uses,
+        rehashes,
+        _spool(chosen),
+        chosen.max_staleness,
+        chosen.token_record_days,
+        time.monotonic,
+    )
     live.tick()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    authenticator = Authenticator(passwords, uses, rehashes, now)
+    shared = Shared.join()
+    hashing = Hashing(shared, processors(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
+    authenticator = Authenticator(
+        passwords, uses, rehashes, hashing, holding, _guesses(chosen, shared, safe.master), now
+    )
     issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH))
+    spooler = Spooler(journal, live.spool, lambda: live.records_late)
+    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
+
+
+def _spool(chosen: Settings) -> Spool:
+    """Return the spool. One that cannot be used is told now: without the store it is too late."""
+    spool = Spool(chosen.spool_path, chosen.spool_size << 20)
+    try:
+        spool.open()
+    except NotReady as error:
+        log.warning("no tokens will be issued while the store takes no records", error=str(error))
+    return spool
+
+
+def _guesses(chosen: Settings, shared: Shared, master: MasterKey) -> Guesses:
+    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
+    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    return Guesses(counts(shared, url), allowed, master.derive("guesses"))
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -95,25 +155,26 @@ def create_app(wiring: Wiring) -> Flask:
     errors.register(app)
     chosen = wiring.settings
     client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
-    token.register(app, wiring.issuer, client_address, wiring.bodies)
-    invitation.register(app, wiring.store, client_address, wiring.bodies, chosen)
+    hashing = wiring.issuer.authenticator.hashing
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
-    serving.register(app, Parts(chosen, wiring.store, callers), client_address, wiring.bodies)
+    parts = Parts(chosen, wiring.store, callers, hashing)
+    serving.register(app, parts, client_address, wiring.bodies)
     health.register(app, wiring.live)
+    public_keys.register(app, wiring.live)
 
+    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, app.wsgi_app)
     if chosen.path_prefix:
-        app.wsgi_app = _without(chosen.path_prefix, app.wsgi_app)  # type: ignore[assignment,method-assign]
+        outer = _without(chosen.path_prefix, outer)
+    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:
-        g.request_id = secrets.token_hex(8)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        g.request_id = request_ids.begin()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(request_ids.headers(g.get("request_id", "")))
         return response
 
     return app
@@ -137,14 +198,21 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it."""
+    gc.collect()
+    gc.freeze()
+
+
 def worker() -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
+    memory.keep_private()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     wiring = wire(chosen)
-    wiring.live.start()
-    wiring.bodies.start()
+    _spare_the_collector()
+    wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
-    multiprocessing.util.Finalize(None, wiring.live.stop, exitpriority=10)
+    multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     return create_app(wiring)

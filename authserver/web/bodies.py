@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
-from ipaddress import IPv6Address, ip_address, ip_network
 from os import dup
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ import structlog
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
+from authserver.core.households import household
 
 SECONDS = 10.0
 MAX_BYTES = 64 * 1024
@@ -68,7 +68,7 @@ class Bodies:
             NotReady: too many bodies are being read, from everybody or from that client.
         """
         this = object()
-        client = _household(client)
+        client = household(client)
         with self._lock:
             same = sum(other.client == client for other in self._reading.values())
             if len(self._reading) >= self.at_once or same >= self.at_once_each:
@@ -80,16 +80,19 @@ class Bodies:
             with self._lock:
                 del self._reading[this]
 
-    def read(self, environ: dict[str, Any], client: str) -> None:
+    def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> None:
         """Read a request's whole body, so that whoever reads it again does not wait.
+
+        ``max_bytes`` is more than MAX_BYTES only for those who have been let in already.
 
         Raises:
             NotReady: too many bodies are being read.
             RequestTimeout: it came too slowly.
-            RequestEntityTooLarge: it is longer than MAX_BYTES, whatever length it claims.
+            RequestEntityTooLarge: it is longer than ``max_bytes``, whatever length it claims.
         """
+        deadline = time.monotonic() + self.seconds
         with self.reading(environ.get("REMOTE_ADDR", ""), client):
-            body = _read_within(environ["wsgi.input"], time.monotonic() + self.seconds)
+            body = _read_within(environ["wsgi.input"], deadline, max_bytes)
         environ["wsgi.input"] = BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
 
@@ -116,29 +119,18 @@ class _Seen:
     trickled: bool
 
 
-def _read_within(stream: _Input, deadline: float) -> bytes:
+def _read_within(stream: _Input, deadline: float, max_bytes: int) -> bytes:
     # The stream blocks until a piece is whole, so pieces are small.
     parts: list[bytes] = []
     size = 0
     while part := stream.read(PIECE):
         parts.append(part)
         size += len(part)
-        if size > MAX_BYTES:
+        if size > max_bytes:
             raise RequestEntityTooLarge
         if time.monotonic() > deadline:
             raise RequestTimeout("the body came too slowly")
     return b"".join(parts)
-
-
-def _household(client: str) -> str:
-    """Return what stands for a client that may have many addresses: of IPv6 a /64."""
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    if not isinstance(address, IPv6Address):
-        return client
-    return str(ip_network((address, 64), strict=False))
 
 
 def hang_up(peers: set[str], before: dict[str, _Seen]) -> dict[str, _Seen]:

@@ -1,18 +1,21 @@
 """Every error as JSON, in the forms that registry clients read."""
 
+import json
 from http import HTTPStatus
 
 import structlog
-from flask import Flask, Response, json, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from authserver.core.errors import (
     AuthserverError,
     BadRequest,
+    Busy,
     Forbidden,
     NotFound,
     NotReady,
     Refused,
+    TooManyAttempts,
     Unauthorized,
 )
 
@@ -21,6 +24,7 @@ CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 # Domain error → status and the code that registry clients know (Distribution errcode).
 ANSWERS: dict[type[AuthserverError], tuple[HTTPStatus, str]] = {
     Unauthorized: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
     Forbidden: (HTTPStatus.FORBIDDEN, "DENIED"),
     BadRequest: (HTTPStatus.BAD_REQUEST, "BAD_REQUEST"),
     NotReady: (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE"),
@@ -44,19 +48,30 @@ def error_response(
     }
     if oauth is not None:
         body |= {"error": oauth, "error_description": message}
-    response = Response(json.dumps(body), status, mimetype="application/json")
+    response = Response(json.dumps(body, sort_keys=True), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def register(app: Flask) -> None:
     """Answer every error of ``app`` as JSON."""
-    app.register_error_handler(AuthserverError, _domain_error)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, lambda error: answer_to(error, request.method))
 
 
-def _domain_error(error: AuthserverError) -> Response:
+def answer_to(error: Exception, method: str) -> Response:
+    """Return what a request by ``method`` is answered where ``error`` was raised."""
+    match error:
+        case AuthserverError():
+            return _domain_error(error, method)
+        case HTTPException():
+            return _http_error(error)
+    log.error("unexpected error", exc_info=error)
+    return error_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "an unexpected error; the log says which"
+    )
+
+
+def _domain_error(error: AuthserverError, method: str) -> Response:
     status, code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     # What is wrong with the installation is the operator's business, and in the log.
     message = (
@@ -64,11 +79,18 @@ def _domain_error(error: AuthserverError) -> Response:
         if isinstance(error, NotReady)
         else str(error)
     )
-    oauth = getattr(error, "oauth", "server_error") if request.method == "POST" else None
+    oauth = getattr(error, "oauth", "server_error") if method == "POST" else None
     response = error_response(status, code, message, oauth)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
+    say_when_to_retry(response, error)
     return response
+
+
+def say_when_to_retry(response: Response, error: AuthserverError) -> None:
+    """Say in the response when another try makes sense, where the error does (RFC 9110, 10.2.3)."""
+    if isinstance(error, Busy | TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -77,10 +99,3 @@ def _http_error(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
-
-
-def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error", exc_info=error)
-    return error_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "an unexpected error; the log says which"
-    )

@@ -9,6 +9,7 @@ from werkzeug.datastructures import MultiDict
 from authserver.core.errors import NotFound, Refused
 from authserver.db import invitations
 from authserver.db.store import Store
+from authserver.hashing import Hashing
 from authserver.passwords import MIN_LENGTH, NEW_PASSWORD
 from authserver.settings import Settings
 from authserver.web.address import ClientAddress
@@ -16,7 +17,12 @@ from authserver.web.bodies import Bodies
 
 
 def register(
-    app: Flask, store: Store, client_address: ClientAddress, bodies: Bodies, chosen: Settings
+    app: Flask,
+    store: Store,
+    client_address: ClientAddress,
+    bodies: Bodies,
+    hashing: Hashing,
+    chosen: Settings,
 ) -> None:
     """Serve ``/invitation``. Only the code is asked for: there is no cookie and no session."""
     host = chosen.registry_host
@@ -29,11 +35,16 @@ def register(
     @app.post("/invitation")
     @app.post("/invitation/")
     def redeem() -> Response:
-        bodies.read(request.environ, client_address.of_request(request))
+        client = client_address.of_request(request.environ)
+        bodies.read(request.environ, client)
         form = request.form
         code = form.get("code", "").strip()
+
+        def hash_new(password: str) -> str:
+            return hashing.hash_new(client, password, chosen.bcrypt_cost)
+
         try:
-            account = _redeem(store, form, code, chosen.bcrypt_cost)
+            account = invitations.accept(store, code, _chosen(form), hash_new)
         except NotFound as error:
             return _page(HTTPStatus.NOT_FOUND, host=host, problem=_sentence(error))
         except Refused as error:
@@ -41,11 +52,11 @@ def register(
         return _page(host=host, account=account)
 
 
-def _redeem(store: Store, form: MultiDict[str, str], code: str, cost: int) -> str:
+def _chosen(form: MultiDict[str, str]) -> str:
     password = form.get("password", "")
     if password != form.get("again"):
         raise Refused("The two passwords are not the same")
-    return invitations.accept(store, code, password, cost)
+    return password
 
 
 def _sentence(error: Refused) -> str:

@@ -12,9 +12,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from authserver.core.errors import Refused
+from authserver.shared import ENVIRON, Shared
 
 BACKLOG = 1024
-THREADS = 32
+THREADS = 96
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
@@ -39,6 +40,8 @@ def run(host: str, port: int, workers: int, listening: Callable[[], None]) -> No
         Refused: the address cannot be listened on.
     """
     _require_free(host, port)
+    shared = Shared.make()
+    os.environ[ENVIRON] = shared.path
     server = Granian(
         "authserver.web.app:worker",
         address=host,

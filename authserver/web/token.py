@@ -1,20 +1,32 @@
-"""The token endpoint: GET (Distribution ``token.md``) and POST (``oauth.md``)."""
+"""The token endpoint: GET (Distribution ``token.md``) and POST (``oauth.md``).
 
-from http import HTTPStatus
+It stands in front of Flask as a plain WSGI application, as finding its way through Flask costs
+more than to sign a token.
+"""
 
-from flask import Flask, Response, g, json, request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import Rule
+from werkzeug.http import parse_options_header
 
+from authserver.answers import Question
 from authserver.core.errors import BadRequest, UnsupportedGrantType
 from authserver.credentials import Basic, Origin, Refresh, basic, read_authorization
 from authserver.issuing import Issued, Issuer, TokenRequest
+from authserver.web import errors, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 # /auth/token is where a registry's autoredirect sends clients.
-PATHS = ("/token", "/token/", "/auth/token", "/auth/token/")
+PATHS = frozenset({"/token", "/token/", "/auth/token", "/auth/token/"})
 METHODS = ("GET", "POST")
 FORM = "application/x-www-form-urlencoded"
 ONCE = (
@@ -26,71 +38,123 @@ ONCE = (
     "refresh_token",
     "access_type",
 )
+MAX_REMEMBERED = 4096
+"""Characters of a query string that is kept as it was read; longer ones are read each time."""
 
 
-def register(app: Flask, issuer: Issuer, client_address: ClientAddress, bodies: Bodies) -> None:
-    """Serve the token endpoint. It takes every method itself: none may be answered by a default."""
+@dataclass(frozen=True, slots=True)
+class _Query:
+    question: Question
+    client_id: str
+    offline: bool
 
-    def token() -> Response:
-        match request.method:
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Answers every method at its paths, and leaves the other paths to ``others``."""
+
+    issuer: Issuer
+    client_address: ClientAddress
+    bodies: Bodies
+    others: "WSGIApplication"
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        if environ.get("PATH_INFO") not in PATHS:
+            return self.others(environ, start_response)
+        request_id = request_ids.begin()
+        try:
+            body = self._answer(environ, request_id).encode()
+        except Exception as error:  # noqa: BLE001 - each has its answer, in one place
+            response = errors.answer_to(error, environ["REQUEST_METHOD"])
+            response.headers.extend(request_ids.headers(request_id))
+            return response(environ, start_response)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("Pragma", "no-cache"),
+            *request_ids.headers(request_id),
+        ]
+        start_response("200 OK", headers)
+        return [body]
+
+    def _answer(self, environ: "WSGIEnvironment", request_id: str) -> str:
+        match environ["REQUEST_METHOD"]:
             case "GET":
-                return _answer(issuer.issue(_read_query(client_address)))
+                return self._issue_by_query(environ, request_id).as_json()
             case "POST":
-                bodies.read(request.environ, client_address.of_request(request))
-                issued = issuer.issue(_read_form(client_address))
-                return _answer(issued, scope=issued.granted)
+                issued = self._issue_by_form(environ, request_id)
+                return issued.as_json(scope=issued.granted)
         raise MethodNotAllowed(METHODS)
 
-    app.view_functions["token"] = token
-    for path in PATHS:
-        app.url_map.add(Rule(path, endpoint="token"))
+    def _issue_by_query(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
+        text = environ.get("QUERY_STRING", "")
+        query = _read_query(text) if len(text) > MAX_REMEMBERED else _known_query(text)
+        header = environ.get("HTTP_AUTHORIZATION")
+        return self.issuer.issue(
+            TokenRequest(
+                shown=None if header is None else read_authorization(header),
+                question=query.question,
+                offline=query.offline,
+                origin=_origin(environ, self.client_address.of_request(environ), query.client_id),
+                request_id=request_id,
+            )
+        )
+
+    def _issue_by_form(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
+        """Answer a POST. Credentials are only ever taken from the body.
+
+        Raises:
+            BadRequest: it is no form, or a parameter is missing or repeated.
+            UnsupportedGrantType: the grant type is missing or unknown.
+        """
+        address = self.client_address.of_request(environ)
+        self.bodies.read(environ, address)
+        sent = environ.get("CONTENT_TYPE", "")
+        if sent != FORM and parse_options_header(sent)[0].lower() != FORM:
+            raise BadRequest(f"the body must be of type {FORM}")
+        form = _read(environ["wsgi.input"].read())
+        for name in ONCE:
+            if len(form.getlist(name)) > 1:
+                raise BadRequest(f"the parameter {name} is repeated")
+        shown = _shown(form)
+        client_id = _needed(form, "client_id")
+        return self.issuer.issue(
+            TokenRequest(
+                shown=shown,
+                question=Question(
+                    services=tuple(form.getlist("service")), scopes=tuple(form.getlist("scope"))
+                ),
+                offline=form.get("access_type") == "offline",
+                origin=_origin(environ, address, client_id),
+                request_id=request_id,
+            )
+        )
 
 
-def _answer(issued: Issued, **more: str) -> Response:
-    body = json.dumps(issued.as_json() | more)
-    response = Response(body, HTTPStatus.OK, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Pragma"] = "no-cache"
-    return response
+def _read(text: bytes) -> MultiDict[str, str]:
+    """Read parameters as Werkzeug does: bytes that are no UTF-8 stay percent-encoded."""
+    pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
+    return MultiDict(pairs)
 
 
-def _read_query(client_address: ClientAddress) -> TokenRequest:
-    header = request.environ.get("HTTP_AUTHORIZATION")
-    return TokenRequest(
-        shown=None if header is None else read_authorization(header),
-        services=tuple(request.args.getlist("service")),
-        accounts=tuple(request.args.getlist("account")),
-        scopes=tuple(request.args.getlist("scope")),
-        offline=request.args.get("offline_token") == "true",
-        origin=_origin(client_address, request.args),
-        request_id=g.request_id,
+def _read_query(text: str) -> _Query:
+    parameters = _read(text.encode("latin-1"))
+    return _Query(
+        Question(
+            services=tuple(parameters.getlist("service")),
+            accounts=tuple(parameters.getlist("account")),
+            scopes=tuple(parameters.getlist("scope")),
+        ),
+        client_id=parameters.get("client_id", ""),
+        offline=parameters.get("offline_token") == "true",
     )
 
 
-def _read_form(client_address: ClientAddress) -> TokenRequest:
-    """Read a POST's form. Credentials are only ever taken from the body.
-
-    Raises:
-        BadRequest: it is no form, or a parameter is missing or repeated.
-        UnsupportedGrantType: the grant type is missing or unknown.
-    """
-    if request.mimetype != FORM:
-        raise BadRequest(f"the body must be of type {FORM}")
-    form = request.form
-    for name in ONCE:
-        if len(form.getlist(name)) > 1:
-            raise BadRequest(f"the parameter {name} is repeated")
-    shown = _shown(form)
-    _needed(form, "client_id")
-    return TokenRequest(
-        shown=shown,
-        services=tuple(form.getlist("service")),
-        accounts=(),
-        scopes=tuple(form.getlist("scope")),
-        offline=form.get("access_type") == "offline",
-        origin=_origin(client_address, form),
-        request_id=g.request_id,
-    )
+_known_query = lru_cache(maxsize=1024)(_read_query)
 
 
 def _shown(form: MultiDict[str, str]) -> Basic | Refresh:
@@ -108,8 +172,6 @@ def _needed(form: MultiDict[str, str], name: str) -> str:
     return form[name]
 
 
-def _origin(client_address: ClientAddress, parameters: MultiDict[str, str]) -> Origin:
-    client_id = parameters.get("client_id", "")
-    agent = request.headers.get("User-Agent", "")
-    address = client_address.of_request(request)
+def _origin(environ: "WSGIEnvironment", address: str, client_id: str) -> Origin:
+    agent = environ.get("HTTP_USER_AGENT", "")
     return Origin(address, f"{client_id} ({agent})" if client_id else agent)

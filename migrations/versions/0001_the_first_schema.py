@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from authserver.db.column_types import INT64, sorted_text
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -12,9 +14,9 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "account",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
-        sa.Column("folded_name", sa.String(length=512), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("name", sorted_text(128), nullable=False),
+        sa.Column("folded_name", sorted_text(512), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("password_hash", sa.String(length=255), nullable=True),
         sa.Column("admin", sa.Boolean(), nullable=False),
@@ -26,9 +28,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "account_group",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
-        sa.Column("folded_name", sa.String(length=512), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("name", sorted_text(128), nullable=False),
+        sa.Column("folded_name", sorted_text(512), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_group")),
         sa.UniqueConstraint("folded_name", name=op.f("uq_account_group_folded_name")),
@@ -36,7 +38,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit_record",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("actor", sa.String(length=255), nullable=False),
         sa.Column("action", sa.String(length=64), nullable=False),
@@ -51,7 +53,7 @@ def upgrade() -> None:
 
     op.create_table(
         "authority",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
         sa.Column("certificate", sa.Text(), nullable=False),
         sa.Column("private_key", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -61,9 +63,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "registry",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("service", sa.String(length=255), nullable=False),
-        sa.Column("token_ttl", sa.Integer(), nullable=True),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("service", sorted_text(255), nullable=False),
+        sa.Column("token_ttl", INT64, nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry")),
         sa.UniqueConstraint("service", name=op.f("uq_registry_service")),
@@ -71,8 +73,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "store_state",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("version", INT64, nullable=False),
         sa.Column("issuer", sa.String(length=255), nullable=False),
         sa.Column("master_key_id", sa.String(length=255), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -81,7 +83,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "token_record",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
@@ -101,8 +103,8 @@ def upgrade() -> None:
 
     op.create_table(
         "membership",
-        sa.Column("group_id", sa.Integer(), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("group_id", INT64, nullable=False),
+        sa.Column("account_id", INT64, nullable=False),
         sa.ForeignKeyConstraint(
             ["account_id"], ["account.id"], name=op.f("fk_membership_account_id")
         ),
@@ -116,12 +118,12 @@ def upgrade() -> None:
 
     op.create_table(
         "rule",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
         sa.Column("effect", sa.String(length=8), nullable=False),
         sa.Column("subject_kind", sa.String(length=16), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=True),
-        sa.Column("group_id", sa.Integer(), nullable=True),
-        sa.Column("registry_id", sa.Integer(), nullable=True),
+        sa.Column("account_id", INT64, nullable=True),
+        sa.Column("group_id", INT64, nullable=True),
+        sa.Column("registry_id", INT64, nullable=True),
         sa.Column("resource_type", sa.String(length=32), nullable=False),
         sa.Column("pattern", sa.String(length=255), nullable=False),
         sa.Column("actions", sa.String(length=255), nullable=False),
@@ -148,8 +150,8 @@ def upgrade() -> None:
 
     op.create_table(
         "signing_key",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("authority_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("authority_id", INT64, nullable=False),
         sa.Column("certificate", sa.Text(), nullable=False),
         sa.Column("private_key", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from authserver.db.column_types import INT64
 from authserver.db.rebuilding import NO_ID_TWICE, highest_ids_kept
 
 revision = "0002"
@@ -14,8 +15,8 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "app_token",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("account_id", INT64, nullable=False),
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
         sa.Column("previous_hash", sa.String(length=64), nullable=True),
@@ -42,8 +43,8 @@ def upgrade() -> None:
 
     op.create_table(
         "invitation",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("account_id", INT64, nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -57,9 +58,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "refresh_token",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=False),
-        sa.Column("registry_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("account_id", INT64, nullable=False),
+        sa.Column("registry_id", INT64, nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_address", sa.String(length=64), nullable=False),
@@ -94,7 +95,7 @@ def upgrade() -> None:
             batch_op.add_column(
                 sa.Column("description", sa.Text(), nullable=False, server_default="")
             )
-            batch_op.add_column(sa.Column("owner_id", sa.Integer(), nullable=True))
+            batch_op.add_column(sa.Column("owner_id", INT64, nullable=True))
             batch_op.add_column(
                 sa.Column("outlives_owner", sa.Boolean(), nullable=False, server_default=sa.false())
             )

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from authserver.db.column_types import INT64
 from authserver.db.rebuilding import NO_ID_TWICE, highest_ids_kept
 
 revision = "0003"
@@ -14,9 +15,9 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "delegation",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("group_id", sa.Integer(), nullable=False),
-        sa.Column("registry_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("group_id", INT64, nullable=False),
+        sa.Column("registry_id", INT64, nullable=False),
         sa.Column("pattern", sa.String(length=255), nullable=False),
         sa.Column("actions", sa.String(length=255), nullable=False),
         sa.Column("comment", sa.Text(), nullable=False),
@@ -35,11 +36,11 @@ def upgrade() -> None:
     op.create_index(op.f("ix_delegation_registry_id"), "delegation", ["registry_id"])
     op.create_table(
         "rule_subject",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("rule_id", sa.Integer(), nullable=False),
+        sa.Column("id", INT64, nullable=False),
+        sa.Column("rule_id", INT64, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("account_id", sa.Integer(), nullable=True),
-        sa.Column("group_id", sa.Integer(), nullable=True),
+        sa.Column("account_id", INT64, nullable=True),
+        sa.Column("group_id", INT64, nullable=True),
         sa.CheckConstraint(
             "(kind IN ('user', 'robot')) = (account_id IS NOT NULL)",
             name=op.f("ck_rule_subject_account"),
@@ -81,8 +82,8 @@ def upgrade() -> None:
             batch_op.add_column(sa.Column("valid_from", sa.DateTime(timezone=True), nullable=True))
             batch_op.add_column(sa.Column("valid_until", sa.DateTime(timezone=True), nullable=True))
             batch_op.add_column(sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True))
-            batch_op.add_column(sa.Column("author_id", sa.Integer(), nullable=True))
-            batch_op.add_column(sa.Column("delegation_id", sa.Integer(), nullable=True))
+            batch_op.add_column(sa.Column("author_id", INT64, nullable=True))
+            batch_op.add_column(sa.Column("delegation_id", INT64, nullable=True))
             batch_op.add_column(sa.Column("edited_by", sa.String(length=255), nullable=True))
             batch_op.add_column(sa.Column("edited_at", sa.DateTime(timezone=True), nullable=True))
             batch_op.create_index(batch_op.f("ix_rule_author_id"), ["author_id"])
@@ -124,8 +125,8 @@ def downgrade() -> None:
             batch_op.add_column(
                 sa.Column("subject_kind", sa.String(length=16), nullable=False, server_default="")
             )
-            batch_op.add_column(sa.Column("account_id", sa.Integer(), nullable=True))
-            batch_op.add_column(sa.Column("group_id", sa.Integer(), nullable=True))
+            batch_op.add_column(sa.Column("account_id", INT64, nullable=True))
+            batch_op.add_column(sa.Column("group_id", INT64, nullable=True))
             batch_op.create_index(batch_op.f("ix_rule_account_id"), ["account_id"])
             batch_op.create_index(batch_op.f("ix_rule_group_id"), ["group_id"])
             batch_op.create_foreign_key(
@@ -155,11 +156,12 @@ def _refuse_what_would_be_lost() -> None:
     """Stop where the older form cannot say what a rule says: it would grant more, or less."""
     cannot = op.get_bind().scalar(
         sa.text(
-            "SELECT count(*) FROM rule WHERE patterns LIKE '%' || char(10) || '%' "
+            "SELECT count(*) FROM rule WHERE patterns LIKE :two "
             "OR networks <> '' OR valid_from IS NOT NULL OR valid_until IS NOT NULL "
             "OR disabled_at IS NOT NULL OR delegation_id IS NOT NULL "
             "OR (SELECT count(*) FROM rule_subject WHERE rule_id = rule.id) > 1"
-        )
+        ),
+        {"two": "%\n%"},
     )
     if cannot:
         raise RuntimeError(

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from authserver.cli import cli, context
 from authserver.db.store import Store, open_store
+from tests import stores
 
 
 @dataclass
@@ -37,11 +38,11 @@ class Commands:
 
     def result(self, *args: str | Path | int, stdin: str | bytes | None = None) -> Result:
         env: dict[str, str | None] = {
-            "AUTHSERVER_DATA_DIR": str(self.data_dir),
+            **stores.environ(self.data_dir),
             "AUTHSERVER_BCRYPT_COST": "4",
             "AUTHSERVER_CONFIG_FILE": None,
         }
-        with _stores_closed():
+        with stores_closed():
             result = CliRunner().invoke(
                 cli, [*map(str, args)], input=stdin, env=env | self.env, prog_name="authserver"
             )
@@ -61,7 +62,7 @@ class Commands:
 
 
 @contextmanager
-def _stores_closed() -> Iterator[None]:
+def stores_closed() -> Iterator[None]:
     """Close the stores that a command opened, as the end of its process does."""
     opened: list[Store] = []
 

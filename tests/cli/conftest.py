@@ -1,13 +1,17 @@
 """Fixtures for the command line."""
 
-import shutil
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from authserver.db import accounts, delegations, invitations
+from tests import stores
 from tests.cli.commands import Commands
-from tests.world import PASSWORD
+from tests.world import PASSWORD, SERVICE, World
+
+RECORDS = 2500
 
 
 @pytest.fixture
@@ -17,7 +21,7 @@ def run(data_dir: Path) -> Commands:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Commands:
+def bare(engine: None, tmp_path: Path) -> Commands:
     """The commands where nothing is set up yet."""
     return Commands(tmp_path / "new" / "data")
 
@@ -29,7 +33,7 @@ def standing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     alice is in the group dev and may pull a.
     """
     run = Commands(tmp_path_factory.mktemp("standing") / "data")
-    shutil.copytree(template, run.data_dir)
+    stores.copied(template, run.data_dir)
     run("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
     run("group", "add", "dev")
     run("group", "add-member", "dev", "alice")
@@ -37,3 +41,34 @@ def standing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     before = run("audit", "list", "--json")
     yield run
     assert run("audit", "list", "--json") == before, "a change was not refused"
+
+
+@pytest.fixture
+def full(world: World) -> World:
+    """An installation that has rows in every table, and gaps where there were some."""
+    for name in ("alice", "gone"):
+        world.user(name)
+    world.robot("ci")
+    world.user("Ünal")
+    world.group("dev", "alice", "ci")
+    with world.wiring.store.change("test") as change:
+        # It has a lower id than its owner.
+        accounts.edit_robot(change, "ci", owner="Ünal", description="builds 'all' of \\ it")
+        accounts.remove(change, "gone")
+        delegations.add(change, "dev", SERVICE, "dev/**", "push")
+        accounts.add_user(change, "guest", None)
+        invitations.invite(change, "guest", secrets.token_bytes)
+    world.allow("user:alice,group:dev", "team/**,b", "pull", networks=["10.0.0.0/8"])
+    world.deny("everyone", "secret/**", "all")
+    world.app_token("ci", "repository:a:pull", networks=("192.0.2.0/24",))
+    world.app_token("ci", name="forever", lifetime=None)
+    world.log_in("alice")
+    world.get()
+    (event,) = list(world.wiring.issuer.journal.pending)[-1:]
+    for _ in range(RECORDS):
+        world.wiring.issuer.journal.add(event)
+    world.wiring.live.tick()
+    with world.wiring.store.change("test") as change:
+        accounts.add_user(change, "last", None)
+        accounts.remove(change, "last")
+    return world

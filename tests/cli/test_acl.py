@@ -249,7 +249,7 @@ def test_explain_gives_reasons_also_where_no_rule_matches(alice: Commands) -> No
 def test_the_json_of_explain_and_check(alice: Commands) -> None:
     alice("acl", "allow", "user:alice", "a", "pull")
     number = alice.json("acl", "list")[-1]["id"]
-    question = ["alice", "repository:a:pull,push", "nonsense"]
+    question = ["alice", "repository:a:pull,push", "nonsense", "--at", "2030-01-01"]
     said = alice.json("acl", "explain", *question)
     assert alice.json("acl", "check", *question, status=1) == said
     assert [said[name] for name in ("account", "registry", "disabled", "complete")] == [

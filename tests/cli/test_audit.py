@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from authserver.cli.audit import listing
+from tests import stores
 from tests.cli.commands import Commands
 from tests.world import ADMIN, PASSWORD, World, take_schema_back
 
@@ -149,15 +150,15 @@ def asked(populated: Commands, world: World) -> Commands:
 @pytest.mark.parametrize(
     ("flags", "outcomes"),
     [
-        (["--kind", "token"], ["denied", "denied", "refused"]),
+        (["--kind", "token"], ["granted", "denied", "refused"]),
         (["--outcome", "refused"], ["refused"]),
-        (["--repository", "team/a"], ["denied"]),
+        (["--repository", "team/a"], ["granted"]),
         (["--repository", "team/%"], []),
-        (["--registry", "registry"], ["denied", "denied", "refused"]),
+        (["--registry", "registry"], ["granted", "denied", "refused"]),
         (["--registry", "spare"], []),
-        (["--address", "192.0.2.7"], ["denied", "refused"]),
-        (["--address", "192.0.2.7", "--outcome", "denied"], ["denied"]),
-        (["--kind", "token", "--since", "1h"], ["denied", "denied", "refused"]),
+        (["--address", "192.0.2.7"], ["granted", "refused"]),
+        (["--address", "192.0.2.7", "--outcome", "granted"], ["granted"]),
+        (["--kind", "token", "--since", "1h"], ["granted", "denied", "refused"]),
         (["--kind", "token", "--until", "1h"], []),
         (["--kind", "change", "--outcome", "refused"], []),
         (["--action", "user.add", "--account", "alice"], ["user.add"]),
@@ -267,7 +268,7 @@ def test_what_the_second_copy_has_and_the_store_lacks_is_named(
     altered(run, "DELETE FROM audit_record WHERE target = 'group:ops'")
     log.write_text("".join(log.read_text().splitlines(keepends=True)[1:]))
     lines = run("audit", "verify", "--against", log, status=1).splitlines()
-    assert lines[0] == "chain changes: record 9 is missing"
+    assert lines[0] == "chain changes: record 10 is missing"
 
 
 def test_an_export_is_a_second_copy(asked: Commands, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_without_the_master_key_nothing_is_changed_and_nothing_verified(run: Com
 
 def test_an_upgrade_begins_the_chains(asked: Commands) -> None:
     asked("db", "upgrade")
-    take_schema_back(asked.data_dir)
+    take_schema_back(stores.settings(asked.data_dir))
     asked("db", "upgrade")
     told = asked.json("audit", "verify")
     assert told["ok"]

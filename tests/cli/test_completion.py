@@ -9,6 +9,7 @@ from click.shell_completion import ShellComplete
 
 from authserver.cli import cli
 from authserver.cli.names import SUBJECT
+from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver
 from tests.world import ADMIN, PASSWORD, SERVICE
@@ -19,7 +20,8 @@ def peopled(run: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
     run("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
     run("robot", "add", "ci")
     run("group", "add", "developers")
-    monkeypatch.setenv("AUTHSERVER_DATA_DIR", str(run.data_dir))
+    for name, value in stores.environ(run.data_dir).items():
+        monkeypatch.setenv(name, value)
     return run
 
 
@@ -69,6 +71,7 @@ def test_subjects_are_completed(peopled: Commands) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.sqlite
 def test_the_flags_before_the_command_are_in_force(
     peopled: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -97,6 +100,7 @@ def warned_of(data_dir: Path) -> None:
     (data_dir.parent / "authserver.toml").write_text("bcrypt_cost = 4")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("fault", "names"),
     [

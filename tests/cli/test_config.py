@@ -8,6 +8,7 @@ from authserver.settings import Settings
 from tests.cli.commands import Commands
 
 
+@pytest.mark.sqlite
 def test_every_setting_is_shown_with_its_value(bare: Commands) -> None:
     bare.env["AUTHSERVER_TOKEN_TTL"] = "900"
     values = bare.json("config", "show")

@@ -74,6 +74,7 @@ def shell(tmp_path: Path, template: Path) -> Shell:
     return Shell(tmp_path)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_run_as_shown(page: Path, shell: Shell) -> None:
     require("bash")

@@ -8,14 +8,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from authserver.cli import cli
+from tests import stores
+from tests.cli.commands import stores_closed
 
 
 class Run:
     def __init__(self, data_dir: Path) -> None:
-        self.env = {"AUTHSERVER_DATA_DIR": str(data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
+        self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str, stdin: str = "") -> Result:
-        return CliRunner().invoke(cli, args, env=self.env, input=stdin)
+        with stores_closed():
+            return CliRunner().invoke(cli, args, env=self.env, input=stdin)
 
 
 @pytest.fixture

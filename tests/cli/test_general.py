@@ -150,6 +150,7 @@ def test_with_json_what_does_not_exist_prints_nothing(standing: Commands, words:
     assert standing.err.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("words", [w for w in ASKING if w != "config show"])
 def test_nothing_is_asked_of_a_store_that_is_not_there(bare: Commands, words: str) -> None:
     bare(*words.split(), *ASKING[words][1], status=1)
@@ -201,6 +202,7 @@ def test_an_unknown_setting_stops_every_command(run: Commands) -> None:
     assert "AUTHSERVER_TOKEN_TTL" in run.err
 
 
+@pytest.mark.sqlite
 def test_the_data_directory_is_named_by_flag_too(run: Commands, tmp_path: Path) -> None:
     run.env["AUTHSERVER_DATA_DIR"] = str(tmp_path / "elsewhere")
     run("user", "list", status=1)
@@ -213,6 +215,7 @@ def test_a_refusal_ends_the_process_with_1_and_is_said_on_standard_error(data_di
     assert done.stderr.splitlines()[-1] == "Error: there is no user 'nobody'"
 
 
+@pytest.mark.sqlite
 def test_a_command_waits_for_another_writer(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, begun = store._begin_sqlite, threading.Event()
 

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from authserver.cli import cli
+from tests import stores
+from tests.cli.commands import stores_closed
 
 DES = "f23kLbLhY/YaI"
 
@@ -28,10 +30,11 @@ def run(data_dir: Path) -> "Run":
 
 class Run:
     def __init__(self, data_dir: Path) -> None:
-        self.env = {"AUTHSERVER_DATA_DIR": str(data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
+        self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str) -> Result:
-        return CliRunner().invoke(cli, args, env=self.env)
+        with stores_closed():
+            return CliRunner().invoke(cli, args, env=self.env)
 
     def json(self, *args: str) -> Any:
         done = self(*args, "--json")
@@ -110,8 +113,9 @@ def test_no_hash_is_printed(run: Run, file: Path) -> None:
 
 
 def test_a_file_may_come_on_standard_input(run: Run, file: Path) -> None:
-    done = CliRunner().invoke(
-        cli, ["import", "htpasswd", "-"], env=run.env, input=file.read_bytes()
-    )
+    with stores_closed():
+        done = CliRunner().invoke(
+            cli, ["import", "htpasswd", "-"], env=run.env, input=file.read_bytes()
+        )
     assert "2 imported" in done.stdout
     assert run.users() == ["admin", "carol", "erin"]

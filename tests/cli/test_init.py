@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,15 @@ from authserver import passwords
 from authserver.cli import init
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
-from authserver.db.store import open_store
 from authserver.sealing import make_master_key
+from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver, free_port
 from tests.world import PASSWORD
 
 
 def state(run: Commands) -> Snapshot:
-    store = open_store(f"sqlite:///{run.data_dir / 'authserver.db'}", lambda: datetime.now(UTC))
+    store = stores.opened(run.data_dir)
     with store.read() as session:
         read = snapshot.load(session)
     store.engine.dispose()
@@ -32,7 +31,7 @@ def state(run: Commands) -> Snapshot:
 
 def upgrade_only(data_dir: Path) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
-    store = open_store(f"sqlite:///{data_dir / 'authserver.db'}", lambda: datetime.now(UTC))
+    store = stores.opened(data_dir)
     schema.upgrade(store.engine)
     store.engine.dispose()
 
@@ -95,6 +94,7 @@ def test_init_says_what_comes_next(bare: Commands) -> None:
         assert step in said
 
 
+@pytest.mark.sqlite
 def test_the_next_steps_name_the_data_directory_that_was_named(bare: Commands) -> None:
     place = bare.data_dir.parent / "my data"
     said = bare("--data-dir", place, "init")

@@ -8,11 +8,10 @@ import pytest
 
 from authserver.core.claims import Claims
 from authserver.db import keys
+from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.keyring import Signer
-from authserver.sealing import read_master_key
-from authserver.settings import Settings
-from tests import odd_tokens
+from tests import odd_tokens, stores
 from tests.cli.commands import Commands
 from tests.odd_tokens import Keys
 from tests.world import SERVICE
@@ -22,10 +21,10 @@ GRANT = ({"type": "repository", "name": "team/app", "actions": ["pull", "push"]}
 
 def issued(data_dir: Path, audience: str = SERVICE, at: datetime | None = None) -> str:
     """Return a registry token as the installation in ``data_dir`` signs it."""
-    settings = Settings(data_dir=data_dir)
+    settings = stores.settings(data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        pair = keys.load_leaf(session, read_master_key(settings.master_key_path))
+        pair = keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
     store.engine.dispose()
     moment = (at or datetime.now(UTC)).replace(microsecond=0)
     lifetime = timedelta(seconds=300)
@@ -66,6 +65,7 @@ def test_a_token_that_nobody_accepts_is_status_1_with_the_reasons(run: Commands)
     assert said.count("it expired at") == 3
 
 
+@pytest.mark.sqlite
 def test_what_a_registry_trusts_may_be_named(bare: Commands, tmp_path: Path) -> None:
     made = Keys()
     tokens = {case.name: case.token for case in odd_tokens.cases(made)}
@@ -82,6 +82,7 @@ def test_what_a_registry_trusts_may_be_named(bare: Commands, tmp_path: Path) -> 
     run("jwt", "inspect", "--bundle", bundle, "--issuer", "x", stdin=tokens["x5c"], status=1)
 
 
+@pytest.mark.sqlite
 def test_what_is_not_compared_is_said(bare: Commands, tmp_path: Path) -> None:
     made = Keys()
     tokens = {case.name: case.token for case in odd_tokens.cases(made)}
@@ -92,6 +93,7 @@ def test_what_is_not_compared_is_said(bare: Commands, tmp_path: Path) -> None:
     assert "--service" in bare.err
 
 
+@pytest.mark.sqlite
 def test_without_a_store_the_trust_must_be_named(bare: Commands) -> None:
     bare("jwt", "inspect", stdin="e30.e30.AA", status=1)
     assert "--bundle" in bare.err

@@ -118,7 +118,7 @@ def test_the_section_is_all_that_is_on_standard_output(run: Commands, version: l
         "rootcertbundle": DEFAULT_BUNDLE,
     }
     assert "restart the registry" in run.err
-    assert f"authserver key bundle > {DEFAULT_BUNDLE}" in run.err
+    assert f"authserver key bundle {SERVICE} > {DEFAULT_BUNDLE}" in run.err
 
 
 @pytest.mark.parametrize(
@@ -201,3 +201,84 @@ def test_a_realm_that_clients_refuse_is_warned_of(
     warnings = [w for w in standing.err.splitlines() if w.startswith("Warning: the realm")]
     assert bool(warnings) == bool(doubt)
     assert all(str(doubt) in warning for warning in warnings[:1])
+
+
+# How a registry verifies.
+
+
+def test_a_registry_with_a_key_of_its_own_has_its_section(run: Commands, tmp_path: Path) -> None:
+    mode = ("--header-mode", "rfc7638", "--key-type", "rsa-2048")
+    run("registry", "add", "other", *mode, "--registry-version", "3.1", "--trust", "both")
+    options = section(run("registry", "config", "other", "--output-dir", tmp_path / "out"))
+    assert options["signingalgorithms"] == ["RS256"]
+    assert Path(str(options["rootcertbundle"])).read_text() == run("key", "bundle", "other")
+    assert Path(str(options["jwks"])).read_text() == run("key", "jwks", "other")
+    shown = run.json("registry", "show", "other")
+    assert (shown["header_mode"], shown["version"], shown["trust"]) == ("rfc7638", "3.1", "both")
+
+
+def test_a_jwks_is_all_that_a_registry_needs_that_trusts_it(run: Commands) -> None:
+    run("registry", "add", "other", "--header-mode", "libtrust", "--trust", "jwks")
+    options = section(run("registry", "config", "other", "--registry-version", "3"))
+    assert "rootcertbundle" not in options
+    assert options["jwks"] == "/etc/docker/registry/authserver-jwks.json"
+    assert "authserver key jwks other > /etc/docker" in run.err
+    given = section(run("registry", "config", "other", "--jwks-path", "/jwks.json"))
+    assert given["jwks"] == "/jwks.json"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--trust jwks", "only a JWKS refuses every token with x5c"),
+        ("--header-mode rfc7638 --registry-version 2.8", "computes libtrust key ids"),
+        ("--header-mode libtrust --registry-version 3.1", "computes RFC 7638 key ids"),
+        ("--header-mode rfc7638 --registry-version 3.0", "issue 4683"),
+        ("--key-type rsa-2048", "needs the header mode libtrust or rfc7638"),
+    ],
+)
+def test_what_a_registry_would_refuse_is_refused_with_the_reason(
+    standing: Commands, options: str, why: str
+) -> None:
+    standing("registry", "add", "other", *options.split(), status=1)
+    assert why in standing.err
+    if "--key-type" not in options:
+        standing("registry", "edit", SERVICE, *options.split(), status=1)
+        assert why in standing.err
+
+
+def test_another_header_mode_waits_until_the_registry_knows_its_key(run: Commands) -> None:
+    run("registry", "edit", SERVICE, "--header-mode", "rfc7638")
+    assert f"key rotate --registry {SERVICE}" in run.err
+    shown = run.json("registry", "show", SERVICE)
+    assert (shown["header_mode"], shown["own_key"], shown["waiting_key"]) == ("rfc7638", None, 2)
+    assert "rfc7638 (waits)" in run("registry", "list")
+    run("key", "rotate", "--registry", SERVICE, "--yes")
+    shown = run.json("registry", "show", SERVICE)
+    assert (shown["header_mode"], shown["own_key"], shown["waiting_key"]) == ("rfc7638", 2, None)
+    run("registry", "edit", SERVICE, "--header-mode", "libtrust", status=2)
+    assert "say --yes" in run.err
+    run("registry", "edit", SERVICE, "--header-mode", "libtrust", "--yes")
+    assert run.json("registry", "show", SERVICE)["header_mode"] == "libtrust"
+    run("registry", "edit", SERVICE, "--header-mode", "x5c", "--yes")
+    shown = run.json("registry", "show", SERVICE)
+    assert (shown["header_mode"], shown["own_key"]) == ("x5c", None)
+
+
+def test_the_url_is_kept_as_scheme_host_and_port(run: Commands) -> None:
+    run("registry", "add", "other", "--url", "https://hub.example.com:5000/v2/")
+    assert run.json("registry", "show", "other")["url"] == "https://hub.example.com:5000"
+    run("registry", "edit", "other", "--trust", "both")
+    assert run.json("registry", "show", "other")["url"] == "https://hub.example.com:5000"
+    run("registry", "edit", "other", "--url", "")
+    assert run.json("registry", "show", "other")["url"] is None
+
+
+@pytest.mark.parametrize("url", ["hub.example.com", "ftp://hub", "https://u:p@hub", "https://h:x"])
+def test_what_is_no_url_is_refused(standing: Commands, url: str) -> None:
+    standing("registry", "edit", SERVICE, "--url", url, status=1)
+    standing("registry", "add", "other", "--url", url, status=1)
+
+
+def test_a_key_type_alone_is_wrong_usage(standing: Commands) -> None:
+    standing("registry", "edit", SERVICE, "--key-type", "p-256", status=2)

@@ -12,15 +12,18 @@ from click.testing import CliRunner, Result
 from authserver.cli import cli
 from authserver.db import refresh_tokens
 from authserver.settings import Settings
+from tests import stores
+from tests.cli.commands import stores_closed
 from tests.world import PASSWORD, World
 
 
 class Run:
     def __init__(self, data_dir: Path) -> None:
-        self.env = {"AUTHSERVER_DATA_DIR": str(data_dir), "AUTHSERVER_BCRYPT_COST": "4"}
+        self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str, status: int = 0) -> Result:
-        done = CliRunner().invoke(cli, args, env=self.env)
+        with stores_closed():
+            done = CliRunner().invoke(cli, args, env=self.env)
         assert done.exit_code == status, done.output
         return done
 

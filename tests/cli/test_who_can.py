@@ -10,7 +10,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from authserver.db import rules
-from authserver.settings import Settings
 from tests.cli.test_tokens import Run
 from tests.world import PASSWORD, World
 
@@ -24,8 +23,7 @@ RULES = [
 
 
 @pytest.fixture
-def peopled(settings: Settings) -> World:
-    world = World.over(settings)
+def peopled(world: World) -> World:
     for name in ("alice", "bob", "carol"):
         world.user(name)
     world.group("readers", "bob", "carol")

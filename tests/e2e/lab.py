@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from authserver.distribution.versions import Version
 from tests.e2e.fetching import Answer, ask_for_token, fetch
 from tests.e2e.images import MANIFEST, Image, digest
 from tests.programs import Authserver, Process, free_port, running
@@ -15,6 +16,13 @@ Who = tuple[str, str] | None
 """A name and a password; None is anonymous."""
 
 Done = subprocess.CompletedProcess[str]
+
+PROGRAMS = {
+    Version.V2_8: "docker-registry",
+    Version.V3_0: "registry-3.0.0",
+    Version.V3_1: "registry-3.1.1",
+}
+"""The registry of each version."""
 
 ADMIN = ("admin", "correct: horse")
 PASSWORD = "battery staple"
@@ -91,10 +99,10 @@ class Registry:
 
 @contextmanager
 def serving_registry(
-    directory: Path, section: str, program: str = "docker-registry"
+    directory: Path, section: str, program: str = "docker-registry", port: int | None = None
 ) -> Iterator[Registry]:
     """Run a registry, Debian's unless another is named, with the printed section word for word."""
-    port = free_port()
+    port = port or free_port()
     storage, config = directory / "storage", directory / "config.yml"
     config.write_text(_CONFIG.format(storage=storage, port=port) + section)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}

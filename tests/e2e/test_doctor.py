@@ -12,17 +12,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver.db import keys
+from authserver.db import authorities
+from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
-from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from tests import odd_tokens
+from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD, installation
 from tests.e2e.pairing import Pairing, certificate, proxied
 from tests.programs import Authserver, free_port, require
-from tests.world import trail_in
+from tests.world import basic, trail_in
 
 pytestmark = pytest.mark.e2e
 
@@ -94,7 +95,24 @@ def test_a_good_registry_passes_every_check_and_is_left_as_it_was(
     assert found.report["version"] == version
     assert found.report["header_modes"] == modes
     assert found.report["authorities"] == [1]
+    entry = pairing.authserver.run("registry", "show", "registry", "--json").stdout
+    assert json.loads(entry)["confirmed_authority"] == 1
     assert not pairing.stored()
+
+
+def test_the_api_examines_the_registry_of_the_entry_and_notes_what_it_trusts(
+    pairing: Pairing, program: str
+) -> None:
+    api = pairing.section["realm"].removesuffix("/token") + "/api/v1/checks"
+    head = {"Authorization": basic(*ADMIN), "Content-Type": "application/json"}
+    with pairing.registry(program, {"token": pairing.options()}) as url:
+        pairing.authserver.run("registry", "edit", "registry", "--url", url)
+        answer = fetch(api, "POST", headers=head, body=b'{"registry": "registry"}')
+        elsewhere = pairing.check(url.replace("localhost", "127.0.0.1"))
+    pairing.authserver.run("registry", "edit", "registry", "--url", "")
+    assert (answer.status, answer.json()["healthy"]) == (200, True), answer.body
+    assert (answer.json()["url"], answer.json()["authorities"]) == (url, [1])
+    assert elsewhere.failed == {}
 
 
 # 1 to 5: the token section
@@ -202,11 +220,11 @@ def test_the_bundle_from_before_a_new_authority(
 
 def new_authority(data_dir: Path) -> None:
     settings = Settings(data_dir=data_dir)
-    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail_in(data_dir))
-    master = read_master_key(settings.master_key_path)
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail=trail_in(settings))
     with store.change("test") as change:
-        keys.add_authority(change, master, "authserver")
-        keys.add_leaf(change, master)
+        safe = Safe.of(change.session, settings.master_key_path, None)
+        authorities.add(change, safe, "authserver")
+        authorities.activate(change, safe, force=True)
     store.engine.dispose()
 
 
@@ -411,7 +429,7 @@ def test_clocks_that_differ(pairing: Pairing, program: str, minutes: int) -> Non
     with store.read() as session:
         made = ours.load(
             session,
-            read_master_key(settings.master_key_path),
+            Safe.of(session, settings.master_key_path, None),
             "registry",
             pairing.section["realm"],
             lambda: datetime.now(UTC) + timedelta(minutes=minutes),

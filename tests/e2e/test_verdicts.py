@@ -7,16 +7,10 @@ import pytest
 
 from authserver.distribution.versions import Version
 from tests import odd_tokens, programs
-from tests.e2e.lab import serving_registry
+from tests.e2e.lab import PROGRAMS, serving_registry
 from tests.odd_tokens import Keys
 
 pytestmark = pytest.mark.e2e
-
-PROGRAMS = {
-    Version.V2_8: "docker-registry",
-    Version.V3_0: "registry-3.0.0",
-    Version.V3_1: "registry-3.1.1",
-}
 
 
 @pytest.mark.parametrize("version", Version)

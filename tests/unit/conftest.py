@@ -1,17 +1,19 @@
 """Fixtures for unit tests: a store that was set up, without an application over it."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-from authserver.db.store import Store, open_store
+from authserver.db.safe import Safe
+from authserver.db.store import Store
 from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
-from tests.world import Clock, trail_in
+from tests import stores
+from tests.world import Clock
 
 # No deadline: a slow machine is no failure.
 hypothesis.settings.register_profile("unit", deadline=None, max_examples=100)
@@ -25,14 +27,19 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{data_dir / 'authserver.db'}", clock, trail_in(data_dir))
-    yield opened
+    opened = stores.opened(data_dir, clock)
+    yield replace(opened, time=lambda _: clock())
     opened.engine.dispose()
 
 
 @pytest.fixture
 def master(data_dir: Path) -> MasterKey:
     return read_master_key(data_dir / "master.key")
+
+
+@pytest.fixture
+def safe(master: MasterKey, data_dir: Path) -> Safe:
+    return Safe(master, data_dir / "master.key", None)
 
 
 @pytest.fixture

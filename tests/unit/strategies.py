@@ -97,15 +97,14 @@ PUBLIC = ("everyone", "authenticated", "anonymous")
 SUBJECTS = (*PUBLIC, *PUBLIC, "user:alice", "user:alice", "robot:alice", "group:dev", "group:ops")
 
 # Laws break where rules meet, so the worlds that are drawn are small and their rules are wide.
-accounts = st.sampled_from(
-    [
-        Account("alice", groups=frozenset({"dev"})),
-        Account("alice", groups=frozenset({"dev", "ops"})),
-        Account("alice", AccountKind.ROBOT),
-        Account("a@x", groups=frozenset({"ops"})),
-        Account("bob"),
-    ]
+ACCOUNTS = (
+    Account("alice", groups=frozenset({"dev"})),
+    Account("alice", groups=frozenset({"dev", "ops"})),
+    Account("alice", AccountKind.ROBOT),
+    Account("a@x", groups=frozenset({"ops"})),
+    Account("bob"),
 )
+accounts = st.sampled_from(ACCOUNTS)
 services = st.sampled_from(["r1", "r2"])
 _patterns = st.sampled_from(["**"] * 16 + [*PATTERNS, *OWN_PATTERNS]).map(Pattern)
 _stored = st.sampled_from(STORED).map(lambda text: frozenset(text.split(",")))
@@ -149,6 +148,11 @@ def rules(draw: st.DrawFn, effects: tuple[Effect, ...] = tuple(Effect)) -> Rule:
         conditions=draw(conditions),
         enabled=draw(st.sampled_from([True, True, True, True, True, False])),
     )
+
+
+def numbered(drawn: list[Rule]) -> list[Rule]:
+    """Give each rule an id of its own, as the store does."""
+    return [replace(rule, id=number) for number, rule in enumerate(drawn, 1)]
 
 
 limits = st.builds(Limit, st.sampled_from(["repository", "registry"]), _patterns, _stored)

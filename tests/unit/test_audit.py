@@ -28,11 +28,12 @@ from authserver.db.models import (
     TokenRecord,
 )
 from authserver.db.records import ALL
-from authserver.db.store import Store, open_store
+from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
 from authserver.journal import Journal, TokenEvent
 from authserver.sealing import make_master_key
+from tests import stores
 from tests.world import Clock, trail_in
 
 KEY = b"k" * 32
@@ -65,7 +66,7 @@ class Office:
 
     def process(self) -> Store:
         """Return the store as another process has it."""
-        trail = trail_in(self.data_dir)
+        trail = trail_in(stores.settings(self.data_dir))
         trail.outbox = Outbox(self.sink)
         return replace(self.store, trail=trail)
 
@@ -120,7 +121,7 @@ def office(data_dir: Path, store: Store, clock: Clock, one: TokenEvent) -> Offic
 
 @pytest.fixture
 def busy(office: Office) -> Office:
-    """Two processes with 6 and 4 token requests, and 7 + 3 changes; all of it is sealed."""
+    """Two processes with 6 and 4 token requests, and 8 + 3 changes; all of it is sealed."""
     first, second = office.process(), office.process()
     for _ in range(2):
         office.ask(first, 3)
@@ -142,7 +143,7 @@ def chains(office: Office) -> dict[int, str]:
 def test_what_was_not_touched_verifies(busy: Office) -> None:
     report = busy.verify()
     assert report.faults == []
-    assert report.verified == {"change": 10, "token": 10}
+    assert report.verified == {"change": 11, "token": 10}
     assert (report.chains, report.open) == (3, 0)
     assert busy.faults(busy.sink.kept) == []
     assert busy.faults(busy.exported()) == []
@@ -153,7 +154,7 @@ def test_each_process_has_a_chain_of_its_own_and_changes_share_one(busy: Office)
         heads = {c.id: c.seq for c in session.scalars(select(AuditChain))}
         records = select(TokenRecord.chain_id, TokenRecord.seq).order_by(TokenRecord.id)
         places = [tuple(row) for row in session.execute(records)]
-    assert heads == {1: 10, 2: 6, 3: 4}
+    assert heads == {1: 11, 2: 6, 3: 4}
     assert places == [
         *((2, 1), (2, 2), (2, 3), (3, 1), (3, 2)),
         *((2, 4), (2, 5), (2, 6), (3, 3), (3, 4)),
@@ -283,14 +284,14 @@ def test_an_older_checkpoint_does_not_hide_a_cut(busy: Office) -> None:
         }
     busy.change(busy.process(), "e")
     busy.seal()
-    busy.do(delete(AuditRecord).where(AuditRecord.id > 11))
-    assert busy.faults() == ["chain changes: record 12 is missing"]
+    busy.do(delete(AuditRecord).where(AuditRecord.id > 12))
+    assert busy.faults() == ["chain changes: record 13 is missing"]
     for table, rows in old.items():
         (key,) = inspect(table).primary_key
         busy.do(*(update(table).where(key == row[key.name]).values(row) for row in rows))
     assert busy.faults() == []
     found = busy.faults(busy.sink.kept)
-    assert "chain changes: record 12 is missing: the log has it" in found
+    assert "chain changes: record 13 is missing: the log has it" in found
     assert any(fault.startswith("the records: the store was set back") for fault in found)
 
 
@@ -335,9 +336,9 @@ def test_a_cut_is_not_sealed_by_the_next_checkpoint(busy: Office) -> None:
     )
     for name in ("x", "y", "z"):
         busy.change(busy.process(), name)
-    assert "changes was altered at or before 10" in str(busy.seal())
+    assert "changes was altered at or before 11" in str(busy.seal())
     assert busy.faults() == [
-        "chain changes: record 10 is replaced since it was sealed",
+        "chain changes: record 11 is replaced since it was sealed",
     ]
 
 
@@ -347,14 +348,14 @@ def test_a_record_of_another_history_does_not_fit_in(busy: Office, tmp_path: Pat
     with copied(busy, tmp_path / "copy") as other:
         other.change(other.process(), "there")
         with other.store.read() as session:
-            row = session.get_one(AuditRecord, 11)
+            row = session.get_one(AuditRecord, 12)
             there = {c.name: getattr(row, c.name) for c in AuditRecord.__table__.columns}
     for name in ("here", "more"):
         busy.change(busy.process(), name)
     busy.seal()
     assert busy.faults() == []
-    busy.do(update(AuditRecord).where(AuditRecord.id == 11).values(there))
-    assert busy.faults() == ["chain changes: record 12 (row 12) is altered"]
+    busy.do(update(AuditRecord).where(AuditRecord.id == 12).values(there))
+    assert busy.faults() == ["chain changes: record 13 (row 13) is altered"]
 
 
 def test_a_checkpoint_that_was_altered_is_not_made_good(busy: Office) -> None:
@@ -433,13 +434,13 @@ def _alteration(office: Office, table: Any, row: int, column: str) -> Any:
 @contextmanager
 def copied(office: Office, to: Path) -> Iterator[Office]:
     """Give the same office in another place, so that each example begins anew."""
-    shutil.rmtree(to, ignore_errors=True)
-    shutil.copytree(office.data_dir, to)
-    store = open_store(f"sqlite:///{to / 'authserver.db'}", office.clock, trail_in(to))
+    store = stores.opened(stores.copied(office.data_dir, to), office.clock)
     try:
         yield replace(office, data_dir=to, store=store)
     finally:
         store.engine.dispose()
+        stores.drop_below(to)
+        shutil.rmtree(to)
 
 
 SLOW = settings(
@@ -592,11 +593,11 @@ def test_records_from_before_the_chains_are_counted_and_newer_ones_must_be_in_on
     busy.seal()
     report = busy.verify()
     assert report.faults == []
-    assert report.unchained == {"change": 10, "token": 10}
+    assert report.unchained == {"change": 11, "token": 10}
     assert report.verified == {"change": 1, "token": 2}
     assert busy.faults(busy.exported()) == []
     busy.do(insert(AuditRecord).values(at=busy.clock(), actor="x", action="y", target="z"))
-    assert busy.faults() == ["the records (row 12): the change record is in no chain"]
+    assert busy.faults() == ["the records (row 13): the change record is in no chain"]
 
 
 def forget(office: Office) -> None:

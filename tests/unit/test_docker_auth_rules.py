@@ -186,7 +186,9 @@ def test_what_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch
         return replace(found, drafts=tuple(drafts))
 
     monkeypatch.setattr(comparing, "translate", faulty)
-    found = agreed(read, ours)
+    told: list[tuple[int, int]] = []
+    found = agreed(read, ours, lambda done, total: told.append((done, total)))
+    assert told[-1] == (found.cases, found.cases)
     assert [draft.entry.line for draft in found.translation.drafts] == [1]
     (verdict,) = found.translation.of(read.entries[1])
     assert "differently" in verdict.problems[0].reason

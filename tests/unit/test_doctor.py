@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -171,6 +172,39 @@ def test_a_foreign_realm_is_asked_only_for_an_operator(follow: bool) -> None:
     assert bool(asked) is follow
     assert not report.healthy
     assert "secret" not in str(report.as_json()).replace(secret, "")
+
+
+# One that verifies nothing
+
+
+class Credulous(BaseHTTPRequestHandler):
+    """Asks for a token, and takes any."""
+
+    def do_GET(self) -> None:
+        shown = "Authorization" in self.headers
+        self.send_response(200 if shown else 401)
+        if not shown:
+            self.send_header("WWW-Authenticate", 'Bearer realm="http://x/token",service="registry"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_server_that_takes_any_token_is_no_registry_that_trusts_us() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Credulous) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        report = examine(ours("http://x/token"), url, Options())
+        server.shutdown()
+        thread.join()
+    finding = report.of("token.forged")
+    assert finding is not None
+    assert finding.status == "failed"
+    assert not report.authorities
+    assert not report.modes
 
 
 # Reading what it says

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import NotFound
 from authserver.core.policy import decide
+from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, expand, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
 from authserver.db.snapshot import KnownAccount, KnownRegistry, Snapshot
 from authserver.explaining import explain
 from authserver.reach import Reached, effective, who_can
-from tests.unit.strategies import ADDRESSES, NAMES, NOON, covers, rules
+from tests.unit.strategies import ADDRESSES, NAMES, NOON, covers, numbered, rules
 
 HERE = Circumstances(ip_address("192.0.2.1"), NOON)
 ACCOUNTS = (
@@ -37,7 +38,7 @@ def state(rules_of: list[Rule], disabled: str = "") -> Snapshot:
     registries = {service: KnownRegistry(None, refresh_tokens=True) for service in ("r1", "r2")}
     empty: MappingProxyType[str, object] = MappingProxyType({})
     tokens: dict[str, object] = dict(empty)
-    return Snapshot(1, "issuer", registries, known, tokens, tokens, tuple(rules_of), 4)  # type: ignore[arg-type]
+    return Snapshot(1, "issuer", registries, known, tokens, tokens, RuleIndex.of(rules_of), 4)  # type: ignore[arg-type]
 
 
 def rule(text: str, number: int = 1, **more: object) -> Rule:
@@ -115,7 +116,7 @@ def may(rules_of: list[Rule], account: Account | None, action: str, here: Circum
 
 
 @given(
-    st.lists(rules(), max_size=6),
+    st.lists(rules(), max_size=6).map(numbered),
     st.sampled_from(["pull", "push", "delete"]),
     st.sampled_from(ADDRESSES).map(ip_address),
 )
@@ -130,7 +131,7 @@ def test_who_can_agrees_with_the_decision(
 
 
 @given(
-    st.lists(rules(), max_size=6),
+    st.lists(rules(), max_size=6).map(numbered),
     st.sampled_from(["pull", "push", "delete"]),
     st.sampled_from(ADDRESSES).map(ip_address),
 )
@@ -158,7 +159,7 @@ def given_by(entries: list[Reached], name: str, account: str | None) -> set[str]
 
 
 @given(
-    st.lists(rules(), max_size=6),
+    st.lists(rules(), max_size=6).map(numbered),
     st.sampled_from([None, *ACCOUNTS]),
     st.sampled_from(NAMES),
     st.sampled_from(ADDRESSES).map(ip_address),

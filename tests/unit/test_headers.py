@@ -14,11 +14,13 @@ from authserver.headers import (
     HeaderMode,
     KeyType,
     PublicKey,
+    has_leading_zero,
     jose_header,
     key_id,
     key_type,
     libtrust_id,
     public_jwk,
+    public_jwks,
     thumbprint,
 )
 from authserver.keyring import make_authority, make_leaf
@@ -62,6 +64,7 @@ def test_ids_of_published_keys() -> None:
 def test_each_mode_has_its_id(public: PublicKey) -> None:
     assert key_id(public, HeaderMode.LIBTRUST) == libtrust_id(public)
     assert key_id(public, HeaderMode.RFC7638) == thumbprint(public)
+    assert [jwk["kid"] for jwk in public_jwks(public)] == [thumbprint(public), libtrust_id(public)]
 
 
 @pytest.mark.parametrize(("public", "algorithm"), [(P256, "ES256"), (RSA, "RS256")])
@@ -107,8 +110,15 @@ def test_other_keys_are_refused() -> None:
             key_type(private.public_key())
 
 
-def test_coordinates_are_padded() -> None:
-    # One key in 128 has a leading zero.
+def test_leading_zeros_of_coordinates_are_seen() -> None:
+    seen = set()
+    # One key in 128 has one.
     for secret in range(1, 1000):
         public = ec.derive_private_key(secret, ec.SECP256R1()).public_key()
-        assert [len(public_jwk(public, "")[name]) for name in "xy"] == [43, 43]
+        coordinates = [public_jwk(public, "")[name] for name in "xy"]
+        assert [len(text) for text in coordinates] == [43, 43]
+        first_bytes = [number(text).to_bytes(32, "big")[0] for text in coordinates]
+        assert has_leading_zero(public) == (0 in first_bytes)
+        seen.add(has_leading_zero(public))
+    assert seen == {True, False}
+    assert not has_leading_zero(RSA)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
@@ -13,7 +14,7 @@ from authserver import journal
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal, Kind, TokenEvent, Use, Uses
 from tests.world import PASSWORD, Clock, World
 
 KEY = b"k" * 32
@@ -80,16 +81,50 @@ def test_what_could_not_be_written_is_kept_in_its_order(
     assert written(store) == ["a", "b", "c"]
 
 
-def test_too_many_lose_the_oldest_and_say_so(
+def full(made: Journal) -> bool:
+    return made.full
+
+
+def test_of_too_many_those_that_issued_nothing_are_lost_and_counted(
     store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "MAX_PENDING", 3)
-    made = filled(one, "a", "b", "c", "d", "e")
+    made = filled(one, "a", "b")
+    assert not full(made)
+    made.add(replace(one, request_id="c"))
+    assert full(made)
+    made.add(replace(one, request_id="refused", jwt_id=None))
+    made.add(replace(one, request_id="was on its way"))
     with capture_logs() as logs:
         made.write(store)
         made.write(store)
-    assert written(store) == ["c", "d", "e"]
-    assert [(line["event"], line["number"]) for line in logs] == [("token records were lost", 2)]
+    assert written(store) == ["a", "b", "c", "was on its way"]
+    assert [(line["event"], line["number"]) for line in logs] == [("token records were lost", 1)]
+    assert not full(made)
+
+
+def test_none_of_what_was_pending_is_lost_when_it_is_put_back(
+    broken: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_PENDING", 2)
+    made = filled(one, "a", "b")
+    events = made.take()
+    for request_id in ("c", "d"):
+        made.add(replace(one, request_id=request_id))
+    made.put_back(events)
+    with pytest.raises(NotReady):
+        made.write(broken)
+    assert [event.request_id for event in made.pending] == ["a", "b", "c", "d"]
+
+
+def test_a_journal_that_is_stuck_is_full_until_the_store_takes_it(
+    store: Store, one: TokenEvent
+) -> None:
+    made = filled(one, "a")
+    made.stuck = True
+    assert full(made)
+    made.write(store)
+    assert not full(made)
 
 
 FROM_CLIENTS = ("account", "client", "service", "requested", "granted", "reason")
@@ -139,3 +174,20 @@ def test_old_records_are_pruned(store: Store, one: TokenEvent, clock: Clock) -> 
     assert journal.prune(store, 30) == 1
     assert written(store) == ["30", "29", "0"]
     assert journal.prune(store, 30) == 0
+
+
+def test_tokens_are_locked_in_one_order_whoever_writes(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locked = Uses._update, []
+
+    def update(self: Uses, use: Use) -> Any:
+        locked.append((use.kind, use.id))
+        return real(self, use)
+
+    monkeypatch.setattr(Uses, "_update", update)
+    uses = Uses(timedelta(days=1))
+    for kind, number in ((Kind.REFRESH, 2), (Kind.APP, 3), (Kind.REFRESH, 1), (Kind.APP, 1)):
+        uses.note(Use(kind, number, clock.at, "192.0.2.1", "docker"))
+    uses.write(store)
+    assert locked == [(Kind.APP, 1), (Kind.APP, 3), (Kind.REFRESH, 1), (Kind.REFRESH, 2)]

@@ -9,16 +9,21 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
 
 from authserver.core.claims import Claims
-from authserver.core.errors import NotReady
+from authserver.core.errors import NotReady, Refused
+from authserver.db.registries import TTL_MAX
+from authserver.headers import HeaderMode, KeyType, has_leading_zero
 from authserver.keyring import (
+    LEAF_LIFETIME,
+    ROTATED_AFTER,
     KeyPair,
     Signer,
     due,
@@ -26,6 +31,11 @@ from authserver.keyring import (
     load_key_pair,
     make_authority,
     make_leaf,
+    make_own,
+    may_certify,
+    read_certificate,
+    read_private_key,
+    type_name,
 )
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
@@ -50,7 +60,7 @@ def usages(certificate: x509.Certificate) -> set[str]:
 def test_the_authority_is_a_certificate_authority_for_leaves_only() -> None:
     assert basic_constraints(AUTHORITY.certificate) == (True, 0, True)
     assert usages(AUTHORITY.certificate) == {"key_cert_sign", "crl_sign"}
-    assert isinstance(AUTHORITY.private.curve, ec.SECP256R1)
+    assert type_name(AUTHORITY.certificate) == "p-256"
     AUTHORITY.certificate.verify_directly_issued_by(AUTHORITY.certificate)
 
 
@@ -76,7 +86,7 @@ def test_any_issuer_can_name_an_authority(issuer: str) -> None:
 def test_a_leaf_signs_and_certifies_nothing() -> None:
     assert basic_constraints(LEAF.certificate) == (False, None, True)
     assert usages(LEAF.certificate) == {"digital_signature"}
-    assert isinstance(LEAF.private.curve, ec.SECP256R1)
+    assert type_name(LEAF.certificate) == "p-256"
 
 
 def test_a_leaf_is_valid_from_an_hour_ago_for_45_days() -> None:
@@ -116,18 +126,119 @@ def test_a_leaf_never_outlives_its_authority(left: timedelta) -> None:
     ("at", "expected"),
     [
         (NOW, False),
-        (NOW + 29 * DAY, False),
-        # A third of 45 days and one hour is 15 days and 20 minutes.
-        (LEAF_END - 15 * DAY - timedelta(minutes=20), False),
-        (LEAF_END - 15 * DAY - timedelta(minutes=20) + SECOND, True),
+        (NOW + 30 * DAY - SECOND, False),
+        (NOW + 30 * DAY, True),
         (LEAF_END - DAY, True),
         (LEAF_END + DAY, True),
     ],
 )
-def test_a_leaf_is_due_when_less_than_a_third_of_its_life_is_left(
-    at: datetime, expected: bool
-) -> None:
+def test_a_leaf_is_due_after_30_days(at: datetime, expected: bool) -> None:
     assert due(LEAF.certificate, at) is expected
+
+
+def test_a_leaf_outlives_its_planned_retirement_by_the_longest_token_and_an_hour() -> None:
+    assert timedelta(seconds=TTL_MAX) + HOUR <= LEAF_LIFETIME - ROTATED_AFTER
+
+
+@pytest.mark.parametrize(("key_type", "algorithm"), [("p-256", "ES256"), ("rsa-2048", "RS256")])
+def test_a_registrys_own_key_certifies_itself_and_nothing_else(
+    key_type: str, algorithm: str
+) -> None:
+    own = make_own("registry.example.com", KeyType(key_type), NOW)
+    own.certificate.verify_directly_issued_by(own.certificate)
+    assert basic_constraints(own.certificate) == (False, None, True)
+    assert usages(own.certificate) == {"digital_signature"}
+    assert own.certificate.not_valid_after_utc - NOW > 3650 * DAY
+    assert type_name(own.certificate) == key_type
+    for mode in HeaderMode:
+        token = Signer.of(own, mode).sign(claims())
+        header = jwt.get_unverified_header(token)
+        assert header["alg"] == algorithm
+        assert ("x5c" in header) == (mode is HeaderMode.X5C)
+        options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+        public: Any = own.certificate.public_key()
+        jwt.decode(token, public, [algorithm], options, audience="registry")
+
+
+def test_a_key_with_a_short_coordinate_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = next(
+        key
+        for key in (ec.derive_private_key(n, ec.SECP256R1()) for n in range(1, 2000))
+        if has_leading_zero(key.public_key())
+    )
+    good = ec.derive_private_key(1, ec.SECP256R1())
+    given = iter([short, short, good])
+    monkeypatch.setattr(ec, "generate_private_key", lambda _: next(given))
+    made = make_own("registry", KeyType.P256, NOW)
+    assert made.private.public_key() == good.public_key()
+
+
+# What was made elsewhere.
+
+
+def pem_of(private: Any, password: bytes | None = None) -> bytes:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    pem: bytes = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    return pem
+
+
+def test_a_private_key_from_elsewhere_is_read() -> None:
+    for private in (LEAF.private, rsa.generate_private_key(65537, 3072)):
+        assert read_private_key(pem_of(private)).public_key() == private.public_key()
+
+
+@pytest.mark.parametrize(
+    ("pem", "why"),
+    [
+        (b"", "holds no private key"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no private key"),
+        (AUTHORITY.certificate_pem().encode(), "holds no private key"),
+        (pem_of(AUTHORITY.private, b"secret"), "is encrypted"),
+        (pem_of(ec.generate_private_key(ec.SECP384R1())), "must be a P-256 key, or an RSA key"),
+        (pem_of(ed25519.Ed25519PrivateKey.generate()), "must be a P-256 key, or an RSA key"),
+        (pem_of(rsa.generate_private_key(65537, 1024)), "must be a P-256 key, or an RSA key"),
+    ],
+    ids=["empty", "damaged", "certificate", "encrypted", "p-384", "ed25519", "rsa-1024"],
+)
+def test_another_private_key_is_refused(pem: bytes, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        read_private_key(pem)
+
+
+def test_one_certificate_is_read_and_no_more() -> None:
+    pem = AUTHORITY.certificate_pem().encode()
+    assert read_certificate(pem) == AUTHORITY.certificate
+    with pytest.raises(Refused, match="holds 2 certificates"):
+        read_certificate(pem + LEAF.certificate_pem().encode())
+    with pytest.raises(Refused, match="holds no certificate"):
+        read_certificate(pem_of(LEAF.private))
+
+
+def test_only_an_authority_may_certify() -> None:
+    assert may_certify(AUTHORITY.certificate)
+    assert not may_certify(LEAF.certificate)
+    assert not may_certify(certificate_of(LEAF.private.public_key()))
+    name, public = x509.Name([]), LEAF.private.public_key()
+    without_usage = x509.CertificateBuilder(name, name, public, 1, NOW, NOW + DAY).add_extension(
+        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    )
+    assert may_certify(without_usage.sign(AUTHORITY.private, hashes.SHA256()))
+
+
+def test_a_leaf_names_its_authoritys_key_as_the_authority_does() -> None:
+    name = x509.Name([])
+    named = x509.SubjectKeyIdentifier(b"of its own making")
+    builder = x509.CertificateBuilder(name, name, AUTHORITY.private.public_key(), 1, NOW, NOW + DAY)
+    signed_by_itself = builder.add_extension(named, critical=False).sign(
+        AUTHORITY.private, hashes.SHA256()
+    )
+    leaf = make_leaf(KeyPair(AUTHORITY.private, signed_by_itself), NOW).certificate
+    found = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    assert found.value.key_identifier == named.digest
+    without = builder.sign(AUTHORITY.private, hashes.SHA256())
+    make_leaf(KeyPair(AUTHORITY.private, without), NOW).certificate.verify_directly_issued_by(
+        without
+    )
 
 
 def test_a_key_pair_that_was_kept_is_the_same() -> None:
@@ -238,6 +349,7 @@ def test_a_leaf_signs_during_its_life(at: datetime) -> None:
 
 
 def test_the_private_key_is_not_shown() -> None:
+    assert isinstance(LEAF.private, ec.EllipticCurvePrivateKey)
     secret = LEAF.private.private_numbers().private_value
     for shown in (repr(LEAF), repr(Signer.of(LEAF))):
         assert "EllipticCurvePrivateKey" not in shown

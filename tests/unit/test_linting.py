@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from authserver.core.conditions import Circumstances, Conditions
 from authserver.core.patterns import Pattern
 from authserver.core.policy import decide
+from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Limit, Rule, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
@@ -40,7 +41,7 @@ def snapshot(of: Sequence[Rule]) -> Snapshot:
         account.name: KnownAccount(number, account, None, account.name in DISABLED)
         for number, account in enumerate(ACCOUNTS)
     }
-    return Snapshot(1, "issuer", {}, known, {}, {}, tuple(of), 4)
+    return Snapshot(1, "issuer", {}, known, {}, {}, RuleIndex.of(of), 4)
 
 
 def upkeep(

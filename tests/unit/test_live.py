@@ -1,9 +1,11 @@
 """What a serving process holds in memory, and how it keeps up with the store."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,20 +22,20 @@ from authserver.db.models import (
     AuditMark,
     AuditRecord,
     AuditState,
+    Authority,
     SigningKey,
     StoreState,
     TokenRecord,
 )
+from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.journal import Journal, TokenEvent
-from authserver.live import STALE_AFTER, Live
-from authserver.sealing import MasterKey
+from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
+from authserver.sealing import MasterKey, beside, make_master_key, take_over
 from authserver.settings import Settings
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds
 from tests.world import ADMIN, Clock
-
-LIFE = timedelta(days=45)
 
 
 @dataclass
@@ -46,8 +48,10 @@ class Process:
 
     def __post_init__(self) -> None:
         self.live = wire(self.settings).live
-        self.store = self.live.store = replace(self.live.store, clock=self.clock)
-        self.monotonic.at = self.live.current.read_at
+        self.store = self.live.store = replace(
+            self.live.store, clock=self.clock, time=lambda _: self.clock()
+        )
+        self.monotonic.at = self.live._pruning.last = self.live.current.read_at
         self.live.monotonic = self.monotonic
 
     @property
@@ -116,29 +120,122 @@ def test_where_nothing_changed_nothing_is_loaded_again(process: Process) -> None
     assert process.live.current.read_at == before.read_at + 1
 
 
-def test_without_the_store_the_last_state_answers_for_a_moment(
+def stale(process: Process) -> bool:
+    return process.live.current.stale
+
+
+def late(process: Process) -> bool:
+    return process.live.records_late
+
+
+def lose(process: Process, gone: Store) -> None:
+    process.live.store = gone
+    with pytest.raises(NotReady, match="there is no store"):
+        process.live.refresh()
+
+
+def test_without_the_store_the_last_state_answers_for_a_while(
     process: Process, gone: Store
 ) -> None:
-    process.live.store = gone
-    with pytest.raises(NotReady, match="store"):
-        process.live.refresh()
-    process.monotonic.at += STALE_AFTER
+    assert not stale(process)
+    lose(process, gone)
+    process.monotonic.at += 60
     assert process.accounts == {ADMIN}
+    assert stale(process)
     process.monotonic.at += 0.1
     with pytest.raises(NotReady, match="cannot be reached"):
         process.accounts  # noqa: B018
+
+
+def test_the_while_begins_when_the_store_was_last_known_to_agree(
+    process: Process, gone: Store
+) -> None:
+    process.monotonic.at += 5
+    process.live.refresh()
+    process.monotonic.at += 59
+    lose(process, gone)
+    assert process.live.age == 59
+    process.monotonic.at += 2
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_staleness_can_be_turned_off(process: Process, gone: Store) -> None:
+    process.live.max_staleness = 0
+    assert process.accounts == {ADMIN}
+    lose(process, gone)
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+@pytest.mark.parametrize("most", [0, 3, 60])
+def test_a_store_that_hangs_makes_the_state_stale(process: Process, most: int) -> None:
+    """Nobody can say then that a look has failed."""
+    process.live.max_staleness = most
+    process.monotonic.at += min(STALE_AFTER, most or STALE_AFTER)
+    assert not stale(process)
+    process.monotonic.at += 0.1
+    assert process.live.stale
+    if most > STALE_AFTER:
+        assert stale(process)
+        return
+    with pytest.raises(NotReady, match="cannot be reached"):
+        process.accounts  # noqa: B018
+
+
+def test_nobody_waits_for_long_with_one_who_hangs(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_WAITS", 0.01)
+    with (
+        process.live._looking(),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(NotReady, match="too long"),
+    ):
+        pool.submit(process.live.refresh).result(30)
+    process.live.refresh()
+    assert not stale(process)
+
+
+def test_what_is_pending_when_it_ends_is_no_error(
+    process: Process, gone: Store, one: TokenEvent
+) -> None:
+    process.live.journal.add(one)
+    process.live.store = gone
+    with capture_logs() as logs:
+        process.live.stop()
+    assert [line["event"] for line in logs] == ["the last records could not be stored"]
+    assert process.live.journal.take() == [one]
+
+
+def test_records_are_late_when_the_store_has_taken_none_for_a_second(
+    process: Process, store: Store, gone: Store
+) -> None:
+    process.live.tick()
+    process.monotonic.at += RECORDS_WAIT
+    assert not late(process)
+    process.monotonic.at += 0.1
+    assert late(process)
+    process.live.store = gone
+    with pytest.raises(NotReady):
+        process.live.tick()
+    assert late(process)
+    process.live.store = store
+    process.live.tick()
+    assert not late(process)
 
 
 def test_when_the_store_is_back_it_answers_again(
     process: Process, store: Store, gone: Store
 ) -> None:
     process.live.store = gone
-    process.monotonic.at += 2 * STALE_AFTER
+    process.monotonic.at += 100
     with pytest.raises(NotReady):
         process.live.tick()
     process.live.store = store
     process.live.tick()
     assert process.accounts == {ADMIN}
+    assert not stale(process)
 
 
 def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> None:
@@ -149,16 +246,15 @@ def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> 
 @pytest.mark.parametrize(
     "break_it",
     [
-        lambda process: setattr(process.live, "master", MasterKey(b"w" * 32)),
         lambda process: _execute(process.store, update(SigningKey).values(private_key=b"x" * 50)),
         lambda process: _execute(process.store, update(StoreState).values(master_key_id="other")),
     ],
 )
 def test_keys_that_do_not_open_leave_the_old_state(
-    process: Process, store: Store, break_it: Callable[[Process], None]
+    process: Process, break_it: Callable[[Process], None]
 ) -> None:
     break_it(process)
-    add_user(store, "alice")
+    add_user(process.store, "alice")
     with pytest.raises(NotReady, match="master key"):
         process.live.refresh()
     assert process.accounts == {ADMIN}
@@ -177,17 +273,17 @@ def signing_keys(store: Store) -> int:
         return len(session.scalars(select(SigningKey.id)).all())
 
 
-@pytest.mark.parametrize(("left", "keys_after"), [(16, 1), (15, 2), (1, 2), (-1, 2)])
-def test_the_signing_key_is_renewed_with_less_than_a_third_of_its_life_left(
-    process: Process, store: Store, clock: Clock, left: int, keys_after: int
+@pytest.mark.parametrize(("days", "keys_after"), [(29.9, 1), (30, 2), (44, 2), (46, 2)])
+def test_the_signing_key_is_rotated_every_30_days(
+    process: Process, store: Store, clock: Clock, days: float, keys_after: int
 ) -> None:
-    clock.move(LIFE - timedelta(days=left))
+    clock.move(timedelta(days=days))
     process.live.tick()
     assert signing_keys(store) == keys_after
     process.live.current.signer.require_usable(clock.at)
 
 
-def test_a_renewed_key_signs_at_once_and_is_recorded(
+def test_a_new_key_signs_at_once_and_is_recorded(
     process: Process, store: Store, clock: Clock
 ) -> None:
     before = process.live.current.signer
@@ -198,21 +294,154 @@ def test_a_renewed_key_signs_at_once_and_is_recorded(
     assert process.live.current.signer.not_after > before.not_after
     assert [line["event"] for line in logs] == ["made a new signing key"]
     with store.read() as session:
-        last = session.scalars(select(AuditRecord).order_by(AuditRecord.id.desc())).first()
-    assert last is not None
-    assert (last.actor, last.action, last.target) == ("system", "key.add", "key:2")
+        last = session.scalars(select(AuditRecord).order_by(AuditRecord.id.desc())).fetchmany(2)
+    told = [(record.actor, record.action, record.target) for record in last]
+    assert told == [("system", "key.retire", "key:1"), ("system", "key.add", "key:2")]
 
 
-def test_who_comes_second_to_renew_takes_the_key_that_is_there(
-    process: Process, other: Process, store: Store, master: MasterKey, clock: Clock
-) -> None:
+def test_replicas_rotate_once(process: Process, other: Process, store: Store, clock: Clock) -> None:
     clock.move(timedelta(days=31))
-    process.live.tick()
-    with store.change("test") as change:
-        assert not keys.renew_leaf(change, master)
-    other.live._renew_signing_key()
+    process.live.refresh()
+    other.live.refresh()
+    # Both know that the key is due.
+    process.live._rotate()
+    other.live._rotate()
     assert signing_keys(store) == 2
     assert other.live.current.signer.headers == process.live.current.signer.headers
+
+
+def test_many_processes_that_rotate_at_the_same_moment_make_one_rotation(
+    process: Process, settings: Settings, clock: Clock, store: Store
+) -> None:
+    others = [Process(settings, clock) for _ in range(3)]
+    clock.move(timedelta(days=31))
+    for each in others:
+        each.live.refresh()
+    with ThreadPoolExecutor(len(others)) as pool:
+        list(pool.map(lambda each: each.live._rotate(), others))
+    assert signing_keys(store) == 2
+    assert len({each.live.current.signer.headers["kid"] for each in others}) == 1
+    for each in others:
+        each.store.engine.dispose()
+
+
+def test_a_key_that_cannot_be_followed_goes_on_signing(
+    process: Process, store: Store, clock: Clock
+) -> None:
+    _execute(store, update(Authority).values(private_key=b"x" * 50))
+    clock.move(timedelta(days=31))
+    with capture_logs() as logs:
+        process.live.tick()
+        process.live.tick()
+    assert [line["event"] for line in logs] == ["the signing key is due and cannot be rotated"]
+    process.live.current.signer.require_usable(clock.at)
+    process.monotonic.at += 61
+    with capture_logs() as logs:
+        process.live.tick()
+    assert len(logs) == 1
+
+
+def test_rotation_is_by_the_stores_clock(process: Process, store: Store, clock: Clock) -> None:
+    wrong = Clock(clock.at + timedelta(days=31))
+    process.live.store = replace(process.live.store, clock=wrong)
+    process.live.tick()
+    assert signing_keys(store) == 1
+    clock.move(timedelta(days=31))
+    wrong.move(timedelta(days=-60))
+    process.live.tick()
+    assert signing_keys(store) == 2
+
+
+def test_the_private_half_of_a_rotated_key_is_gone_from_the_files(
+    process: Process, store: Store, settings: Settings, clock: Clock
+) -> None:
+    with store.read() as session:
+        sealed = session.scalars(select(SigningKey.private_key)).one()
+    assert sealed is not None
+    files = [settings.data_dir / f"authserver.db{suffix}" for suffix in ("", "-wal")]
+    assert any(sealed in path.read_bytes() for path in files)
+    clock.move(timedelta(days=31))
+    process.live.tick()
+    assert not any(sealed in path.read_bytes() for path in files if path.exists())
+
+
+def test_a_master_key_that_was_changed_is_read_anew(
+    process: Process, store: Store, safe: Safe
+) -> None:
+    new = make_master_key(beside(safe.master_key_path))
+    with store.change("test") as change:
+        keys.rewrap(change, safe, new)
+    process.live.refresh()
+    assert process.live.safe.master == new
+    take_over(safe.master_key_path)
+    add_user(store, "alice")
+    process.live.refresh()
+    assert process.accounts == {ADMIN, "alice"}
+
+
+# The clocks.
+
+
+@pytest.mark.parametrize("seconds", [5.1, -5.1, 3600])
+def test_a_clock_that_is_off_is_not_ready(process: Process, clock: Clock, seconds: float) -> None:
+    process.live.store = replace(
+        process.live.store, clock=Clock(clock.at + timedelta(seconds=seconds))
+    )
+    process.live.refresh()
+    with pytest.raises(NotReady, match="off the store's"):
+        process.live.current.require_clock()
+
+
+@pytest.mark.parametrize("seconds", [5, -5, 0])
+def test_a_clock_that_is_nearly_right_is_ready(
+    process: Process, clock: Clock, seconds: float
+) -> None:
+    process.live.store = replace(
+        process.live.store, clock=Clock(clock.at + timedelta(seconds=seconds))
+    )
+    process.live.refresh()
+    process.live.current.require_clock()
+
+
+def test_the_stores_own_clock_is_the_databases(settings: Settings) -> None:
+    opened = open_store(settings.store_url, Clock())
+    before = datetime.now(UTC)
+    with opened.read() as session:
+        found = opened.time(session)
+    opened.engine.dispose()
+    # SQLite knows milliseconds.
+    assert before - timedelta(milliseconds=1) <= found <= datetime.now(UTC)
+
+
+# Warnings.
+
+
+def test_an_end_that_is_near_is_warned_of_once_a_day(process: Process, clock: Clock) -> None:
+    clock.move(timedelta(days=3652 - 179))
+    told = []
+    with capture_logs() as logs:
+        for seconds in (0, 1, 86400, 1):
+            process.monotonic.at += seconds
+            process.live.tick()
+            told.append(sum("authority 1 ends" in line["event"] for line in logs))
+    assert told == [1, 1, 2, 2]
+    (warning,) = process.live.current.warnings
+    assert "authserver key authority rotate" in warning
+
+
+def test_nothing_is_warned_of_before(process: Process, clock: Clock) -> None:
+    clock.move(timedelta(days=3652 - 181))
+    process.live.tick()
+    assert process.live.current.warnings == []
+
+
+def test_a_signing_key_that_was_not_rotated_is_warned_of(process: Process, clock: Clock) -> None:
+    clock.move(timedelta(days=36))
+    process.live.refresh()
+    (warning,) = process.live.current.warnings
+    assert "signing key 1 ends" in warning
+    process.live.tick()
+    assert process.live.current.warnings == []
 
 
 # Records.
@@ -227,6 +456,19 @@ def test_records_are_written_at_each_tick(process: Process, store: Store, one: T
     process.live.journal.add(one)
     process.live.tick()
     assert recorded(store) == 1
+
+
+def test_a_spool_that_cannot_be_read_keeps_nothing_else_from_being_done(
+    process: Process, store: Store, clock: Clock, one: TokenEvent
+) -> None:
+    process.live.spool.keep([one])
+    (file,) = process.live.spool._files
+    os.close(file.descriptor)
+    file.descriptor = -1
+    clock.move(timedelta(days=31))
+    with pytest.raises(NotReady, match="spool"):
+        process.live.tick()
+    assert signing_keys(store) == 2
 
 
 def test_records_make_no_process_load_anew(process: Process, one: TokenEvent) -> None:
@@ -374,6 +616,26 @@ def test_the_thread_outlives_an_error_and_says_so_once(
         "cannot keep up with the store",
         "the store can be used again",
     ]
+
+
+def test_a_process_ends_though_its_thread_hangs_with_the_store(
+    process: Process, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, back = threading.Event(), threading.Event()
+
+    def tick(_: Live) -> None:
+        hangs.set()
+        back.wait(60)
+
+    monkeypatch.setattr(live, "INTERVAL", 0.001)
+    monkeypatch.setattr(live, "STOP_WAITS", 0.01)
+    monkeypatch.setattr(Live, "tick", tick)
+    process.live.journal.add(one)
+    process.live.start()
+    assert hangs.wait(30)
+    process.live.stop()
+    assert process.live.journal.take() == [one]
+    back.set()
 
 
 def test_a_process_that_never_started_its_thread_can_be_stopped(process: Process) -> None:

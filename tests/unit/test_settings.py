@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from authserver import settings
 from authserver.core.errors import Refused
-from authserver.settings import Loaded, Settings
+from authserver.settings import Loaded, Pool, Settings
 
 SECRET = "postgresql+psycopg://auth:hunter22@db/auth"
 
@@ -63,6 +63,13 @@ def test_the_store_and_the_master_key_can_be_elsewhere(host: Host) -> None:
     chosen = host.load(DATABASE_URL=SECRET, MASTER_KEY_FILE="/run/secrets/key").settings
     assert make_url(chosen.store_url) == make_url(SECRET)
     assert chosen.master_key_path == Path("/run/secrets/key")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_by_psycopg_however_it_is_written(host: Host, scheme: str) -> None:
+    chosen = host.load(DATABASE_URL=f"{scheme}://u:p%40@h/d", DATABASE_POOL_SIZE="7").settings
+    assert chosen.store_url == make_url("postgresql+psycopg://u:p%40@h/d")
+    assert chosen.pool == Pool(size=7, timeout=5, connect_timeout=5)
 
 
 # Which source wins.
@@ -225,6 +232,11 @@ def test_a_secret_that_is_set_twice_is_refused(host: Host, name: str) -> None:
         ("ISSUER", "é"),
         ("ISSUER", "x" * 256),
         ("DATABASE_URL", "authserver.db"),
+        ("DATABASE_URL", "mysql://db.example.com/auth"),
+        ("DATABASE_URL", "postgresql+asyncpg://db.example.com/auth"),
+        ("DATABASE_POOL_SIZE", "5"),
+        ("DATABASE_POOL_TIMEOUT", "0"),
+        ("DATABASE_CONNECT_TIMEOUT", "1"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "proxy.example.com"),
         ("PROXY_HEADER", "X Forwarded For"),

@@ -1,19 +1,34 @@
 """Ways in which a store fails."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests import stores
 from tests.world import World
 
 
-def make_read_only(world: World) -> None:
-    """Let no connection write any more; `engine.dispose()` ends it."""
-    connection = world.wiring.store.engine.connect()
-    connection.exec_driver_sql("COMMIT")
-    connection.exec_driver_sql("PRAGMA query_only = ON")
-    connection.close()  # back to the pool, from where the next session takes it
+@contextmanager
+def unwritable(world: World) -> Iterator[None]:
+    """Let no connection write until the block ends."""
+    engine = world.wiring.store.engine
+    connection = engine.connect()
+    if engine.dialect.name == "sqlite":
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.close()  # back to the pool, from where the next session takes it
+    else:
+        connection.exec_driver_sql("LOCK TABLE token_record, account IN SHARE MODE")
+    yield
+    connection.close()
+    engine.dispose()
 
 
 def put_out_of_reach(world: World) -> None:
-    """Put something in the store's place that is no file, and let go of the open connections."""
-    path = world.wiring.settings.data_dir / "authserver.db"
+    """Let nobody open the store any more, and let go of the open connections."""
     world.wiring.store.engine.dispose()
-    path.rename(path.with_suffix(".away"))
-    path.mkdir()
+    stores.put_out_of_reach(world.wiring.settings.data_dir)
+
+
+def put_within_reach(world: World) -> None:
+    """Let the store be opened again."""
+    stores.put_within_reach(world.wiring.settings.data_dir)

@@ -1,14 +1,15 @@
 """An installation that many tests ask and none changes."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from authserver.settings import Settings
+from tests import stores
 from tests.world import World
+
+UNLIMITED = 1_000_000
 
 
 @contextmanager
@@ -17,8 +18,14 @@ def lasting(
 ) -> Iterator[World]:
     """Give an installation whose state never gets too old to answer from."""
     data_dir = tmp_path_factory.mktemp("lasting") / "data"
-    shutil.copytree(template, data_dir)
-    world = World.over(Settings(data_dir=data_dir, bcrypt_cost=cost))
+    stores.copied(template, data_dir)
+    settings = stores.settings(
+        data_dir,
+        bcrypt_cost=cost,
+        failures_per_account=UNLIMITED,
+        failures_per_address=UNLIMITED,
+    )
+    world = World.over(settings)
     started = world.wiring.live.monotonic()
     world.wiring.live.monotonic = lambda: started
     yield world

@@ -75,8 +75,15 @@ ADMINISTRATIVE = [
     ("GET", "/rules/99"),
     ("GET", "/delegations"),
     ("GET", "/keys"),
+    ("POST", "/keys/1/rotate"),
+    ("POST", "/keys/9/revoke"),
+    ("POST", "/authorities"),
+    ("POST", "/checks"),
     ("GET", "/audit"),
     ("POST", "/invitations"),
+    ("GET", "/policy"),
+    ("POST", "/policy/plan"),
+    ("POST", "/policy/apply"),
 ]
 
 
@@ -260,6 +267,7 @@ THINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("/robots/bot", {"owner": "alice"}, {"description": "builds"}),
     ("/groups/dev", {"members": ["user:alice"]}, {"members": ["user:alice", "robot:ci"]}),
     ("/registries/r%2F2", {"token_ttl": 100}, {"refresh_tokens": False}),
+    ("/registries/r3", {"header_mode": "libtrust"}, {"header_mode": "rfc7638"}),
 ]
 
 
@@ -461,8 +469,9 @@ def test_an_invitation_is_redeemed_without_an_account(office: World) -> None:
 def test_too_many_at_once_are_sent_away(office: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.web.api.serving.AT_ONCE", 0)
     monkeypatch.setattr("authserver.web.api.serving.WAITS", 0.0)
-    narrow = World(office.wiring, type(office).over(office.wiring.settings).client)
+    narrow = World.over(office.wiring.settings)
     call(narrow, "GET", "/me", status=503)
+    narrow.close()
 
 
 # Rules and delegates.

@@ -19,7 +19,9 @@ def requests() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_requests_are_answered_as_the_page_says(data_dir: Path, requests: list[str]) -> None:
+def test_requests_are_answered_as_the_page_says(
+    data_dir: Path, requests: list[str], tmp_path: Path
+) -> None:
     require("curl", "bash")
     port = free_port()
     env = clean_environ(AUTH=f"{ADMIN}:{PASSWORD}", API=f"http://127.0.0.1:{port}/api/v1")
@@ -31,10 +33,13 @@ def test_requests_are_answered_as_the_page_says(data_dir: Path, requests: list[s
             capture_output=True,
             text=True,
             env=env,
+            cwd=tmp_path,
             timeout=60,
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert len(requests) == 9
+    assert len(requests) == 18
     assert '"description":"","disabled":true' in done.stdout
+    assert '"changes":[],"prunable":[]' in done.stdout
+    assert '"check":"registry.reachable"' in done.stdout
     assert "robot:ci team/** pull,push" in done.stdout.rpartition('{"rules":')[2]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from authserver.answers import Question
 from authserver.core.conditions import Circumstances, address
 from authserver.core.rules import Effect, expand, new_rule
 from authserver.core.subjects import subjects
@@ -62,7 +63,11 @@ def test_a_period_begins_and_ends_without_any_change(world: World) -> None:
     shown = Basic("alice", PASSWORD)
     origin = Origin("192.0.2.1", "test")
     asked = TokenRequest(
-        shown, (SERVICE,), (), ("repository:a:pull",), offline=False, origin=origin, request_id="r"
+        shown,
+        Question((SERVICE,), (), ("repository:a:pull",)),
+        offline=False,
+        origin=origin,
+        request_id="r",
     )
     moments = [(0, False), (1, True), (1.5, True), (2, False)]
     for hours, expected in moments:

@@ -1,10 +1,9 @@
 """What a hostile review of this server found, so that it stays mended."""
 
 import base64
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import bcrypt
@@ -19,6 +18,7 @@ from authserver.core.subjects import subject
 from authserver.db import accounts
 from authserver.journal import MAX_TEXT
 from authserver.settings import Settings
+from tests import stores
 from tests.world import ADMIN, COST, PASSWORD, World, basic
 
 STACKED = "a" + "\u0301\u0327" * 23_000
@@ -27,12 +27,10 @@ STACKED = "a" + "\u0301\u0327" * 23_000
 @contextmanager
 def another_writer(settings: Settings) -> Iterator[None]:
     """Hold the store as a writer does that takes its time."""
-    with closing(
-        sqlite3.connect(settings.data_dir / "authserver.db", isolation_level=None)
-    ) as other:
-        other.execute("BEGIN IMMEDIATE")
+    other = stores.opened(settings.data_dir)
+    with other.change("another"):
         yield
-        other.execute("ROLLBACK")
+    other.engine.dispose()
 
 
 @pytest.fixture
@@ -108,6 +106,7 @@ def test_a_login_does_not_wait_for_a_writer_to_have_its_hash_made_anew(settings:
     raised.close()
 
 
+@pytest.mark.sqlite
 def test_a_writer_that_takes_its_time_makes_no_state_stale(
     world: World, settings: Settings
 ) -> None:
@@ -143,20 +142,24 @@ def test_rules_on_others_are_not_matched_against_names(monkeypatch: pytest.Monke
     assert decision.granted == ()
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_gone_is_not_ready(world: World, settings: Settings) -> None:
     Path(settings.data_dir / "authserver.db").rename(settings.data_dir / "elsewhere.db")
+    world.wiring.live.max_staleness = 0
     assert world.client.get("/readyz").status_code == 503
     with pytest.raises(Exception, match="there is no store at"):
         world.wiring.live.refresh()
     assert not (settings.data_dir / "authserver.db").exists()
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_no_database_is_not_ready(world: World, settings: Settings) -> None:
     world.close()
     for path in settings.data_dir.glob("authserver.db*"):
         path.write_bytes(b"no database" * 1000)
     response = world.client.get("/readyz")
-    assert response.status_code == 503
+    assert response.json is not None
+    assert response.json["status"] == "stale"
     assert "damaged" in response.text
 
 

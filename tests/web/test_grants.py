@@ -10,6 +10,7 @@ from authserver import passwords
 from authserver.db import accounts, refresh_tokens, registries
 from authserver.settings import Settings
 from authserver.web.app import create_app
+from tests.stores import dumped
 from tests.world import ADMIN, COST, PASSWORD, Clock, World
 
 SCOPE = "repository:team/app:pull,push"
@@ -329,8 +330,7 @@ def test_the_store_and_the_records_hold_no_secret(alice: World) -> None:
     token = alice.log_in("alice")
     refreshed(alice, token, scope=SCOPE)
     alice.wiring.live.tick()
-    with alice.wiring.store.read() as session:
-        dump = "\n".join(session.connection().connection.iterdump())
+    dump = dumped(alice.wiring.store)
     assert token not in dump
     assert PASSWORD not in dump
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from authserver.db import own_keys, registries
+from authserver.headers import HeaderMode, KeyType
 from authserver.live import STALE_AFTER
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back
 
-CHECKS = {"store", "schema", "signing_key"}
+CHECKS = {"store", "schema", "signing_key", "clock"}
 
 
 def ready(world: World) -> tuple[int, dict[str, str]]:
@@ -19,11 +21,18 @@ def ready(world: World) -> tuple[int, dict[str, str]]:
     assert response.mimetype == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     body: Any = response.json
-    assert body["status"] == ("ok" if response.status_code == 200 else "failing")
+    said = {200: ("ok", "stale"), 503: ("failing",)}[response.status_code]
+    assert body["status"] in said
     assert body["checks"].keys() == CHECKS
-    failing = {n: check for n, check in body["checks"].items() if check != {"status": "ok"}}
-    assert all(check["status"] == "failing" for check in failing.values())
-    return response.status_code, {name: check["reason"] for name, check in failing.items()}
+    bad = {n: check for n, check in body["checks"].items() if check != {"status": "ok"}}
+    assert all(check["status"] == body["status"] for check in bad.values())
+    return response.status_code, {name: check["reason"] for name, check in bad.items()}
+
+
+def pass_by(world: World, seconds: float) -> None:
+    live = world.wiring.live
+    late = live.current.read_at + seconds
+    live.monotonic = lambda: late
 
 
 def test_a_process_that_answers_is_alive(world: World) -> None:
@@ -60,8 +69,51 @@ def test_a_signing_key_of_the_future_is_not_ready(world: World) -> None:
     assert ready(world)[1].keys() == {"signing_key"}
 
 
+def test_a_clock_that_is_off_is_not_ready(world: World) -> None:
+    live = world.wiring.live
+    live.store = replace(live.store, clock=Clock(live.store.clock() - timedelta(seconds=6)))
+    live.refresh()
+    status, reasons = ready(world)
+    assert status == 503
+    assert reasons.keys() == {"clock"}
+    assert "-6 s off the store's" in reasons["clock"]
+
+
+def test_an_end_that_is_near_is_told_and_is_ready(world: World) -> None:
+    live = world.wiring.live
+    assert warnings(world) == []
+    clock = Clock(live.store.clock() + timedelta(days=36))
+    live.store = replace(live.store, clock=clock, time=lambda _: clock())
+    live.refresh()
+    (warning,) = warnings(world)
+    assert "signing key 1 ends" in warning
+    assert ready(world) == (200, {})
+
+
+def test_a_registrys_own_key_that_is_gone_is_told_and_the_others_are_served(world: World) -> None:
+    wiring = world.wiring
+    with wiring.store.change("test") as change:
+        row = registries.add(change, "other")
+        made = own_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
+        own_keys.activate(change, row, made.id).private_key = None
+    wiring.live.refresh()
+    (warning,) = warnings(world)
+    assert warning.startswith("no tokens for the registry other: the private key of signing key 2")
+    assert ready(world) == (200, {})
+    assert world.get("service=registry").status_code == 200
+    refused = world.get("service=other")
+    assert refused.status_code == 503
+    assert "PRIVATE_KEY" not in refused.text
+
+
+def warnings(world: World) -> list[str]:
+    body: Any = world.client.get("/readyz").json
+    found: list[str] = body["warnings"]
+    return found
+
+
 def test_a_schema_that_is_behind_is_not_ready(world: World) -> None:
-    take_schema_back(world.wiring.settings.data_dir)
+    take_schema_back(world.wiring.settings)
     status, reasons = ready(world)
     assert status == 503
     assert "authserver db upgrade" in reasons["schema"]
@@ -77,22 +129,43 @@ def test_a_schema_that_is_ahead_is_not_ready(world: World) -> None:
     assert "newer" in reasons["schema"]
 
 
-def test_a_store_that_cannot_be_opened_is_not_ready(world: World) -> None:
+def test_without_the_store_it_says_so_and_is_ready_as_long_as_tokens_go_on(world: World) -> None:
+    """Where all replicas lose the store, a balancer that took all of them out would end it all."""
     put_out_of_reach(world)
+    pass_by(world, 12)
+    status, reasons = ready(world)
+    assert status == 200
+    assert reasons.keys() == {"store", "schema"}
+    assert "is 12 s old, and may be 60" in reasons["store"]
+    pass_by(world, 61)
     status, reasons = ready(world)
     assert status == 503
     assert {"store", "schema"} <= reasons.keys()
 
 
-def test_a_state_that_is_too_old_is_not_ready_until_the_store_is_read_again(world: World) -> None:
-    live = world.wiring.live
-    late = live.current.read_at + STALE_AFTER + 1
-    live.monotonic = lambda: late
+def test_a_store_that_hangs_is_left_alone(world: World) -> None:
+    pass_by(world, STALE_AFTER + 1)
+    nothing: Any = None
+    world.wiring.live.store = replace(world.wiring.live.store, engine=nothing)
+    status, reasons = ready(world)
+    assert status == 200
+    assert "does not answer" in reasons["store"]
+
+
+def test_it_is_ready_again_when_the_store_is_read_again(world: World) -> None:
+    pass_by(world, 61)
     status, reasons = ready(world)
     assert status == 503
     assert "store" in reasons
-    live.refresh()
+    world.wiring.live.refresh()
     assert ready(world) == (200, {})
+
+
+def test_where_nothing_can_be_recorded_it_is_not_ready(world: World) -> None:
+    world.wiring.live.journal.stuck = True
+    status, reasons = ready(world)
+    assert status == 503
+    assert "spool" in reasons["store"]
 
 
 def test_a_process_stays_alive_whatever_is_not_ready(world: World) -> None:

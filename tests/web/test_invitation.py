@@ -11,6 +11,7 @@ from authserver.core.errors import Refused
 from authserver.db import accounts, invitations
 from authserver.settings import Settings
 from authserver.web.bodies import Bodies
+from tests.stores import dumped
 from tests.world import PASSWORD, World
 
 NEW = "a new password"
@@ -176,7 +177,6 @@ def test_what_is_sent_is_not_taken_for_markup(world: World) -> None:
 def test_nothing_secret_is_stored(world: World) -> None:
     code = invite(world)
     redeem(world, code)
-    with world.wiring.store.read() as session:
-        dump = "\n".join(session.connection().connection.iterdump())
+    dump = dumped(world.wiring.store)
     assert code not in dump
     assert NEW not in dump

@@ -7,13 +7,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from authserver.core.errors import NotReady
 from authserver.db import accounts, records
 from authserver.db.records import Filter
-from tests.web.faults import make_read_only
+from tests.stores import dumped
+from tests.web.faults import unwritable
 from tests.web.lasting import lasting
 from tests.world import ADMIN, PASSWORD, SERVICE, World, basic
 
@@ -53,10 +53,7 @@ def tokens(world: World) -> list[dict[str, Any]]:
 def everything(world: World) -> str:
     """Return all that the store holds, as text."""
     tokens(world)
-    with world.wiring.store.read() as session:
-        tables = session.scalars(text("SELECT name FROM sqlite_schema WHERE type = 'table'")).all()
-        rows = [session.execute(text(f"SELECT * FROM {table}")).all() for table in tables]
-    return repr(rows)
+    return dumped(world.wiring.store)
 
 
 def scopes(*values: str) -> str:
@@ -244,8 +241,6 @@ def test_what_is_granted_in_full_needs_no_line_in_the_log(populated: World) -> N
 def test_a_record_is_not_lost_while_the_store_cannot_be_written(world: World) -> None:
     journal = world.wiring.issuer.journal
     world.get()
-    make_read_only(world)
-    with pytest.raises(NotReady):
+    with unwritable(world), pytest.raises(NotReady):
         journal.write(world.wiring.store)
-    world.wiring.store.engine.dispose()
     assert len(tokens(world)) == 1

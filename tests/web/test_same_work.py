@@ -10,7 +10,7 @@ from authserver import passwords
 from authserver.db import accounts, snapshot
 from authserver.settings import Settings
 from tests.web.answers import refused
-from tests.web.faults import make_read_only
+from tests.web.faults import unwritable
 from tests.web.lasting import lasting
 from tests.world import ADMIN, PASSWORD, World
 
@@ -211,9 +211,9 @@ def test_a_failed_login_leaves_a_cheap_hash_alone(world: World) -> None:
 
 
 def test_a_login_is_good_although_the_store_cannot_take_the_new_hash(world: World) -> None:
-    make_read_only(world)
-    assert world.get(auth=("imported", PASSWORD)).status_code == 200
-    assert stored(world, "imported") == IMPORTED
+    with unwritable(world):
+        assert world.get(auth=("imported", PASSWORD)).status_code == 200
+        assert stored(world, "imported") == IMPORTED
 
 
 def test_a_changed_password_ends_the_old_one_at_once(world: World, work: Work) -> None:

@@ -1,7 +1,6 @@
 """What only the real server can show: raw bytes on the wire, and what it writes to its log."""
 
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import stores
 from tests.programs import Authserver, Process, free_port
 from tests.world import ADMIN, PASSWORD, basic
 
@@ -40,7 +40,7 @@ class Wire:
 @pytest.fixture(scope="module")
 def wire(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     data_dir = tmp_path_factory.mktemp("served") / "data"
-    shutil.copytree(template, data_dir)
+    stores.copied(template, data_dir)
     port = free_port()
     with Authserver(data_dir).serving(port, "--workers", "1") as process:
         yield Wire(port, process)

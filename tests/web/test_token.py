@@ -10,7 +10,6 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from authserver.live import STALE_AFTER
 from authserver.web.app import create_app
 from tests.web.answers import error_of
 from tests.world import ADMIN, PASSWORD, SERVICE, Clock, World
@@ -301,7 +300,7 @@ def test_an_unexpected_error_is_answered_in_json_and_tells_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("sesame")
 
-    monkeypatch.setattr("authserver.issuing.decide", broken)
+    monkeypatch.setattr("authserver.answers.decide", broken)
     with capture_logs() as logged:
         response = shared.get(scopes("repository:a:pull"))
     error_of(response, 500)
@@ -426,10 +425,11 @@ def test_nothing_is_issued_from_a_state_that_is_too_old(
     world: World, auth: tuple[str, str] | None
 ) -> None:
     live = world.wiring.live
-    read_at = live.current.read_at
-    live.monotonic = lambda: read_at + STALE_AFTER - 0.1
     assert world.get(auth=auth).status_code == 200
-    live.monotonic = lambda: read_at + STALE_AFTER + 0.1
+    read_at, most = live.current.read_at, world.wiring.settings.max_staleness
+    live.monotonic = lambda: read_at + most - 0.1
+    assert world.get(auth=auth).status_code == 200
+    live.monotonic = lambda: read_at + most + 0.1
     response = world.get(auth=auth)
     error_of(response, 503)
     for detail in ("store", "sqlite", str(world.wiring.settings.data_dir)):

@@ -7,7 +7,7 @@ import structlog
 from flask import Request, g
 
 from authserver import tokens
-from authserver.core.errors import Forbidden, Unauthorized
+from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.credentials import (
     Authenticator,
@@ -80,13 +80,15 @@ class Callers:
 
         Raises:
             Unauthorized: it shows no credentials, or none that are good.
+            NotReady: the store cannot be reached.
+            TooManyAttempts, Busy: as :meth:`Authenticator.authenticate`.
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
         shown = Malformed("none") if header is None else read_authorization(header)
         origin = Origin(address, request.headers.get("User-Agent", ""))
         try:
             identity = self._identity(shown, origin)
-        except Unauthorized as error:
+        except (Unauthorized, TooManyAttempts) as error:
             if header is not None:
                 self._record(shown, origin, error.reason)
             raise
@@ -95,8 +97,10 @@ class Callers:
         return Caller(identity, shown)
 
     def _identity(self, shown: Basic | Malformed, origin: Origin) -> Identity:
-        snapshot = self.live.knowing(shown).snapshot
-        identity = self.authenticator.authenticate(shown, snapshot, origin)
+        state = self.live.knowing(shown)
+        if state.stale:
+            raise NotReady("the administration needs the store, which cannot be reached")
+        identity = self.authenticator.authenticate(shown, state.snapshot, origin)
         self.authenticator.used(identity)
         return identity
 
@@ -150,18 +154,11 @@ class Callers:
         )
         self.journal.add(
             TokenEvent(
-                at=self.live.store.clock(),
                 request_id=g.request_id,
-                outcome="refused",
-                account=account,
-                credential="",
                 address=origin.address,
                 client=origin.client,
-                service="",
-                requested="",
-                granted="",
-                rules="",
-                jwt_id=None,
+                account=account,
                 reason=f"admin API: {reason}",
+                at=self.live.store.clock(),
             )
         )

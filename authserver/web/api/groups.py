@@ -1,7 +1,7 @@
 """Groups of accounts."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -60,7 +60,7 @@ def _set(change: Change, name: str, members: list[str], *, force: bool) -> None:
     groups.set_members(change, name, wanted, force=force)
 
 
-def _add(change: Change, name: str, terms: GroupTerms) -> None:
+def _add(_: Call[Any, Any], change: Change, name: str, terms: GroupTerms) -> None:
     row = groups.add(change, name)
     change.session.flush()
     _set(change, row.name, terms.members, force=False)
@@ -78,7 +78,7 @@ Resource(
     listed=groups.listed,
     place=lambda row: row.folded_name,
     add=_add,
-    edit=lambda change, row, terms, force: _set(change, row.name, terms.members, force=force),
+    edit=lambda _, change, row, terms, force: _set(change, row.name, terms.members, force=force),
     remove=lambda change, row, force: groups.remove(change, row.name, force=force),
 ).declare(OPERATIONS)
 

@@ -55,10 +55,6 @@ def invite_user(call: Call[Invited, Query]) -> Reply:
 )
 def redeem_invitation(call: Call[Redemption, Query]) -> Reply:
     """Set a first password. This takes no account but the code."""
-    parts = call.parts
-    cost = parts.settings.bcrypt_cost
-    return Reply(
-        Redeemed(
-            user=invitations.accept(parts.store, call.body.code.strip(), call.body.password, cost)
-        )
-    )
+    body = call.body
+    user = invitations.accept(call.parts.store, body.code.strip(), body.password, call.hash_new)
+    return Reply(Redeemed(user=user))

@@ -2,9 +2,13 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from authserver.db import keys
+from pydantic import Field
+
+from authserver.db import keys, own_keys, published
+from authserver.db.safe import Row
+from authserver.headers import HeaderMode
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -18,11 +22,15 @@ class Key(Answer):
 
     role: str
     id: int
+    state: Literal["waiting", "active", "retired", "revoked"]
     key_id: str
+    key_type: str
     subject: str
     not_before: datetime
     not_after: datetime
     signs: bool
+    registry: str | None = Field(description="Whose own key it is.")
+    header_mode: HeaderMode | None = Field(description="How a signing key is named in tokens.")
 
 
 class Keys(Page[Key]):
@@ -51,4 +59,31 @@ def list_keys(call: Call[Nothing, Paging]) -> Reply:
 def show_bundle(call: Call[Nothing, Query]) -> Reply:
     """Show the certificates for a registry's rootcertbundle."""
     with call.read() as session:
-        return Reply(Bundle(bundle=keys.bundle(session, call.parts.store.clock())))
+        shown = published.everything(session, call.parts.store.time(session))
+        return Reply(Bundle(bundle=shown.bundle))
+
+
+def shown(row: Row, status: int = 200) -> Reply:
+    """Return the answer that shows a key."""
+    return Reply(Key.model_validate(asdict(keys.told(row))), status)
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/rotate", answer=Key)
+def rotate_key(call: Call[Nothing, Query]) -> Reply:
+    """Make the key that follows a signing key; a registry's own key waits until it is activated."""
+    with call.destruction() as change:
+        return shown(keys.succeed(change, call.safe(change.session), call.path["id"]))
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/activate", answer=Key)
+def activate_key(call: Call[Nothing, Query]) -> Reply:
+    """Have a registry's own key that waits sign, once the registry knows it."""
+    with call.destruction() as change:
+        return shown(own_keys.activate_waiting(change, call.path["id"]))
+
+
+@OPERATIONS.operation("POST", "/keys/{id}/revoke", answer=Key)
+def revoke_key(call: Call[Nothing, Query]) -> Reply:
+    """Stop using a signing key; registries go on accepting what was signed with it."""
+    with call.destruction() as change:
+        return shown(keys.revoke(change, call.safe(change.session), call.path["id"]))

@@ -67,7 +67,7 @@ def change_password(call: Call[OwnPassword, Query]) -> Reply:
     callers, caller = call.parts.callers, call.caller
     passwords.require_new(call.body.new)
     prover = callers.prove(caller, call.body.current, call.origin)
-    hashed = passwords.hash_new(call.body.new, call.parts.settings.bcrypt_cost)
+    hashed = call.hash_new(call.body.new)
     with call.change() as change:
         callers.require_still(change, prover, Need.ANY)
         accounts.set_password(change, caller.name, hashed)

@@ -1,7 +1,7 @@
 """What bodies, queries and answers have in common."""
 
 from copy import copy
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -26,9 +26,13 @@ class Query(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is told. A client must take fields that it does not know: later versions have more."""
+    """What is told. A client must take fields that it does not know: later versions have more.
+
+    In a ``sparse`` one, fields that were not set are left out.
+    """
 
     model_config = ConfigDict(frozen=True)
+    sparse: ClassVar[bool] = False
 
 
 class Nothing(Body):
@@ -106,8 +110,7 @@ def changes_of(terms: type[_Terms]) -> type[_Terms]:
     for name, field in terms.model_fields.items():
         optional = copy(field)
         optional.default = None
-        # The schema must not say that null stands for a field that is left out.
-        optional.json_schema_extra = _without_default
+        optional.json_schema_extra = without_default
         fields[name] = (field.annotation, optional)
     made: type[_Terms] = create_model(
         f"{terms.__name__}Change", __base__=terms, __doc__=f"A change: {terms.__doc__}", **fields
@@ -115,5 +118,6 @@ def changes_of(terms: type[_Terms]) -> type[_Terms]:
     return made
 
 
-def _without_default(schema: dict[str, Any]) -> None:
+def without_default(schema: dict[str, Any]) -> None:
+    """Take the default out: null does not stand for a field that is left out."""
     del schema["default"]

@@ -10,11 +10,14 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
+from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
+from authserver.hashing import Hashing
 from authserver.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
 from authserver.web.api.models import Answer, Body, Nothing, Query
+from authserver.web.bodies import MAX_BYTES
 
 PREFIX = "/api/v1"
 CHANGE_WAITS = 5.0
@@ -30,6 +33,7 @@ class Parts:
     settings: Settings
     store: Store
     callers: Callers
+    hashing: Hashing
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Call(Generic[_Body, _Query]):
             raise RuntimeError("this operation needs no account")
         return self.who
 
+    def hash_new(self, password: str) -> str:
+        """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
+        cost = self.parts.settings.bcrypt_cost
+        return self.parts.hashing.hash_new(self.origin.address, password, cost)
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that sees one consistent state."""
@@ -83,6 +92,17 @@ class Call(Generic[_Body, _Query]):
         with self.parts.store.change(actor, wait=CHANGE_WAITS) as change:
             self.parts.callers.require_still(change, self.caller, self.need)
             yield change
+
+    @contextmanager
+    def destruction(self) -> Iterator[Change]:
+        """Give a change of which an embedded store keeps nothing that was overwritten."""
+        with self.change() as change:
+            yield change
+        self.parts.store.overwrite_deleted()
+
+    def safe(self, session: Session) -> Safe:
+        """Return what opens and seals private keys. Raises NotReady as :meth:`Safe.still_of`."""
+        return self.parts.callers.live.safe.still_of(session)
 
 
 Handler = Callable[[Call[_Body, _Query]], Reply]
@@ -112,6 +132,7 @@ class Operation:
     conditional: bool
     creates: bool
     tagged: bool
+    max_bytes: int
 
 
 @dataclass(eq=False)
@@ -136,11 +157,12 @@ class Operations:
         conditional: bool = False,
         creates: bool = False,
         tagged: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> Callable[[Handler[_Body, _Query]], Handler[_Body, _Query]]:
         """Declare the decorated function: its docstring is the operation's summary, and its name
         the operation's where none is given.
 
-        Only POST, PUT and PATCH have a body.
+        Only POST, PUT and PATCH have a body; more than MAX_BYTES only for administrators.
         """
 
         def declare(handler: Handler[_Body, _Query]) -> Handler[_Body, _Query]:
@@ -160,6 +182,7 @@ class Operations:
                     conditional,
                     creates,
                     tagged,
+                    max_bytes,
                 )
             )
             return handler

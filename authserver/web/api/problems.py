@@ -15,10 +15,11 @@ from authserver.core.errors import (
     NotFound,
     NotReady,
     Refused,
+    TooManyAttempts,
     Unauthorized,
 )
 from authserver.web.api.models import Invalid, Problem
-from authserver.web.errors import CHALLENGE
+from authserver.web.errors import CHALLENGE, say_when_to_retry
 
 MEDIA_TYPE = "application/problem+json"
 UNAUTHORIZED = "no credentials, or an incorrect user name or password"
@@ -27,6 +28,7 @@ UNAVAILABLE = "the server cannot answer now; try again"
 # Domain error → status. A name that a body gives and nobody has is told as what was refused.
 STATUSES: dict[type[AuthserverError], HTTPStatus] = {
     Unauthorized: HTTPStatus.UNAUTHORIZED,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Refused: HTTPStatus.CONFLICT,
@@ -88,6 +90,7 @@ def _domain(error: AuthserverError) -> Response:
             response = _problem(status, UNAVAILABLE)
         case _:
             response = _problem(status, str(error))
+    say_when_to_retry(response, error)
     return response
 
 

@@ -1,20 +1,30 @@
 """The protected registries."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from authserver.db import named, registries
+from authserver.acceptance import Trust
+from authserver.db import named, own_keys, registries
 from authserver.db.models import Registry as Row
-from authserver.db.registries import TTL_MAX, TTL_MIN
+from authserver.db.registries import TTL_MAX, TTL_MIN, Installation
 from authserver.db.store import Change
+from authserver.distribution.versions import Version
+from authserver.headers import HeaderMode, KeyType
 from authserver.web.api.models import WHOLE, Answer, Body
-from authserver.web.api.operations import Operations
+from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pages import Page
 from authserver.web.api.resources import Resource, Shown
 
 OPERATIONS = Operations("registries", "The registries that accept our tokens.")
+
+
+URL = Field(
+    pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+    max_length=300,
+    examples=["https://registry.example.com"],
+)
 
 
 class RegistryTerms(Body):
@@ -28,6 +38,27 @@ class RegistryTerms(Body):
         default=True,
         description="Whether docker login keeps a refresh token; false ends those there are.",
     )
+    url: Annotated[str, URL] | None = Field(
+        default=None, description="Where clients reach it; a check asks it there and nowhere else."
+    )
+    version: Version | None = Field(
+        default=None, description="Of Distribution; what it cannot accept is refused."
+    )
+    trust: Trust = Field(
+        default=Trust.BUNDLE,
+        description="Which of rootcertbundle and jwks its configuration names.",
+    )
+    header_mode: HeaderMode = Field(
+        default=HeaderMode.X5C,
+        description="How its tokens name their key. A new registry gets the key of its own that "
+        "libtrust and rfc7638 need; for one that is there it waits (`waiting_key`) until it is "
+        "activated. Any other change is in force at once: the registry must be ready for it.",
+    )
+    key_type: KeyType = Field(default=KeyType.P256, description="Of a key of its own.")
+
+    @property
+    def installation(self) -> Installation:
+        return Installation(self.url, self.version, self.trust)
 
 
 class Registry(Answer):
@@ -36,6 +67,16 @@ class Registry(Answer):
     service: str
     token_ttl: int | None
     refresh_tokens: bool
+    url: str | None
+    version: Version | None
+    trust: Trust
+    header_mode: HeaderMode
+    key_type: KeyType
+    own_key: int | None = Field(description="Id of its own key that signs.")
+    waiting_key: int | None = Field(description="Id of its own key that waits.")
+    confirmed_authority: int | None = Field(
+        description="Id of the authority that it is known to trust."
+    )
     created_at: datetime
 
 
@@ -43,21 +84,42 @@ class Registries(Page[Registry]):
     """A part of the list of registries."""
 
 
-def _add(change: Change, service: str, terms: RegistryTerms) -> None:
-    registries.add(change, service, terms.token_ttl, refresh_tokens=terms.refresh_tokens)
-
-
-def _edit(change: Change, row: Row, terms: RegistryTerms, force: bool) -> None:  # noqa: ARG001
-    registries.replace(
-        change, row.service, token_ttl=terms.token_ttl, refresh_tokens=terms.refresh_tokens
+def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerms) -> None:
+    row = registries.add(
+        change,
+        service,
+        terms.token_ttl,
+        refresh_tokens=terms.refresh_tokens,
+        installation=terms.installation,
     )
+    safe = call.safe(change.session)
+    own_keys.set_up(change, safe, row, terms.header_mode, terms.key_type)
+
+
+def _edit(
+    call: Call[Any, Any], change: Change, row: Row, terms: RegistryTerms, _force: bool
+) -> None:
+    before, keys = Installation.of(row), own_keys.terms(row)
+    registries.replace(
+        change,
+        row.service,
+        token_ttl=terms.token_ttl,
+        refresh_tokens=terms.refresh_tokens,
+        installation=terms.installation,
+    )
+    chosen = (terms.header_mode, terms.key_type)
+    rekeyed = chosen != (keys["header_mode"], keys["key_type"])
+    if rekeyed:
+        own_keys.choose(change, call.safe(change.session), row, *chosen)
+    if rekeyed or terms.installation != before:
+        own_keys.require_accepted(change.session, row)
 
 
 Resource(
     noun="registry",
     path="/registries",
     key="service",
-    shown=Shown(Registry, named.registry, registries.described),
+    shown=Shown(Registry, named.registry, registries.described, frozenset({"confirmed_authority"})),
     page=Registries,
     terms=RegistryTerms,
     listed=registries.listed,

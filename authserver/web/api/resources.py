@@ -72,8 +72,8 @@ class Resource(Generic[_Row, _Terms]):
     terms: type[_Terms]
     listed: Callable[[Session, Window], Sequence[_Row]]
     place: Callable[[_Row], str]
-    add: Callable[[Change, str, _Terms], object]
-    edit: Callable[[Change, _Row, _Terms, bool], None]
+    add: Callable[[Call[Any, Any], Change, str, _Terms], object]
+    edit: Callable[[Call[Any, Any], Change, _Row, _Terms, bool], None]
     remove: Callable[[Change, _Row, bool], list[str]]
 
     def terms_of(self, row: _Row) -> _Terms:
@@ -88,7 +88,7 @@ class Resource(Generic[_Row, _Terms]):
             if row is None:
                 call.conditions.require_absent()
                 with references():
-                    self.add(change, name, call.body)
+                    self.add(call, change, name, call.body)
                 change.session.flush()
                 change.session.expire_all()
                 made = self.shown.find(change.session, name)
@@ -96,7 +96,7 @@ class Resource(Generic[_Row, _Terms]):
             # A request that was sent again because its answer was lost finds all as it wants it.
             if call.conditions.stated or self.terms_of(row) != call.body:
                 call.conditions.require(self.shown.state_tag(row))
-                self._replace(change, row, call.body, force=call.query.force)
+                self._replace(call, change, row, call.body)
             return self.shown.reply(row)
 
     def patch(self, call: Call[_Terms, Force]) -> Reply:
@@ -104,7 +104,7 @@ class Resource(Generic[_Row, _Terms]):
         with call.change() as change:
             row = self.shown.required(call, change.session, call.path[self.key])
             said = self.terms_of(row).model_dump() | call.body.model_dump(exclude_unset=True)
-            self._replace(change, row, self.terms.model_validate(said), force=call.query.force)
+            self._replace(call, change, row, self.terms.model_validate(said))
             return self.shown.reply(row)
 
     def delete(self, call: Call[Nothing, Force]) -> Reply:
@@ -163,10 +163,10 @@ class Resource(Generic[_Row, _Terms]):
         except NotFound:
             return None
 
-    def _replace(self, change: Change, row: _Row, terms: _Terms, *, force: bool) -> None:
+    def _replace(self, call: Call[Any, Force], change: Change, row: _Row, terms: _Terms) -> None:
         if self.terms_of(row) != terms:
             with references():
-                self.edit(change, row, terms, force)
+                self.edit(call, change, row, terms, call.query.force)
             # What was loaded before is not in the order in which it will be read again.
             change.session.flush()
             change.session.expire_all()

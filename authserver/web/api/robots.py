@@ -1,6 +1,7 @@
 """Robots: programs."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -9,7 +10,7 @@ from authserver.db import accounts, named
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Name
-from authserver.web.api.operations import Operations
+from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pages import Page
 from authserver.web.api.resources import Resource, Shown
 
@@ -46,7 +47,7 @@ class Robots(Page[Robot]):
     """A part of the list of robots."""
 
 
-def _add(change: Change, name: str, terms: RobotTerms) -> None:
+def _add(_: Call[Any, Any], change: Change, name: str, terms: RobotTerms) -> None:
     row = accounts.add_robot(
         change,
         name,
@@ -57,7 +58,7 @@ def _add(change: Change, name: str, terms: RobotTerms) -> None:
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(change: Change, row: Account, terms: RobotTerms, force: bool) -> None:  # noqa: ARG001
+def _edit(_: Call[Any, Any], change: Change, row: Account, terms: RobotTerms, _force: bool) -> None:
     accounts.replace_robot(
         change,
         row.name,

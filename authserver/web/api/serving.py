@@ -17,12 +17,15 @@ from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
     audit,
+    authorities,
+    checks,
     delegations,
     groups,
     invitations,
     keys,
     me,
     openapi,
+    policy,
     problems,
     questions,
     registries,
@@ -50,8 +53,11 @@ NOUNS: tuple[Operations, ...] = (
     registries.OPERATIONS,
     rules.OPERATIONS,
     delegations.OPERATIONS,
+    policy.OPERATIONS,
     questions.OPERATIONS,
     keys.OPERATIONS,
+    authorities.OPERATIONS,
+    checks.OPERATIONS,
     audit.OPERATIONS,
 )
 
@@ -138,7 +144,7 @@ class _Endpoint:
     def _call(self, operation: Operation, path: Mapping[str, str]) -> Call[Any, Any]:
         """Read a request. What its sender may not do is told before what is wrong with it."""
         callers = self.parts.callers
-        address = self.client_address.of_request(request)
+        address = self.client_address.of_request(request.environ)
         who = None if operation.need is Need.NOTHING else callers.of(request, address)
         if who is not None:
             who.require(operation.need)
@@ -162,14 +168,16 @@ class _Endpoint:
         if operation.body is None:
             return Nothing()
         requests.require_json(request)
-        self.bodies.read(request.environ, address)
+        # Only here is it known who sends it: no stranger's body may be as large.
+        self.bodies.read(request.environ, address, operation.max_bytes)
         return requests.body(request.environ["wsgi.input"].read(), operation.body)
 
 
 def _response(reply: Reply) -> Response:
-    text = "" if reply.answer is None else reply.answer.model_dump_json(by_alias=True)
+    answer = reply.answer
+    text = answer.model_dump_json(by_alias=True, exclude_unset=answer.sparse) if answer else ""
     response = Response(text, HTTPStatus(reply.status), mimetype="application/json")
-    if reply.answer is None:
+    if answer is None:
         del response.headers["Content-Type"]
     if reply.tag is not None:
         response.set_etag(reply.tag)

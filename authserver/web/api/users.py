@@ -1,10 +1,10 @@
 """Users: people."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
-from authserver import passwords
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account
@@ -47,12 +47,12 @@ class NewPassword(Body):
     password: Password
 
 
-def _add(change: Change, name: str, terms: UserTerms) -> None:
+def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None:
     row = accounts.add_user(change, name, None, admin=terms.admin)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(change: Change, row: Account, terms: UserTerms, force: bool) -> None:  # noqa: ARG001
+def _edit(_: Call[Any, Any], change: Change, row: Account, terms: UserTerms, _force: bool) -> None:
     if row.admin and (terms.disabled or not terms.admin):
         accounts.require_other_administrator(change.session, row)
     accounts.set_admin(change, row.name, admin=terms.admin)
@@ -88,7 +88,7 @@ def set_password(call: Call[NewPassword, Query]) -> Reply:
     name = call.path["name"]
     with call.read() as session:
         named.account(session, name, _USER)
-    hashed = passwords.hash_new(call.body.password, call.parts.settings.bcrypt_cost)
+    hashed = call.hash_new(call.body.password)
     with call.change() as change:
         accounts.set_password(change, name, hashed)
     return Reply(None, 204)

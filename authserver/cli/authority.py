@@ -1,0 +1,86 @@
+"""``authserver key authority``: replacing the authority, one step at a time."""
+
+import click
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.names import REGISTRY
+from authserver.cli.output import note, program
+from authserver.db import authorities, keys, registries
+
+
+@click.group("authority", short_help="Replace the authority.")
+def command() -> None:
+    """Replace the authority: rotate, confirm each registry, activate, retire."""
+
+
+@command.command("rotate")
+@pass_context
+def rotate(context: Context) -> None:
+    """Make the next authority, which waits. The bundle then holds both."""
+    with context.change() as change:
+        safe = context.safe_of(change.session)
+        made = authorities.add(change, safe, keys.issuer(change.session))
+    note(waiting_note(made.id))
+
+
+def waiting_note(authority_id: int) -> str:
+    """Return what to do with an authority that waits."""
+    run = program()
+    return (
+        f"Authority {authority_id} waits. Nothing is signed under it yet. For each registry:\n"
+        f"    give it the new bundle   {run} key bundle > authserver-bundle.pem\n"
+        "    restart it\n"
+        f"    say so                   {run} key authority confirm SERVICE\n"
+        f"Then                         {run} key authority activate"
+    )
+
+
+@command.command("confirm", short_help="Say that registries trust the newest authority.")
+@click.argument("services", metavar="SERVICE...", nargs=-1, required=True, type=REGISTRY)
+@pass_context
+def confirm(context: Context, services: tuple[str, ...]) -> None:
+    """Say that registries have the newest authority in their bundle and were restarted."""
+    with context.change() as change:
+        for service in services:
+            row = authorities.confirm(change, service)
+            note(f"The registry {service} trusts authority {row.id}.")
+
+
+@command.command("activate", short_help="Sign under the authority that waits.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Do it though registries are not known to trust it; those refuse every token.",
+)
+@pass_context
+def activate(context: Context, force: bool) -> None:
+    """Sign under the authority that waits, once every registry is known to trust it."""
+    with context.change() as change:
+        safe = context.safe_of(change.session)
+        row = authorities.activate(change, safe, force=force)
+    context.store.overwrite_deleted()
+    note(
+        f"Authority {row.id} certifies from now on. When no token under the one before is in use "
+        f"any more: {program()} key authority retire"
+    )
+
+
+@command.command("retire")
+@click.argument("authority_id", metavar="[ID]", type=click.IntRange(1), required=False)
+@click.option(
+    "--force", is_flag=True, help="Do it though tokens under it may be in use; those are refused."
+)
+@pass_context
+def retire(context: Context, authority_id: int | None, force: bool) -> None:
+    """Take an authority out of the bundle and destroy its private key.
+
+    Without ID it is the one before the active one; with ID it may be one that waits.
+    """
+    with context.change() as change:
+        longest = registries.longest_token(change.session, context.settings.token_ttl)
+        row = authorities.retire(change, authority_id, longest, force=force)
+    context.store.overwrite_deleted()
+    note(
+        f"Authority {row.id} is retired. A registry trusts it until it has the new bundle and was "
+        f"restarted: {program()} key bundle"
+    )

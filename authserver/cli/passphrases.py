@@ -1,0 +1,44 @@
+"""The passphrase of a backup."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from authserver import archive
+from authserver.cli.files import read_input
+from authserver.core.errors import Refused
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    "secret",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Read the passphrase from the first line of FILE; otherwise it is asked for.",
+)
+
+
+def passphrase(secret: Path | None, *, new: bool) -> str:
+    """Return the first line of a file, or what is answered at the terminal, for a new one twice.
+
+    Raises:
+        Refused: the file cannot be read or is no text, or a new passphrase is too short.
+        click.UsageError: there is neither a file nor a terminal.
+    """
+    said = _ask(new=new) if secret is None else _first_line(secret)
+    if new and len(said) < archive.MIN_PASSPHRASE:
+        raise Refused(f"a passphrase has at least {archive.MIN_PASSPHRASE} characters")
+    return said
+
+
+def _ask(*, new: bool) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the passphrase: --passphrase-file")
+    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
+
+
+def _first_line(secret: Path) -> str:
+    try:
+        return read_input(secret).decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise Refused(f"the passphrase in {secret} is not UTF-8 text") from None

@@ -1,0 +1,250 @@
+"""``authserver policy``: registries, accounts, groups and rules as one file."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.durations import Moment
+from authserver.cli.files import STDIN, read_input, write_output
+from authserver.cli.output import force_option, json_option, note, print_json
+from authserver.cli.progress import progress_bar
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.policy import (
+    applying,
+    assertions,
+    checking,
+    exporting,
+    planning,
+    reading,
+    schema,
+    state,
+)
+from authserver.policy.checking import Verdict
+from authserver.policy.document import Policy
+from authserver.policy.junit import report
+from authserver.policy.planning import Plan
+from authserver.policy.state import State
+from authserver.policy.steps import Verb
+
+MAX_LINE = 2000
+CHANGES = 3
+"""Exit status of a plan that changes something: 1 is an error, 2 a wrong command line."""
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+_prune = click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove what the file does not name, in the sections that it has.",
+)
+
+
+@click.group("policy")
+def command() -> None:
+    """Registries, accounts, groups and rules as one YAML file."""
+
+
+@command.command("export", short_help="Print what there is as a policy file.")
+@json_option
+@pass_context
+def export(context: Context, as_json: bool) -> None:
+    """Print what there is as a policy file, sorted: the same to the byte until something changes.
+
+    Secrets are not in it, and neither are the rules that delegates wrote.
+    """
+    with context.read() as session:
+        standing = state.load(session)
+    policy = state.as_policy(standing)
+    if as_json:
+        print_json(exporting.plain(policy))
+    else:
+        click.echo(exporting.export(policy), nl=False)
+    if left_out := sum(each.delegation is not None for each in standing.rules):
+        note(f"{left_out} rules written under delegations were left out.")
+
+
+@command.command("plan", short_help="Say what a policy file would change.")
+@_file
+@_prune
+@click.option("--exit-code", is_flag=True, help="Exit with 3 if there is anything to change.")
+@json_option
+@pass_context
+def plan(context: Context, file: Path, prune: bool, exit_code: bool, as_json: bool) -> None:
+    """Say what the policy FILE (- for standard input) would change, and who would gain or lose.
+
+    Nothing is changed. Exit status: 0 done, 1 the file is no good, 2 the command line is wrong, and
+    with --exit-code 3 if there is anything to change.
+    """
+    shown = _plan(context, _read(file), prune=prune)
+    print_json(shown.as_json()) if as_json else _print(shown)
+    if exit_code and shown.steps:
+        raise SystemExit(CHANGES)
+
+
+@command.command("apply", short_help="Do what a policy file says.")
+@_file
+@_prune
+@force_option("Do it even where a deny or the administration rests on what is taken away.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--expect", metavar="PLAN", help="Only if this is still the plan.")
+@json_option
+@pass_context
+def apply(
+    context: Context,
+    file: Path,
+    prune: bool,
+    force: bool,
+    yes: bool,
+    expect: str | None,
+    as_json: bool,
+) -> None:
+    """Do what the policy FILE (- for standard input) says, all of it or nothing.
+
+    Shows the plan and asks. What is done is what was shown: if anything has changed meanwhile,
+    nothing is done. New accounts start disabled, and without password or token.
+    """
+    policy = _read(file)
+    shown = _plan(context, policy, prune=prune)
+    if not as_json:
+        _print(shown)
+    if shown.steps:
+        _require_consent(shown, force=force, yes=yes, expect=expect)
+        with context.change() as change, progress_bar("Applying") as progress:
+            applying.apply(
+                change,
+                policy,
+                prune=prune,
+                force=force,
+                expect=expect or shown.id,
+                progress=progress,
+            )
+        note("Applied: {} added, {} changed, {} removed.".format(*_counts(shown)))
+    if as_json:
+        print_json(shown.as_json())
+
+
+@command.command("test", short_help="Check the assertions of a file.")
+@_file
+@click.option(
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="On this policy file; otherwise on FILE itself, or on the store if FILE has tests only.",
+)
+@click.option("--at", type=Moment(), help="At this time instead of now: a date, or a time.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML there.")
+@json_option
+@pass_context
+def test(
+    context: Context,
+    file: Path,
+    policy_file: Path | None,
+    at: datetime | None,
+    junit: Path | None,
+    as_json: bool,
+) -> None:
+    """Check the assertions under tests in FILE; exit with 1 if one does not hold.
+
+    An assertion is WHO can|cannot ACTIONS PATTERN [on REGISTRY] [from ADDRESS] [at TIME]. WHO is
+    an account's name, a subject as in rules, or anonymous; of a group every enabled member is
+    meant. On a policy file no store is needed. Without a registry it must hold on every one;
+    without an address cannot means from none.
+    """
+    told = _read(file)
+    claims = assertions.read_all(told.tests or (), told.file)
+    if not claims:
+        raise Refused(f"{told.file} has no tests in it")
+    policy = _read(policy_file) if policy_file else told
+    verdicts = list(checking.check(_tested(context, policy), claims, at or now()))
+    if junit is not None:
+        write_output(junit, report(verdicts, told.file))
+    if as_json:
+        print_json([verdict.as_json() for verdict in verdicts])
+    else:
+        _print_verdicts(verdicts)
+    if not all(verdict.holds for verdict in verdicts):
+        raise SystemExit(1)
+
+
+def _tested(context: Context, policy: Policy) -> State:
+    if policy.says_something:
+        return planning.applied(policy)
+    with context.read() as session:
+        return state.load(session)
+
+
+def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        mark = "ok    " if verdict.holds else "FAILED"
+        _line(f"{mark}  {verdict.claim.text}")
+        for reason in verdict.reasons:
+            _line(f"    {reason}")
+    failed = sum(not verdict.holds for verdict in verdicts)
+    note(f"{len(verdicts)} assertions, {failed} failed.")
+
+
+@command.command("schema")
+def schema_() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    print_json(schema.schema())
+
+
+def _read(file: Path) -> Policy:
+    return reading.read(read_input(file), "standard input" if file == STDIN else str(file))
+
+
+def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
+    planning.require_something(policy)
+    with context.read() as session:
+        standing = state.load(session)
+    with progress_bar("Planning") as progress:
+        return planning.plan_from(standing, policy, prune=prune, progress=progress)
+
+
+def _require_consent(shown: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
+    applying.require_expected(shown, expect)
+    applying.require_safe(shown, force=force)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: --yes")
+    click.confirm("Apply this?", abort=True, err=True)
+
+
+def _print(shown: Plan) -> None:
+    for step, effects in zip(shown.steps, shown.effects, strict=True):
+        _line(step)
+        for told in effects.told:
+            _line(f"    {told}")
+        if effects.more:
+            _line("    … and perhaps more: too much to tell")
+    if shown.prunable:
+        click.echo("Not in the file and left alone; --prune would remove:")
+        for step in shown.prunable:
+            _line(f"  {step}")
+    for text in shown.notes:
+        note(printable(text, MAX_LINE))
+    for text in shown.unsafe:
+        note(f"Only with --force: {printable(text, MAX_LINE)}")
+    if shown.steps:
+        added, changed, removed = _counts(shown)
+        click.echo(f"Plan {shown.id}: {added} to add, {changed} to change, {removed} to remove.")
+    else:
+        click.echo("Nothing to change.")
+
+
+def _line(text: Any) -> None:  # noqa: ANN401 - whatever says what it is
+    click.echo(printable(str(text), MAX_LINE))
+
+
+def _counts(shown: Plan) -> tuple[int, int, int]:
+    """Return how many things are added, changed and removed."""
+    verbs = [step.verb for step in shown.steps]
+    added, removed = verbs.count(Verb.ADD), verbs.count(Verb.REMOVE)
+    return added, len(verbs) - added - removed, removed

@@ -1,0 +1,105 @@
+"""``authserver restore``: a new store from a backup."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from sqlalchemy.orm import Session
+
+from authserver import archive
+from authserver.cli.context import Context, now, pass_context
+from authserver.cli.files import read_input
+from authserver.cli.init import alone, make_data_dir
+from authserver.cli.output import note, when
+from authserver.cli.passphrases import passphrase, passphrase_option
+from authserver.cli.progress import progress_bar
+from authserver.core.errors import NotReady, Refused
+from authserver.db import dumping, keys, retention, schema, setup
+from authserver.db.dumping import Header
+from authserver.db.models import AuditState
+from authserver.db.store import Change
+
+
+@click.command("restore", short_help="Set a new store up from a backup.")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@passphrase_option
+@pass_context
+def command(context: Context, file: Path, secret: Path | None) -> None:
+    """Set the store of the settings up from the backup FILE (- for standard input).
+
+    The store must be new: a data directory without one, or an empty PostgreSQL database, whichever
+    the backup was of. It is brought to what this version needs. If the master key is in its place,
+    all private keys are opened. What `age -d` made of FILE is taken too, without a passphrase.
+
+    Everything is again as it was: what was disabled, revoked or changed since the backup is not.
+    """
+    content = read_input(file)
+    try:
+        told = _from(context, content, secret)
+    except (NotReady, Refused) as error:
+        raise type(error)(f"the backup {file}: {error}") from None
+    note(f"Restored {told.total} rows, as they were at {when(told.at)}.")
+    note("What was disabled, revoked or changed since then is not: look it through.")
+    if not context.settings.master_key_path.exists():
+        note("Without the master key no audit record could be made of this.")
+        note(f"Now bring the master key to {context.settings.master_key_path}.")
+
+
+def _from(context: Context, content: bytes, secret: Path | None) -> Header:
+    if archive.is_encrypted(content):
+        content = archive.decrypt(content, passphrase(secret, new=False))
+    records = archive.unpack(content)
+    told = Header.read(next(records, {}))
+    if context.store.file is not None:
+        make_data_dir(context.settings.data_dir)
+    with alone(context), progress_bar("Restoring") as progress:
+        _restore(context, told, records, progress)
+    return told
+
+
+def _restore(
+    context: Context,
+    told: Header,
+    records: Iterator[dumping.Record],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Fill the store in one transaction: whatever cuts it off, nothing is left there."""
+    with schema.restoring(context.store.engine, told.revision) as connection:
+        for done in dumping.load(connection, told, records):
+            progress(done, told.total)
+        schema.to_head(connection)
+        with Session(connection) as session:
+            change = Change(session, context.actor, now(), context.store.trail)
+            if context.settings.master_key_path.exists():
+                keys.open_all(session, context.safe_of(session))
+                _record(change, told)
+            else:
+                _go_without_record(change)
+    context.store.trail.committed(session)
+    context.copy_records()
+
+
+def _record(change: Change, told: Header) -> None:
+    """Record what was restored, as the next of its chain; an older store has none yet."""
+    if change.session.get(AuditState, 1) is None:
+        setup.begin_trail(change)
+    left_out = retention.are_left_out(change.session)
+    if left_out:
+        retention.leave_out(change)
+    after = {"at": told.at.isoformat()} | ({"token_records": "left out"} if left_out else {})
+    change.record("store.restore", "store", after=after)
+    change.seal()
+
+
+def _go_without_record(change: Change) -> None:
+    """Have other processes look again; without the master key nothing can be recorded.
+
+    Raises:
+        Refused: the chains would not be verified, for the records of token requests are left out.
+    """
+    if retention.are_left_out(change.session):
+        raise Refused(
+            "it is without the records of token requests, and where their chains go on is sealed "
+            "with the master key: bring it first"
+        )
+    change.raise_version(1)

@@ -1,0 +1,220 @@
+"""The authorities in the store: one certifies, another may wait until every registry has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from authserver import keyring
+from authserver.core.errors import NotFound, Refused
+from authserver.db import key_rows, keys, named
+from authserver.db.key_rows import SIGNS, described, newest_authority, target
+from authserver.db.models import Authority, Registry, SigningKey
+from authserver.db.safe import Safe
+from authserver.db.store import Change
+from authserver.keyring import KeyPair
+
+AFTER_LAST_TOKEN = timedelta(hours=1)
+
+
+def in_bundle(session: Session, now: datetime) -> Sequence[Authority]:
+    """Return the authorities that registries should trust: active, waiting, not yet retired."""
+    kept = select(Authority).where(Authority.retired_at.is_(None)).order_by(Authority.id)
+    return [row for row in session.scalars(kept) if row.not_after > now]
+
+
+def add(change: Change, safe: Safe, issuer: str) -> Authority:
+    """Make an authority, which waits to be activated.
+
+    Raises:
+        Refused: another one waits already.
+    """
+    pair = keyring.make_authority(issuer, change.at)
+    return _add(change, safe, pair, pair.certificate)
+
+
+def bring(
+    change: Change, safe: Safe, certificate: x509.Certificate, pair: KeyPair | None
+) -> Authority:
+    """Add an authority that was made elsewhere, which waits to be activated.
+
+    Without ``pair`` its private key stays in the safe's directory.
+
+    Raises:
+        Refused: another one waits, it may not certify, is there already, or is not valid now.
+        NotReady: its private key is not in the directory.
+    """
+    key_rows.require_importable(change, certificate)
+    return _add(change, safe, pair, certificate)
+
+
+def _add(
+    change: Change, safe: Safe, pair: KeyPair | None, certificate: x509.Certificate
+) -> Authority:
+    if (other := _waiting(change.session)) is not None:
+        raise Refused(
+            f"authority {other.id} waits already: activate it, or give it up with "
+            f"`authserver key authority retire {other.id}`"
+        )
+    row = Authority(
+        certificate=key_rows.pem(certificate),
+        created_at=change.at,
+        not_after=certificate.not_valid_after_utc,
+    )
+    key_rows.keep(change, safe, row, pair)
+    change.record("authority.add", target(row), after=described(row))
+    return row
+
+
+def _waiting(session: Session) -> Authority | None:
+    return newest_authority(session, Authority.activated_at.is_(None))
+
+
+def newest(session: Session) -> Authority:
+    """Return the authority that waits, or the active one.
+
+    Raises:
+        NotReady: there is none.
+    """
+    return _waiting(session) or key_rows.active_authority(session)
+
+
+def require_newest(session: Session, authority_id: int) -> None:
+    """Check that an authority is the one that waits, or the active one.
+
+    Raises:
+        NotFound: there is no such authority that is not retired.
+        Refused: it is another one.
+    """
+    row = newest(session)
+    if authority_id != row.id:
+        _not_retired(session, authority_id)
+        raise Refused(f"authority {authority_id} is not the newest one: {row.id} is")
+
+
+def confirm(change: Change, service: str) -> Authority:
+    """Note that a registry's bundle holds the newest authority.
+
+    Raises:
+        NotFound: there is no such registry.
+    """
+    registry = named.registry(change.session, service)
+    row = newest(change.session)
+    registry.confirmed_authority_id = row.id
+    change.record("authority.confirm", f"registry:{service}", after={"authority": row.id})
+    return row
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The ids of the authorities that a registry was seen to trust, and not to trust."""
+
+    trusted: frozenset[int]
+    absent: frozenset[int]
+
+
+def news(session: Session, service: str, seen: Sighting) -> str:
+    """Return what :func:`note` would change, empty if nothing.
+
+    Raises:
+        NotFound: there is no such registry.
+    """
+    known, row = named.registry(session, service).confirmed_authority_id, newest(session)
+    if row.id in seen.trusted and known != row.id:
+        return f"{service} trusts authority {row.id}"
+    if row.id in seen.absent and known == row.id:
+        return f"{service} does not trust authority {row.id} any more"
+    return ""
+
+
+def note(change: Change, service: str, seen: Sighting) -> None:
+    """Note whether a registry was seen to trust the newest authority. Raises as :func:`news`."""
+    if not news(change.session, service, seen):
+        return
+    registry, row = named.registry(change.session, service), newest(change.session)
+    trusts = row.id in seen.trusted
+    registry.confirmed_authority_id = row.id if trusts else None
+    change.record(
+        "authority.see", f"registry:{service}", after={"authority": row.id, "trusted": trusts}
+    )
+
+
+def unconfirmed(session: Session, row: Authority) -> list[str]:
+    """Return the registries that need an authority and are not known to trust it."""
+    with_own_key = select(SigningKey.registry_id).where(SIGNS, SigningKey.registry_id.is_not(None))
+    other = Registry.confirmed_authority_id
+    found = select(Registry.service).where(
+        Registry.id.not_in(with_own_key), or_(other.is_(None), other != row.id)
+    )
+    return list(session.scalars(found.order_by(Registry.service)))
+
+
+def activate(change: Change, safe: Safe, *, force: bool = False) -> Authority:
+    """Have the authority that waits certify from now on, beginning with a new signing key.
+
+    Raises:
+        NotFound: none waits.
+        Refused: a registry is not known to trust it, and ``force`` is not set.
+        NotReady: its private key does not open.
+    """
+    row = _waiting(change.session)
+    if row is None:
+        raise NotFound("no authority waits: make one with `authserver key authority rotate`")
+    missing = unconfirmed(change.session, row)
+    if missing and not force:
+        raise Refused(
+            f"not known to trust authority {row.id}: {', '.join(missing)}. Give each the new "
+            "bundle, restart it, and say so: authserver key authority confirm SERVICE"
+        )
+    row.activated_at = change.at
+    change.record("authority.activate", target(row), after={"unconfirmed": missing})
+    keys.rotate(change, safe)
+    return row
+
+
+def retire(
+    change: Change, authority_id: int | None, longest_token: timedelta, *, force: bool = False
+) -> Authority:
+    """Take an authority out of the bundle and destroy its private key.
+
+    Without an id it is the one before the active one.
+
+    Raises:
+        NotFound: there is no such authority.
+        Refused: it certifies, or tokens under it may be in use and ``force`` is not set.
+    """
+    present = key_rows.active_authority(change.session)
+    row = _to_retire(change.session, present, authority_id)
+    if row is present:
+        raise Refused(
+            f"authority {row.id} certifies the signing key: activate another one first, "
+            "`authserver key authority rotate` begins it"
+        )
+    until = (present.activated_at or change.at) + longest_token + AFTER_LAST_TOKEN
+    if row.activated_at is not None and change.at < until and not force:
+        raise Refused(
+            f"tokens under authority {row.id} may be in use until {until:%Y-%m-%d %H:%M} UTC: "
+            "try again then, or say --force"
+        )
+    key_rows.retire(row, change.at)
+    change.record("authority.retire", target(row), before=described(row))
+    return row
+
+
+def _to_retire(session: Session, present: Authority, authority_id: int | None) -> Authority:
+    if authority_id is None:
+        others = (Authority.id != present.id, Authority.activated_at.is_not(None))
+        if (found := newest_authority(session, *others)) is None:
+            raise NotFound("there is no authority before the active one")
+        return found
+    return _not_retired(session, authority_id)
+
+
+def _not_retired(session: Session, authority_id: int) -> Authority:
+    row = session.get(Authority, authority_id)
+    if row is None or row.retired_at is not None:
+        raise NotFound(f"there is no authority {authority_id} that is not retired")
+    return row

@@ -1,0 +1,207 @@
+"""A whole store as records that say the same on each engine, and a store from such records.
+
+Tables are taken as the database has them, not as this version's models do: what an older version
+wrote can be read, and is then upgraded.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, MetaData, Table, func, insert, inspect, select
+from sqlalchemy.exc import DataError, IntegrityError
+
+from authserver.core.errors import Refused
+from authserver.db import schema
+from authserver.db.numbering import highest_ids, number_on
+
+FORMAT = "authserver backup"
+VERSION = 1
+
+_BATCH = 500
+_OWN = "alembic_version"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is said of a dump before its rows: by its schema's revision it can be read."""
+
+    at: datetime
+    program: str
+    revision: str
+    rows: Mapping[str, int]
+    highest: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows.values())
+
+    def record(self) -> Record:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "at": self.at.isoformat(),
+            "program": self.program,
+            "revision": self.revision,
+            "rows": dict(self.rows),
+            "highest": dict(self.highest),
+        }
+
+    @classmethod
+    def read(cls, record: Record) -> "Header":
+        """Return the header that a first record is.
+
+        Raises:
+            Refused: it is none, or one of a later version.
+        """
+        if record.get("format") != FORMAT:
+            raise Refused("it is no backup of authserver")
+        if record.get("version") != VERSION:
+            raise Refused(
+                f"it is of the format's version {record.get('version')}, and this authserver reads "
+                f"version {VERSION}: take the authserver that wrote it, {record.get('program')}"
+            )
+        return cls(
+            datetime.fromisoformat(record["at"]),
+            record["program"],
+            record["revision"],
+            record["rows"],
+            record["highest"],
+        )
+
+
+def header(
+    connection: Connection, at: datetime, program: str, without: Collection[str] = ()
+) -> Header:
+    """Return what there is to dump; of the tables ``without`` no row is taken.
+
+    Raises:
+        Refused: there is nothing.
+    """
+    revision = schema.current(connection)
+    if revision is None:
+        raise Refused("the store is not set up: there is nothing to back up")
+    counts = {
+        table.name: 0 if table.name in without else _count(table, connection)
+        for table in _tables(connection)
+    }
+    return Header(at, program, revision, counts, highest_ids(connection))
+
+
+def dump(connection: Connection, told: Header) -> Iterator[Record]:
+    """Give the records of a store, the header first; one transaction must hold meanwhile."""
+    yield told.record()
+    for table in _tables(connection):
+        if not told.rows[table.name]:
+            continue
+        found = connection.execute(_in_order(table), execution_options={"yield_per": _BATCH})
+        for rows in found.partitions():
+            yield {"table": table.name, "rows": [list(map(_told, row)) for row in rows]}
+    yield {"end": told.total}
+
+
+def load(connection: Connection, told: Header, records: Iterator[Record]) -> Iterator[int]:
+    """Fill an empty store whose schema is at the header's revision; give how many rows came.
+
+    Raises:
+        Refused: the records end too early or too late, or do not fit.
+    """
+    tables = {table.name: table for table in _tables(connection)}
+    done = 0
+    for record in records:
+        if "end" in record:
+            break
+        try:
+            table = tables[record["table"]]
+            connection.execute(insert(table), _rows(table, record["rows"]))
+        except (DataError, IntegrityError, KeyError, ValueError) as error:
+            raise Refused(
+                f"rows of {record.get('table')} cannot be kept: {_first(error)}"
+            ) from error
+        done += len(record["rows"])
+        yield done
+    # Only at its very end a compressed file shows whether it is whole.
+    if next(records, None) is not None:
+        raise Refused("it goes on after its end")
+    if done != told.total:
+        raise Refused(f"it ends after {done} of {told.total} rows")
+    for name, highest in told.highest.items():
+        number_on(name, connection, highest)
+
+
+def _tables(connection: Connection) -> Iterator[Table]:
+    """Give the tables, each after those that it refers to."""
+    inspector, metadata = inspect(connection), MetaData()
+    for name, _ in inspector.get_sorted_table_and_fkc_names():
+        if name is not None and name != _OWN:
+            keys = inspector.get_pk_constraint(name)["constrained_columns"]
+            yield Table(
+                name,
+                metadata,
+                *(
+                    Column(
+                        found["name"],
+                        # An absent value is the database's own NULL.
+                        JSON(none_as_null=True)
+                        if isinstance(found["type"], JSON)
+                        else found["type"],
+                        primary_key=found["name"] in keys,
+                        autoincrement=False,
+                    )
+                    for found in inspector.get_columns(name)
+                ),
+                info={"to_itself": _to_itself(inspector.get_foreign_keys(name), name)},
+            )
+
+
+def _to_itself(foreign: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    return [
+        column
+        for key in foreign
+        if key["referred_table"] == name
+        for column in key["constrained_columns"]
+    ]
+
+
+def _in_order(table: Table) -> Any:  # noqa: ANN401 - a select of whatever columns there are
+    """Read a table so that no row comes before one of its own table that it names."""
+    first = (table.c[name].is_not(None) for name in table.info["to_itself"])
+    return select(table).order_by(*first, *table.primary_key)
+
+
+def _count(table: Table, connection: Connection) -> int:
+    return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _told(value: object) -> object:
+    """Return a value as JSON; what JSON has no type for is an object with one name."""
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return {"time": aware.astimezone(UTC).isoformat()}
+    if isinstance(value, bytes):
+        return {"bytes": b64encode(value).decode()}
+    return {"json": value} if isinstance(value, dict | list) else value
+
+
+def _rows(table: Table, rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, map(_meant, row), strict=True)) for row in rows]
+
+
+def _meant(told: object) -> object:
+    match told:
+        case {"time": str(text)}:
+            return datetime.fromisoformat(text)
+        case {"bytes": str(text)}:
+            return b64decode(text, validate=True)
+        case {"json": value}:
+            return value
+    return told
+
+
+def _first(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).partition("\n")[0]

@@ -1,0 +1,29 @@
+"""Ids that a table gave out: none is given out again, wherever the rows go."""
+
+from sqlalchemy import Connection, func, text
+
+_POSTGRESQL = text("""
+    SELECT t.table_name, pg_sequence_last_value(
+        pg_get_serial_sequence(quote_ident(t.table_name), 'id')::regclass)
+    FROM information_schema.columns t
+    WHERE t.table_schema = current_schema() AND t.column_name = 'id'
+        AND pg_get_serial_sequence(quote_ident(t.table_name), 'id') IS NOT NULL
+""")
+
+
+def highest_ids(connection: Connection) -> dict[str, int]:
+    """Return the highest id that each table ever gave out, also of rows that are gone."""
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+    else:
+        found = connection.execute(_POSTGRESQL)
+    return {name: highest for name, highest in found if highest}
+
+
+def number_on(table: str, connection: Connection, highest: int) -> None:
+    """Have a table's next row get a higher id than any that there ever was."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, highest))
+    else:
+        connection.scalar(func.setval(func.pg_get_serial_sequence(table, "id"), highest))

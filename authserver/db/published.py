@@ -1,0 +1,108 @@
+"""The public halves of the keys, in the two forms that registries read."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from authserver import headers, keyring
+from authserver.acceptance import Trust
+from authserver.db import authorities, key_rows, keys, registries
+from authserver.db.key_rows import certificate
+from authserver.db.models import Registry, SigningKey
+
+KEPT = timedelta(seconds=registries.TTL_MAX) + timedelta(hours=1)
+"""How long a retired key is shown, since tokens that it signed may live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A certificate bundle (PEM) and a JWKS (RFC 7517)."""
+
+    bundle: str
+    jwks: str
+
+
+def by_registry(session: Session, now: datetime) -> Mapping[str | None, Published]:
+    """Return what is published, by service, and under None what is for everybody."""
+    bundle, rows = _authorities(session, now), _shown(session, now)
+    by_id: defaultdict[int | None, list[SigningKey]] = defaultdict(list)
+    for row in rows:
+        by_id[row.registry_id].append(row)
+    leaves = Published(bundle, _jwks(by_id[None]))
+    found: dict[str | None, Published] = {None: Published(bundle, _jwks(rows))}
+    for registry_id, service in session.execute(select(Registry.id, Registry.service)):
+        own = by_id.get(registry_id)
+        found[service] = _with_own(own, bundle) if own else leaves
+    return found
+
+
+def everything(session: Session, now: datetime) -> Published:
+    """Return the authorities as a bundle, and every signing key as a JWKS."""
+    return Published(_authorities(session, now), _jwks(_shown(session, now)))
+
+
+def trusted(session: Session, now: datetime) -> Published:
+    """Return all that our registries trust: the own keys as well, each where its registry does."""
+    bundle = _authorities(session, now)
+    listed: list[SigningKey] = []
+    for registry in registries.listed(session):
+        own = _shown(session, now, SigningKey.registry_id == registry.id)
+        if registry.trust != Trust.JWKS:
+            bundle += "".join(row.certificate for row in own)
+        if registry.trust != Trust.BUNDLE:
+            listed += own
+    return Published(bundle, _jwks(listed))
+
+
+def for_registry(session: Session, registry: Registry, now: datetime) -> Published:
+    """Return what one registry should trust.
+
+    A registry with keys of its own gets those, and in its bundle the authority as well, so that it
+    can go back to it. Another one gets in its JWKS the leaves, which change every month.
+    """
+    bundle = _authorities(session, now)
+    if own := _shown(session, now, SigningKey.registry_id == registry.id):
+        return _with_own(own, bundle)
+    return Published(bundle, _jwks(_shown(session, now, SigningKey.registry_id.is_(None))))
+
+
+def _with_own(own: Sequence[SigningKey], bundle: str) -> Published:
+    return Published("".join(row.certificate for row in own) + bundle, _jwks(own))
+
+
+def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]:
+    """Return the JWS algorithms of the keys that sign for a registry now or next."""
+    own = _shown(session, now, SigningKey.registry_id == registry.id)
+    signing = [row for row in own if row.retired_at is None]
+    if not any(row.activated_at for row in signing):
+        signing += [leaf for leaf in (keys.signing(session),) if leaf]
+    return sorted({headers.algorithm(keyring.public_key(certificate(row))) for row in signing})
+
+
+def _authorities(session: Session, now: datetime) -> str:
+    return "".join(row.certificate for row in authorities.in_bundle(session, now))
+
+
+def _shown(
+    session: Session, now: datetime, *conditions: ColumnElement[bool]
+) -> Sequence[SigningKey]:
+    retired = SigningKey.retired_at
+    shown = (SigningKey.revoked.is_(False), or_(retired.is_(None), retired > now - KEPT))
+    return session.scalars(
+        select(SigningKey).where(*shown, *conditions).order_by(SigningKey.id.desc())
+    ).all()
+
+
+def _jwks(rows: Sequence[SigningKey]) -> str:
+    return json.dumps({"keys": list(_jwk_entries(rows))}, indent=2) + "\n"
+
+
+def _jwk_entries(rows: Sequence[SigningKey]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield from headers.public_jwks(keyring.public_key(key_rows.certificate(row)))

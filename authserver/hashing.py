@@ -1,0 +1,140 @@
+"""Hashing passwords: by few processors at a time, for the whole server.
+
+A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, most
+processors and threads stay for requests that need none.
+"""
+
+import os
+import time
+from bisect import insort
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from threading import Condition
+from typing import TypeVar
+
+from authserver import passwords
+from authserver.core.errors import Busy
+from authserver.places import Places
+from authserver.shared import Shared
+
+PATIENCE = 5.0
+"""Seconds for which a request waits for its turn."""
+
+_T = TypeVar("_T")
+
+
+def processors() -> int:
+    """Return how many processors hash passwords: half of them, at least one."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+class Hashing:
+    """Lets requests that hash a password in by turns.
+
+    ``turns`` is how many have theirs at a time in all processes that share ``shared``; ``places``
+    are for those of this process that have it or wait for it. Guests come before strangers, who
+    leave them a quarter of the places: so a flood of passwords from everywhere does not keep those
+    out who were here before.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        turns: int,
+        places: Places,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.places = places
+        self._shared, self._monotonic = shared, monotonic
+        self._free: list[int] = [*range(turns)]
+        self._waiting: list[tuple[bool, int]] = []
+        self._arrivals = count()
+        self._checks: dict[bytes, Future[bool | None]] = {}
+        self._changed = Condition()
+
+    def hash_new(self, client: str, password: str, cost: int) -> str:
+        """Return the hash of a password that a guest at the address ``client`` chose.
+
+        Raises:
+            Refused: as :func:`passwords.hash_new`.
+            Busy: too many wait, or this one has waited for too long.
+        """
+        return self.run(client, lambda: passwords.hash_new(password, cost), guest=True)
+
+    def run(self, client: str, work: Callable[[], _T], *, guest: bool) -> _T:
+        """Do ``work`` in a turn of its own; ``client`` is the address that it is for.
+
+        Raises:
+            Busy: too many wait, or this one has waited for too long.
+        """
+        with self._place(client, guest=guest) as deadline, self._turn(deadline, guest=guest):
+            return work()
+
+    def once(self, client: str, check: bytes, work: Callable[[], bool], *, guest: bool) -> bool:
+        """Do ``work`` in a turn, or wait for the result of an equal ``check`` that is under way.
+
+        Raises:
+            Busy: as :meth:`run`.
+        """
+        with self._place(client, guest=guest) as deadline:
+            result = None
+            while result is None:
+                result = self._result(check, work, deadline, guest=guest)
+            return result
+
+    def _result(
+        self, check: bytes, work: Callable[[], bool], deadline: float, *, guest: bool
+    ) -> bool | None:
+        """Return a check's result; None if another's ended without one, which is his alone."""
+        mine: Future[bool | None] = Future()
+        with self._changed:
+            first = self._checks.setdefault(check, mine)
+        if first is not mine:
+            return first.result()
+        result = None
+        try:
+            with self._turn(deadline, guest=guest):
+                result = work()
+        finally:
+            with self._changed:
+                del self._checks[check]
+            mine.set_result(result)
+        return result
+
+    @contextmanager
+    def _place(self, client: str, *, guest: bool) -> Iterator[float]:
+        """Take a place; give the time until which to wait in it."""
+        leaving = 0 if guest else self.places.total // 4
+        with self.places.take(client, leaving) as free:
+            if not free:
+                raise Busy("too many passwords wait to be checked")
+            yield self._monotonic() + PATIENCE
+
+    @contextmanager
+    def _turn(self, deadline: float, *, guest: bool) -> Iterator[None]:
+        turn = self._wait(deadline, guest=guest)
+        try:
+            with self._shared.alone(turn):
+                yield
+        finally:
+            with self._changed:
+                self._free.append(turn)
+                self._changed.notify_all()
+
+    def _wait(self, deadline: float, *, guest: bool) -> int:
+        """Wait for a turn of this process: guests first, then in the order of arrival."""
+        with self._changed:
+            ticket = (not guest, next(self._arrivals))
+            insort(self._waiting, ticket)
+            came = self._changed.wait_for(
+                lambda: bool(self._free) and self._waiting[0] == ticket,
+                max(0.0, deadline - self._monotonic()),
+            )
+            self._waiting.remove(ticket)
+            if not came:
+                raise Busy("a password has waited too long to be checked")
+            turn = self._free.pop()
+            self._changed.notify_all()
+            return turn

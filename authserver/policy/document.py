@@ -1,0 +1,123 @@
+"""What a policy file says, as plain values, and what can be wrong with it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from authserver.core import rules
+from authserver.core.errors import Refused
+from authserver.core.subjects import AccountKind, Subject, SubjectKind
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry entry; ``token_ttl`` in seconds, None for the setting's."""
+
+    service: str
+    token_ttl: int | None = None
+    refresh_tokens: bool = True
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user or a robot, without its secrets. ``disabled`` None leaves that as it is."""
+
+    name: str
+    kind: AccountKind
+    disabled: bool | None = None
+    admin: bool = False
+    owner: str | None = None
+    description: str = ""
+    outlives_owner: bool = False
+    line: int = field(default=0, compare=False)
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(SubjectKind(self.kind.value), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group; ``lines`` are those on which a file names its members."""
+
+    name: str
+    members: frozenset[Subject] = frozenset()
+    line: int = field(default=0, compare=False)
+    lines: Mapping[Subject, int] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One rule with its comment. The rule's id is 0 in a file."""
+
+    rule: rules.Rule
+    comment: str = ""
+    delegation: int | None = None
+    line: int = field(default=0, compare=False)
+
+    @property
+    def saying(self) -> rules.Rule:
+        """What the rule is known by: all that it says, but for its being enabled."""
+        return replace(self.rule, id=0, enabled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """Leave for a group to write rules. ``id`` is 0 in a file."""
+
+    group: str
+    service: str
+    pattern: str
+    actions: frozenset[str]
+    comment: str = ""
+    id: int = field(default=0, compare=False)
+    line: int = field(default=0, compare=False)
+
+    @property
+    def bounds(self) -> tuple[str, str, str, frozenset[str]]:
+        """What the delegation is known by."""
+        return self.group, self.service, self.pattern, self.actions
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """One line of ``tests``, not read yet."""
+
+    text: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A whole file. A section that is None is not in it, and nothing of its kind is touched."""
+
+    file: str = "policy"
+    registries: Mapping[str, Registry] | None = None
+    accounts: Mapping[str, Account] | None = None
+    groups: Mapping[str, Group] | None = None
+    rules: Sequence[Statement] | None = None
+    delegations: Sequence[Delegation] | None = None
+    tests: Sequence[Assertion] | None = None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more in it than tests."""
+        sections = (self.registries, self.accounts, self.groups, self.rules, self.delegations)
+        return any(section is not None for section in sections)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """What is wrong with a file, and on which line."""
+
+    line: int
+    text: str
+
+
+class BadPolicy(Refused):
+    """A file cannot be taken. Its message has a line for each of ``problems``."""
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.file = file
+        self.problems = sorted(set(problems))
+        super().__init__("\n".join(f"{file}:{p.line}: {p.text}" for p in self.problems))

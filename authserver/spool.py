@@ -1,0 +1,170 @@
+"""The spool: records of token requests on the local disk, for the time when the store takes none.
+
+Each process has a file of its own, one JSON object a line. What a process leaves there when it ends
+is taken over by one that starts.
+"""
+
+import json
+import stat
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from authserver import spool_file
+from authserver.core.errors import NotReady
+from authserver.db.models import TokenRecord
+from authserver.db.store import Store
+from authserver.journal import TokenEvent, insert_events
+from authserver.spool_file import SpoolFile
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Spool:
+    """Keeps token events, ``max_bytes`` of them at most, and writes them back to the store."""
+
+    directory: Path
+    max_bytes: int
+    _own: SpoolFile | None = None
+    _left: list[SpoolFile] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def open(self) -> None:
+        """Make the directory, and take over what processes that ended have left there.
+
+        Raises:
+            NotReady: the directory cannot be used.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.directory.stat().st_mode & stat.S_IWOTH:
+                raise NotReady(f"everybody may write into the spool {self.directory}: chmod 700 it")
+            with self._lock:
+                self._left += spool_file.left_behind(self.directory)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    @property
+    def waiting(self) -> int:
+        """Return how many bytes wait to be written back."""
+        with self._lock:
+            return sum(file.size - file.offset for file in self._files)
+
+    @property
+    def _files(self) -> list[SpoolFile]:
+        return [*self._left, *([self._own] if self._own else [])]
+
+    def keep(self, events: Sequence[TokenEvent]) -> None:
+        """Write events to the disk; all of them or none.
+
+        Raises:
+            NotReady: the spool is full, or the disk fails.
+        """
+        data = b"".join(map(_line, events))
+        with self._lock:
+            if len(data) + (self._own.size if self._own else 0) > self.max_bytes:
+                raise NotReady(f"the spool in {self.directory} is full: see AUTHSERVER_SPOOL_SIZE")
+            try:
+                self._file().append(data)
+            except OSError as error:
+                raise self._unusable(error) from None
+
+    def _file(self) -> SpoolFile:
+        if self._own is None:
+            self._own = spool_file.create(self.directory)
+            log.warning("records of token requests go to the spool", file=str(self._own.path))
+        return self._own
+
+    def write(self, store: Store) -> None:
+        """Store the oldest of what is kept; a part at a time, for other work waits meanwhile.
+
+        Raises:
+            NotReady: the store does not take it, or the disk fails; it is kept.
+        """
+        with self._lock:
+            file = next(iter(self._files), None)
+            if file is None:
+                return
+            try:
+                lines, end = file.read()
+            except OSError as error:
+                raise self._unusable(error) from None
+        # Not under the lock: what comes in must not wait for the store.
+        file.bad += _store(lines, store)
+        with self._lock:
+            file.offset = end
+            if end >= file.size:
+                self._finish(file)
+
+    def _finish(self, file: SpoolFile) -> None:
+        if file is self._own:
+            self._own = None
+        else:
+            self._left.remove(file)
+        try:
+            file.close()
+        except OSError as error:
+            raise self._unusable(error) from None
+        if file.bad:
+            log.error(
+                "records in the spool cannot be read; the file is kept",
+                number=file.bad,
+                file=str(file.path.with_suffix(spool_file.DAMAGED)),
+            )
+        log.info("records were written back from the spool", file=str(file.path))
+
+    def _unusable(self, error: OSError) -> NotReady:
+        return NotReady(
+            f"the spool in {self.directory} cannot be used: {error.strerror}; "
+            "see AUTHSERVER_SPOOL_DIR"
+        )
+
+
+def _store(lines: list[bytes], store: Store) -> int:
+    """Store what lines say; return how many of them say nothing that can be stored."""
+    events = [event for event in map(_event, lines) if event is not None]
+    try:
+        with store.append() as session:
+            if missing := _missing(session, events):
+                insert_events(store, session, missing)
+    except SQLAlchemyError as error:  # a file that was altered holds nothing up
+        log.error("records in the spool cannot be stored", error=type(error).__name__)
+        return len(lines)
+    return len(lines) - len(events)
+
+
+def _missing(session: Session, events: list[TokenEvent]) -> list[TokenEvent]:
+    """Leave out what is stored: a process may have ended, or lost the store, just after that."""
+    times = [event.at for event in events]
+    if not times:
+        return []
+    query = select(TokenRecord.request_id, TokenRecord.at).where(
+        TokenRecord.at.between(min(times), max(times)),
+        TokenRecord.request_id.in_({event.request_id for event in events}),
+    )
+    stored = {(request_id, at) for request_id, at in session.execute(query)}
+    return [event for event in events if (event.request_id, event.at) not in stored]
+
+
+def _line(event: TokenEvent) -> bytes:
+    return json.dumps(asdict(event), default=datetime.isoformat).encode() + b"\n"
+
+
+def _event(line: bytes) -> TokenEvent | None:
+    """Read a line; None if it was cut off or altered."""
+    try:
+        told = json.loads(line)
+        texts = told | {"jwt_id": told["jwt_id"] or ""}
+        at = datetime.fromisoformat(told["at"]).astimezone(UTC)
+        event = TokenEvent(**told | {"at": at})
+    except (ValueError, TypeError, KeyError):
+        return None
+    return event if all(isinstance(text, str) for text in texts.values()) else None

@@ -1,0 +1,95 @@
+"""Finding out why a registry does not accept our tokens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Literal
+
+import structlog
+from pydantic import Field
+
+from authserver.core.errors import Refused
+from authserver.db import authorities, named
+from authserver.distribution.versions import Version
+from authserver.doctor import ours
+from authserver.doctor.examination import Options, examine
+from authserver.doctor.findings import Report
+from authserver.doctor.ours import Ours
+from authserver.headers import HeaderMode
+from authserver.web.api.models import Answer, Body, Query
+from authserver.web.api.operations import Call, Operations, Reply, references
+
+OPERATIONS = Operations("checks", "Finding out why a registry does not accept our tokens.")
+
+# Less than proxies wait for an answer. It asks our own realm as well, so that threads must be left.
+OPTIONS = Options(request_seconds=5.0, all_seconds=20.0)
+
+log = structlog.get_logger()
+_examining = Lock()
+
+
+class NewCheck(Body):
+    """Which registry is to be examined."""
+
+    registry: str = Field(min_length=1)
+
+
+class Finding(Answer):
+    """One check."""
+
+    check: str
+    status: Literal["passed", "failed", "not tried"]
+    why: str
+    cure: str | None = Field(description="For a failure: the exact change to make.")
+
+
+class Check(Answer):
+    """What was found."""
+
+    service: str
+    url: str
+    healthy: bool = Field(description="Whether nothing failed.")
+    version: Version | None
+    header_modes: list[HeaderMode]
+    authorities: list[int] = Field(description="Ids of the authorities that it trusts.")
+    absent_authorities: list[int]
+    findings: list[Finding]
+
+
+@OPERATIONS.operation("POST", "/checks", answer=Check, body=NewCheck)
+def check_registry(call: Call[NewCheck, Query]) -> Reply:
+    """Examine a registry at the URL of its entry, and note which authority it trusts."""
+    url, made = _asked(call)
+    with _alone():
+        log.info("a registry is examined", registry=made.service, url=url, by=call.caller.name)
+        report = examine(made, url, OPTIONS)
+    _note(call, report)
+    return Reply(Check.model_validate(report.as_json()))
+
+
+def _asked(call: Call[NewCheck, Query]) -> tuple[str, Ours]:
+    settings, store = call.parts.settings, call.parts.store
+    with call.read() as session, references():
+        row = named.registry(session, call.body.registry)
+        if row.url is None:
+            raise Refused(f"the entry of the registry {row.service} has no url: it is asked there")
+        safe = call.safe(session)
+        return row.url, ours.load(session, safe, row.service, settings.realm, store.clock)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _examining.acquire(blocking=False):
+        raise Refused("a registry is being examined: try again when that is done")
+    try:
+        yield
+    finally:
+        _examining.release()
+
+
+def _note(call: Call[NewCheck, Query], report: Report) -> None:
+    with call.read() as session:
+        news = authorities.news(session, report.service, report.sighting)
+    if news:
+        with call.change() as change:
+            authorities.note(change, report.service, report.sighting)

@@ -1,0 +1,158 @@
+"""The policy as one document: export, plan, apply."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import Field
+
+from authserver.core.errors import Refused
+from authserver.db import accounts
+from authserver.policy import applying, exporting, planning, reading, state
+from authserver.policy.document import BadPolicy, Policy
+from authserver.policy.placing import Placing
+from authserver.policy.steps import Verb
+from authserver.web.api.documents import Document, PolicyDocument
+from authserver.web.api.models import Answer, Flag, Invalid, Nothing, Query
+from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.problems import Refusal, pointer
+
+OPERATIONS = Operations("policy", "Registries, accounts, groups and rules as one document.")
+
+MAX_BYTES = 8 * 2**20
+"""Of a document: some 40,000 rules."""
+
+MAX_DETAILS = 5
+
+
+class PlannedEffect(Answer):
+    """What some accounts gain or lose."""
+
+    change: Literal["gain", "lose"]
+    accounts: list[str]
+    actions: list[str]
+    type: str
+    pattern: str
+    some: bool = Field(description="Not on all that the pattern covers.")
+    registry: str | None
+    conditions: str | None
+
+
+class PlannedEffects(Answer):
+    """What one change does to accounts."""
+
+    told: list[PlannedEffect]
+    more: bool = Field(description="Whether that is not all of it.")
+
+
+class PlannedStep(Answer):
+    """One thing that would be added, changed or removed."""
+
+    do: Verb
+    what: Literal["registry", "account", "group", "member", "rule", "delegation"]
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class PlannedChange(PlannedStep):
+    """One change, and who gains or loses by it."""
+
+    effects: PlannedEffects
+
+
+class PolicyPlan(Answer):
+    """What a document changes."""
+
+    id: str = Field(description="Tells this plan from every other; applying takes it.")
+    changes: list[PlannedChange]
+    prunable: list[PlannedStep] = Field(description="What only pruning removes.")
+    notes: list[str]
+    unsafe: list[str] = Field(description="What is done by force only.")
+
+
+class Planning(Query):
+    """How a document is taken."""
+
+    prune: Flag = Field(
+        default=False,
+        description="Remove what the document does not name, in the sections that it has.",
+    )
+
+
+class Applying(Planning):
+    """Which plan is carried out."""
+
+    plan: str = Field(min_length=1, description="The id of the plan that was seen.")
+    force: Flag = Field(
+        default=False,
+        description="Do it even where a deny rests on what is taken away.",
+    )
+
+
+@contextmanager
+def _policy(document: Document) -> Iterator[Policy]:
+    """Give what a document says, and tell what is wrong with it by its places."""
+    placing = Placing()
+    root = placing.node(document.model_dump(exclude_unset=True))
+    try:
+        policy = reading.read_node(root, "the document")
+        planning.require_something(policy)
+        yield policy
+    except BadPolicy as error:
+        found = [
+            Invalid(where=pointer(placing.places[each.line]), detail=each.text)
+            for each in error.problems
+        ]
+        said = "; ".join(f"{each.where}: {each.detail}" for each in found[:MAX_DETAILS])
+        raise Refusal(HTTPStatus.CONFLICT, said, found) from None
+
+
+@OPERATIONS.operation("GET", "/policy", name="export_policy", answer=PolicyDocument)
+def export(call: Call[Nothing, Query]) -> Reply:
+    """Export all but secrets and the rules that delegates wrote."""
+    with call.read() as session:
+        standing = state.load(session)
+    said = exporting.plain(state.as_policy(standing))
+    return Reply(PolicyDocument.model_validate(said))
+
+
+@OPERATIONS.operation(
+    "POST",
+    "/policy/plan",
+    name="plan_policy",
+    answer=PolicyPlan,
+    body=PolicyDocument,
+    query=Planning,
+    max_bytes=MAX_BYTES,
+)
+def plan(call: Call[Document, Planning]) -> Reply:
+    """Say what a document would change, and who would gain or lose; nothing is changed."""
+    with _policy(call.body) as policy:
+        with call.read() as session:
+            standing = state.load(session)
+        planned = planning.plan_from(standing, policy, prune=call.query.prune)
+    return Reply(PolicyPlan.model_validate(planned.as_json()))
+
+
+@OPERATIONS.operation(
+    "POST",
+    "/policy/apply",
+    name="apply_policy",
+    answer=PolicyPlan,
+    body=PolicyDocument,
+    query=Applying,
+    max_bytes=MAX_BYTES,
+)
+def apply(call: Call[Document, Applying]) -> Reply:
+    """Do what a document says, all of it or nothing, if the plan is still the one that was seen."""
+    asked = call.query
+    with _policy(call.body) as policy, call.change() as change:
+        before = accounts.has_administrator(change.session)
+        done = applying.apply(
+            change, policy, prune=asked.prune, force=asked.force, expect=asked.plan
+        )
+        if before and not accounts.has_administrator(change.session):
+            raise Refused("no administrator that can log in would be left; the command line can")
+    return Reply(PolicyPlan.model_validate(done.as_json()))

@@ -1,0 +1,38 @@
+"""The public halves of the keys: a JWKS and a certificate bundle, cacheable."""
+
+from hashlib import sha256
+
+from flask import Flask, Response, request
+
+from authserver.core.errors import NotFound
+from authserver.db.published import Published
+from authserver.live import Live
+
+MAX_AGE = 300
+
+
+def register(app: Flask, live: Live) -> None:
+    """Serve ``/.well-known/jwks.json`` and ``/bundle.pem``; ``?service=`` for one registry."""
+
+    @app.get("/.well-known/jwks.json")
+    def jwks() -> Response:
+        return _answer(_published(live).jwks, "application/jwk-set+json")
+
+    @app.get("/bundle.pem")
+    def bundle() -> Response:
+        return _answer(_published(live).bundle, "application/x-pem-file")
+
+
+def _published(live: Live) -> Published:
+    found = live.current.published.get(request.args.get("service"))
+    if found is None:
+        raise NotFound("unknown service; leave it out, or name one of this server's registries")
+    return found
+
+
+def _answer(text: str, mimetype: str) -> Response:
+    response = Response(text, mimetype=mimetype)
+    response.headers["Cache-Control"] = f"public, max-age={MAX_AGE}"
+    response.set_etag(sha256(text.encode()).hexdigest()[:32])
+    response.make_conditional(request)
+    return response

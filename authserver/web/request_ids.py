@@ -1,0 +1,18 @@
+"""Each request's id: in its answer, in its record, and in each line that it leaves in the log."""
+
+import secrets
+
+from structlog.contextvars import bind_contextvars
+
+
+def begin() -> str:
+    """Return a new request's id; the lines of this thread's log have it from now on."""
+    request_id = secrets.token_hex(8)
+    # Nothing else is ever bound, so the one before need not be cleared away.
+    bind_contextvars(request_id=request_id)
+    return request_id
+
+
+def headers(request_id: str) -> list[tuple[str, str]]:
+    """Return the headers that every answer has."""
+    return [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]

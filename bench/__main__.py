@@ -1,0 +1,168 @@
+"""Measure the token endpoint: `python -m bench`, or `make bench`."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import machine, rows, table
+from bench.figures import Figure, Round, Row
+from bench.installation import COST, Installation, Server, made, serving
+from bench.rows import COLD, SMALL, Measurement
+from bench.wrk import Load, Request, Wrk, finished
+
+IMPORTS = (sys.executable, "-c", "import flask, sqlalchemy, cryptography, jwt")
+LARGE = "100,000 rules and accounts"
+SIZES = {
+    "1,000 rules": (1_000, 10),
+    "100,000 rules": (100_000, 10),
+    "100,000 accounts": (10, 100_000),
+    LARGE: (100_000, 100_000),
+}
+QUICK_LARGE = "1,000 rules and accounts"
+QUICK_SIZES = {QUICK_LARGE: (1_000, 1_000)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured; ``seconds`` is for one row in one round."""
+
+    rounds: int
+    seconds: int
+    sizes: Mapping[str, tuple[int, int]]
+    large: str
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        sizes = [row for name in self.sizes for row in rows.on_another(name)]
+        return [*rows.ROWS, *sizes, rows.while_changing(self.large)]
+
+
+FULL = Plan(5, 5, SIZES, LARGE)
+QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE)
+
+
+def main() -> None:
+    """Measure, print and store."""
+    chosen = _arguments()
+    if chosen.postgresql:
+        sys.exit("PostgreSQL: the bench fills SQLite stores only; this store takes no other yet")
+    plan = QUICK if chosen.quick else FULL
+    plan = replace(plan, rounds=chosen.rounds or plan.rounds)
+    with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
+        measured, startup = _measure(plan, Path(directory))
+    found = table.lines(measured, machine.cores(), plan.large, startup)
+    _say("", *table.details(measured), "", *map(str, found))
+    if any(row.is_disturbed for row in measured.values()):
+        _say("", "Other processes were busy in every round of the rows marked DISTURBED.")
+    result = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.described(),
+        "plan": asdict(plan),
+        "rows": {name: [asdict(one) for one in row.rounds] for name, row in measured.items()},
+        "table": [asdict(line) | {"verdict": line.verdict} for line in found],
+    }
+    chosen.output.write_text(json.dumps(result, indent=1) + "\n")
+    _say("", f"stored in {chosen.output}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: is it all there?")
+    parser.add_argument("--rounds", type=int, help="how often each row is measured")
+    parser.add_argument("--postgresql", metavar="URL", help="a second run, on PostgreSQL")
+    parser.add_argument("--output", type=Path, default=Path("bench-results.json"))
+    return parser.parse_args()
+
+
+def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
+    servers: dict[str, Server] = {}
+    with ExitStack() as stack:
+        for name, (rules, accounts) in {SMALL: (10, 10), **plan.sizes}.items():
+            _say(f"making an installation: {name} …")
+            installation = made(directory / name.replace(" ", "-"), rules, accounts)
+            servers[name] = stack.enter_context(serving(installation))
+        small = servers[SMALL].installation
+        cold = replace(
+            made(directory / COLD, 10, 10), settings={"AUTHSERVER_REMEMBER_PASSWORDS": "0"}
+        )
+        servers[COLD] = stack.enter_context(serving(cold))
+        found: dict[str, list[Round]] = {m.name: [] for m in plan.measurements}
+        for number in range(plan.rounds):
+            for measurement in plan.measurements:
+                one = _round(measurement, servers, plan.seconds, directory)
+                found[measurement.name].append(one)
+                quiet = "" if one.is_quiet else f"  (others took {one.others:.0%} of the cores)"
+                done = f"round {number + 1} of {plan.rounds}: {measurement.name:60}"
+                _say(f"{done} {one.rate:8.0f}/s {one.processor * 1e6:7.1f} µs{quiet}")
+    startup = Figure.of([_startup(small) for _ in range(plan.rounds + 1)])
+    return {name: Row(name, tuple(rounds)) for name, rounds in found.items()}, startup
+
+
+def _round(
+    measurement: Measurement, servers: Mapping[str, Server], seconds: int, directory: Path
+) -> Round:
+    server = servers[measurement.on]
+    installation = server.installation
+    pids = [pid for each in servers.values() for pid in each.pids]
+    es256, bcrypt = machine.es256_rate(0.2), machine.bcrypt_rate(COST, 0.5)
+    wrk = Wrk(installation.url, directory)
+    request = measurement.making(installation)
+    _warm(wrk, request)
+    busy, worked, began = machine.Busy.now(pids), server.worked(), time.monotonic()
+    with ExitStack() as stack:
+        if measurement.changing:
+            stack.enter_context(rows.changing(installation))
+        beside = _beside(measurement, wrk, installation, seconds)
+        load = finished(wrk.start(request, seconds, measurement.connections * machine.cores()))
+        other = finished(beside) if beside is not None else None
+    return Round(
+        rate=load.rate,
+        p50=load.p50,
+        p99=load.p99,
+        processor=(server.worked() - worked) / max(1, load.requests),
+        resident=server.resident(),
+        others=machine.Busy.now(pids).others_since(busy)
+        / (machine.cores() * (time.monotonic() - began)),
+        es256=es256,
+        bcrypt=bcrypt,
+        beside=None if other is None else other.rate,
+        failed=load.failed,
+    )
+
+
+def _beside(
+    measurement: Measurement, wrk: Wrk, installation: Installation, seconds: int
+) -> "subprocess.Popen[str] | None":
+    if measurement.beside is None:
+        return None
+    return wrk.start(measurement.beside(installation), seconds, 8 * machine.cores())
+
+
+def _warm(wrk: Wrk, request: Request) -> Load:
+    return finished(wrk.start(request, 1, machine.cores()))
+
+
+def _startup(installation: Installation) -> float:
+    """Return how many times as long as the imports alone it takes to the first token."""
+    with serving(installation) as server:
+        first = server.seconds
+    began = time.monotonic()
+    subprocess.run(IMPORTS, check=True)
+    return first / (time.monotonic() - began)
+
+
+def _say(*texts: str) -> None:
+    for text in texts:
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""An installation as an operator makes it, filled with rules and accounts, and its server."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import bcrypt
+from sqlalchemy import Connection, Table, insert, update
+
+from authserver.core.rules import Effect, new_rule
+from authserver.core.subjects import subjects
+from authserver.db import app_tokens, models, rules
+from authserver.db.app_tokens import Wanted
+from authserver.db.store import Store, open_store
+from bench import machine
+
+COST = 12
+PASSWORD = "correct horse"  # noqa: S105 - of accounts that live as long as the bench
+SERVICE = "registry"
+START_SECONDS = 120.0
+MAX_BATCH = 10_000
+PROGRAM = (sys.executable, "-m", "authserver")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A data directory with accounts and rules in it, and the secrets to use them by."""
+
+    data_dir: Path
+    port: int
+    app_token: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTHSERVER_")}
+        own = {"AUTHSERVER_DATA_DIR": str(self.data_dir), "AUTHSERVER_LOG_FORMAT": "json"}
+        return {**kept, **own, **self.settings}
+
+    def store(self) -> Store:
+        return open_store(f"sqlite:///{self.data_dir}/authserver.db", lambda: datetime.now(UTC))
+
+    def pull(self, name: str = "public/app") -> str:
+        return f"service={SERVICE}&scope=repository:{name}:pull"
+
+    def push(self, name: str = "team/app") -> str:
+        return f"service={SERVICE}&scope=repository:{name}:pull,push"
+
+    def basic(self, secret: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + b64encode(f"user0:{secret}".encode()).decode()}
+
+
+def made(data_dir: Path, number_of_rules: int, number_of_accounts: int) -> Installation:
+    """Set up an installation; of its rules one lets everybody pull, and user0 may push to team."""
+    installation = Installation(data_dir, free_port())
+    command = [*PROGRAM, "init"]
+    subprocess.run(command, env=installation.environ, check=True, capture_output=True)
+    store = installation.store()
+    with store.change("bench") as change:
+        connection = change.session.connection()
+        _add_accounts(connection, number_of_accounts)
+        _add_rules(connection, number_of_rules, number_of_accounts)
+        change.session.execute(update(models.StoreState).values(version=2))
+    with store.change("bench") as change:
+        for about, pattern, actions in (
+            ("anonymous", "public/*", "pull"),
+            ("user:user0", "team/**", "push"),
+        ):
+            rules.add(change, new_rule(Effect.ALLOW, subjects(about), [pattern], actions))
+        wanted = Wanted("bench", timedelta(days=1), ("repository:**:all",))
+        _, secret = app_tokens.create(change, "user0", wanted, secrets.token_bytes)
+    store.engine.dispose()
+    return replace(installation, app_token=secret)
+
+
+def log_in(installation: Installation) -> str:
+    """Return a refresh token, as docker login keeps it, from the server that runs."""
+    url = f"{installation.url}/token?service={SERVICE}&offline_token=true"
+    asked = urllib.request.Request(url, headers=installation.basic(PASSWORD))  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=START_SECONDS) as answer:  # noqa: S310
+        token: str = json.load(answer)["refresh_token"]
+        return token
+
+
+def _add_accounts(connection: Connection, number: int) -> None:
+    now = datetime.now(UTC)
+    stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
+    same: dict[str, Any] = {
+        "kind": "user",
+        "password_hash": stored,
+        "admin": False,
+        "description": "",
+    }
+    same |= {"outlives_owner": False, "created_at": now}
+    names = [{"id": 1000 + n, "name": f"user{n}", "folded_name": f"user{n}"} for n in range(number)]
+    _insert(connection, models.Account, [same | name for name in names])
+
+
+def _add_rules(connection: Connection, number: int, number_of_accounts: int) -> None:
+    """Add rules as a large installation has them: of one account each, on what is its own."""
+    now = datetime.now(UTC)
+    same: dict[str, Any] = {
+        "effect": "allow",
+        "resource_type": "repository",
+        "actions": "pull,push",
+    }
+    same |= {"networks": [], "comment": "", "created_by": "bench", "created_at": now}
+    ids = range(1000, 1000 + number)
+    patterns = [{"id": n, "patterns": [f"team{n % 1000}/app{n}/**"]} for n in ids]
+    _insert(connection, models.Rule, [same | pattern for pattern in patterns])
+    about = [
+        {"rule_id": n, "kind": "user", "account_id": 1000 + n % number_of_accounts} for n in ids
+    ]
+    _insert(connection, models.RuleSubject, about)
+
+
+def _insert(connection: Connection, table: type[models.Base], rows: list[dict[str, Any]]) -> None:
+    into = cast("Table", table.__table__)
+    for start in range(0, len(rows), MAX_BATCH):
+        connection.execute(insert(into), rows[start : start + MAX_BATCH])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    installation: Installation
+    process: "subprocess.Popen[bytes]"
+    seconds: float
+    """From the start to the first token."""
+
+    @property
+    def workers(self) -> list[int]:
+        """Return the processes that answer requests: the children that serve."""
+        stats = Path("/proc").glob("[0-9]*/stat")
+        pids = [int(stat.parent.name) for stat in stats]
+        return [pid for pid in pids if _parent(pid) == self.process.pid]
+
+    @property
+    def pids(self) -> list[int]:
+        return [self.process.pid, *self.workers]
+
+    def worked(self) -> float:
+        """Return the processor seconds that the workers took so far."""
+        return sum(map(machine.cpu_seconds, self.workers))
+
+    def resident(self) -> int:
+        """Return the resident memory of the largest worker, in bytes."""
+        return max(map(machine.resident_bytes, self.workers))
+
+
+@contextmanager
+def serving(installation: Installation) -> Iterator[Server]:
+    """Serve until the block ends, with as many workers as `serve` chooses itself.
+
+    Raises:
+        SystemExit: it gives no token.
+    """
+    began = time.monotonic()
+    with (installation.data_dir.parent / f"serve-{installation.port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*PROGRAM, "serve", "--port", str(installation.port)],
+            env=installation.environ,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait(installation, process, began + START_SECONDS)
+        yield Server(installation, process, time.monotonic() - began)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(installation: Installation, process: "subprocess.Popen[bytes]", deadline: float) -> None:
+    url = f"{installation.url}/token?{installation.pull()}"
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - our own server
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
+    raise SystemExit(f"no token at {url}; see {installation.data_dir.parent}")
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(machine.stat_fields(pid)[1])
+    except OSError:  # it has ended
+        return 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,121 @@
+"""The rows of the table: what is sent to which installation."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from authserver.core.rules import Effect, new_rule
+from authserver.core.subjects import subjects
+from authserver.db import rules
+from bench.installation import PASSWORD, SERVICE, Installation, log_in
+from bench.wrk import Request
+
+SMALL, COLD = "small", "cold"
+LOGINS = 8
+
+Making = Callable[[Installation], Request]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: what is sent to which installation (``on``).
+
+    ``connections`` are opened for each core. ``beside`` is another load at the same time;
+    ``changing`` has a rule written every second.
+    """
+
+    name: str
+    making: Making
+    on: str = SMALL
+    connections: int = 8
+    beside: Making | None = None
+    changing: bool = False
+
+
+def anonymous(number: int = 1) -> Making:
+    """Return a pull of so many repositories by nobody in particular."""
+    scopes = "".join(f"&scope=repository:public/app{n}:pull" for n in range(number))
+    return lambda _: Request(f"service={SERVICE}{scopes}")
+
+
+def app_token(installation: Installation) -> Request:
+    return Request(installation.push(), installation.basic(installation.app_token))
+
+
+def another_each_time(installation: Installation) -> Request:
+    """Return a push to a repository that nobody has asked for before."""
+    return Request(installation.push("team/app{n}"), installation.basic(installation.app_token))
+
+
+def password(installation: Installation) -> Request:
+    """Return a push by the password, after each worker has most probably verified it."""
+    for _ in range(LOGINS):
+        log_in(installation)
+    return Request(installation.push(), installation.basic(PASSWORD))
+
+
+def cold_password(installation: Installation) -> Request:
+    return Request(installation.push(), installation.basic(PASSWORD))
+
+
+def wrong_password(installation: Installation) -> Request:
+    return Request(installation.push(), installation.basic("wrong"))
+
+
+def refresh(installation: Installation) -> Request:
+    form = f"grant_type=refresh_token&client_id=bench&refresh_token={log_in(installation)}"
+    return Request(form=f"{form}&{installation.push()}")
+
+
+ROWS = (
+    Measurement("anonymous pull", anonymous()),
+    Measurement("app token", app_token),
+    Measurement("app token, another repository each time", another_each_time),
+    Measurement("password remembered", password),
+    Measurement("refresh grant", refresh),
+    Measurement("10 scopes", anonymous(10)),
+    Measurement("50 scopes", anonymous(50)),
+    Measurement("wrong password", wrong_password, connections=1),
+    Measurement("password cold", cold_password, COLD, connections=1, beside=app_token),
+)
+
+
+def on_another(name: str) -> tuple[Measurement, ...]:
+    """Return the rows that are measured on an installation of another size as well."""
+    return (
+        Measurement(f"app token, {name}", app_token, name),
+        Measurement(f"app token, another repository each time, {name}", another_each_time, name),
+    )
+
+
+def while_changing(name: str) -> Measurement:
+    """Return the row in which a rule is changed every second."""
+    row = f"app token, {name}, a rule changed every second"
+    return Measurement(row, app_token, name, changing=True)
+
+
+@contextmanager
+def changing(installation: Installation) -> Iterator[None]:
+    """Write a rule and remove it, every second by turns, until the block ends."""
+    ended = threading.Event()
+    store = installation.store()
+
+    def change_each_second() -> None:
+        said = new_rule(Effect.ALLOW, subjects("user:user0"), ["bench/changing"], "pull")
+        while not ended.wait(1.0):
+            with store.change("bench") as change:
+                there = rules.same(change.session, said)
+                if there is None:
+                    rules.add(change, said)
+                else:
+                    rules.delete(change, there)
+
+    thread = threading.Thread(target=change_each_second)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        store.engine.dispose()

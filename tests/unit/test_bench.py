@@ -1,0 +1,102 @@
+"""The parts of the bench: what it reads, and how it puts figures together. Nothing is timed."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench import machine, table
+from bench.__main__ import QUICK, QUICK_LARGE
+from bench.figures import Figure, Round, Row, paired
+from bench.wrk import Load, Request
+
+REPORT = """Running 3s test @ http://127.0.0.1:44177/token
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.03ms    5.15ms 130.28ms   50.00%
+    Req/Sec     9.99k     1.35k   12.22k    71.43%
+  Latency Distribution
+     50%    1.29ms
+     75%    1.93ms
+     90%    3.07ms
+     99%   11.90ms
+  29822 requests in 3.00s, 87.19MB read
+{more}Requests/sec:   9936.54
+Transfer/sec:     29.05MB
+"""
+ONE = Round(
+    rate=9000,
+    p50=0.001,
+    p99=0.01,
+    processor=1e-4,
+    resident=100_000_000,
+    others=0.01,
+    es256=30_000,
+    bcrypt=4,
+)
+
+
+def test_a_report_of_wrk_is_read() -> None:
+    read = Load.parse(REPORT.format(more=""))
+    assert (read.requests, read.rate, read.failed) == (29822, 9936.54, 0)
+    assert (read.p50, read.p99) == pytest.approx((0.00129, 0.0119))
+
+
+def test_answers_that_were_none_are_counted() -> None:
+    more = "  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 7\n"
+    assert Load.parse(REPORT.format(more=more)).failed == 17
+
+
+def test_what_is_no_report_is_an_error() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        Load.parse("unable to connect to 127.0.0.1:1 Connection refused")
+
+
+def test_a_request_is_told_to_wrk() -> None:
+    script = Request("a=1", {"Authorization": 'Basic "x"'}).script()
+    assert 'wrk.path = "/token?a=1"' in script
+    assert r'wrk.headers["Authorization"] = "Basic \"x\""' in script
+    assert "function" not in script
+    assert 'wrk.body = "b=2"' in Request(form="b=2").script()
+    assert '"/token?a=" .. n .. "&b"' in Request("a={n}&b").script()
+
+
+def test_rounds_in_which_others_were_busy_do_not_count() -> None:
+    row = Row("x", (ONE, replace(ONE, rate=3000, others=0.5), replace(ONE, rate=12_000)))
+    assert row.to_es256() == Figure(0.35, 0.3, 0.4)
+    assert not row.is_disturbed
+    assert row.to_bcrypt(2) == Figure(1312.5, 1125, 1500)
+
+
+def test_where_others_were_always_busy_the_row_says_so() -> None:
+    row = Row("x", (replace(ONE, others=0.5),))
+    assert row.is_disturbed
+    assert row.to_es256().median == 0.3
+
+
+def test_pairs_are_of_the_same_round() -> None:
+    small = Row("small", (ONE, replace(ONE, rate=4500), replace(ONE, rate=1, others=0.9)))
+    large = Row("large", (replace(ONE, rate=4500), replace(ONE, rate=4500), ONE))
+    assert paired(large, small, lambda one: one.rate) == Figure(0.75, 0.5, 1.0)
+
+
+def test_the_table_has_a_line_for_each_bound_and_says_how_far_it_got() -> None:
+    rows = {m.name: Row(m.name, (replace(ONE, beside=4000),)) for m in QUICK.measurements}
+    found = {line.name: line for line in table.lines(rows, 2, QUICK_LARGE, Figure(4, 4, 4))}
+    assert found["anonymous pull"].verdict == "holds"
+    assert found["refresh grant"].verdict == "aim"
+    assert found["start-up to the first token"].verdict == "MISSED"
+    assert found["app tokens beside cold passwords"].figure.median == pytest.approx(4 / 9)
+    assert found["resident memory of a worker"].verdict == "holds"
+    assert sum(line.bound is not None for line in found.values()) == 12
+    assert all(str(line).startswith(name) for name, line in found.items())
+
+
+def test_what_others_took_is_told_from_what_was_ours() -> None:
+    before = machine.Busy(100.0, 40.0)
+    assert machine.Busy(110.0, 47.0).others_since(before) == 3.0
+    assert machine.Busy(101.0, 42.0).others_since(before) == 0.0
+
+
+def test_the_raw_rates_are_of_processor_time() -> None:
+    assert machine.es256_rate(0.001) > 0
+    assert machine.bcrypt_rate(4, 0.001) > 0
