@@ -3,11 +3,11 @@
 import json
 import os
 import pwd
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from authserver.cli.audit import listing
 from tests import stores
@@ -212,10 +212,10 @@ def test_tail_goes_on_with_what_comes(
 
 
 def altered(run: Commands, statement: str) -> None:
-    connection = sqlite3.connect(run.data_dir / "authserver.db")
-    with connection:
-        connection.execute(statement)
-    connection.close()
+    engine = create_engine(stores.settings(run.data_dir).store_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def test_what_commands_and_servers_wrote_verifies(asked: Commands, world: World) -> None:
