@@ -13,6 +13,7 @@ import yaml
 from authserver.policy.document import BadPolicy, Problem
 
 MAX_SIZE = 16 * 2**20
+TOO_DEEP = "nested too deeply"
 MAX_DEPTH = 8
 
 # libyaml's parser where there is one: it is ten times as fast.
@@ -69,6 +70,8 @@ def read(content: bytes, file: str) -> Node | None:
 def _not_yaml(error: yaml.YAMLError, text: str) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line, why = error.problem_mark.line + 1, str(error.problem)
+        if "nesting depth" in why:
+            return Problem(line, TOO_DEEP)
     else:
         position = getattr(error, "position", 0) or 0
         return Problem(text.count("\n", 0, position) + 1, "a character that YAML does not take")
@@ -100,7 +103,7 @@ class _Builder:
             return Text(event.value, plain=not event.style, line=line)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            self.refuse(event, "nested too deeply")
+            self.refuse(event, TOO_DEEP)
         node = (
             Items([self.node(each) for each in self.until(yaml.SequenceEndEvent)], line)
             if isinstance(event, yaml.SequenceStartEvent)
