@@ -24,6 +24,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from authserver.audit.sinks import Sink, open_sink
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.passwords import MAX_COST, MIN_COST
@@ -196,6 +197,11 @@ class Settings(BaseSettings):
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
+    audit_log: str | None = Field(
+        None,
+        description="Second copy of the audit records: a file that JSON lines are appended to, "
+        "syslog:, syslog:/path/of/socket or syslog://host:514.",
+    )
     max_staleness: int = Field(
         60,
         ge=0,
@@ -298,6 +304,18 @@ class Settings(BaseSettings):
                 f"it may begin with {', '.join(LIMITS_SCHEMES)}"
             )
         return value
+
+    @field_validator("audit_log")
+    @classmethod
+    def _audit_log(cls, value: str | None) -> str | None:
+        if value is not None:
+            open_sink(value)
+        return value
+
+    @property
+    def audit_sink(self) -> Sink | None:
+        """Return where the second copy of the audit records goes; nothing is opened yet."""
+        return open_sink(self.audit_log) if self.audit_log else None
 
     @property
     def store_url(self) -> URL:

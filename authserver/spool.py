@@ -134,7 +134,7 @@ def _store(lines: list[bytes], store: Store) -> int:
     try:
         with store.append() as session:
             if missing := _missing(session, events):
-                insert_events(session, missing)
+                insert_events(store, session, missing)
     except SQLAlchemyError as error:  # a file that was altered holds nothing up
         log.error("records in the spool cannot be stored", error=type(error).__name__)
         return len(lines)

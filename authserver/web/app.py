@@ -16,12 +16,14 @@ import structlog
 from flask import Flask, Response, g, request
 
 from authserver import logs, memory, settings
+from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
+from authserver.db.trail import trail_of
 from authserver.guessing import Guesses, limits
 from authserver.hashing import Hashing, processors
 from authserver.holding import Holding
@@ -100,11 +102,13 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now, chosen.pool)
+    trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+    store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+        trail.key(session)
     journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     live = Live(

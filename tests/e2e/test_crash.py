@@ -63,6 +63,7 @@ def kill_server(authserver: Authserver, port: int) -> None:
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
+    authserver.env["AUTHSERVER_AUDIT_LOG"] = str(tmp_path / "audit.jsonl")
     seconds = typical_seconds(authserver)
     r = random.Random(ROUNDS)
     acknowledged: set[str] = set()
@@ -80,6 +81,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     # Otherwise nothing was killed, or nothing written.
     assert 0 < len(acknowledged) < tried
     authserver.run("db", "check")
+    authserver.run("audit", "verify", "--against", str(tmp_path / "audit.jsonl"))
     users = {user["name"] for user in json.loads(authserver.run("user", "list", "--json").stdout)}
     assert acknowledged <= users
     changes = json.loads(

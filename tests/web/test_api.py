@@ -7,6 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from authserver.db import accounts, app_tokens, groups, named, records
+from authserver.db.records import Filter
 from tests.world import ADMIN, PASSWORD, World, basic
 
 AS_ADMIN = (ADMIN, PASSWORD)
@@ -42,7 +43,7 @@ def tag(world: World, path: str) -> dict[str, str]:
 
 def last_change(world: World) -> dict[str, Any]:
     with world.wiring.store.read() as session:
-        return records.listed(session, "change")[-1]
+        return records.listed(session, Filter("change"))[-1]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from authserver.counting import SharedStorage, Windows
 from authserver.db import accounts, records
+from authserver.db.records import Filter
 from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
 from authserver.hashing import Hashing
 from authserver.places import Places
@@ -260,7 +261,7 @@ def test_a_login_that_is_not_checked_is_recorded(world: World) -> None:
     limited(log_in(world, PASSWORD))
     world.wiring.live.tick()
     with world.wiring.store.read() as session:
-        reasons = [record["reason"] for record in records.listed(session, "token")[-2:]]
+        reasons = [record["reason"] for record in records.listed(session, Filter("token"))[-2:]]
     said = f"too many failed logins, for another {MINUTE} s"
     assert reasons == [f"admin API: {said}", said]
 
