@@ -4,12 +4,12 @@ from dataclasses import astuple
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from authserver.db import records
 from authserver.db.records import Before, Filter
 from authserver.web.api import cursors
-from authserver.web.api.models import Answer, Nothing, Paging
+from authserver.web.api.models import Answer, Nothing, Paging, Time
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pages import Page, part
 
@@ -65,8 +65,8 @@ class Which(Paging):
         None, description="Only token requests that asked for this repository."
     )
     address: str | None = Field(None, description="Only token requests from this address.")
-    since: AwareDatetime | None = Field(None, description="Only from this time on.")
-    until: AwareDatetime | None = Field(None, description="Only from before this time.")
+    since: Time | None = Field(None, description="Only from this time on.")
+    until: Time | None = Field(None, description="Only from before this time.")
 
     @property
     def filter(self) -> Filter:
