@@ -193,8 +193,6 @@ def open_store(
 
     Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
 
-    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
-
     Raises:
         NotReady: there is no driver for that database.
     """
