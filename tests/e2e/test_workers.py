@@ -1,6 +1,7 @@
 """Several worker processes: what changes is in force in each, and how they stop."""
 
 import dataclasses
+import json
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +17,8 @@ from typing import TypeVar
 import jwt
 import pytest
 
+from authserver.journal import TokenEvent
+from authserver.spool import Spool
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, account, installation
 from tests.programs import (
@@ -104,6 +108,24 @@ def _serving(authserver: Authserver, **settings: str) -> Iterator[Served]:
 def served(installed: Authserver) -> Iterator[Served]:
     with _serving(installed) as running:
         yield running
+
+
+def test_all_that_workers_left_in_the_spool_is_stored_by_the_next(
+    installed: Authserver, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    for number in range(5):
+        left = Spool(spool, 1 << 20)
+        left.open()
+        left.keep([TokenEvent(f"left-{number}", "192.0.2.1", "docker", at=datetime.now(UTC))])
+        # As if its process had ended.
+        (file,) = left._files
+        os.close(file.descriptor)
+    with _serving(installed, AUTHSERVER_SPOOL_DIR=str(spool)):
+        assert wait_until(lambda: not list(spool.iterdir()), 30)
+    records = json.loads(installed.run("audit", "list", "--kind", "token", "--json").stdout)
+    found = {record["request_id"] for record in records}
+    assert found >= {f"left-{number}" for number in range(5)}
 
 
 def _in_each_worker(ask: Callable[[], T]) -> set[T]:

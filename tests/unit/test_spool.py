@@ -43,6 +43,7 @@ def gone(tmp_path: Path, clock: Clock) -> Store:
 def opened(directory: Path, room: int = ROOM) -> Spool:
     made = Spool(directory, room)
     made.open()
+    made.take_over()
     return made
 
 
