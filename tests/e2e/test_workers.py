@@ -25,7 +25,6 @@ from tests.programs import (
     START_SECONDS,
     Authserver,
     Process,
-    children,
     cpu_seconds,
     free_port,
     listening,
@@ -56,13 +55,9 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def workers(self) -> list[int]:
-        return children(self.process.inner.pid)
-
     def wait_for_workers(self) -> None:
         """Wait until both workers serve, not only the one that was ready first."""
-        assert wait_until(lambda: len(self.workers) == listening(self.port) == 2, 10)
+        assert wait_until(lambda: len(self.process.workers) == listening(self.port) == 2, 10)
 
     def status(self, name: str, password: str) -> int:
         return ask_for_token(f"{self.url}/token", auth=(name, password)).status
@@ -184,12 +179,12 @@ def test_a_second_server_on_the_same_port_is_refused(served: Served, tmp_path: P
 
 def test_a_killed_worker_is_replaced_and_service_goes_on(installed: Authserver) -> None:
     with _serving(installed) as served:
-        killed, left = served.workers
+        killed, left = served.process.workers
         os.kill(killed, signal.SIGKILL)
-        assert wait_until(lambda: killed not in served.workers, 5)
+        assert wait_until(lambda: killed not in served.process.workers, 5)
         assert _in_each_worker(lambda: served.status_at_last(*ADMIN)) == {200}
         served.wait_for_workers()
-        assert left in served.workers
+        assert left in served.process.workers
         assert _in_each_worker(lambda: served.status(*ADMIN)) == {200}
         assert served.process.stop() == 0
 
@@ -199,7 +194,7 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
         _serving(installed, AUTHSERVER_BCRYPT_COST="13") as served,
         ThreadPoolExecutor(1) as pool,
     ):
-        workers = served.workers
+        workers = served.process.workers
         before = sum(map(cpu_seconds, workers))
         answer = pool.submit(served.status, "alice", "a wrong one")
         assert wait_until(lambda: sum(map(cpu_seconds, workers)) > before + 0.1, 10)
@@ -211,7 +206,7 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
 
 def test_a_connection_that_is_kept_open_does_not_hold_the_server_up(installed: Authserver) -> None:
     with _serving(installed) as served:
-        workers = served.workers
+        workers = served.process.workers
         connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         connection.request("GET", "/livez")
         assert connection.getresponse().read()
@@ -239,9 +234,9 @@ def test_a_worker_that_is_starting_does_not_hold_the_stop_up(
         assert wait_until(lambda: " serving " in server.output(), START_SECONDS)
         if when == "respawning":
             assert wait_until(lambda: listening(port) == 2, START_SECONDS)
-            first = children(server.inner.pid)
+            first = server.workers
             os.kill(first[0], signal.SIGKILL)
-            new = lambda: set(children(server.inner.pid)) - set(first)  # noqa: E731
+            new = lambda: set(server.workers) - set(first)  # noqa: E731
             assert wait_until(new, START_SECONDS, every=0.001)
         begun = time.monotonic()
         assert server.stop() == 0
