@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-postgresql test-deps bench lint format clean
+.PHONY: run test test-postgresql test-deps bench soak lint format clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -23,6 +23,10 @@ test-deps:
 # Needs wrk. BENCH=--quick is one short round.
 bench: .venv/.dev
 	$(BIN)/python -m bench $(BENCH)
+
+# Needs PostgreSQL, nginx and Redis, and some minutes; writes docs/bad-days.md. SOAK=--quick tries it.
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
+from authserver.repeating import Repeating
 from authserver.spool import Spool
 from authserver.tokens import Prefix
 
@@ -134,8 +135,11 @@ class Live:
     _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
     _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: Repeating = field(init=False)
+    _failing: bool = False
+
+    def __post_init__(self) -> None:
+        self._thread = Repeating("live", INTERVAL, self._try)
 
     @property
     def age(self) -> float:
@@ -246,8 +250,12 @@ class Live:
             with self.store.read() as session:
                 yield session
             self.trouble = None
-        except Exception as error:
+        except AuthserverError as error:
             self.trouble = str(error)
+            raise
+        except Exception:
+            # Whoever asks for readiness is told; what a driver says is for the log.
+            self.trouble = "the store cannot be used; the log says why"
             raise
         finally:
             self._refreshing.release()
@@ -307,16 +315,12 @@ class Live:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; write what is pending and seal it, if the store takes it."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(STOP_WAITS)
-            if self._thread.is_alive():
-                return
+        if not self._thread.stop(STOP_WAITS):
+            return
         try:
             self._write()
             self._seal()
@@ -350,20 +354,18 @@ class Live:
             log.info("the audit log is written again", lost=outbox.lost)
             outbox.lost = 0
 
-    def _run(self) -> None:
-        failing = False
-        while not self._ended.wait(INTERVAL):
-            try:
-                self.tick()
-                if failing:
-                    log.info("the store can be used again")
-                failing = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-                self.errors += 1
-                if not failing:
-                    log.error(
-                        "cannot keep up with the store",
-                        error=str(error),
-                        tokens_go_on_for=f"{self.max_staleness:.0f} s",
-                    )
-                failing = True
+    def _try(self) -> None:
+        try:
+            self.tick()
+            if self._failing:
+                log.info("the store can be used again")
+            self._failing = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+            self.errors += 1
+            if not self._failing:
+                log.error(
+                    "cannot keep up with the store",
+                    error=str(error),
+                    tokens_go_on_for=f"{self.max_staleness:.0f} s",
+                )
+            self._failing = True

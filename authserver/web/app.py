@@ -7,7 +7,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -85,7 +86,9 @@ class Wiring:
         return self.issuer.observations
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads, and write back what earlier processes left in the spool."""
+        with _spool_in_doubt():
+            self.live.spool.take_over()
         self.live.start()
         self.spooler.start()
         self.bodies.start()
@@ -141,11 +144,17 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
 def _spool(chosen: Settings) -> Spool:
     """Return the spool. One that cannot be used is told now: without the store it is too late."""
     spool = Spool(chosen.spool_path, chosen.spool_size << 20)
-    try:
+    with _spool_in_doubt():
         spool.open()
+    return spool
+
+
+@contextmanager
+def _spool_in_doubt() -> Iterator[None]:
+    try:
+        yield
     except NotReady as error:
         log.warning("no tokens will be issued while the store takes no records", error=str(error))
-    return spool
 
 
 def _guesses(

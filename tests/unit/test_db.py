@@ -27,6 +27,7 @@ from authserver.db import (
     named,
     records,
     registries,
+    rule_rows,
     rules,
     schema,
     setup,
@@ -754,7 +755,7 @@ def test_a_rule_is_stored_and_described_as_it_holds(peopled: Store, clock: Clock
     number = do(peopled, rule("allow group:dev c/* delete,push", "r2"))
     with peopled.read() as session:
         [row] = rules.listed(session, subject("group:dev"), "c/*")
-        assert rules.described(row) == {
+        assert rule_rows.described(row) == {
             "id": number,
             "effect": "allow",
             "subjects": ["group:dev"],

@@ -573,8 +573,8 @@ def test_at_most_a_second_of_records_is_lost_with_the_process(
             process.monotonic.at += seconds
             return len(written) >= 200
 
-    process.live._ended = Rounds()  # type: ignore[assignment]
-    process.live._run()
+    process.live._thread._ended = Rounds()  # type: ignore[assignment]
+    process.live._thread._run()
     assert len(written) >= 200
     assert max(b - a for a, b in pairwise(written)) <= 1.0
 

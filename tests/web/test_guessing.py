@@ -8,6 +8,7 @@ from typing import Any
 
 import bcrypt
 import pytest
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from authserver.counting import SharedStorage, Windows
@@ -291,9 +292,11 @@ def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
     assert log_in(world, PASSWORD).status_code == 200
     no_place(world)
     for way in (log_in, post):
-        answer = way(world, "wrong")
+        with capture_logs() as logs:
+            answer = way(world, "wrong")
         error_of(answer, 503)
         assert answer.headers["Retry-After"] == "5"
+        assert [line["log_level"] for line in logs] == ["warning"], "a flood is no fault of ours"
     answer = api(world, "/me", (ADMIN, PASSWORD))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
