@@ -260,6 +260,17 @@ class Live:
         finally:
             self._refreshing.release()
 
+    def load(self) -> None:
+        """Read the first state, and rotate the signing key if it is due.
+
+        What else is due the thread does: others may write for longer than it should wait for.
+
+        Raises:
+            NotReady: the store or the keys cannot be used.
+        """
+        self.refresh()
+        self._rotate()
+
     def tick(self) -> None:
         """Do all that is due: refresh, rotate the signing key; write, seal and prune records; warn.
 

@@ -125,7 +125,7 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
         chosen.token_record_days,
         time.monotonic,
     )
-    live.tick()
+    live.load()
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )

@@ -48,6 +48,8 @@ class Process:
 
     def __post_init__(self) -> None:
         self.live = wire(self.settings).live
+        # The first round of the thread.
+        self.live.tick()
         self.store = self.live.store = replace(
             self.live.store, clock=self.clock, time=lambda _: self.clock()
         )
@@ -491,6 +493,15 @@ def test_old_records_are_pruned_every_hour(
         process.live.tick()
         left.append(recorded(store))
     assert left == [1, 2, 0]
+
+
+def test_a_process_starts_while_another_writes(settings: Settings, store: Store) -> None:
+    with store.change("somebody"):
+        started = wire(settings)
+        assert started.live.current.snapshot.version
+        with pytest.raises(NotReady, match="another writer holds the store"):
+            started.live.tick()
+    started.store.engine.dispose()
 
 
 def test_old_records_are_pruned_at_the_start(
