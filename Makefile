@@ -24,7 +24,8 @@ test-deps:
 bench: .venv/.dev
 	$(BIN)/python -m bench $(BENCH)
 
-# Needs PostgreSQL, nginx and Redis, and some minutes; writes docs/bad-days.md. SOAK=--quick tries it.
+# Needs PostgreSQL, nginx and Redis, and eight minutes; writes docs/bad-days.md. SOAK=--quick tries it.
+# SOAK=--long takes half an hour and writes docs/long-run.md.
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak $(SOAK)
 

@@ -20,11 +20,14 @@ from tests.world import basic
 RETRY_SECONDS = 0.05
 GIVE_UP_SECONDS = 120.0
 KEPT = 5
-"""How many of the app tokens and logins that are made are good at a time."""
+"""How many of the accounts, app tokens and logins that are made are good at a time."""
+
+ROTATE_SECONDS = 60.0
 
 RULE = "SELECT count(*) FROM rule WHERE id = %s AND disabled_at IS NULL"
 ENABLED = "SELECT count(*) FROM account WHERE name = %s AND disabled_at IS NULL"
 APP_TOKEN = "SELECT count(*) FROM app_token WHERE secret_hash = %s"
+KEY = "SELECT count(*) FROM signing_key WHERE id = %s AND NOT revoked"
 LOGIN = "SELECT count(*) FROM refresh_token WHERE secret_hash = %s"
 
 
@@ -73,8 +76,9 @@ class Api:
             return None
         for turn in turns:
             turn.acknowledged = time.monotonic()
-        self.acknowledged += 1
-        self.note(began, "done")
+        if method != "GET":
+            self.acknowledged += 1
+            self.note(began, "done")
         return answer
 
     def note(self, began: float, kind: str) -> None:
@@ -95,6 +99,9 @@ class Changer:
     """All that was changed."""
     credentials: list[Question] = field(default_factory=list)
     """Questions with credentials that were ended or will be, the newest last."""
+    rotations: int = 0
+    _rotate_at: float = 0.0
+    _people: list[tuple[Fact, str]] = field(default_factory=list)
     _tokens: list[tuple[Fact, int]] = field(default_factory=list)
     _logins: list[Fact] = field(default_factory=list)
     _made: int = 0
@@ -104,11 +111,12 @@ class Changer:
         """Change one thing."""
         steps = (
             self._change_a_rule, self._change_an_account, self._change_a_rule,
-            self._add_account, self._change_app_tokens, self._change_logins,
+            self._change_people, self._change_app_tokens, self._change_logins,
         )  # fmt: skip
         with self._turn:
             self._made += 1
             steps[number % len(steps)]()
+            self._rotate_if_due()
 
     @contextmanager
     def narrowed(self) -> Iterator[None]:
@@ -143,11 +151,33 @@ class Changer:
             path = f"/api/v1/users/{name}"
             self.api.until_done("PATCH", path, {"disabled": not turn.value}, turn)
 
-    def _add_account(self) -> None:
+    def _change_people(self) -> None:
+        """Add an account, and remove the oldest if there are enough."""
         name = f"person-{self._made}"
         fact = Fact.of(f"account {name}", value=False)
         self.ledger.append(Kept(fact, ENABLED, name))
         self.api.until_done("PUT", f"/api/v1/users/{name}", {}, fact.begin(value=True))
+        self._people.append((fact, name))
+        if len(self._people) > KEPT:
+            oldest, former = self._people.pop(0)
+            ending = oldest.begin(value=False)
+            self.api.until_done("DELETE", f"/api/v1/users/{former}", None, ending)
+
+    def _rotate_if_due(self) -> None:
+        """Make a new signing key now and then; the authority stays."""
+        if time.monotonic() < self._rotate_at:
+            return
+        self._rotate_at = time.monotonic() + ROTATE_SECONDS
+        listed = self.api.once("GET", "/api/v1/keys", None)
+        if listed is None:
+            return
+        key = next(key["id"] for key in listed.json()["items"] if key["signs"])
+        fact = Fact.of(f"the key after signing key {key}", value=False)
+        turn = fact.begin(value=True)
+        made = self.api.once("POST", f"/api/v1/keys/{key}/rotate", {}, turn)
+        if made is not None:
+            self.rotations += 1
+            self.ledger.append(Kept(fact, KEY, made.json()["id"]))
 
     def _change_app_tokens(self) -> None:
         """Make an app token, and revoke the oldest if there are enough."""

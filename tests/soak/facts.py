@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 IN_FORCE_SECONDS = 1.0
@@ -55,19 +57,46 @@ class Fact:
 
 
 @dataclass
+class Outage:
+    """When the store was lost to a server and came back: each took from one moment to another."""
+
+    losing: float
+    lost: float = math.inf
+    returning: float = math.inf
+    returned: float = math.inf
+
+
+@dataclass
 class Reach:
-    """When the store could not be reached: as (from, until)."""
+    """When a server could not reach the store, and for how many seconds it may go on then."""
 
-    outages: list[tuple[float, float]] = field(default_factory=list)
+    max_staleness: float = 60.0
+    outages: list[Outage] = field(default_factory=list)
 
-    def lose(self) -> None:
-        """Note that the store is about to go."""
-        self.outages.append((time.monotonic(), math.inf))
+    @contextmanager
+    def losing(self) -> Iterator[None]:
+        """Note that the store is lost within the block."""
+        outage = Outage(time.monotonic())
+        self.outages.append(outage)
+        yield
+        outage.lost = time.monotonic()
 
-    def regain(self) -> None:
-        """Note that the store answers again."""
-        began, _ = self.outages.pop()
-        self.outages.append((began, time.monotonic()))
+    @contextmanager
+    def returning(self) -> Iterator[None]:
+        """Note that the store is there again when the block ends."""
+        if not self.outages or self.outages[-1].returned < math.inf:
+            yield
+            return
+        self.outages[-1].returning = time.monotonic()
+        yield
+        self.outages[-1].returned = time.monotonic()
+
+    def must_refuse(self, sent: float, received: float) -> bool:
+        """Whether a request was too long after the store was lost to be granted anything."""
+        return any(
+            sent > outage.lost + self.max_staleness and received < outage.returning
+            for outage in self.outages
+        )
 
     def known_since(self, at: float) -> float:
         """Return since when what was acknowledged must be in force at a moment.
@@ -75,12 +104,12 @@ class Reach:
         Time in which the store was gone does not count: nobody could read of a change.
         """
         left = IN_FORCE_SECONDS
-        for began, ended in reversed(self.outages):
-            if began >= at:
+        for outage in reversed(self.outages):
+            if outage.losing >= at:
                 continue
-            reached = max(0.0, at - ended)
+            reached = max(0.0, at - outage.returned)
             if reached >= left:
                 break
             left -= reached
-            at = began
+            at = outage.losing
         return at - left

@@ -1,6 +1,7 @@
 """Whether an answer is one that the rules allowed: signature, claims, grant."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -14,6 +15,8 @@ from tests.e2e.fetching import Answer
 from tests.soak.facts import IN_FORCE_SECONDS, Fact, Reach
 
 ISSUER, SERVICE = "authserver", "registry"
+ANSWERED_BY = "X-Answered-By"
+"""The header in which nginx names the servers that it asked, the one that answered last."""
 
 
 class Wrong(Exception):
@@ -59,13 +62,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be counted of an answer.
+    """What is to be counted of an answer: ``by`` which server it is.
 
     ``stale``: the grant is one of before an outage, while it lasted; ``narrow``: it was less than
     the rules had granted for longer than a change may take.
     """
 
     kind: str
+    by: str = ""
     jwt_id: str = ""
     stale: bool = False
     narrow: bool = False
@@ -73,10 +77,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judge:
-    """Knows the authority that registries trust, and when the store was gone."""
+    """Knows the authority that registries trust, and when the store was gone for which server."""
 
     bundle: str
-    reach: Reach
+    reaches: Mapping[str, Reach]
 
     def verdict(self, question: Question, answer: Answer, sent: float, received: float) -> Verdict:
         """Judge an answer to a request; the times are of the monotonic clock.
@@ -84,11 +88,17 @@ class Judge:
         Raises:
             Wrong: it is more than the rules allowed, or no good token.
         """
-        since = self.reach.known_since(sent)
-        if answer.status == 401 and question.alive.may_be(value=False, since=since, until=received):
-            return Verdict("refused")
-        if answer.status != 200:
+        by = answered_by(answer)
+        if by not in self.reaches:  # nginx itself
             return Verdict(str(answer.status))
+        reach = self.reaches[by]
+        since = reach.known_since(sent)
+        if answer.status == 401 and question.alive.may_be(value=False, since=since, until=received):
+            return Verdict("refused", by)
+        if answer.status != 200:
+            return Verdict(str(answer.status), by)
+        if reach.must_refuse(sent, received):
+            raise Wrong(f"{question.way}: a token, too long after the store was lost")
         claims = self._claims(answer.json()["token"])
         actions = _granted(question, claims)
         needed = [fact for fact, is_needed in question.needs(actions) if is_needed]
@@ -99,6 +109,7 @@ class Judge:
         recent = sent - IN_FORCE_SECONDS
         return Verdict(
             "granted",
+            by,
             jwt_id=claims["jti"],
             stale=not all(fact.may_be(value=True, since=recent, until=received) for fact in needed),
             narrow=not all(
@@ -114,6 +125,11 @@ class Judge:
             return jwt.decode(token, key, ["ES256"], audience=SERVICE, issuer=ISSUER)
         except (jwt.PyJWTError, KeyError, ValueError) as error:
             raise Wrong(f"not a token of ours: {error}") from error
+
+
+def answered_by(answer: Answer) -> str:
+    """Return the address of the server that answered; empty if none did."""
+    return str(answer.headers.get(ANSWERED_BY, "")).rpartition(", ")[2]
 
 
 def _granted(question: Question, claims: dict[str, Any]) -> set[str]:

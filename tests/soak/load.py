@@ -4,7 +4,7 @@ import http.client
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Event, Thread
 
 from tests.e2e.fetching import Answer, fetch
@@ -26,6 +26,7 @@ class Sample:
     sent: float
     received: float
     kind: str
+    by: str = ""
     jwt_id: str = ""
     stale: bool = False
     narrow: bool = False
@@ -82,9 +83,7 @@ class Load:
             self.noted.wrong.append((began, str(error)))
             self.noted.samples.append(Sample(question.way, began, received, "WRONG"))
             return
-        self.noted.samples.append(Sample(
-            question.way, began, received, found.kind, found.jwt_id, found.stale, found.narrow
-        ))  # fmt: skip
+        self.noted.samples.append(Sample(question.way, began, received, **asdict(found)))
 
     def guess(self, number: int) -> None:
         """Show a wrong password, another each time, from another address than the clients'."""

@@ -1,26 +1,34 @@
 """docs/bad-days.md, as a run writes it."""
 
-import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
-from bench import machine
-from tests.postgres import programs
-from tests.programs import which
+from tests.soak import tables
+from tests.soak.bad_days import Run
 from tests.soak.load import TIMEOUT
-from tests.soak.outcome import Counted, Stored
+from tests.soak.machine import listed
+from tests.soak.outcome import Answering, Counted
+from tests.soak.tables import store_table, table, verdict
 
+NAME = "bad-days.md"
 HEAD = (
     "phase", "seconds", "token requests", "failed", "longest gap", "slowest",
     "by what was known before", "late grants", "wrong grants", "changes", "changes failed",
 )  # fmt: skip
+SERVERS = ("phase", "tokens of the three servers", "the last after", "`/readyz` at the end")
+
+GOOD = (
+    "No grant was wrong, none came too long after the store was lost, nothing that was acknowledged"
+    " is lost, and the audit records are as they were written."
+)
 
 _PAGE = """\
 # Bad days
 
-What three replicas do behind nginx when what they need is restarted, stopped or killed. `make soak`
-runs this and writes this page anew; it fails if a grant was wrong or something acknowledged is
-lost.
+What three replicas do behind nginx when what they need is restarted, stopped, killed or cut off.
+`make soak` runs this and writes this page anew. It fails if a grant was wrong, if a server granted
+anything too long after it had lost the store, if clients noticed anything at the end of a phase in
+which a server was well, if something acknowledged is lost, or if the audit records do not verify.
+[long-run.md](long-run.md) has half an hour in which nothing bad happens.
 
 ## How
 
@@ -30,17 +38,24 @@ Clients ask all the time, about {rate:.0f} times a second in all: without creden
 that was checked before, by an app token, by a refresh grant (`POST`), by the app token of an
 account that is disabled and enabled, and by app tokens and logins that were ended ("ended
 credentials"). Another client guesses passwords from another address. A last one changes one thing
-after the other through the admin API: rules, accounts, app tokens, logins; what fails it asks for
-again.
+after the other through the admin API: rules, accounts, app tokens, logins, once a minute the
+signing key; what fails it asks for again.
 
 Each token is verified: its signature, by the certificate that it carries and the authority in the
 bundle, issuer, audience, account; and its grant, by what the rules and the account were at some
-moment since a second before the request. Seconds in which PostgreSQL was gone do not count into
-that one: nobody could read of a change then. Just before PostgreSQL is stopped all rights to push
-are taken, so that the servers may not know of it.
+moment since a second before the request. Seconds in which the server that answered could not reach
+PostgreSQL do not count into that one: it could not read of a change then. More than
+`AUTHSERVER_MAX_STALENESS` (60 s) after it lost PostgreSQL it must grant nothing. Just before
+PostgreSQL is stopped all rights to push are taken, so that the servers may not know of it; while
+one server cannot reach it the others go on being changed.
+
+Each server reaches PostgreSQL by a way of its own. "Cut off" is that connections end and new ones
+are refused. "Packets are lost" is that the kernel drops every packet and nobody is told: what is
+open hangs, what is new is not answered.
 
 At the end the store is asked, by SQL, for everything that was acknowledged, and for the record of
-each token by its `jti`.
+each token by its `jti`; then `audit verify` compares it with the second copies
+([audit.md](audit.md#the-second-copy)) of all three servers, the killed one's too.
 
 ## What came of it
 
@@ -51,14 +66,16 @@ Failed are requests that got neither a token nor the refusal that the rules want
 it may be newer than what they read ([operating.md](operating.md#when-the-store-is-gone)).
 
 - *Longest gap*: for how long the clients of one way, whichever had it worst, got no answer.
-- *By what was known before*: tokens with rights that were taken in the second before PostgreSQL
-  went, while it was gone and until a second later; `AUTHSERVER_MAX_STALENESS` bounds it.
+- *By what was known before*: tokens of a server with rights that were taken in the second before
+  it lost PostgreSQL, or until it had it back for a second; `AUTHSERVER_MAX_STALENESS` bounds it.
 - *Late grants*: tokens with less than the rules had granted for over a second.
 
 {failures}
 
-| in the store at the end | |
-|---|---|
+Which server it was:
+
+{servers}
+
 {stored}
 
 {verdict}
@@ -69,33 +86,35 @@ it may be newer than what they read ([operating.md](operating.md#when-the-store-
 """
 
 
-def written(
-    phases: Sequence[Counted], stored: Stored, rate: float, versions: Mapping[str, object]
-) -> str:
+def written(run: Run, versions: Mapping[str, object]) -> str:
     """Return the page."""
     return _PAGE.format(
-        rate=rate,
+        rate=run.rate,
         timeout=TIMEOUT,
-        table=table(phases),
-        failures=_failures(phases),
-        stored="\n".join(f"| {name} | {value} |" for name, value in _stored(stored).items()),
-        verdict=_verdict(phases, stored),
-        where="\n".join(f"- {name}: {value}" for name, value in versions.items()),
+        table=table(HEAD, map(_row, run.phases)),
+        servers=table(SERVERS, map(_answered, run.phases)),
+        failures=_failures(run.phases),
+        stored=store_table(run.stored),
+        verdict=verdict(problems(run), GOOD),
+        where=listed(versions),
     )
 
 
-def table(phases: Sequence[Counted]) -> str:
-    """Return the phases as a table."""
-    lines = [HEAD, ["---"] * len(HEAD), *(_row(phase) for phase in phases)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _row(one: Counted) -> list[str]:
+def _row(one: Counted) -> list[object]:
     figures = (one.stale, one.narrow, one.wrong, one.changes, sum(one.changes_failed.values()))
     return [
-        one.phase, f"{one.seconds:.0f}", str(one.requests), str(sum(one.failed.values())),
-        f"{one.gap:.2f} s", f"{one.slowest:.2f} s", *map(str, figures),
+        one.phase, f"{one.seconds:.0f}", one.requests, sum(one.failed.values()),
+        f"{one.gap:.2f} s", f"{one.slowest:.2f} s", *figures,
     ]  # fmt: skip
+
+
+def _answered(one: Counted) -> list[object]:
+    tokens = ", ".join(str(server.tokens) for server in one.servers)
+    return [one.phase, tokens, ", ".join(map(_last, one.servers)), ", ".join(one.statuses)]
+
+
+def _last(server: Answering) -> str:
+    return "-" if server.last is None else f"{server.last:.1f} s"
 
 
 def _failures(phases: Sequence[Counted]) -> str:
@@ -112,50 +131,12 @@ def _named(one: Counted) -> list[str]:
     return [f"- {one.phase}: {told}"] if named else []
 
 
-def _stored(stored: Stored) -> dict[str, object]:
-    return {
-        "changes acknowledged": stored.changes,
-        "rules, accounts, app tokens and logins that they were about": stored.facts,
-        "of these not as acknowledged": len(stored.lost_changes),
-        "tokens issued": stored.issued,
-        "without a record, issued in the last second of the killed server": stored.lost_at_kill,
-        "without a record otherwise": stored.lost_records,
-        "records that are there twice": stored.repeated_records,
-    }
-
-
-def problems(phases: Sequence[Counted], stored: Stored) -> list[str]:
+def problems(run: Run) -> list[str]:
     """Return what must not be."""
-    wrong = sum(phase.wrong for phase in phases)
-    found = {
-        f"{wrong} wrong grants": wrong,
-        f"changes lost: {', '.join(stored.lost_changes)}": len(stored.lost_changes),
-        f"changes without an end: {', '.join(stored.unsettled)}": len(stored.unsettled),
-        f"{stored.lost_records} tokens without a record": stored.lost_records,
-    }
-    return [text for text, number in found.items() if number]
-
-
-def _verdict(phases: Sequence[Counted], stored: Stored) -> str:
-    found = problems(phases, stored)
-    good = "No grant was wrong, and nothing that was acknowledged is lost."
-    return f"**Not as promised: {'; '.join(found)}.**" if found else good
-
-
-def versions() -> dict[str, object]:
-    """Return the machine, the versions and the time."""
-    told = {
-        "PostgreSQL": [f"{programs()}/postgres", "--version"],
-        "nginx": [str(which("nginx")), "-v"],
-        "Redis": ["redis-server", "--version"],
-    }
-    return {
-        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ"),
-        **machine.described(),
-        **{name: _version(command) for name, command in told.items()},
-    }
-
-
-def _version(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return (done.stdout or done.stderr).strip()
+    found = tables.problems(run.phases, run.stored)
+    for phase in run.phases:
+        if phase.statuses != phase.wanted:
+            found.append(f"{phase.phase}: the servers said {', '.join(phase.statuses)} at its end")
+        if phase.unsettled:
+            found.append(f"{phase.phase}: {phase.unsettled} requests failed at its end")
+    return found
