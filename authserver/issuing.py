@@ -16,6 +16,7 @@ from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
 from authserver.core.names import printable
 from authserver.credentials import (
+    AppToken,
     Authenticator,
     Basic,
     Identity,
@@ -153,7 +154,7 @@ class Issuer:
         if request.shown is None:
             return None
         match request.shown:
-            case Basic(name):
+            case Basic(name) | AppToken(name):
                 known = name in state.snapshot.accounts
                 event.account = name if known else self.journal.hashed(name)
             case Refresh():

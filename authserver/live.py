@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
 from authserver.core.errors import AuthserverError, NotReady
-from authserver.credentials import Basic, Refresh, Shown
+from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, snapshot
 from authserver.db.endings import Ending
 from authserver.db.published import Published
@@ -27,7 +27,6 @@ from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
 from authserver.repeating import Repeating
 from authserver.spool import Spool
-from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
@@ -195,13 +194,14 @@ class Live:
         state = self.current
         known = state.snapshot
         match shown:
+            case AppToken(_, digest, well_formed):
+                new = digest not in known.app_tokens and well_formed
             case Refresh(secret):
                 new = tokens.digest(secret) not in known.refresh_tokens
-            case Basic(_, secret) if tokens.claims_to_be(secret, Prefix.APP):
-                new = tokens.digest(secret) not in known.app_tokens
+                new = new and tokens.is_well_formed(secret)
             case _:
                 return state
-        if not new or not tokens.is_well_formed(secret):
+        if not new:
             return state
         if state.stale:
             raise NotReady("the store cannot be reached, and this token may be newer than this")

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
 from authserver.audit import links
-from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
+from authserver.audit.links import KEY_BYTES, AuditKey, Form, Head, Kind, Link
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
+from authserver.db.bulk import Bulk
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.safe import master_key_id
 from authserver.sealing import MasterKey, find_master_key
@@ -46,7 +47,9 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
-_TOKENS = cast("Table", TokenRecord.__table__)
+TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
+_TOKEN_FORM = Form(TOKEN_COLUMNS)
+_TOKENS = Bulk(cast("Table", TokenRecord.__table__), [*TOKEN_COLUMNS, "chain_id", "seq", "mac"])
 
 log = structlog.get_logger()
 
@@ -132,12 +135,20 @@ class Trail:
         chain.seq, chain.mac, chain.record_id = record.seq, record.mac, record.id
         self._note(session, [link])
 
-    def tokens(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
-        """Write records of token requests, the next of this process's chain."""
-        chain = self._chain(session, rows[-1]["at"])
-        made = list(self._linked(self.key(session), chain, rows))
-        # The table's own insert: by way of the mapped class each row takes longer.
-        session.connection().execute(insert(_TOKENS), rows)
+    def tokens(self, session: Session, records: Sequence[tuple[Any, ...]], at: datetime) -> None:
+        """Write records of token requests, the next of this process's chain.
+
+        Each is the values of its columns, in the order of TOKEN_COLUMNS.
+        """
+        chain = self._chain(session, at)
+        made = list(_linked(self.key(session), chain, records))
+        _TOKENS.insert(
+            session.connection(),
+            [
+                (*values, chain.id, link.head.seq, link.head.mac)
+                for values, link in zip(records, made, strict=True)
+            ],
+        )
         head = made[-1].head
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
@@ -148,16 +159,6 @@ class Trail:
         )
         self._tried = session.info[_OWN] = replace(chain, head=head)
         self._note(session, made)
-
-    def _linked(
-        self, key: AuditKey, chain: Chain, rows: Iterable[dict[str, Any]]
-    ) -> Iterable[Link]:
-        head = chain.head
-        for row in rows:
-            link = key.link(chain.name, head, Kind.TOKEN, links.text(row))
-            head = link.head
-            row |= {"chain_id": chain.id, "seq": head.seq, "mac": head.mac}
-            yield link
 
     def _chain(self, session: Session, at: datetime) -> Chain:
         """Return this process's chain, as it is in the store; a new one if that is not ours."""
@@ -214,6 +215,14 @@ class Trail:
     def _note(self, session: Session, made: Iterable[Link]) -> None:
         if self.outbox.sink is not None:
             session.info.setdefault(_LINES, []).extend(link.line for link in made)
+
+
+def _linked(key: AuditKey, chain: Chain, records: Iterable[tuple[Any, ...]]) -> Iterable[Link]:
+    head = chain.head
+    for values in records:
+        link = key.link(chain.name, head, Kind.TOKEN, _TOKEN_FORM.text(values))
+        head = link.head
+        yield link
 
 
 def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:

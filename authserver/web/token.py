@@ -16,7 +16,7 @@ from werkzeug.http import parse_options_header
 
 from authserver.answers import Question
 from authserver.core.errors import BadRequest, UnsupportedGrantType
-from authserver.credentials import Basic, Origin, Refresh, basic, read_authorization
+from authserver.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
 from authserver.issuing import Issued, Issuer, TokenRequest
 from authserver.web import errors, request_ids
 from authserver.web.address import ClientAddress
@@ -164,7 +164,7 @@ def _read_query(text: str) -> _Query:
 _known_query = lru_cache(maxsize=1024)(_read_query)
 
 
-def _shown(form: MultiDict[str, str]) -> Basic | Refresh:
+def _shown(form: MultiDict[str, str]) -> Basic | AppToken | Refresh:
     match form.get("grant_type"):
         case "password":
             return basic(_needed(form, "username"), _needed(form, "password"))

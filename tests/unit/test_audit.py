@@ -31,7 +31,7 @@ from authserver.db.records import ALL
 from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal, TokenEvent, insert_events
 from authserver.sealing import make_master_key
 from tests import stores
 from tests.world import Clock, trail_in
@@ -191,7 +191,7 @@ def test_what_was_rolled_back_is_in_no_chain(busy: Office) -> None:
         groups.add(change, "never")
         raise RuntimeError
     with suppress(RuntimeError), process.append() as session:
-        process.trail.tokens(session, [{**_row(busy), "request_id": "never"}])
+        insert_events(process, session, [replace(busy.event, request_id="never")])
         raise RuntimeError
     busy.ask(process)
     busy.change(process, "d")
