@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import structlog
 
-from authserver import passwords, tokens
+from authserver import passwords, tokens, waiting
 from authserver.core.conditions import address
 from authserver.core.errors import Busy, LoginEnded, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import nfc
@@ -219,6 +219,7 @@ class Authenticator:
             return _by_password(known)
         if stale:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
+        waiting.before_waiting()
         self.guesses.require_few(client, shown.name)
         state = (known.password_hash, known.disabled) if known else ()
         right = self.hashing.once(

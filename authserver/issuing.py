@@ -10,7 +10,7 @@ from time import perf_counter
 
 import structlog
 
-from authserver import tokens
+from authserver import tokens, waiting
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
@@ -193,6 +193,7 @@ class Issuer:
             why = "the store cannot be reached" if state.stale else "too many logins wait to be"
             log.warning("no refresh token could be stored", error=why)
             return None
+        waiting.before_waiting()
         try:
             actor = f"account:{identity.known.account.name}"
             with self.store.change(actor, wait=LOGIN_WAITS) as change:

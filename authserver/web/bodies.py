@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import structlog
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from authserver import waiting
 from authserver.core.errors import NotReady
 from authserver.core.households import household
 
@@ -90,6 +91,7 @@ class Bodies:
             RequestTimeout: it came too slowly.
             RequestEntityTooLarge: it is longer than ``max_bytes``, whatever length it claims.
         """
+        waiting.before_waiting()
         deadline = time.monotonic() + self.seconds
         with self.reading(environ.get("REMOTE_ADDR", ""), client):
             body = _read_within(environ["wsgi.input"], deadline, max_bytes)
