@@ -51,9 +51,14 @@ class AppToken:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A refresh token, as the client sent it."""
+    """A refresh token, as the client sent it, and its digest."""
 
     secret: str = field(repr=False)
+    digest: str
+
+    @classmethod
+    def of(cls, secret: str) -> "Refresh":
+        return cls(secret, tokens.digest(secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ class Authenticator:
             case Malformed():
                 raise Unauthorized(f"malformed credentials: {shown.reason}")
             case Refresh():
-                return self._by_refresh_token(shown.secret, snapshot, origin)
+                return self._by_refresh_token(shown, snapshot, origin)
             case AppToken():
                 return self._by_app_token(shown, snapshot, origin)
         if not shown.password:
@@ -274,8 +279,8 @@ class Authenticator:
         use = Use(Kind.APP, token.id, now, origin.address, origin.client, ends=token.expires_at)
         return Identity(known, f"app token {token.name}", token.ceiling, use=use, app_token=token)
 
-    def _by_refresh_token(self, secret: str, snapshot: Snapshot, origin: Origin) -> Identity:
-        token = snapshot.refresh_tokens.get(tokens.digest(secret))
+    def _by_refresh_token(self, shown: Refresh, snapshot: Snapshot, origin: Origin) -> Identity:
+        token = snapshot.refresh_tokens.get(shown.digest)
         if token is None:
             raise LoginEnded("unknown or revoked refresh token")
         now = self.clock()

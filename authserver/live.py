@@ -196,9 +196,8 @@ class Live:
         match shown:
             case AppToken(_, digest, well_formed):
                 new = digest not in known.app_tokens and well_formed
-            case Refresh(secret):
-                new = tokens.digest(secret) not in known.refresh_tokens
-                new = new and tokens.is_well_formed(secret)
+            case Refresh(secret, digest):
+                new = digest not in known.refresh_tokens and tokens.is_well_formed(secret)
             case _:
                 return state
         if not new:

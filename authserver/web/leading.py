@@ -28,6 +28,11 @@ class Leading:
         self._leaders = 0
         self._followers: list[threading.Lock] = []
 
+    @property
+    def followers(self) -> int:
+        """Return how many threads wait until they are to lead."""
+        return len(self._followers)
+
     def __call__(self, exchange: object, environ: "WSGIEnvironment") -> None:
         """Answer a request in one of the server's threads; return when it may take another."""
         try:
