@@ -6,8 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,10 @@ from pathlib import Path
 from bench import machine, rows, table
 from bench.figures import Figure, Round, Row
 from bench.installation import COST, Installation, Server, made, serving
-from bench.rows import COLD, SMALL, Measurement
+from bench.rows import COLD, POSTGRESQL, SMALL, Measurement
 from bench.wrk import Load, Request, Wrk, finished
+from tests import postgres
+from tests.postgres import DURABLE
 
 IMPORTS = (sys.executable, "-c", "import flask, sqlalchemy, cryptography, jwt")
 LARGE = "100,000 rules and accounts"
@@ -42,7 +44,7 @@ class Plan:
     @property
     def measurements(self) -> list[Measurement]:
         sizes = [row for name in self.sizes for row in rows.on_another(name)]
-        return [*rows.ROWS, *sizes, rows.while_changing(self.large)]
+        return [*rows.ROWS, *sizes, rows.while_changing(self.large), rows.ON_POSTGRESQL]
 
 
 FULL = Plan(5, 5, SIZES, LARGE)
@@ -87,10 +89,9 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
             installation = made(directory / name.replace(" ", "-"), rules, accounts)
             servers[name] = stack.enter_context(serving(installation))
         small = servers[SMALL].installation
-        cold = replace(
-            made(directory / COLD, 10, 10), settings={"AUTHSERVER_REMEMBER_PASSWORDS": "0"}
-        )
+        cold = made(directory / COLD, 10, 10, {"AUTHSERVER_REMEMBER_PASSWORDS": "0"})
         servers[COLD] = stack.enter_context(serving(cold))
+        servers[POSTGRESQL] = stack.enter_context(_on_postgresql(directory / POSTGRESQL))
         found: dict[str, list[Round]] = {m.name: [] for m in plan.measurements}
         for number in range(plan.rounds):
             for measurement in plan.measurements:
@@ -101,6 +102,16 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
                 _say(f"{done} {one.rate:8.0f}/s {one.processor * 1e6:7.1f} µs{quiet}")
     startup = Figure.of([_startup(small) for _ in range(plan.rounds + 1)])
     return {name: Row(name, tuple(rounds)) for name, rounds in found.items()}, startup
+
+
+@contextmanager
+def _on_postgresql(data_dir: Path) -> Iterator[Server]:
+    with postgres.stopped_cluster() as cluster, postgres.running(cluster, **DURABLE) as process:
+        cluster.create("bench")
+        url = cluster.url("bench").render_as_string(hide_password=False)
+        with serving(made(data_dir, 10, 10, {"AUTHSERVER_DATABASE_URL": url})) as server:
+            cluster.disconnect()
+            yield replace(server, beside=process)
 
 
 def _round(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.figures import Figure, Row, paired
+from bench.rows import ON_POSTGRESQL
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _sizes(rows: Rows, large: str) -> list[Line]:
         other = f"{name}, {large}"
         figure = paired(rows[other], rows[name], lambda one: one.rate)
         found.append(Line(f"{other}, against few", "× the rate", figure, 0.85, 0.85))
+    figure = paired(rows[ON_POSTGRESQL.name], rows["app token"], lambda one: one.rate)
+    found.append(Line("PostgreSQL against SQLite", "× the rate", figure, 0.95, 0.95))
     changed = rows[f"app token, {large}, a rule changed every second"]
     unchanged = rows[f"app token, {large}"]
     figure = paired(changed, unchanged, lambda one: one.p99)
