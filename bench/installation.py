@@ -20,13 +20,13 @@ from typing import Any, cast
 import bcrypt
 from sqlalchemy import Connection, Table, insert, update
 
-from authserver import settings
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
+from authserver.settings import Settings
 from bench import machine
 from tests.programs import Process
 
@@ -58,7 +58,8 @@ class Installation:
         return {**kept, **own, **self.settings}
 
     def store(self) -> Store:
-        chosen = settings.load(self.environ).settings
+        url = self.settings.get("AUTHSERVER_DATABASE_URL")
+        chosen = Settings(data_dir=self.data_dir, database_url=url)
         trail = trail_of(chosen.master_key_path)
         return open_store(chosen.store_url, lambda: datetime.now(UTC), chosen.pool, trail)
 
