@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import NamedTuple
 
 import structlog
 
@@ -86,16 +87,14 @@ def kind_of(shown: Shown) -> str:
     return "password"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a request comes from."""
 
     address: str
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Whose credential it was, and what it may be used for at most (None: all of the account).
 
     ``bound_to`` is the one registry that it is good for, if it is bound. ``credential`` names it

@@ -8,6 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from operator import attrgetter
 from threading import Lock
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Update, update
@@ -166,8 +167,7 @@ class Kind(StrEnum):
     REFRESH = "refresh token"
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One use of a token.
 
     ``expires_at`` is when a refresh token would end without it, ``ends`` when an app token does.
