@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-deps bench lint format audit sbom build/runtime clean
+.PHONY: run test test-postgresql test-deps bench soak lint format audit sbom build/runtime clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -10,6 +10,10 @@ run: .venv/.run
 
 test: .venv/.dev lint
 	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit
+
+# All that has a store on PostgreSQL too, which takes some minutes more.
+test-postgresql: .venv/.dev
 	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit tests/web tests/cli
 
 # Real registries and clients for the end-to-end tests. As root, on Debian.
@@ -19,6 +23,10 @@ test-deps:
 # Needs wrk. BENCH=--quick is one short round.
 bench: .venv/.dev
 	$(BIN)/python -m bench $(BENCH)
+
+# Needs PostgreSQL, nginx and Redis, and some minutes; writes docs/bad-days.md. SOAK=--quick tries it.
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from authserver.guessing import Guesses
 from authserver.hashing import Hashing
 from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
+from authserver.metrics.observations import Observations
 from authserver.passwords import Passwords
 from authserver.tokens import Prefix
 
@@ -51,6 +52,18 @@ class Malformed:
 
 Shown = Basic | Refresh | Malformed | None
 """What a client shows; None means nothing, a request of anonymous."""
+
+
+def kind_of(shown: Shown) -> str:
+    """Return what kind of credential was shown, whether it is good or not, in a word."""
+    match shown:
+        case None:
+            return "none"
+        case Malformed():
+            return "malformed"
+        case Refresh():
+            return "refresh_token"
+    return "app_token" if tokens.claims_to_be(shown.password, Prefix.APP) else "password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,7 @@ class Authenticator:
     holding: Holding
     guesses: Guesses
     clock: Callable[[], datetime]
+    observations: Observations = field(default_factory=Observations)
 
     def authenticate(
         self,
@@ -168,6 +182,7 @@ class Authenticator:
             and self._remembers(known, shown.password)
             and self.guesses.may_be_remembered(client, shown.name)
         ):
+            self.observations.passwords.append("remembered")
             return _by_password(known)
         if stale:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
@@ -198,6 +213,7 @@ class Authenticator:
         stored = known.password_hash if known else None
         usable = known is not None and not known.disabled
         right = self.passwords.check(shown.password, stored, highest_cost, usable=usable)
+        self.observations.passwords.append("right" if right else "wrong")
         if right and known and stored:
             self._verified(known.id, stored, shown.password)
         else:

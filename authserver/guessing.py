@@ -9,7 +9,7 @@ elsewhere.
 import hmac
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -18,6 +18,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from authserver.core.errors import TooManyAttempts
 from authserver.core.households import household
 from authserver.counting import Counts
+from authserver.metrics.observations import Observations
 
 MINUTE, HOUR = 60, 3600
 ADDRESS_HOURLY, ACCOUNT_HOURLY = 5, 3
@@ -70,6 +71,7 @@ class Guesses:
     limits: tuple[Limit, ...]
     key: bytes = field(repr=False)
     monotonic: Callable[[], float] = time.monotonic
+    observations: Observations = field(default_factory=Observations, repr=False)
     _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _all_until: float = field(default=0.0, init=False)
 
@@ -82,20 +84,21 @@ class Guesses:
         home, account = self._home(address), self._account(address, name)
         now = self.monotonic()
         # A flood that is being refused is not worth counting, and must not cost much.
-        until = max(self._until.get(home, now), self._until.get(account, now))
-        if until <= now:
-            until = now + max(self._wait(home, account))
+        by_home, by_account = self._until.get(home, now), self._until.get(account, now)
+        if by_home <= now and by_account <= now:
+            by_home = now + max(self._wait(limit.per_address, home) for limit in self.limits)
+            by_account = now + max(self._wait(limit.per_account, account) for limit in self.limits)
+        until = max(by_home, by_account)
         if until > now:
             self.counts.local.hit(_cheap, account)
+            self.observations.limits.append("address" if by_home == until else "account")
             raise TooManyAttempts(math.ceil(until - now))
 
-    def _wait(self, home: str, account: str) -> Iterator[int]:
-        for limit in self.limits:
-            for item, who in ((limit.per_address, home), (limit.per_account, account)):
-                wait = self.counts.wait(item, who)
-                if wait:
-                    self._remember_limit(who, self.monotonic() + wait)
-                yield wait
+    def _wait(self, item: RateLimitItem, who: str) -> int:
+        wait = self.counts.wait(item, who)
+        if wait:
+            self._remember_limit(who, self.monotonic() + wait)
+        return wait
 
     def _remember_limit(self, who: str, until: float) -> None:
         if len(self._until) >= LIMITS_REMEMBERED:

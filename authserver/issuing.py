@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import BoundedSemaphore
+from time import perf_counter
 
 import structlog
 
@@ -14,12 +15,22 @@ from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, NotReady, TokenRequestError
 from authserver.core.names import printable
-from authserver.credentials import Authenticator, Basic, Identity, Malformed, Origin, Refresh, Shown
+from authserver.credentials import (
+    Authenticator,
+    Basic,
+    Identity,
+    Malformed,
+    Origin,
+    Refresh,
+    Shown,
+    kind_of,
+)
 from authserver.db import refresh_tokens
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
 from authserver.live import Live, State
+from authserver.metrics.observations import Observations, TokenRequestSeen
 from authserver.tokens import Prefix
 
 MAX_REASON = 1000
@@ -80,6 +91,7 @@ class Issuer:
     token_ttl: int
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
+    observations: Observations = field(default_factory=Observations)
     # Logins that wait for a writer must not take all threads and connections.
     storing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(LOGINS_WAITING))
     remembered: Remembered = field(default_factory=Remembered, init=False)
@@ -92,15 +104,20 @@ class Issuer:
             Unauthorized: credentials were shown and are not good.
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
-        event = _begun(request)
+        event, began = _begun(request), perf_counter()
+        refusal = None
         try:
             issued = self._issue(request, event)
         except Exception as error:
+            refusal = type(error)
             _refuse(event, error)
             raise
         finally:
             event.at = self.clock()
             self.journal.add(event)
+            kind, seconds = kind_of(request.shown), perf_counter() - began
+            seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
+            self.observations.token_requests.append(seen)
         if event.reason:
             log.info("scope denied", **_seen(event))
         return issued

@@ -72,6 +72,8 @@ class Journal:
 
     key: bytes = field(repr=False)
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
+    lost: int = 0
+    """How many were lost in all."""
     stuck: bool = False
     _lost: int = 0
     _taking: Lock = field(default_factory=Lock, repr=False)
@@ -103,6 +105,7 @@ class Journal:
         """Store what is pending, in one transaction; on an error it stays pending."""
         if self._lost:
             log.error("token records were lost", number=self._lost)
+            self.lost += self._lost
             self._lost = 0
         events = self.take()
         if not events:

@@ -123,6 +123,8 @@ class Live:
     max_staleness: float
     record_days: int
     monotonic: Callable[[], float]
+    errors: int = 0
+    """How many times the thread could not do what was due."""
     _state: State | None = None
     trouble: str | None = None
     _written_at: float | None = None
@@ -171,6 +173,11 @@ class Live:
         if not self.max_staleness or age > self.max_staleness:
             raise NotReady("the store cannot be reached")
         return replace(state, stale=True)
+
+    @property
+    def latest(self) -> State | None:
+        """Return the last state, however old: to tell of it, never to answer from it."""
+        return self._state
 
     def knowing(self, shown: Shown) -> State:
         """Return the state to answer from; one that knows of a token made a moment ago.
@@ -315,6 +322,7 @@ class Live:
                     log.info("the store can be used again")
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+                self.errors += 1
                 if not failing:
                     log.error(
                         "cannot keep up with the store",

@@ -117,6 +117,28 @@ class Settings(BaseSettings):
     workers: int | None = Field(
         None, ge=1, le=256, description="Worker processes; by default one for each processor."
     )
+    unix_socket: Path | None = Field(
+        None,
+        description="Unix socket that serve listens on instead of host and port. Whoever may "
+        "connect to it is believed about the client's address.",
+    )
+    unix_socket_mode: str = Field(
+        "660", pattern=r"^0?[0-7]{3}$", description="Permissions of that socket, in octal."
+    )
+    tls_certificate_file: Path | None = Field(
+        None,
+        description="PEM file of the certificate to serve TLS with, and of those between it and "
+        "its authority; read again when it changes. By default TLS is left to a proxy.",
+    )
+    tls_key_file: Path | None = Field(
+        None, description="PEM file of that certificate's private key, without a passphrase."
+    )
+    metrics_listen: str | None = Field(
+        None,
+        pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+        description="Address and port on which serve offers /metrics for Prometheus, like "
+        "127.0.0.1:9464; by default nowhere.",
+    )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (),
         description="Networks of the proxies in front, with commas; only they are believed about "
@@ -201,10 +223,21 @@ class Settings(BaseSettings):
     @classmethod
     def _same_port(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Have the realm name the port that is listened on, unless it is said otherwise."""
-        port = str(values.get("port", ""))
+        port = str(values.get("port", cls.model_fields["port"].default))
         if port.isdecimal() and int(port) < 2**16 and "public_url" not in values:
-            return {**values, "public_url": f"http://localhost:{port}"}
+            scheme = "https" if values.get("tls_certificate_file") else "http"
+            return {**values, "public_url": f"{scheme}://localhost:{port}"}
         return values
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError(
+                "AUTHSERVER_TLS_CERTIFICATE_FILE and AUTHSERVER_TLS_KEY_FILE: set both or neither"
+            )
+        if self.unix_socket is not None and self.tls_key_file is not None:
+            raise ValueError("AUTHSERVER_UNIX_SOCKET: TLS is not served on a Unix socket")
+        return self
 
     @field_validator("public_url")
     @classmethod
@@ -218,6 +251,13 @@ class Settings(BaseSettings):
             raise ValueError("must not hold a user name: everybody is told this URL")
         _ = url.port  # raises what names a port that is none
         return value.rstrip("/")
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _metrics_listen(cls, value: str | None) -> str | None:
+        if value is not None and not 0 < int(value.rpartition(":")[2]) < 2**16:
+            raise ValueError(_REMEDIES["metrics_listen"])
+        return value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -282,6 +322,19 @@ class Settings(BaseSettings):
         return self.spool_dir or self.data_dir / "spool"
 
     @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Return the host and the port on which metrics are served."""
+        if self.metrics_listen is None:
+            return None
+        host, _, port = self.metrics_listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def scheme(self) -> str:
+        """Return what is spoken on the listener, as a URL's scheme."""
+        return "https" if self.tls_certificate_file else "http"
+
+    @property
     def realm(self) -> str:
         return f"{self.public_url}/token"
 
@@ -292,9 +345,12 @@ class Settings(BaseSettings):
 
     @property
     def public_port(self) -> int | None:
-        """Return the port that ``public_url`` names on localhost, None if it is elsewhere."""
+        """Return the port of this server that ``public_url`` names, None if it is elsewhere."""
         url = urlsplit(self.public_url)
-        return url.port or 80 if url.hostname == "localhost" and url.scheme == "http" else None
+        ours = url.hostname == "localhost" and url.scheme == self.scheme
+        if not ours or self.unix_socket is not None:
+            return None
+        return url.port or {"http": 80, "https": 443}[self.scheme]
 
     @property
     def path_prefix(self) -> str:
@@ -429,6 +485,9 @@ def _read(path: Path, what: str) -> str:
 
 def _explain(error: ValidationError) -> str:
     # One for each setting: of a network it would be said that it is neither IPv4 nor IPv6.
+    whole = [str(e["ctx"]["error"]) for e in error.errors() if not e["loc"]]
+    if whole:
+        return f"invalid setting {whole[0]}"
     said = {str(e["loc"][0]): _remedy(str(e["loc"][0]), e) for e in error.errors()}
     return "invalid setting " + "; ".join(
         f"{PREFIX}{name.upper()} ({name}): {remedy}" for name, remedy in said.items()
@@ -454,6 +513,8 @@ _REMEDIES = {
     "trusted_proxies": "must be networks like 10.0.0.0/8 or 192.0.2.7/32 with commas between "
     "them, and no address bits after the prefix",
     "proxy_header": "must be the name of one header, like X-Forwarded-For",
+    "unix_socket_mode": "must be octal permissions like 660",
+    "metrics_listen": "must be an address and a port, like 127.0.0.1:9464",
     "registry_host": "must be a host name, with a port if need be, like registry.example.com:5000",
 }
 
@@ -466,6 +527,11 @@ def _advice(settings: Settings) -> list[str]:
         )
         return [advice]
     return []
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def sample() -> str:

@@ -37,7 +37,7 @@ class Shared:
 
     @classmethod
     def make(cls) -> "Shared":
-        """Make memory that other processes may come to share by its :attr:`path`."""
+        """Make memory that the processes forked from this one share by its :attr:`path`."""
         descriptor = os.memfd_create("authserver")
         os.ftruncate(descriptor, BYTES)
         return cls(descriptor)
@@ -60,8 +60,11 @@ class Shared:
 
     @property
     def path(self) -> str:
-        """Return where other processes of the same user find this memory while this one lives."""
-        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+        """Return where this process finds this memory, and each that it forks, to open it anew.
+
+        Nobody else does: what a process has open is closed to others where it leaves no core dump.
+        """
+        return f"/proc/self/fd/{self._descriptor}"
 
     @contextmanager
     def alone(self, number: int) -> Iterator[None]:

@@ -26,6 +26,7 @@ packages=(
     openssl
     podman
     postgresql      # 15 or later
+    prometheus      # promtool reads alerts and metrics
     redis-server
     runc            # runs the image
     skopeo

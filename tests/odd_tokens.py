@@ -59,6 +59,15 @@ def short_key() -> ec.EllipticCurvePrivateKey:
     return next(key for key in found if key.public_key().public_numbers().x < 2**248)
 
 
+def long_key() -> ec.EllipticCurvePrivateKey:
+    """Return a P-384 key without a leading zero: one in a hundred has one, and 3.1 errs then."""
+    while True:
+        key = ec.generate_private_key(ec.SECP384R1())
+        numbers = key.public_key().public_numbers()
+        if min(numbers.x, numbers.y) >= 1 << 376:
+            return key
+
+
 def claims(**more: Any) -> dict[str, Any]:
     """Return claims that every version takes; what is None is left out."""
     now = int(datetime.now(UTC).timestamp())
@@ -93,7 +102,7 @@ class Keys:
         self.authority = keyring.make_authority(ISSUER, datetime.now(UTC))
         self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.short = short_key()
-        self.p384 = ec.generate_private_key(ec.SECP384R1())
+        self.p384 = long_key()
         self.listed = ec.generate_private_key(ec.SECP256R1())
         self.ed = ed25519.Ed25519PrivateKey.generate()
         self.leaf = keyring.make_leaf(self.authority, datetime.now(UTC))

@@ -157,10 +157,13 @@ def stopped_cluster() -> Iterator[Cluster]:
 
 
 @contextmanager
-def running(made: Cluster) -> Iterator[Process]:
-    """Run a PostgreSQL until the block ends; connections are cut then."""
+def running(made: Cluster, **chosen: str) -> Iterator[Process]:
+    """Run a PostgreSQL until the block ends; connections are cut then.
+
+    ``chosen`` are settings in place of those for tests.
+    """
     place = ["-D", f"{made.home}/data", "-k", str(made.home), "-p", str(made.port)]
-    options = [f"--{name}={value}" for name, value in _OPTIONS.items()]
+    options = [f"--{name}={value}" for name, value in (_OPTIONS | chosen).items()]
     command = _command("postgres", *place, *options)
     with started(command, made.home / "log", clean_environ(), cwd=made.home) as process:
         try:

@@ -1,15 +1,30 @@
 """``authserver health``."""
 
 import json
-import urllib.error
-import urllib.request
+import socket
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.core.errors import Refused
+from authserver.settings import Settings, bracketed
 
 TIMEOUT = 5
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 @click.command("health")
@@ -21,15 +36,40 @@ def command(context: Context, url: str | None) -> None:
     Exit status 1 if not. This is what the container's HEALTHCHECK runs.
     """
     chosen = context.settings
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(chosen.host, chosen.host)  # noqa: S104
-    base = url or f"http://{host}:{chosen.port}"
+    where = url or _here(chosen)
     try:
-        with urllib.request.urlopen(f"{base}/readyz", timeout=TIMEOUT) as response:  # noqa: S310
-            body = response.read()
-    except urllib.error.HTTPError as error:
-        body = error.read()
-        click.echo(body.decode(errors="replace"))
-        raise Refused(f"the server at {base} is not ready") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"the server at {base} does not answer: {error}") from None
-    click.echo(json.loads(body)["status"])
+        connection, path = _connect(where) if url else (_connect_here(chosen), "")
+        connection.request("GET", f"{path}/readyz")
+        response = connection.getresponse()
+        ready, body = response.status == 200, response.read()
+        connection.close()
+        said = json.loads(body)["status"] if ready else body.decode(errors="replace")
+    except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
+        raise Refused(f"the server at {where} does not answer: {error}") from None
+    click.echo(said)
+    if not ready:
+        raise Refused(f"the server at {where} is not ready")
+
+
+def _here(chosen: Settings) -> str:
+    if chosen.unix_socket is not None:
+        return f"unix:{chosen.unix_socket}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104
+    return f"{chosen.scheme}://{bracketed(host)}:{chosen.port}"
+
+
+def _connect_here(chosen: Settings) -> HTTPConnection:
+    if chosen.unix_socket is not None:
+        return _UnixConnection(chosen.unix_socket)
+    # The certificate names what clients call it, not this machine's own address.
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return _connect(_here(chosen), trust)[0]
+
+
+def _connect(url: str, trust: ssl.SSLContext | None = None) -> tuple[HTTPConnection, str]:
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    if parts.scheme == "https":
+        return HTTPSConnection(parts.netloc, timeout=TIMEOUT, context=trust), path
+    return HTTPConnection(parts.netloc, timeout=TIMEOUT), path

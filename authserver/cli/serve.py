@@ -1,6 +1,8 @@
 """``authserver serve``."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import click
 import structlog
@@ -9,8 +11,11 @@ from authserver import logs
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
 from authserver.db import schema
+from authserver.metrics.listener import Scraped, scraped
+from authserver.settings import Settings
 from authserver.web import server
-from authserver.web.app import wire
+from authserver.web.app import Inherited, wire, worker
+from authserver.web.tls import Certificate
 
 log = structlog.get_logger()
 
@@ -77,14 +82,30 @@ def command(
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()
     context.store.engine.dispose()
-    address = f"http://{server.bracketed(host)}:{port}"
-    server.run(
-        host,
-        port,
-        workers,
-        lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
-    )
+    place = server.Place(host, port, chosen.unix_socket, int(chosen.unix_socket_mode, 8))
+    certificate = _certificate(chosen)
+    address = place.url(chosen.scheme)
+    with _scraped(chosen) as scrapes:
+        server.run(
+            place,
+            workers,
+            partial(worker, Inherited(scrapes, certificate)),
+            lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
+            certificate,
+        )
     log.info("stopped")
+
+
+def _certificate(chosen: Settings) -> Certificate | None:
+    if chosen.tls_certificate_file is None or chosen.tls_key_file is None:
+        return None
+    return Certificate(chosen.tls_certificate_file, chosen.tls_key_file)
+
+
+def _scraped(chosen: Settings) -> AbstractContextManager[Scraped | None]:
+    if chosen.metrics_address is None:
+        return nullcontext()
+    return scraped(*chosen.metrics_address)
 
 
 def _set_up(context: Context) -> None:

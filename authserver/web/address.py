@@ -27,10 +27,14 @@ log = structlog.get_logger()
 
 @dataclass
 class ClientAddress:
-    """Finds the client's address. Only peers in ``trusted`` are believed about ``header``."""
+    """Finds the client's address. Only peers in ``trusted`` are believed about ``header``.
+
+    With ``unix_socket`` peers have no address: whoever may connect is a proxy, and believed.
+    """
 
     trusted: Sequence[Network]
     header: str
+    unix_socket: bool = False
     _warned: bool = field(default=False, init=False)
 
     @cached_property
@@ -49,17 +53,21 @@ class ClientAddress:
         others is its own invention. What a trusted proxy wrote and cannot be read makes the
         address unknown: it must not become the proxy's own.
         """
+        if self.unix_socket:
+            return self._behind_proxy(forwarded) if forwarded is not None else UNKNOWN
         address = _parse(peer)
         if address is None or forwarded is None:
             return str(address or peer)
         if not self._trusts(address):
             self._warn(peer)
             return str(address)
+        return self._behind_proxy(forwarded)
+
+    def _behind_proxy(self, forwarded: str) -> str:
         for entry in reversed(forwarded.split(",")):
-            nearer = _parse(entry.strip())
-            if nearer is None:
+            address = _parse(entry.strip())
+            if address is None:
                 return UNKNOWN
-            address = nearer
             if not self._trusts(address):
                 break
         return str(address)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 
 from authserver import logs, memory, settings
 from authserver.core.errors import NotReady
@@ -28,20 +28,24 @@ from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
+from authserver.metrics.listener import Scraped
+from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.passwords import Passwords
 from authserver.places import Places
+from authserver.reporting import Reporter
 from authserver.sealing import MasterKey
 from authserver.settings import Settings
 from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
-from authserver.web import errors, health, invitation, public_keys, request_ids
+from authserver.web import accepting, errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.api import serving
 from authserver.web.api.callers import Callers
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server import THREADS
+from authserver.web.tls import Certificate
 from authserver.web.token import Endpoint
 
 if TYPE_CHECKING:
@@ -74,6 +78,10 @@ class Wiring:
     bodies: Bodies
     spooler: Spooler
 
+    @property
+    def observations(self) -> Observations:
+        return self.issuer.observations
+
     def start(self) -> None:
         """Start the threads."""
         self.live.start()
@@ -86,8 +94,8 @@ class Wiring:
         self.spooler.stop()
 
 
-def wire(chosen: Settings) -> Wiring:
-    """Put the parts together and load the first state.
+def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
+    """Put the parts together and load the first state; without ``observations`` none are kept.
 
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
@@ -115,12 +123,13 @@ def wire(chosen: Settings) -> Wiring:
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
     shared = Shared.join()
+    seen = observations or Observations()
     hashing = Hashing(shared, processors(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
     holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
-    authenticator = Authenticator(
-        passwords, uses, rehashes, hashing, holding, _guesses(chosen, shared, safe.master), now
-    )
-    issuer = Issuer(live, store, authenticator, journal, chosen.token_ttl, now, secrets.token_bytes)
+    guesses = _guesses(chosen, shared, safe.master, seen)
+    authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)
+    ttl, random = chosen.token_ttl, secrets.token_bytes
+    issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
     return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
 
@@ -135,10 +144,13 @@ def _spool(chosen: Settings) -> Spool:
     return spool
 
 
-def _guesses(chosen: Settings, shared: Shared, master: MasterKey) -> Guesses:
+def _guesses(
+    chosen: Settings, shared: Shared, master: MasterKey, observations: Observations
+) -> Guesses:
     url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
     allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
-    return Guesses(counts(shared, url), allowed, master.derive("guesses"))
+    key = master.derive("guesses")
+    return Guesses(counts(shared, url), allowed, key, observations=observations)
 
 
 def create_app(wiring: Wiring) -> Flask:
@@ -150,7 +162,9 @@ def create_app(wiring: Wiring) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.register(app)
     chosen = wiring.settings
-    client_address = ClientAddress(chosen.trusted_proxies, chosen.proxy_header)
+    client_address = ClientAddress(
+        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
+    )
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
@@ -171,6 +185,8 @@ def create_app(wiring: Wiring) -> Flask:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers.extend(request_ids.headers(g.get("request_id", "")))
+        part = (request.endpoint or "none").partition(" ")[0]
+        wiring.observations.responses.append((part, response.status_code))
         return response
 
     return app
@@ -200,15 +216,43 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-def worker() -> Flask:
+@dataclass(frozen=True)
+class Inherited:
+    """What the workers of one server have from the process that makes them."""
+
+    scraped: Scraped | None = None
+    certificate: Certificate | None = None
+
+
+def worker(inherited: Inherited) -> Flask:
     """Return the application of one worker process; the server calls this in each of them."""
     _end_with_parent()
     memory.keep_private()
+    accepting.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
-    wiring = wire(chosen)
+    wiring = wire(chosen, Observations(MAX_WAITING) if inherited.scraped else None)
     _spare_the_collector()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
+    if inherited.scraped is not None:
+        _report(wiring, inherited.scraped, inherited.certificate)
     return create_app(wiring)
+
+
+def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -> None:
+    reporter = Reporter(
+        f"{os.getpid()}-{secrets.token_hex(4)}",
+        scraped.sheets,
+        wiring.live,
+        wiring.observations,
+        wiring.issuer.authenticator.guesses.counts,
+        now,
+        certificate.ends if certificate else None,
+    )
+    reporter.report()
+    reporter.start()
+    scraped.serve()
+    # After the records are written, and what could not be is known.
+    multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)

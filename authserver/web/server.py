@@ -1,18 +1,28 @@
 """The HTTP server: listening, worker processes, stopping."""
 
+import multiprocessing
 import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from errno import EADDRINUSE, EEXIST
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.server.mp import MPServer
 
 from authserver.core.errors import Refused
+from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
+from authserver.web import accepting
+from authserver.web.tls import Certificate
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 BACKLOG = 1024
 THREADS = 96
@@ -20,6 +30,9 @@ HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
 STOP_TIMEOUT = 30
+# What new workers are given to start, and old ones to answer whoever is connected.
+STARTING_SECONDS = 3.0
+LEAVING_SECONDS = HEADER_TIMEOUT_MS / 1000
 
 # The server's own log lines go where ours go.
 _LOGGING: dict[str, Any] = {
@@ -31,23 +44,51 @@ _LOGGING: dict[str, Any] = {
 }
 
 
-def run(host: str, port: int, workers: int, listening: Callable[[], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen: a Unix socket if there is one, else a host and a port.
+
+    ``mode`` is the Unix socket's permissions.
+    """
+
+    host: str
+    port: int
+    unix_socket: Path | None = None
+    mode: int = 0o660
+
+    def url(self, scheme: str) -> str:
+        if self.unix_socket is not None:
+            return f"unix:{self.unix_socket}"
+        return f"{scheme}://{bracketed(self.host)}:{self.port}"
+
+
+def run(
+    place: Place,
+    workers: int,
+    load: Callable[[], "WSGIApplication"],
+    listening: Callable[[], None],
+    certificate: Certificate | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish.
 
-    ``listening`` is called once the socket is there.
+    ``load`` makes the application, in each worker; ``listening`` is called once the socket is
+    there. With a ``certificate`` TLS is served; a new one is served by new workers.
 
     Raises:
         Refused: the address cannot be listened on.
     """
-    _require_free(host, port)
+    # What this process holds open, its workers hold too.
+    multiprocessing.set_start_method("fork", force=True)
+    _require_free(place)
     shared = Shared.make()
     os.environ[ENVIRON] = shared.path
-    server = Granian(
-        "authserver.web.app:worker",
-        address=host,
-        port=port,
+    server = _Server(
+        "authserver.web.app",
+        address=place.host,
+        port=place.port,
+        uds=place.unix_socket,
+        uds_permissions=place.mode,
         interface=Interfaces.WSGI,
-        factory=True,
         workers=workers,
         blocking_threads=THREADS,
         backlog=BACKLOG,
@@ -61,31 +102,102 @@ def run(host: str, port: int, workers: int, listening: Callable[[], None]) -> No
         log_dictconfig=_LOGGING,
         log_level=LogLevels.error,
     )
+    if certificate is not None:
+        server.serve_tls(certificate)
     server.on_startup(listening)
+    # Workers are told only once they know what to do.
+    signal.signal(accepting.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
-    server.serve()
+    server.serve(target_loader=load, wrap_loader=False)
 
 
-def bracketed(host: str) -> str:
-    """Return a host as it stands in a URL."""
-    return f"[{host}]" if ":" in host else host
+class _Server(MPServer):
+    """Granian, but for what it has no settings for."""
+
+    certificate: Certificate | None = None
+
+    def serve_tls(self, certificate: Certificate) -> None:
+        """Serve TLS 1.2 and 1.3; have new workers take over when there is a new certificate."""
+        self.certificate = certificate
+        # build_ssl_context() would resolve the path, which leads nowhere.
+        path, minimum = certificate.held, str(SSLProtocols.tls12)
+        self.ssl_ctx: Any = (True, path, path, None, minimum, None, [], False)
+        self.on_startup(lambda: certificate.watch(lambda: os.kill(os.getpid(), signal.SIGHUP)))
+
+    def _init_shared_socket(self) -> None:
+        super()._init_shared_socket()  # type: ignore[no-untyped-call]
+        if self.certificate is not None:
+            # A worker with a queue of its own would take with it those who wait there.
+            self._shd: Any = self._ssp.build()  # type: ignore[attr-defined]
+            self._sso = socket.socket(fileno=self._shd.get_fd())
+            self._ssp = None
+
+    def _reload(
+        self, spawn_target: Callable[..., None], target_loader: Callable[[], object]
+    ) -> None:
+        """Have new workers take over.
+
+        The old ones first stop accepting: when they stop altogether they hang up on whoever is
+        connected and has not sent its request yet.
+        """
+        self.reload_signal = False
+        self.main_loop_interrupt.clear()
+        before, self.wrks = self.wrks, []
+        self._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        self.main_loop_interrupt.wait(STARTING_SECONDS)
+        for worker in before:
+            worker.interrupt_by_parent = True
+            if self._sso is not None and worker.inner.is_alive():
+                os.kill(worker.inner.pid, accepting.STOP)
+        self.main_loop_interrupt.wait(LEAVING_SECONDS)
+        for worker in before:
+            worker.inner.terminate()
+        for worker in before:
+            worker.inner.join(STOP_TIMEOUT)
+            worker.inner.kill()
 
 
-def _require_free(host: str, port: int) -> None:
-    """Check that nobody listens there: the server's sockets would share the port with it."""
+def _require_free(place: Place) -> None:
+    """Check that nobody listens there: the server's sockets would share the place with it."""
     try:
+        if place.unix_socket is not None:
+            _require_no_server(place.unix_socket)
+            return
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
     except OSError as error:
+        remedy = "AUTHSERVER_UNIX_SOCKET" if place.unix_socket else "--host and --port"
         raise Refused(
-            f"cannot listen on {bracketed(host)}:{port}: {error.strerror or error}; "
-            "choose another with --host and --port"
+            f"cannot listen on {place.url('http').removeprefix('http://')}: "
+            f"{error.strerror or error}; choose another with {remedy}"
         ) from None
+
+
+def _require_no_server(path: Path) -> None:
+    """Remove the socket of a server that was killed.
+
+    Raises:
+        OSError: somebody listens there, or it is no socket, or it cannot be made there.
+    """
+    if path.exists() and not path.is_socket():
+        raise OSError(EEXIST, "it is there and no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(str(path))
+    path.unlink()
 
 
 def _let_starting_workers_stop() -> None:

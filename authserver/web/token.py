@@ -69,6 +69,7 @@ class Endpoint:
             body = self._answer(environ, request_id).encode()
         except Exception as error:  # noqa: BLE001 - each has its answer, in one place
             response = errors.answer_to(error, environ["REQUEST_METHOD"])
+            self._count(response.status_code)
             response.headers.extend(request_ids.headers(request_id))
             return response(environ, start_response)
         headers = [
@@ -78,8 +79,12 @@ class Endpoint:
             ("Pragma", "no-cache"),
             *request_ids.headers(request_id),
         ]
+        self._count(200)
         start_response("200 OK", headers)
         return [body]
+
+    def _count(self, status: int) -> None:
+        self.issuer.observations.responses.append(("token", status))
 
     def _answer(self, environ: "WSGIEnvironment", request_id: str) -> str:
         match environ["REQUEST_METHOD"]:

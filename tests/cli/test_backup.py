@@ -20,6 +20,9 @@ from tests import stores
 from tests.cli.commands import Commands
 from tests.world import ADMIN, PASSWORD, Clock, World
 
+# About both engines at once.
+pytestmark = pytest.mark.sqlite
+
 PASSPHRASE = "correct horse battery staple"
 Record = dict[str, Any]
 

@@ -39,10 +39,13 @@ def fetch(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    seconds: float = 60,
+    source: str | None = None,
 ) -> Answer:
-    """Send one request and close the connection."""
+    """Send one request and close the connection; ``source`` is the address to send it from."""
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=60)
+    where = (source, 0) if source else None
+    connection = HTTPConnection(parts.netloc, timeout=seconds, source_address=where)
     try:
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         connection.request(method, target, body, dict(headers or {}))

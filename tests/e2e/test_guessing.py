@@ -1,9 +1,8 @@
 """Guessing passwords of a server that runs: its workers count together, and so do replicas."""
 
 import dataclasses
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from tests import programs
 from tests.e2e.fetching import Answer, ask_for_token, curl, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, Lab, installation
-from tests.programs import Authserver, Process, children, free_port, listening, started
+from tests.e2e.redis_server import redis
+from tests.programs import Authserver, Process, children, free_port, listening
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -55,24 +55,6 @@ def test_all_workers_count_together(installed: Authserver) -> None:
         assert answer.json()["errors"][0]["code"] == "TOOMANYREQUESTS"
         assert log_in_from_elsewhere(url) == 200
         assert fetch(f"{url}/readyz").status == 200
-
-
-@contextmanager
-def redis(place: Path) -> Iterator[tuple[str, Process]]:
-    """Run a Redis that keeps nothing on disk; give its URL."""
-    programs.require("redis-server")
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with started(command, place / "redis.log") as process:
-        assert wait_until(lambda: answers(port), 10), process.output()
-        yield f"redis://127.0.0.1:{port}/0", process
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
-        connection.sendall(b"PING\r\n")
-        return connection.recv(16) == b"+PONG\r\n"
-    return False
 
 
 def test_replicas_count_together_and_alone_when_redis_is_gone(

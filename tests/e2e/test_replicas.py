@@ -5,61 +5,25 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeVar
 
 import jwt
 import pytest
 
-from authserver.sealing import make_master_key
 from tests import postgres
-from tests.e2e.fetching import Answer, ask_for_token, fetch
+from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD
+from tests.e2e.replicas import REPLICAS, STARTS, Replica, machines
 from tests.postgres import Cluster
-from tests.programs import Authserver, Process, free_port
 from tests.world import basic, wait_until
 
 pytestmark = pytest.mark.e2e
 
 T = TypeVar("T")
 
-REPLICAS = 3
-STARTS = ("--workers", "1", "--init", "--upgrade")
 IN_FORCE_SECONDS = 1.0
 RECOVERY_SECONDS = 15.0
-SCOPE = "repository:team/app:pull,push"
-
-
-@dataclass
-class Replica:
-    """One server with a data directory of its own, as on a machine of its own."""
-
-    authserver: Authserver
-    port: int = field(default_factory=free_port)
-    process: Process | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, name: str, password: str = PASSWORD) -> Answer:
-        return ask_for_token(f"{self.url}/token", SCOPE, auth=(name, password))
-
-    def granted(self, name: str) -> str:
-        answer = self.ask(name)
-        assert answer.status == 200, answer.body
-        access = jwt.decode(answer.json()["token"], options={"verify_signature": False})["access"]
-        return ",".join(action for entry in access for action in entry["actions"])
-
-    def ready(self) -> tuple[int, str]:
-        answer = fetch(f"{self.url}/readyz")
-        return answer.status, answer.json()["status"]
-
-    def says(self, text: str) -> bool:
-        """Whether the server's log has that text."""
-        assert self.process is not None
-        return text in self.process.output()
 
 
 @dataclass(frozen=True)
@@ -109,23 +73,6 @@ def jwt_id(token: str) -> str:
     return str(jwt.decode(token, options={"verify_signature": False})["jti"])
 
 
-def machines(place: Path, url: str) -> list[Replica]:
-    """Return servers that do not run yet; only the master key and the URL are common to them."""
-    make_master_key(place / "master.key")
-    for name, secret in {"url": url, "password": ADMIN[1]}.items():
-        (place / name).write_text(secret)
-    env = {
-        "AUTHSERVER_DATABASE_URL_FILE": str(place / "url"),
-        "AUTHSERVER_MASTER_KEY_FILE": str(place / "master.key"),
-        "AUTHSERVER_ADMIN_PASSWORD_FILE": str(place / "password"),
-    }
-    made = [Replica(Authserver(place / f"machine-{n}" / "data", {**env})) for n in range(REPLICAS)]
-    for replica in made:
-        replica.authserver.data_dir.parent.mkdir()
-    made[-1].authserver.env["AUTHSERVER_MAX_STALENESS"] = "0"
-    return made
-
-
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     """Servers that were started at the same time over an empty database."""
@@ -134,6 +81,7 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         cluster.create("replicas")
         url = cluster.url("replicas", by_tcp=True).render_as_string(hide_password=False)
         made = machines(tmp_path_factory.mktemp("replicas"), url)
+        made[-1].authserver.env["AUTHSERVER_MAX_STALENESS"] = "0"
 
         def start(replica: Replica) -> None:
             serving = replica.authserver.serving(replica.port, *STARTS)

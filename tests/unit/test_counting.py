@@ -99,7 +99,12 @@ def test_a_lock_ends_with_the_process_that_holds_it(monkeypatch: pytest.MonkeyPa
         "with Shared.join().alone(7): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[int(mine.path.rpartition("/")[2])],
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         assert not is_free(mine, 7)

@@ -341,6 +341,7 @@ def test_rotation_is_by_the_stores_clock(process: Process, store: Store, clock: 
     assert signing_keys(store) == 2
 
 
+@pytest.mark.sqlite
 def test_the_private_half_of_a_rotated_key_is_gone_from_the_files(
     process: Process, store: Store, settings: Settings, clock: Clock
 ) -> None:

@@ -629,7 +629,7 @@ def fresh(template: Path, tmp_path: Path) -> Any:
 
 
 @given(policies(), policies(), st.booleans())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_done_is_what_was_planned(
     fresh: Any, old: Policy, new: Policy, prune: bool
 ) -> None:

@@ -401,3 +401,47 @@ def test_spaces_in_a_secret_file_belong_to_the_secret(tmp_path: Path) -> None:
     chosen = settings.load({"AUTHSERVER_ADMIN_PASSWORD_FILE": str(tmp_path / "secret")}).settings
     assert chosen.admin_password is not None
     assert chosen.admin_password.get_secret_value() == " pass word "
+
+
+def test_with_tls_the_realm_is_of_https(host: Host) -> None:
+    pair = {"TLS_CERTIFICATE_FILE": "tls.pem", "TLS_KEY_FILE": "tls.key"}
+    chosen = host.load(**pair).settings
+    assert (chosen.scheme, chosen.realm) == ("https", "https://localhost:5001/token")
+    assert chosen.public_port == 5001
+    assert host.load(PORT="6001", **pair).settings.realm == "https://localhost:6001/token"
+
+
+def test_a_unix_socket_has_no_port_that_the_realm_could_name(host: Host) -> None:
+    assert host.load(UNIX_SOCKET="/run/authserver.sock").settings.public_port is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "[::1]:9464", "metrics.internal:1"])
+def test_where_metrics_are_served(host: Host, address: str) -> None:
+    name, _, port = address.rpartition(":")
+    found = host.load(METRICS_LISTEN=address).settings.metrics_address
+    assert found == (name.strip("[]"), int(port))
+
+
+@pytest.mark.parametrize("address", ["9464", ":9464", "127.0.0.1", "::1:9464", "h:0", "h:65536"])
+def test_what_is_no_address_for_metrics_is_refused(host: Host, address: str) -> None:
+    with pytest.raises(Refused, match="an address and a port, like"):
+        host.load(METRICS_LISTEN=address)
+
+
+ALONE = {
+    "a certificate": ({"TLS_CERTIFICATE_FILE": "a"}, "set both or neither"),
+    "a key": ({"TLS_KEY_FILE": "a"}, "set both or neither"),
+    "TLS on a Unix socket": (
+        {"TLS_CERTIFICATE_FILE": "a", "TLS_KEY_FILE": "b", "UNIX_SOCKET": "c"},
+        "TLS is not served on a Unix socket",
+    ),
+    "permissions": ({"UNIX_SOCKET_MODE": "888"}, "must be octal permissions like 660"),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), ALONE.values(), ids=ALONE.keys())
+def test_settings_that_do_not_go_together_are_refused(
+    host: Host, values: dict[str, str], said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        host.load(**values)

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authserver.settings import Settings
-from authserver.web.address import ClientAddress
+from authserver.web.address import UNKNOWN, ClientAddress
 from tests.world import ADMIN, PASSWORD, World
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -94,3 +94,22 @@ def test_a_path_prefix_may_be_passed_on_or_taken_off(settings: Settings, path: s
     assert world.client.get(path).status_code == 200
     assert world.client.get(f"/other{path}").status_code == 404
     world.close()
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "found"),
+    [
+        (None, UNKNOWN),
+        ("", UNKNOWN),
+        ("x", UNKNOWN),
+        ("192.0.2.1, 198.51.100.7", "198.51.100.7"),
+        ("192.0.2.1, 10.0.0.1", "192.0.2.1"),
+    ],
+)
+def test_on_a_unix_socket_whoever_connects_is_believed(forwarded: str | None, found: str) -> None:
+    trusted = [ip_network("10.0.0.0/8")]
+    assert ClientAddress(trusted, "X-Forwarded-For", unix_socket=True).of("", forwarded) == found
+
+
+def test_without_a_unix_socket_a_peer_without_an_address_is_not_believed() -> None:
+    assert ClientAddress((), "X-Forwarded-For").of("", "192.0.2.1") == ""

@@ -54,7 +54,7 @@ def test_probes_need_no_credentials_and_heed_none(world: World, probe: str) -> N
 def test_an_expired_signing_key_is_not_ready(world: World) -> None:
     live = world.wiring.live
     clock = Clock(live.current.signer.not_after)
-    live.store = replace(live.store, clock=clock)
+    live.store = replace(live.store, clock=clock, time=lambda _: clock())
     status, reasons = ready(world)
     assert status == 503
     assert reasons.keys() == {"signing_key"}
@@ -65,7 +65,8 @@ def test_an_expired_signing_key_is_not_ready(world: World) -> None:
 
 def test_a_signing_key_of_the_future_is_not_ready(world: World) -> None:
     live = world.wiring.live
-    live.store = replace(live.store, clock=Clock(live.store.clock() - timedelta(days=1)))
+    clock = Clock(live.store.clock() - timedelta(days=1))
+    live.store = replace(live.store, clock=clock, time=lambda _: clock())
     assert ready(world)[1].keys() == {"signing_key"}
 
 

@@ -1,0 +1,108 @@
+"""Serving ``/metrics`` on a listener of its own, which is never the public one.
+
+It is bound before the workers are made: each takes from the same queue, so whichever has time
+answers, for all of them.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from authserver.core.errors import Refused
+from authserver.metrics.exposition import expose
+from authserver.metrics.sheets import Sheets
+
+PATH = "/metrics"
+BACKLOG = 16
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is private
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """A running server's listener for scrapes, and its workers' sheets."""
+
+    listener: socket.socket
+    sheets: Sheets
+
+    def serve(self) -> None:
+        """Answer scrapes in threads of this process until it ends."""
+        server = _Server(self.listener, self.sheets)
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+@contextmanager
+def scraped(host: str, port: int) -> Iterator[Scraped]:
+    """Listen, and share a private directory for the sheets, until the block ends.
+
+    Raises:
+        Refused: the address cannot be listened on, or there is no place for the directory.
+    """
+    with _listen(host, port) as listener, _directory() as directory:
+        yield Scraped(listener, Sheets(directory))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Refused(
+            f"cannot serve metrics on {host}:{port}: {error.strerror or error}; "
+            "choose another address with AUTHSERVER_METRICS_LISTEN"
+        ) from None
+    # Where another worker was faster there is nothing left to accept.
+    listener.setblocking(False)  # noqa: FBT003
+    return listener
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    # It is written every second; and a container may have no other place that is writable.
+    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    try:
+        made = TemporaryDirectory(prefix="authserver-metrics-", dir=memory)
+    except OSError as error:
+        raise Refused(
+            f"no directory can be made for metrics: {error.strerror}; name a place in TMPDIR"
+        ) from None
+    with made as name:
+        yield Path(name)
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, listener: socket.socket, sheets: Sheets) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.sheets = sheets
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version = "authserver"
+    sys_version = ""
+    timeout = 5.0
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != PATH:
+            self.send_error(404, explain=f"metrics are at {PATH}")
+            return
+        now = time.monotonic()
+        values = self.server.sheets.added_up(now)
+        body, content_type = expose(values, now, self.headers.get("Accept", ""))
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing: scrapes come every few seconds."""

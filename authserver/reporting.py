@@ -1,0 +1,184 @@
+"""What a worker reports of itself: adds up what requests left, reads gauges, writes its sheet."""
+
+import os
+import platform
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from resource import getpagesize
+
+import structlog
+
+from authserver import __version__
+from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
+from authserver.counting import Counts
+from authserver.db.snapshot import Snapshot
+from authserver.live import Live, State
+from authserver.metrics import families
+from authserver.metrics.observations import Observations, TokenRequestSeen, taken
+from authserver.metrics.sheets import Sheets
+from authserver.metrics.totals import Totals
+
+INTERVAL = 1.0
+EXPIRING_DAYS = (1, 7, 30)
+
+# Error → outcome; what is not here was not foreseen.
+OUTCOMES: dict[type[Exception], str] = {
+    Unauthorized: "unauthorized",
+    BadRequest: "bad_request",
+    TooManyAttempts: "limited",
+    Busy: "busy",
+    NotReady: "unavailable",
+}
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Reporter:
+    """Reports every INTERVAL seconds, under a ``name`` that no other worker had.
+
+    ``tls_ends`` is when the certificate ends that is served, None without TLS.
+    """
+
+    name: str
+    sheets: Sheets
+    live: Live
+    observations: Observations
+    counts: Counts
+    clock: Callable[[], datetime]
+    tls_ends: datetime | None = None
+    totals: Totals = field(default_factory=Totals)
+    _expiries: "_Expiries | None" = None
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and report once more."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.report()
+
+    def _run(self) -> None:
+        failing = False
+        while not self._ended.wait(INTERVAL):
+            try:
+                self.report()
+                failing = False
+            except OSError as error:
+                if not failing:
+                    log.error("metrics cannot be written", error=str(error))
+                failing = True
+
+    def report(self) -> None:
+        """Write the sheet.
+
+        Raises:
+            OSError: the directory is gone or full; nothing that was counted is lost.
+        """
+        self._count()
+        self._read()
+        self.sheets.write(self.name, self.totals, time.monotonic())
+
+    def _count(self) -> None:
+        seen, totals = self.observations, self.totals
+        known = self.live.latest.snapshot.registries if self.live.latest else {}
+        for request in taken(seen.token_requests):
+            # What clients name must not become labels without end.
+            registry = request.registry if request.registry in known else ""
+            labels = registry, _outcome(request), request.credential
+            totals.count(families.TOKEN_REQUESTS, *labels)
+            duration = families.TOKEN_REQUEST_DURATION
+            totals.observe(duration, request.credential, seconds=request.seconds)
+        for part, code in taken(seen.responses):
+            totals.count(families.HTTP_RESPONSES, part, str(code))
+        for result in taken(seen.passwords):
+            totals.count(families.PASSWORD_CHECKS, result)
+        for limit in taken(seen.limits):
+            totals.count(families.LIMITED, limit)
+
+    def _read(self) -> None:
+        totals, live = self.totals, self.live
+        totals.gauges.clear()
+        totals.gauge(families.WORKERS, value=1)
+        totals.gauge(families.BUILD_INFO, __version__, platform.python_version(), value=1)
+        totals.gauge(families.RECORDS_PENDING, value=len(live.journal.pending))
+        totals.gauge(families.RECORDS_SPOOLED, value=live.spool.waiting)
+        totals.gauge(families.RECORDS_FULL, value=live.journal.full)
+        totals.reached(families.RECORDS_LOST, live.journal.lost)
+        totals.reached(families.STORE_ERRORS, live.errors)
+        totals.gauge(families.STORE_UNREACHABLE, value=live.stale)
+        totals.gauge(families.LIMITS_ALONE, value=self.counts.away)
+        if self.tls_ends is not None:
+            totals.gauge(families.TLS_EXPIRY, value=self.tls_ends.timestamp())
+        if live.latest is not None:
+            self._read_state(live.latest)
+        _read_process(totals)
+
+    def _read_state(self, state: State) -> None:
+        totals, snapshot = self.totals, state.snapshot
+        totals.gauge(families.SNAPSHOT_AGE, value=state.read_at)
+        totals.gauge(families.SNAPSHOT_VERSION, value=snapshot.version)
+        totals.gauge(families.SIGNING_KEY_EXPIRY, value=state.signer.not_after.timestamp())
+        for ending in state.endings:
+            totals.gauge(families.KEY_EXPIRY, ending.name, value=ending.at.timestamp())
+        if self._expiries is None or self._expiries.snapshot is not snapshot:
+            self._expiries = _Expiries.of(snapshot)
+        self._expiries.read(totals, self.clock())
+
+
+def _outcome(request: TokenRequestSeen) -> str:
+    if request.refusal is None:
+        return request.outcome
+    return next((OUTCOMES[kind] for kind in request.refusal.mro() if kind in OUTCOMES), "failed")
+
+
+@dataclass(frozen=True)
+class _Expiries:
+    """When the app tokens of a snapshot expire, the first first; ``lasting`` never do."""
+
+    snapshot: Snapshot
+    ends: list[datetime]
+    lasting: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "_Expiries":
+        usable = [
+            token
+            for token in snapshot.app_tokens.values()
+            if not snapshot.accounts[token.account].disabled
+        ]
+        lasting = {token.id for token in usable if token.expires_at is None}
+        # A rotated token has its old secret as well, for a while.
+        latest: dict[int, datetime] = {}
+        for token in usable:
+            if token.expires_at is not None and token.id not in lasting:
+                latest[token.id] = max(token.expires_at, latest.get(token.id, token.expires_at))
+        return cls(snapshot, sorted(latest.values()), len(lasting))
+
+    def read(self, totals: Totals, now: datetime) -> None:
+        expired = bisect_right(self.ends, now)
+        good = len(self.ends) - expired + self.lasting
+        totals.gauge(families.APP_TOKENS, value=good)
+        for days in EXPIRING_DAYS:
+            soon = bisect_right(self.ends, now + timedelta(days=days)) - expired
+            totals.gauge(families.APP_TOKENS_EXPIRING, str(days), value=soon)
+        if expired < len(self.ends):
+            totals.gauge(families.APP_TOKEN_EXPIRY, value=self.ends[expired].timestamp())
+
+
+def _read_process(totals: Totals) -> None:
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    totals.gauge(families.MEMORY, value=resident * getpagesize())
+    totals.gauge(families.OPEN_FDS, value=len(os.listdir("/proc/self/fd")))  # noqa: PTH208
+    totals.reached(families.CPU, time.process_time())

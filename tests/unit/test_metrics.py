@@ -1,0 +1,135 @@
+"""Metrics: counting, the workers' sheets, and what Prometheus is told."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from authserver.core.errors import Refused
+from authserver.metrics import families
+from authserver.metrics.exposition import expose
+from authserver.metrics.listener import scraped
+from authserver.metrics.observations import Observations, taken
+from authserver.metrics.sheets import FRESH_SECONDS, Sheets
+from authserver.metrics.totals import Totals
+from tests.programs import free_port
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+@pytest.fixture
+def sheets(tmp_path: Path) -> Sheets:
+    return Sheets(tmp_path)
+
+
+def samples(sheets: Sheets, now: float = 0.0) -> dict[tuple[str, str], float]:
+    """Return each sample of a scrape by its name and its labels' values."""
+    body, _ = expose(sheets.added_up(now), now, "")
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in parse_text(body.decode())
+        for sample in family.samples
+    }
+
+
+def test_counters_of_all_workers_are_added_up(sheets: Sheets) -> None:
+    for name, number in (("1", 2), ("2", 3)):
+        totals = Totals()
+        totals.count(families.PASSWORD_CHECKS, "wrong", by=number)
+        totals.count(families.PASSWORD_CHECKS, "right")
+        sheets.write(name, totals, 0.0)
+    found = samples(sheets)
+    assert found["authserver_password_checks_total", "wrong"] == 5
+    assert found["authserver_password_checks_total", "right"] == 2
+
+
+def test_what_a_worker_counted_stays_when_it_has_ended_and_its_gauges_go(sheets: Sheets) -> None:
+    for name, at in (("ended", 0.0), ("lives", FRESH_SECONDS)):
+        totals = Totals()
+        totals.count(families.PASSWORD_CHECKS, "wrong")
+        totals.observe(families.TOKEN_REQUEST_DURATION, "none", seconds=0.1)
+        totals.gauge(families.WORKERS, value=1)
+        totals.gauge(families.SNAPSHOT_AGE, value=at)
+        sheets.write(name, totals, at)
+    found = samples(sheets, FRESH_SECONDS + 2)
+    assert found["authserver_password_checks_total", "wrong"] == 2
+    assert found["authserver_token_request_duration_seconds_count", "none"] == 2
+    assert found["authserver_workers", ""] == 1
+    assert found["authserver_snapshot_age_seconds", ""] == 2
+
+
+def test_a_worker_has_one_sheet_the_last_one(sheets: Sheets) -> None:
+    totals = Totals()
+    for _ in range(3):
+        totals.count(families.PASSWORD_CHECKS, "wrong")
+        sheets.write("1", totals, 0.0)
+    assert samples(sheets)["authserver_password_checks_total", "wrong"] == 3
+
+
+def test_the_worst_worker_is_told_of(sheets: Sheets) -> None:
+    for name, version, read_at, pending in (("1", 8, 5.0, 1), ("2", 9, 7.0, 2)):
+        totals = Totals()
+        totals.gauge(families.SNAPSHOT_VERSION, value=version)
+        totals.gauge(families.SNAPSHOT_AGE, value=read_at)
+        totals.gauge(families.RECORDS_PENDING, value=pending)
+        sheets.write(name, totals, 8.0)
+    found = samples(sheets, 8.0)
+    assert found["authserver_snapshot_version", ""] == 8
+    assert found["authserver_snapshot_age_seconds", ""] == 3
+    assert found["authserver_audit_records_pending", ""] == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, "0.0005"), (0.001, "0.001"), (0.0011, "0.0025"), (11, "+Inf")]
+)
+def test_a_duration_is_in_the_bucket_that_ends_at_or_above_it(
+    sheets: Sheets, seconds: float, bucket: str
+) -> None:
+    totals = Totals()
+    totals.observe(families.TOKEN_REQUEST_DURATION, "none", seconds=seconds)
+    sheets.write("1", totals, 0.0)
+    found = samples(sheets)
+    name = "authserver_token_request_duration_seconds_bucket"
+    filled = [le for le in (*map(str, families.BUCKETS), "+Inf") if found[name, f"none,{le}"]]
+    assert filled[0] == bucket
+    assert filled[-1] == "+Inf"
+
+
+def test_openmetrics_is_told_to_whoever_asks_for_it(sheets: Sheets) -> None:
+    totals = Totals()
+    totals.count(families.HTTP_RESPONSES, "token", "200")
+    totals.observe(families.TOKEN_REQUEST_DURATION, "none", seconds=0.1)
+    sheets.write("1", totals, 0.0)
+    body, kind = expose(sheets.added_up(0.0), 0.0, OPENMETRICS)
+    assert kind.startswith("application/openmetrics-text")
+    assert {family.name for family in parse_openmetrics(body.decode())} == {  # type: ignore[no-untyped-call]
+        name.removesuffix("_total") for name in families.FAMILIES
+    }
+
+
+def test_counters_without_labels_begin_at_nought(sheets: Sheets) -> None:
+    assert samples(sheets)["authserver_store_errors_total", ""] == 0
+
+
+def test_what_nobody_adds_up_does_not_grow() -> None:
+    kept, off = Observations(3), Observations()
+    for number in range(5):
+        kept.passwords.append(str(number))
+        off.passwords.append(str(number))
+    assert list(taken(kept.passwords)) == ["2", "3", "4"]
+    assert not kept.passwords
+    assert not off.passwords
+
+
+def test_a_taken_address_is_refused_by_name() -> None:
+    port = free_port()
+    with (
+        scraped("127.0.0.1", port) as first,
+        pytest.raises(Refused, match=f"cannot serve metrics on 127.0.0.1:{port}: Address already"),
+        scraped("127.0.0.1", port),
+    ):
+        assert first.sheets.directory.stat().st_mode & 0o777 == 0o700
+    assert not first.sheets.directory.exists()
