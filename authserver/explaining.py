@@ -207,7 +207,9 @@ def came_close(rules: Iterable[Rule], asked: Asked) -> list[Close]:
     """Return the allows that only one thing kept from applying, the nearest first."""
     if not asked.scope.actions:
         return []
-    found = [Close(rule, why) for rule in rules for why in _only_hindrance(rule, asked)]
+    # One way only, where nobody asks anyhow; in this order, so that the same is always told.
+    ways = tuple(dict.fromkeys((asked, asked.anonymously())))
+    found = [Close(rule, why) for rule in rules for why in _only_hindrance(rule, ways)]
     found.sort(
         key=lambda close: (
             _NEARNESS.index(close.hindrance),
@@ -218,10 +220,10 @@ def came_close(rules: Iterable[Rule], asked: Asked) -> list[Close]:
     return found[:MAX_CLOSE]
 
 
-def _only_hindrance(rule: Rule, asked: Asked) -> Iterator[Hindrance]:
+def _only_hindrance(rule: Rule, ways: Iterable[Asked]) -> Iterator[Hindrance]:
     if rule.effect is not Effect.ALLOW:
         return
-    for way in {asked, asked.anonymously()}:
+    for way in ways:
         match list(islice(rule.hindrances(way), 2)):
             case [Hindrance.TYPE]:
                 continue

@@ -13,7 +13,7 @@ import structlog
 from authserver import tokens
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
-from authserver.core.errors import AuthserverError, NotReady, TokenRequestError
+from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
 from authserver.core.names import printable
 from authserver.credentials import (
     Authenticator,
@@ -221,6 +221,10 @@ def _refuse(event: TokenEvent, error: Exception) -> None:
     match error:
         case TokenRequestError():
             event.reason = error.reason
+            log.warning("token refused", **_seen(event))
+        case Busy():
+            # What clients do is no fault of the installation.
+            event.reason = str(error)
             log.warning("token refused", **_seen(event))
         case NotReady():
             event.reason = str(error)

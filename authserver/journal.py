@@ -7,15 +7,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from threading import Lock
-from typing import cast
 
 import structlog
-from sqlalchemy import Table, Update, delete, func, insert, or_, select, update
+from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
-from authserver.db import accounts, alterations, refresh_tokens
-from authserver.db.models import AppToken, RefreshToken, StoreState, TokenRecord
+from authserver.db import accounts, alterations, refresh_tokens, retention
+from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
@@ -35,8 +34,6 @@ _LONGEST = {
     "granted": MAX_TEXT,
     "reason": MAX_TEXT,
 }
-
-_TABLE = cast("Table", TokenRecord.__table__)
 
 log = structlog.get_logger()
 
@@ -112,7 +109,7 @@ class Journal:
             return
         try:
             with store.append() as session:
-                insert_events(session, events)
+                insert_events(store, session, events)
         except Exception:
             self.put_back(events)
             raise
@@ -128,10 +125,9 @@ class Journal:
         self.pending.extendleft(reversed(events))
 
 
-def insert_events(session: Session, events: list[TokenEvent]) -> None:
-    """Store events as records."""
-    # The table's own insert: by way of the mapped class each row takes longer.
-    session.connection().execute(insert(_TABLE), [_row(event) for event in events])
+def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
+    """Store events as records, the next of this process's chain."""
+    store.trail.tokens(session, [_row(event) for event in events])
 
 
 def _row(event: TokenEvent) -> dict[str, object]:
@@ -149,14 +145,7 @@ def prune(store: Store, days: int) -> int:
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
         alterations.prune(session)
-        last = session.scalars(select(func.max(TokenRecord.id))).one() or 0
-        old = delete(TokenRecord).where(
-            or_(
-                TokenRecord.at < store.clock() - timedelta(days=days),
-                TokenRecord.id <= last - MAX_RECORDS,
-            )
-        )
-        return len(session.scalars(old.returning(TokenRecord.id)).all())
+    return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
 
 
 class Kind(StrEnum):

@@ -25,6 +25,7 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
+from authserver.repeating import Repeating
 from authserver.spool import Spool
 from authserver.tokens import Prefix
 
@@ -36,6 +37,7 @@ STOP_WAITS = 5.0
 PRUNE_EVERY = 3600.0
 ROTATE_EVERY = 60.0
 ROTATION_WAITS = 1.0
+SEAL_EVERY = 60.0
 WARN_EVERY = 24 * 3600.0
 MAX_SKEW = timedelta(seconds=5)
 
@@ -130,10 +132,14 @@ class Live:
     _written_at: float | None = None
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
+    _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
     _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: Repeating = field(init=False)
+    _failing: bool = False
+
+    def __post_init__(self) -> None:
+        self._thread = Repeating("live", INTERVAL, self._try)
 
     @property
     def age(self) -> float:
@@ -244,18 +250,34 @@ class Live:
             with self.store.read() as session:
                 yield session
             self.trouble = None
-        except Exception as error:
+        except AuthserverError as error:
             self.trouble = str(error)
+            raise
+        except Exception:
+            # Whoever asks for readiness is told; what a driver says is for the log.
+            self.trouble = "the store cannot be used; the log says why"
             raise
         finally:
             self._refreshing.release()
 
     def tick(self) -> None:
-        """Do all that is due: refresh, rotate the signing key, write and prune records, warn."""
+        """Do all that is due: refresh, rotate the signing key; write, seal and prune records; warn.
+
+        What was committed is copied to the audit log, whatever fails after it.
+        """
+        try:
+            self._do_due()
+        finally:
+            self._copy()
+
+    def _do_due(self) -> None:
         self.refresh()
         self._write()
         self._rotate()
         now = self.monotonic()
+        if self._sealing.due(now):
+            self._seal()
+            self._sealing.last = now
         if self._pruning.due(now):
             journal.prune(self.store, self.record_days)
             self.store.overwrite_deleted()
@@ -293,40 +315,57 @@ class Live:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and write what is pending, if the store takes it."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(STOP_WAITS)
-            if self._thread.is_alive():
-                return
+        """End the thread; write what is pending and seal it, if the store takes it."""
+        if not self._thread.stop(STOP_WAITS):
+            return
         try:
             self._write()
+            self._seal()
         except AuthserverError as error:
             log.error("the last records could not be stored", error=str(error))
+        self._copy()
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
             pending.write(self.store)
         self._written_at = self.monotonic()
 
-    def _run(self) -> None:
-        failing = False
-        while not self._ended.wait(INTERVAL):
-            try:
-                self.tick()
-                if failing:
-                    log.info("the store can be used again")
-                failing = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-                self.errors += 1
-                if not failing:
-                    log.error(
-                        "cannot keep up with the store",
-                        error=str(error),
-                        tokens_go_on_for=f"{self.max_staleness:.0f} s",
-                    )
-                failing = True
+    def _seal(self) -> None:
+        with self.store.append() as session:
+            trouble = self.store.trail.checkpoint(session, self.store.time(session))
+        if trouble:
+            log.error(
+                "audit records were altered in the store: run `authserver audit verify`",
+                error=trouble,
+            )
+
+    def _copy(self) -> None:
+        outbox = self.store.trail.outbox
+        before = outbox.trouble
+        outbox.write()
+        if outbox.trouble and not before:
+            log.error(
+                "the audit log cannot be written: see AUTHSERVER_AUDIT_LOG", error=outbox.trouble
+            )
+        if before and not outbox.trouble:
+            log.info("the audit log is written again", lost=outbox.lost)
+            outbox.lost = 0
+
+    def _try(self) -> None:
+        try:
+            self.tick()
+            if self._failing:
+                log.info("the store can be used again")
+            self._failing = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+            self.errors += 1
+            if not self._failing:
+                log.error(
+                    "cannot keep up with the store",
+                    error=str(error),
+                    tokens_go_on_for=f"{self.max_staleness:.0f} s",
+                )
+            self._failing = True

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from authserver.metrics import families
 from authserver.metrics.observations import Observations, TokenRequestSeen, taken
 from authserver.metrics.sheets import Sheets
 from authserver.metrics.totals import Totals
+from authserver.repeating import Repeating
 
 INTERVAL = 1.0
 EXPIRING_DAYS = (1, 7, 30)
@@ -54,31 +54,29 @@ class Reporter:
     tls_ends: datetime | None = None
     totals: Totals = field(default_factory=Totals)
     _expiries: "_Expiries | None" = None
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: Repeating = field(init=False)
+    _failing: bool = False
+
+    def __post_init__(self) -> None:
+        self._thread = Repeating("reporter", INTERVAL, self._try)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and report once more."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.stop()
         self.report()
 
-    def _run(self) -> None:
-        failing = False
-        while not self._ended.wait(INTERVAL):
-            try:
-                self.report()
-                failing = False
-            except OSError as error:
-                if not failing:
-                    log.error("metrics cannot be written", error=str(error))
-                failing = True
+    def _try(self) -> None:
+        try:
+            self.report()
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                log.error("metrics cannot be written", error=str(error))
+            self._failing = True
 
     def report(self) -> None:
         """Write the sheet.

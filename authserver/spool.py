@@ -38,15 +38,27 @@ class Spool:
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def open(self) -> None:
-        """Make the directory, and take over what processes that ended have left there.
+        """Make the directory.
 
         Raises:
-            NotReady: the directory cannot be used.
+            NotReady: it cannot be used.
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.directory.stat().st_mode & stat.S_IWOTH:
                 raise NotReady(f"everybody may write into the spool {self.directory}: chmod 700 it")
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def take_over(self) -> None:
+        """Take over what processes that ended have left there, to write it back.
+
+        Nobody else can while this process lives: it is for one that writes back until it ends.
+
+        Raises:
+            NotReady: the directory cannot be used.
+        """
+        try:
             with self._lock:
                 self._left += spool_file.left_behind(self.directory)
         except OSError as error:
@@ -134,7 +146,7 @@ def _store(lines: list[bytes], store: Store) -> int:
     try:
         with store.append() as session:
             if missing := _missing(session, events):
-                insert_events(session, missing)
+                insert_events(store, session, missing)
     except SQLAlchemyError as error:  # a file that was altered holds nothing up
         log.error("records in the spool cannot be stored", error=type(error).__name__)
         return len(lines)

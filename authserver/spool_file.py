@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,20 @@ def create(directory: Path) -> SpoolFile:
 def left_behind(directory: Path) -> Iterator[SpoolFile]:
     """Take over the files of processes that have ended; what another user put there is not ours."""
     for path in sorted(directory.glob(f"*{SUFFIX}")):
-        status = path.lstat()
-        if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
-            continue
-        descriptor = os.open(path, _FLAGS)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        yield SpoolFile(path, descriptor, os.fstat(descriptor).st_size)
+        # Another process may be done with it by now.
+        with suppress(FileNotFoundError):
+            if (file := _taken(path)) is not None:
+                yield file
+
+
+def _taken(path: Path) -> SpoolFile | None:
+    status = path.lstat()
+    if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+        return None
+    descriptor = os.open(path, _FLAGS)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return SpoolFile(path, descriptor, os.fstat(descriptor).st_size)

@@ -3,13 +3,13 @@
 It is one of its own, since the thread that writes to the store may hang with it.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
 
 from authserver.journal import Journal
+from authserver.repeating import Repeating
 from authserver.spool import Spool
 
 INTERVAL = 0.4
@@ -24,8 +24,10 @@ class Spooler:
     journal: Journal
     spool: Spool
     late: Callable[[], bool]
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: Repeating = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = Repeating("spooler", INTERVAL, self.tick)
 
     def tick(self) -> None:
         """Move what is pending if the store has not taken it for too long."""
@@ -48,16 +50,9 @@ class Spooler:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread, and move what the store has not taken by now."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.stop()
         self._move()
-
-    def _run(self) -> None:
-        while not self._ended.wait(INTERVAL):
-            self.tick()

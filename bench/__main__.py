@@ -52,8 +52,6 @@ QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE)
 def main() -> None:
     """Measure, print and store."""
     chosen = _arguments()
-    if chosen.postgresql:
-        sys.exit("PostgreSQL: the bench fills SQLite stores only; this store takes no other yet")
     plan = QUICK if chosen.quick else FULL
     plan = replace(plan, rounds=chosen.rounds or plan.rounds)
     with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
@@ -77,7 +75,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: is it all there?")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
-    parser.add_argument("--postgresql", metavar="URL", help="a second run, on PostgreSQL")
     parser.add_argument("--output", type=Path, default=Path("bench-results.json"))
     return parser.parse_args()
 

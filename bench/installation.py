@@ -24,6 +24,7 @@ from authserver.core.subjects import subjects
 from authserver.db import app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.store import Store, open_store
+from authserver.db.trail import trail_of
 from bench import machine
 
 COST = 12
@@ -54,7 +55,11 @@ class Installation:
         return {**kept, **own, **self.settings}
 
     def store(self) -> Store:
-        return open_store(f"sqlite:///{self.data_dir}/authserver.db", lambda: datetime.now(UTC))
+        return open_store(
+            f"sqlite:///{self.data_dir}/authserver.db",
+            lambda: datetime.now(UTC),
+            trail=trail_of(self.data_dir / "master.key"),
+        )
 
     def pull(self, name: str = "public/app") -> str:
         return f"service={SERVICE}&scope=repository:{name}:pull"

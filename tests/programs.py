@@ -70,6 +70,14 @@ class Process:
             self.inner.kill()
             raise
 
+    @property
+    def workers(self) -> list[int]:
+        """Return the processes that it started and that have not ended."""
+        found = _processes()
+        return [
+            pid for pid, parent, state in found if parent == self.inner.pid and state not in "ZX"
+        ]
+
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -132,11 +140,6 @@ def _answers(url: str, certificate: Path | None) -> bool:
     except OSError:
         return False
     return True
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that ``pid`` started and that have not ended."""
-    return [child for child, parent, state in _processes() if parent == pid and state not in "ZX"]
 
 
 def alive(pid: int) -> bool:

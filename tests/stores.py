@@ -13,7 +13,7 @@ from sqlalchemy import URL, inspect, select, text
 from authserver.db.models import Base
 from authserver.db.store import Store, open_store
 from authserver.settings import Settings
-from tests.world import Clock
+from tests.world import Clock, trail_in
 
 if TYPE_CHECKING:
     from tests.postgres import Cluster
@@ -62,7 +62,8 @@ def settings(data_dir: Path, **more: object) -> Settings:
 
 def opened(data_dir: Path, clock: Clock | None = None) -> Store:
     """Return the store of an installation."""
-    return open_store(settings(data_dir).store_url, clock or Clock())
+    chosen = settings(data_dir)
+    return open_store(chosen.store_url, clock or Clock(), trail=trail_in(chosen))
 
 
 def dumped(store: Store) -> str:

@@ -31,6 +31,7 @@ from authserver.db.app_tokens import Wanted
 from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
+from authserver.db.trail import Trail, trail_of
 from authserver.sealing import make_master_key
 from authserver.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
@@ -52,9 +53,14 @@ class Clock:
         self.at += by
 
 
+def trail_in(settings: Settings) -> Trail:
+    """Return what gives audit records their place in an installation's chains."""
+    return trail_of(settings.master_key_path)
+
+
 def set_up(settings: Settings) -> None:
     """Make an installation, as `authserver init` does."""
-    store = open_store(settings.store_url, lambda: datetime.now(UTC))
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail=trail_in(settings))
     schema.upgrade(store.engine)
     master = make_master_key(settings.master_key_path)
     safe = Safe(master, settings.master_key_path, None)

@@ -14,11 +14,14 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver import settings
-from authserver.cli.output import note
+from authserver.audit.outbox import Outbox
+from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import keys, schema
+from authserver.db import keys, schema, setup
+from authserver.db.models import AuditState, StoreState
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
+from authserver.db.trail import trail_of
 from authserver.settings import Loaded, Settings
 
 
@@ -45,7 +48,9 @@ class Context:
     def store(self) -> Store:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
-        return open_store(self.settings.store_url, now, self.settings.pool)
+        chosen = self.settings
+        trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+        return open_store(chosen.store_url, now, chosen.pool, trail)
 
     @property
     def actor(self) -> str:
@@ -71,6 +76,32 @@ class Context:
             pass
         with self.store.change(self.actor) as change:
             yield change
+            # This process ends soon, and no other may be running to seal what it did.
+            trouble = change.seal()
+        if trouble:
+            note(f"Warning: audit records were altered, {trouble}: {program()} audit verify")
+        self.copy_records()
+
+    def copy_records(self) -> None:
+        """Write the second copy of what was recorded; say so if that cannot be done."""
+        outbox = self.store.trail.outbox
+        outbox.write()
+        if outbox.trouble:
+            note(f"Warning: the audit log lacks this change: {outbox.trouble}")
+
+    def upgrade(self) -> tuple[str | None, str | None]:
+        """Bring the store to head, and begin its audit chains if they were not.
+
+        Return the revisions before and after.
+        """
+        revisions = schema.upgrade(self.store.engine)
+        with self.store.read() as session:
+            begun = session.get(StoreState, 1) is None or session.get(AuditState, 1) is not None
+        if not begun:
+            with self.store.change(self.actor) as change:
+                setup.begin_trail(change)
+            self.copy_records()
+        return revisions
 
     def safe_of(self, session: Session) -> Safe:
         """Return what opens the private keys of the store."""

@@ -26,7 +26,7 @@ def command() -> None:
 def upgrade(context: Context) -> None:
     """Bring the store's schema to what this version needs."""
     context.require_database()
-    before, after = schema.upgrade(context.store.engine)
+    before, after = context.upgrade()
     note(f"The schema is at {after}." if before == after else f"Upgraded {before} to {after}.")
 
 
@@ -45,9 +45,10 @@ def copy(context: Context, file: Path) -> None:
     source = open_store(URL.create("sqlite", database=str(file.absolute())), now)
     with source.read() as session, alone(context):
         _private_keys(session, context)
-        engine, actor = context.store.engine, context.actor
-        counts = copying.move(session.connection(), engine, actor, now(), _progress)
+        moved = (session.connection(), context.store, context.actor, now())
+        counts = copying.move(*moved, _progress)
     source.engine.dispose()
+    context.copy_records()
     note(f"Copied and compared {sum(counts.values())} rows.")
 
 
@@ -106,3 +107,4 @@ def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
     keys.require_initialised(session)
     keys.open_all(session, context.safe_of(session))
+    context.store.trail.key(session)

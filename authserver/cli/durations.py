@@ -38,9 +38,12 @@ class Duration(click.ParamType["timedelta | None"]):
 
 
 class Moment(click.ParamType["datetime"]):
-    """A date (its beginning, UTC), a time with its zone, or a duration from now."""
+    """A date (its beginning, UTC), a time with its zone, or a duration from now, or before now."""
 
     name = "time"
+
+    def __init__(self, *, past: bool = False) -> None:
+        self.sign, self.side = (-1, "ago") if past else (1, "from now")
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
@@ -49,8 +52,8 @@ class Moment(click.ParamType["datetime"]):
             return value
         if re.fullmatch(r"\d{1,5}[mhdw]", value):
             length = Duration().convert(value, param, ctx)
-            return (now() + (length or timedelta())).replace(microsecond=0)
+            return (now() + self.sign * (length or timedelta())).replace(microsecond=0)
         try:
             return moment(value).replace(microsecond=0)
         except Refused as error:
-            self.fail(f"{error}; or 30d, from now", param, ctx)
+            self.fail(f"{error}; or 30d, {self.side}", param, ctx)

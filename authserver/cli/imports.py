@@ -12,7 +12,7 @@ from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.output import json_option, note, note_on_name, print_json, program
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, named, rules
+from authserver.db import accounts, named, rule_rows, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.htpasswd import Unusable
@@ -101,7 +101,7 @@ def _allow(change: Change, pattern: str, actions: str) -> str | None:
     said = new_rule(Effect.ALLOW, [everyone], [pattern], actions)
     if rules.same(change.session, said):
         return None
-    return str(rules.as_rule(rules.add(change, said, "from htpasswd")))
+    return str(rule_rows.as_rule(rules.add(change, said, "from htpasswd")))
 
 
 def _print(outcome: Outcome) -> None:

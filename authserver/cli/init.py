@@ -104,6 +104,7 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         safe = Safe(master, chosen.master_key_path, chosen.private_key_dir)
         with context.store.change(context.actor) as change:
             setup.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
+        context.copy_records()
     return True
 
 

@@ -17,6 +17,7 @@ from authserver.core.names import is_path_component, printable
 
 MAX_CELL = 10_000
 MAX_CLIENT = 40
+PROGRESS_EVERY = 1000
 ID = click.IntRange(0, 2**63 - 1)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -41,6 +42,13 @@ def print_json(value: object) -> None:
 def note(text: str) -> None:
     """Say something that is not the command's result: on standard error."""
     click.echo(text, err=True)
+
+
+def progress(what: str, done: int, total: int | None = None) -> None:
+    """Show on a terminal how far something is, now and then and at the end."""
+    if sys.stderr.isatty() and (done == total or done % PROGRESS_EVERY == 0):
+        of = f" of {total}" if total is not None else ""
+        click.echo(f"\r{done}{of} {what}", err=True, nl=done == total)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from authserver import archive
@@ -15,8 +14,9 @@ from authserver.cli.output import note, when
 from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady, Refused
-from authserver.db import dumping, keys, schema
+from authserver.db import dumping, keys, retention, schema, setup
 from authserver.db.dumping import Header
+from authserver.db.models import AuditState
 from authserver.db.store import Change
 
 
@@ -41,6 +41,7 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
     note(f"Restored {told.total} rows, as they were at {when(told.at)}.")
     note("What was disabled, revoked or changed since then is not: look it through.")
     if not context.settings.master_key_path.exists():
+        note("Without the master key no audit record could be made of this.")
         note(f"Now bring the master key to {context.settings.master_key_path}.")
 
 
@@ -67,13 +68,38 @@ def _restore(
         for done in dumping.load(connection, told, records):
             progress(done, told.total)
         schema.to_head(connection)
-        _finish(connection, context, told)
+        with Session(connection) as session:
+            change = Change(session, context.actor, now(), context.store.trail)
+            if context.settings.master_key_path.exists():
+                keys.open_all(session, context.safe_of(session))
+                _record(change, told)
+            else:
+                _go_without_record(change)
+    context.store.trail.committed(session)
+    context.copy_records()
 
 
-def _finish(connection: Connection, context: Context, told: Header) -> None:
-    with Session(connection) as session:
-        if context.settings.master_key_path.exists():
-            keys.open_all(session, context.safe_of(session))
-        change = Change(session, context.actor, now())
-        change.record("store.restore", "store", after={"at": told.at.isoformat()})
-        session.flush()
+def _record(change: Change, told: Header) -> None:
+    """Record what was restored, as the next of its chain; an older store has none yet."""
+    if change.session.get(AuditState, 1) is None:
+        setup.begin_trail(change)
+    left_out = retention.are_left_out(change.session)
+    if left_out:
+        retention.leave_out(change)
+    after = {"at": told.at.isoformat()} | ({"token_records": "left out"} if left_out else {})
+    change.record("store.restore", "store", after=after)
+    change.seal()
+
+
+def _go_without_record(change: Change) -> None:
+    """Have other processes look again; without the master key nothing can be recorded.
+
+    Raises:
+        Refused: the chains would not be verified, for the records of token requests are left out.
+    """
+    if retention.are_left_out(change.session):
+        raise Refused(
+            "it is without the records of token requests, and where their chains go on is sealed "
+            "with the master key: bring it first"
+        )
+    change.raise_version(1)

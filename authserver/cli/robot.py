@@ -19,7 +19,7 @@ from authserver.cli.output import (
     yes,
 )
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, app_tokens, named, rules
+from authserver.db import accounts, app_tokens, named, rule_rows, rules
 from authserver.db.models import RuleSubject
 
 _ROBOT = AccountKind.ROBOT
@@ -109,9 +109,9 @@ def show(context: Context, name: str, as_json: bool) -> None:
         at = context.store.clock()
         found = accounts.described(row) | {
             "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],
-            "rules": [rules.described(rule) for rule in own],
+            "rules": [rule_rows.described(rule) for rule in own],
         }
-        lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
+        lines = [f"{rule.id} ({rule_rows.as_rule(rule)})" for rule in own]
     if as_json:
         print_json(found)
         return

@@ -10,7 +10,6 @@ import structlog
 from authserver import logs
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
-from authserver.db import schema
 from authserver.metrics.listener import Scraped, scraped
 from authserver.settings import Settings
 from authserver.web import server
@@ -121,6 +120,6 @@ def _set_up(context: Context) -> None:
 def _upgrade(context: Context) -> None:
     context.require_database()
     with alone(context):
-        before, after = schema.upgrade(context.store.engine)
+        before, after = context.upgrade()
     if before != after:
         log.info("upgraded the schema", before=before, after=after)

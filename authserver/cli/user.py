@@ -24,7 +24,7 @@ from authserver.cli.output import (
 )
 from authserver.cli.public_url import doubts
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, invitations, named, rules
+from authserver.db import accounts, invitations, named, rule_rows, rules
 from authserver.db.models import Account, RuleSubject
 
 _password_stdin = click.option(
@@ -149,8 +149,8 @@ def show(context: Context, name: str, as_json: bool) -> None:
         own = rules.naming(session, RuleSubject.account_id == row.id)
         until = invitations.open_until(session, context.store.clock()).get(row.id)
         found = accounts.described(row) | _invited(until)
-        found["rules"] = [rules.described(rule) for rule in own]
-        lines = [f"{rule.id} ({rules.as_rule(rule)})" for rule in own]
+        found["rules"] = [rule_rows.described(rule) for rule in own]
+        lines = [f"{rule.id} ({rule_rows.as_rule(rule)})" for rule in own]
     if as_json:
         print_json(found)
         return

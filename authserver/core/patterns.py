@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import TypeVar
 
 from authserver.core.errors import Refused
@@ -40,6 +41,11 @@ class Pattern:
     def segments(self) -> tuple[str, ...]:
         return tuple(self.text.split("/"))
 
+    @cached_property
+    def beginning(self) -> tuple[str, ...]:
+        """The literal segments that each name that is covered begins with."""
+        return tuple(takewhile(is_literal, self.segments))
+
     def matches(self, name: str, account: str | None) -> bool:
         """Whether the whole of ``name`` is covered, for requests by ``account`` (None: nobody).
 
@@ -51,6 +57,11 @@ class Pattern:
             return False
         segments = [account if s == ACCOUNT else s for s in self.segments]
         return _match_path(segments, name.split("/"))
+
+
+def is_literal(segment: str) -> bool:
+    """Whether a segment of a pattern stands for itself only."""
+    return "*" not in segment and segment != ACCOUNT
 
 
 def repository_pattern(text: str) -> Pattern:

@@ -7,7 +7,6 @@ not with the number of rules. The index decides nothing: it leaves out rules tha
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Rule
 from authserver.core.subjects import ANONYMOUS, Account
 
@@ -86,20 +85,10 @@ def _grouped(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
 
 
 def _keys(rule: Rule) -> set[str]:
-    starts = {_literal_start(pattern) for pattern in rule.patterns}
+    starts = {"/".join(pattern.beginning) for pattern in rule.patterns}
     if len(starts) * len(rule.subjects) > MAX_KEYS:
         starts = {""}
     return {f"{subject} {start}" for subject in rule.subjects for start in starts}
-
-
-def _literal_start(pattern: Pattern) -> str:
-    """Return the leading segments that each name that the pattern covers begins with."""
-    literal: list[str] = []
-    for segment in pattern.text.split("/"):
-        if "*" in segment or segment == ACCOUNT:
-            break
-        literal.append(segment)
-    return "/".join(literal)
 
 
 def _starts(name: str) -> Iterator[str]:

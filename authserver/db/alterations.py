@@ -14,7 +14,17 @@ from datetime import datetime
 from sqlalchemy import delete, event, func, insert, inspect, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from authserver.db.models import Alteration, AuditRecord, Base, Group, RuleSubject, StoreState
+from authserver.db.models import (
+    Alteration,
+    AuditChain,
+    AuditMark,
+    AuditRecord,
+    AuditState,
+    Base,
+    Group,
+    RuleSubject,
+    StoreState,
+)
 
 MAX_FOLLOWED = 1000
 """Rows that a reader takes one by one; where more were written, it reads everything."""
@@ -24,7 +34,9 @@ KEPT = 10_000
 Row = tuple[str, int | None]
 """A table's name and a row's id; None is any row."""
 
-_UNNOTED = frozenset({Alteration.__tablename__, AuditRecord.__tablename__})
+_UNNOTED = frozenset(
+    table.__tablename__ for table in (Alteration, AuditRecord, AuditChain, AuditMark, AuditState)
+)
 
 
 @dataclass(frozen=True, slots=True)

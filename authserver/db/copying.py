@@ -5,13 +5,15 @@ from datetime import datetime
 from itertools import zip_longest
 
 from alembic import command
-from sqlalchemy import Connection, Engine, Row, Select, Table, func, insert, inspect, select
+from sqlalchemy import Connection, Row, Select, Table, func, insert, inspect, select
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
-from authserver.db.models import AuditRecord, Base
+from authserver.db.models import Base
 from authserver.db.numbering import highest_ids, number_on
+from authserver.db.store import Change, Store
 
 _STREAMED = {"yield_per": 1000}
 
@@ -20,9 +22,9 @@ Progress = Callable[[str, int, int], None]
 
 
 def move(
-    source: Connection, target: Engine, actor: str, at: datetime, progress: Progress
+    source: Connection, target: Store, actor: str, at: datetime, progress: Progress
 ) -> dict[str, int]:
-    """Copy all that is in a store at head into an empty database; return each table's rows.
+    """Copy all that is in a store at head into an empty one; return each table's rows.
 
     It is one transaction: whatever cuts it off, nothing is left there.
 
@@ -30,7 +32,7 @@ def move(
         Refused: the database is not empty.
         NotReady: a row cannot be kept there, or did not arrive as it is.
     """
-    with schema.migrating(target) as connection:
+    with schema.migrating(target.engine) as connection:
         _require_empty(connection)
         command.upgrade(schema.config(connection), "head")
         highest = highest_ids(source)
@@ -40,8 +42,11 @@ def move(
             _compare(table, source, connection)
             if table.name in highest:
                 number_on(table.name, connection, highest[table.name])
-        told = {"at": at, "actor": actor, "action": "store.copy", "target": "store"}
-        connection.execute(insert(AuditRecord).values(**told, after=counts))
+        with Session(connection) as session:
+            change = Change(session, actor, at, target.trail)
+            change.record("store.copy", "store", after=counts)
+            change.seal()
+    target.trail.committed(session)
     return counts
 
 

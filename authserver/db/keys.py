@@ -177,7 +177,7 @@ def open_all(session: Session, safe: Safe) -> int:
 
 
 def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
-    """Seal every private key with another master key; return how many there are.
+    """Seal every private key, and the audit key, with another master key; return how many.
 
     Raises:
         NotReady: one does not open with the present one.
@@ -186,6 +186,7 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
     for row in rows:
         plain = safe.master.open(row.private_key or b"", sealed_name(row))
         row.private_key = new.seal(plain, sealed_name(row))
+    change.trail.rewrap(change.session, new)
     state = change.session.scalars(select(StoreState)).one()
     before, state.master_key_id = state.master_key_id, new.id
     change.record(

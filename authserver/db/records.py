@@ -6,12 +6,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
+from authserver.audit.links import Kind
 from authserver.db.models import AuditRecord, TokenRecord
 
 KINDS = ("change", "token")
+OUTCOMES = ("granted", "partial", "denied", "refused")
 _NEWEST = 2**63 - 1
 
 
@@ -32,15 +34,72 @@ class Record:
     told: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records: those to which all applies that is not None.
+
+    What only one kind of record has is never said of the other. ``account`` is whom a change is
+    about, ``repository`` one that was asked for; ``until`` itself is not meant.
+    """
+
+    kind: str | None = None
+    account: str | None = None
+    registry: str | None = None
+    repository: str | None = None
+    outcome: str | None = None
+    address: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self, kind: Kind) -> list[ColumnElement[bool]]:
+        """Return what records of this kind must fulfil."""
+        if self.kind not in (None, kind):
+            return [false()]
+        return self._changes() if kind is Kind.CHANGE else self._tokens()
+
+    def _changes(self) -> list[ColumnElement[bool]]:
+        if {self.registry, self.repository, self.outcome, self.address} != {None}:
+            return [false()]
+        found = self._period(AuditRecord)
+        if self.account is not None:
+            names = (f"user:{self.account}", f"robot:{self.account}")
+            found.append(AuditRecord.target.in_(names))
+        if self.action is not None:
+            found.append(AuditRecord.action == self.action)
+        return found
+
+    def _tokens(self) -> list[ColumnElement[bool]]:
+        if self.action is not None:
+            return [false()]
+        wanted = {
+            TokenRecord.account: self.account,
+            TokenRecord.service: self.registry,
+            TokenRecord.outcome: self.outcome,
+            TokenRecord.address: self.address,
+        }
+        found = [column == value for column, value in wanted.items() if value is not None]
+        if self.repository is not None:
+            # Unlike LIKE it tells cases apart on every engine, and knows no wildcards.
+            scope = f" repository:{self.repository}:"
+            asked = literal(" ") + TokenRecord.requested
+            found.append(func.replace(asked, scope, "") != asked)
+        return self._period(TokenRecord) + found
+
+    def _period(self, table: type[AuditRecord | TokenRecord]) -> list[ColumnElement[bool]]:
+        found = [] if self.since is None else [table.at >= self.since]
+        return found if self.until is None else [*found, table.at < self.until]
+
+
+ALL = Filter()
+
 MAX_RULES = 200
 """At most so many rules are kept with a token record, those of the lowest ids."""
 
 
-def listed(
-    session: Session, kind: str | None = None, account: str | None = None, limit: int = 100
-) -> list[dict[str, Any]]:
-    """Return the latest records, oldest first; of one kind or about one account if asked."""
-    found = latest(session, kind, account, limit)
+def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dict[str, Any]]:
+    """Return the latest records, oldest first."""
+    found = latest(session, wanted, limit)
     found.reverse()
     # Stable: what happened at the same moment stays in the order in which it was written.
     found.sort(key=lambda record: record.at)
@@ -48,18 +107,36 @@ def listed(
 
 
 def latest(
-    session: Session,
-    kind: str | None = None,
-    account: str | None = None,
-    limit: int = 100,
-    before: Before | None = None,
+    session: Session, wanted: Filter = ALL, limit: int = 100, before: Before | None = None
 ) -> list[Record]:
     """Return the latest records, newest first, ``before`` a place in the list if asked."""
     before = before or Before()
-    changes = _changes(session, account, limit, before) if kind in (None, "change") else []
-    tokens = _tokens(session, account, limit, before) if kind in (None, "token") else []
-    merged = heapq.merge(changes, tokens, key=lambda record: record.at, reverse=True)
+    changes = select(AuditRecord).where(AuditRecord.id < before.change)
+    tokens = select(TokenRecord).where(TokenRecord.id < before.token)
+    merged = heapq.merge(
+        _changes(session, wanted, changes.order_by(AuditRecord.id.desc()).limit(limit)),
+        _tokens(session, wanted, tokens.order_by(TokenRecord.id.desc()).limit(limit)),
+        key=lambda record: record.at,
+        reverse=True,
+    )
     return list(islice(merged, limit))
+
+
+def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Record]:
+    """Return the records with higher ids than these, of each kind, oldest first."""
+    changes = select(AuditRecord).where(AuditRecord.id > change)
+    tokens = select(TokenRecord).where(TokenRecord.id > token)
+    found = [
+        *_changes(session, wanted, changes.order_by(AuditRecord.id)),
+        *_tokens(session, wanted, tokens.order_by(TokenRecord.id)),
+    ]
+    return sorted(found, key=lambda record: record.at)
+
+
+def newest(session: Session) -> dict[str, int]:
+    """Return the highest id of each kind, 0 where there is none."""
+    highest = {Kind.CHANGE: func.max(AuditRecord.id), Kind.TOKEN: func.max(TokenRecord.id)}
+    return {k.value: session.scalars(select(top)).one() or 0 for k, top in highest.items()}
 
 
 def after(found: list[Record], before: Before) -> Before:
@@ -70,10 +147,7 @@ def after(found: list[Record], before: Before) -> Before:
     )
 
 
-def _changes(session: Session, account: str | None, limit: int, before: Before) -> list[Record]:
-    query = select(AuditRecord).where(AuditRecord.id < before.change)
-    if account is not None:
-        query = query.where(AuditRecord.target.in_((f"user:{account}", f"robot:{account}")))
+def _changes(session: Session, wanted: Filter, query: Select[AuditRecord]) -> list[Record]:
     return [
         Record(
             row.id,
@@ -88,14 +162,11 @@ def _changes(session: Session, account: str | None, limit: int, before: Before) 
                 "after": row.after,
             },
         )
-        for row in session.scalars(query.order_by(AuditRecord.id.desc()).limit(limit))
+        for row in session.scalars(query.where(*wanted.conditions(Kind.CHANGE)))
     ]
 
 
-def _tokens(session: Session, account: str | None, limit: int, before: Before) -> list[Record]:
-    query = select(TokenRecord).where(TokenRecord.id < before.token)
-    if account is not None:
-        query = query.where(TokenRecord.account == account)
+def _tokens(session: Session, wanted: Filter, query: Select[TokenRecord]) -> list[Record]:
     return [
         Record(
             row.id,
@@ -117,5 +188,5 @@ def _tokens(session: Session, account: str | None, limit: int, before: Before) -
                 "request_id": row.request_id,
             },
         )
-        for row in session.scalars(query.order_by(TokenRecord.id.desc()).limit(limit))
+        for row in session.scalars(query.where(*wanted.conditions(Kind.TOKEN)))
     ]

@@ -1,25 +1,18 @@
 """ACL rules in the store."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
-from ipaddress import ip_network
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core import rules
-from authserver.core.conditions import ALWAYS, Conditions
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
-from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import named, paging
-from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+from authserver.db import named, paging, rule_rows
+from authserver.db.models import Account, Group, Rule, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change
 
@@ -30,20 +23,6 @@ _LOADED = (
         joinedload(RuleSubject.account), joinedload(RuleSubject.group)
     ),
     joinedload(Rule.for_registry),
-)
-
-
-# The columns that a rule's meaning is in.
-_SAYING = (
-    Rule.id,
-    Rule.effect,
-    Rule.resource_type,
-    Rule.patterns,
-    Rule.actions,
-    Rule.networks,
-    Rule.valid_from,
-    Rule.valid_until,
-    Rule.disabled_at,
 )
 
 
@@ -75,7 +54,7 @@ def add_all(change: Change, written: Sequence[tuple[rules.Rule, str]]) -> None:
 
     Raises what :func:`add` raises.
     """
-    there = {_saying(rule): rule for rule in load(change.session)}
+    there = {_saying(rule): rule for rule in rule_rows.load(change.session)}
     rows = []
     for said, comment in written:
         if (same := there.get(_saying(said))) is not None:
@@ -98,7 +77,7 @@ def _new(change: Change, said: rules.Rule, comment: str) -> Rule:
 
 
 def _record_new(change: Change, row: Rule) -> None:
-    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=described(row))
+    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=rule_rows.described(row))
 
 
 def _saying(rule: rules.Rule) -> rules.Rule:
@@ -125,7 +104,7 @@ def edit(
         Refused: the comment is no good, or another rule says the same already.
     """
     row = get(change.session, rule_id)
-    before = described(row)
+    before = rule_rows.described(row)
     wanted = row.comment if comment is None else one_line(comment, "a comment")
     with change.session.no_autoflush:
         if not _differs(row, said) and wanted == row.comment:
@@ -134,7 +113,7 @@ def edit(
         _say(change.session, row, said)
         _refuse_duplicate(change.session, row)
     _edited(change, row, author_id, delegation_id)
-    change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
     return row, True
 
 
@@ -153,16 +132,16 @@ def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
                 raise NotFound(f"there is no rule {said.id}; see `authserver acl list`")
             _edit_known(change, there[said.id], said, one_line(comment, "a comment"))
     change.session.flush()
-    _refuse_same(load(change.session))
+    _refuse_same(rule_rows.load(change.session))
 
 
 def _edit_known(change: Change, row: Rule, said: rules.Rule, comment: str) -> None:
-    before = described(row)
+    before = rule_rows.described(row)
     if _differs(row, said) or comment != row.comment:
         row.comment = comment
         _say(change.session, row, said)
         _edited(change, row, None, None)
-        change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+        change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
     _switch(change, row, None, None, enabled=said.enabled)
 
 
@@ -214,7 +193,7 @@ def remove(change: Change, rule_id: int) -> str:
 def delete(change: Change, row: Rule) -> str:
     """Remove a rule that was loaded already and return what it said."""
     said = cite([row])
-    change.record("acl.remove", f"rule:{row.id}", before=described(row))
+    change.record("acl.remove", f"rule:{row.id}", before=rule_rows.described(row))
     change.session.delete(row)
     change.session.flush()
     return said
@@ -230,7 +209,7 @@ def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
     for rule_id in rule_ids:
         if rule_id not in there:
             raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
-        change.record("acl.remove", f"rule:{rule_id}", before=described(there[rule_id]))
+        change.record("acl.remove", f"rule:{rule_id}", before=rule_rows.described(there[rule_id]))
         change.session.delete(there[rule_id])
     change.session.flush()
 
@@ -253,10 +232,10 @@ def _without(change: Change, row: Rule, going: set[int]) -> str:
         return f"{delete(change, row)} was removed: rule {same.id} says the same without it"
     # The one that is in force stays.
     also = "" if same is None else f"; {delete(change, same)} was removed, as it says the same"
-    before = described(row)
+    before = rule_rows.described(row)
     row.subjects = kept
     change.session.flush()
-    change.record("acl.edit", f"rule:{row.id}", before=before, after=described(row))
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
     return f"{cite([row])} names it no more{also}"
 
 
@@ -335,95 +314,7 @@ def refuse_denies(rows: Sequence[Rule], what: str, *, force: bool) -> None:
 
 def cite(rows: Sequence[Rule]) -> str:
     """Return the rules for a message."""
-    return "; ".join(f"{row.id} ({as_rule(row)})" for row in rows)
-
-
-def subjects_of(row: Rule) -> tuple[Subject, ...]:
-    return tuple(sorted(map(_subject, row.subjects), key=str))
-
-
-def _subject(row: RuleSubject) -> Subject:
-    about = row.account or row.group
-    return Subject(SubjectKind(row.kind), about.name if about else "")
-
-
-def as_rule(row: Rule) -> rules.Rule:
-    """Return the row as the policy knows it."""
-    service = row.for_registry.service if row.for_registry else None
-    return _rule(row, subjects_of(row), service)
-
-
-def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Rule, ...]:
-    """Return the rules as the policy knows them, by id, without an object for each row.
-
-    ``ids`` None means all of them.
-    """
-    about: defaultdict[int, list[Subject]] = defaultdict(list)
-    subjects = (
-        select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
-        .outerjoin(Account, RuleSubject.account_id == Account.id)
-        .outerjoin(Group, RuleSubject.group_id == Group.id)
-    )
-    query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
-    if ids is not None:
-        subjects, query = (
-            subjects.where(RuleSubject.rule_id.in_(ids)),
-            query.where(Rule.id.in_(ids)),
-        )
-    for rule_id, kind, account, group in session.execute(subjects):
-        about[rule_id].append(_named(kind, account or group or ""))
-    return tuple(
-        _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
-        for row in session.execute(query)
-    )
-
-
-# Thousands of rules are about the same few.
-_named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
-_actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
-
-
-def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
-    conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
-    conditions = conditions or ALWAYS
-    return rules.Rule(
-        id=row.id,
-        effect=Effect(row.effect),
-        subjects=subjects,
-        patterns=tuple(map(Pattern, row.patterns)),
-        actions=_actions(row.actions),
-        type=row.resource_type,
-        service=service,
-        conditions=conditions,
-        enabled=row.disabled_at is None,
-    )
-
-
-def described(row: Rule) -> dict[str, Any]:
-    """Return the rule for ``--json`` and for audit records."""
-    return {
-        "id": row.id,
-        "effect": row.effect,
-        "subjects": list(map(str, subjects_of(row))),
-        "type": row.resource_type,
-        "patterns": row.patterns,
-        "actions": row.actions.split(","),
-        "registry": row.for_registry.service if row.for_registry else None,
-        "networks": row.networks,
-        "valid_from": _iso(row.valid_from),
-        "valid_until": _iso(row.valid_until),
-        "enabled": row.disabled_at is None,
-        "comment": row.comment,
-        "delegation": row.delegation_id,
-        "created_by": row.created_by,
-        "created_at": row.created_at.isoformat(),
-        "edited_by": row.edited_by,
-        "edited_at": _iso(row.edited_at),
-    }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    return "; ".join(f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
 
 
 def _say(session: Session, row: Rule, said: rules.Rule) -> None:
@@ -454,7 +345,7 @@ def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubjec
 
 
 def _differs(row: Rule, said: rules.Rule) -> bool:
-    old = as_rule(row)
+    old = rule_rows.as_rule(row)
     return any(
         getattr(old, part) != getattr(said, part)
         for part in ("effect", "subjects", "patterns", "actions", "type", "service", "conditions")

@@ -1,13 +1,18 @@
 """The first state of a store."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import func, select
+
+from authserver.audit.links import Kind
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, authorities, registries, rules
-from authserver.db.models import StoreState
+from authserver.db.models import AuditRecord, StoreState, TokenRecord
 from authserver.db.safe import Safe
 from authserver.db.store import Change
+from authserver.db.trail import BEGIN
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,22 @@ class First:
     service: str
     admin: str
     password_hash: str | None
+
+
+def begin_trail(change: Change) -> None:
+    """Begin the chains of audit records in a store that has records already: they stay outside.
+
+    Raises:
+        NotReady: the chains' key was taken away, or there is no master key.
+    """
+    tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
+    before = {
+        kind.value: change.session.scalars(select(func.max(table.id))).one() or 0
+        for kind, table in tables.items()
+    }
+    change.trail.begin(change.session, change.at)
+    change.record(BEGIN, "store", after={"before": before})
+    change.trail.checkpoint(change.session, change.at)
 
 
 def initialise(change: Change, safe: Safe, first: First) -> None:
@@ -37,6 +58,7 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
         )
     )
     session.flush()
+    change.trail.begin(session, change.at)
     change.record("store.init", "store", after={"issuer": first.issuer})
     authorities.add(change, safe, first.issuer)
     authorities.activate(change, safe)
@@ -47,3 +69,4 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
     for kind, pattern in (("repository", "**"), ("registry", CATALOG)):
         said = new_rule(Effect.ALLOW, [subject], [pattern], "all", resource_type=kind)
         rules.add(change, said, "made by init")
+    change.trail.checkpoint(session, change.at)

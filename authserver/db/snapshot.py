@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Limit
 from authserver.core.subjects import Account, AccountKind
-from authserver.db import alterations, app_tokens, models, rules
+from authserver.db import alterations, app_tokens, models, rule_rows
 from authserver.db.alterations import Mark
 from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
 from authserver.passwords import is_hash
@@ -111,7 +111,7 @@ def load(session: Session) -> Snapshot:
         accounts=known,
         app_tokens=_app_tokens(session),
         refresh_tokens=_refresh_tokens(session),
-        rules=RuleIndex.of(rules.load(session)),
+        rules=RuleIndex.of(rule_rows.load(session)),
         highest_cost=_highest_cost(known),
         mark=alterations.latest(session),
     )
@@ -156,8 +156,8 @@ def _follow_refresh_tokens(session: Session, new: Snapshot, ids: Ids) -> Snapsho
 
 def _follow_rules(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
     if ids is None:
-        return replace(new, rules=RuleIndex.of(rules.load(session)))
-    return replace(new, rules=new.rules.replaced(ids, rules.load(session, ids)))
+        return replace(new, rules=RuleIndex.of(rule_rows.load(session)))
+    return replace(new, rules=new.rules.replaced(ids, rule_rows.load(session, ids)))
 
 
 _FOLLOWING: dict[str, Callable[[Session, Snapshot, Ids], Snapshot]] = {

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from authserver.core.errors import NotReady
 from authserver.db import alterations, postgresql
 from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
+from authserver.db.trail import Trail
 from authserver.settings import Pool
 
 BUSY_TIMEOUT = 30.0
@@ -45,6 +46,7 @@ class Change:
     session: Session
     actor: str
     at: datetime
+    trail: Trail
     _counted: int | None = None
 
     def record(
@@ -54,8 +56,13 @@ class Change:
         before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
     ) -> None:
-        """Write the audit record of what was done, and tell other processes to look again."""
-        self.session.add(
+        """Write the audit record of what was done, and tell other processes to look again.
+
+        Raises:
+            NotReady: it has no place in a chain without the master key.
+        """
+        self.trail.change(
+            self.session,
             AuditRecord(
                 at=self.at,
                 actor=self.actor,
@@ -63,31 +70,39 @@ class Change:
                 target=target,
                 before=before,
                 after=after,
-            )
+            ),
         )
         if self._counted is None:
-            self._raise_version(1)
+            self.raise_version(1)
         else:
             self._counted += 1
+
+    def seal(self) -> str | None:
+        """Seal the audit chains, unless all was taken back; return what is wrong with them."""
+        if not self.session.in_transaction():
+            return None
+        return self.trail.checkpoint(self.session, self.at)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Raise the version once at the end, by as much as was recorded: for much at once."""
         self._counted = 0
         yield
-        self._raise_version(self._counted)
+        self.raise_version(self._counted)
         self._counted = None
 
-    def _raise_version(self, by: int) -> None:
+    def raise_version(self, by: int) -> None:
+        """Tell other processes to look again."""
         self.session.execute(update(StoreState).values(version=StoreState.version + by))
 
 
 @dataclass(frozen=True)
 class Store:
-    """The database, this process's clock, and the one that the database has."""
+    """The database, this process's clock, the one that the database has, and its audit chains."""
 
     engine: Engine
     clock: Callable[[], datetime]
+    trail: Trail = field(default_factory=Trail)
     time: Callable[[Session], datetime] = database_time
 
     @contextmanager
@@ -116,11 +131,11 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: wait})
-        with named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._writing(engine) as session:
             session.execute(select(StoreState.version).with_for_update())
             at = self.time(session)
             with alterations.noted(session, at):
-                yield Change(session, actor, at)
+                yield Change(session, actor, at, self.trail)
 
     @contextmanager
     def append(self) -> Iterator[Session]:
@@ -130,8 +145,15 @@ class Store:
         """
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: APPEND_WAITS})
-        with named_errors(), Session(engine) as session, session.begin():
+        with self._writing(engine) as session:
             yield session
+
+    @contextmanager
+    def _writing(self, engine: Engine) -> Iterator[Session]:
+        with named_errors(), Session(engine, expire_on_commit=False) as session:
+            event.listen(session, "after_commit", self.trail.committed)
+            with session.begin():
+                yield session
 
     def overwrite_deleted(self) -> None:
         """Have an embedded store keep nothing of what was deleted.
@@ -161,8 +183,15 @@ class Store:
             raise NotReady(f"there is no store at {self.file}")
 
 
-def open_store(url: str | URL, clock: Callable[[], datetime], pool: Pool | None = None) -> Store:
+def open_store(
+    url: str | URL,
+    clock: Callable[[], datetime],
+    pool: Pool | None = None,
+    trail: Trail | None = None,
+) -> Store:
     """Return a store over an engine; connects on first use. SQLite heeds no ``pool``.
+
+    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
 
     Raises:
         NotReady: there is no driver for that database.
@@ -172,7 +201,7 @@ def open_store(url: str | URL, clock: Callable[[], datetime], pool: Pool | None 
         engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return Store(engine, clock)
+        return Store(engine, clock, trail or Trail())
     try:
         engine = postgresql.open_engine(url, pool or Pool())
     except ImportError:
@@ -180,7 +209,7 @@ def open_store(url: str | URL, clock: Callable[[], datetime], pool: Pool | None 
             "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
         ) from None
     event.listen(engine, "begin", _begin_postgresql)
-    return Store(engine, clock)
+    return Store(engine, clock, trail or Trail())
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authserver.core.conditions import shown
-from authserver.core.rules import Effect, Rule
+from authserver.core.rules import Rule
 from authserver.db.upkeep import Upkeep
 from authserver.linting.covering import in_force
-from authserver.linting.findings import Code, Finding, Level, cite
+from authserver.linting.findings import Code, Finding, Level, cite, idle
 
 MAX_DAYS = 3650
 
@@ -53,14 +53,8 @@ def unused(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Findin
         return
     for rule in rules:
         if not _touched(rule, upkeep) and not _younger(rule, upkeep, ages):
-            guards = rule.effect is Effect.DENY
-            yield Finding(
-                code=Code.UNUSED,
-                level=Level.INFO if guards else Level.WARNING,
-                rules=(rule.id,),
-                text=f"{cite(rule)} was touched by no token request since {shown(begins)}",
-                remedy=None if guards else f"authserver acl disable {rule.id}",
-            )
+            since = f"was touched by no token request since {shown(begins)}"
+            yield idle(Code.UNUSED, rule, since)
 
 
 def untold(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[str]:

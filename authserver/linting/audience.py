@@ -10,7 +10,7 @@ from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db.snapshot import KnownAccount
 from authserver.linting.covering import placed
-from authserver.linting.findings import Code, Finding, Level, cite
+from authserver.linting.findings import Code, Finding, Level, cite, idle
 
 _WHY = {
     Code.EMPTY_GROUP: "has no member that is enabled",
@@ -50,22 +50,10 @@ def found(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
     for rule in rules:
         absent = {s: code for s in rule.subjects if (code := audience.absent(s)) is not None}
         if len(absent) == len(rule.subjects):
-            yield _nobody(rule, absent)
+            yield idle(Code.NOBODY, rule, f"is about nobody now: {_reasons(absent)}")
         else:
             yield from _some(rule, absent)
         yield from _nameless(rule)
-
-
-def _nobody(rule: Rule, absent: Mapping[Subject, Code]) -> Finding:
-    # A deny on somebody who is not there now is there for when they are back.
-    guards = rule.effect is Effect.DENY
-    return Finding(
-        code=Code.NOBODY,
-        level=Level.INFO if guards else Level.WARNING,
-        rules=(rule.id,),
-        text=f"{cite(rule)} is about nobody now: {_reasons(absent)}",
-        remedy=None if guards else f"authserver acl disable {rule.id}",
-    )
 
 
 def _some(rule: Rule, absent: Mapping[Subject, Code]) -> Iterator[Finding]:

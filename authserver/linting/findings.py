@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from authserver.core.rules import Rule
+from authserver.core.rules import Effect, Rule
 
 
 class Level(StrEnum):
@@ -86,3 +86,15 @@ class Report:
 
 def cite(rule: Rule) -> str:
     return f"rule {rule.id} ({rule})"
+
+
+def idle(code: Code, rule: Rule, text: str) -> Finding:
+    """Return that a rule does nothing now. An allow may go; a deny is there for when it does."""
+    guards = rule.effect is Effect.DENY
+    return Finding(
+        code=code,
+        level=Level.INFO if guards else Level.WARNING,
+        rules=(rule.id,),
+        text=f"{cite(rule)} {text}",
+        remedy=None if guards else f"authserver acl disable {rule.id}",
+    )

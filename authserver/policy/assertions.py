@@ -45,11 +45,6 @@ class Claim:
     address: Address | None
     at: datetime | None
 
-    @property
-    def is_name(self) -> bool:
-        """Whether the pattern is one name."""
-        return "*" not in self.pattern.text and ACCOUNT not in self.pattern.text
-
 
 def read_all(assertions: Iterable[Assertion], file: str) -> list[Claim]:
     """Read assertions.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Generic, TypeVar
 
-from authserver.core.patterns import ACCOUNT, Pattern
+from authserver.core.patterns import Pattern, is_literal
 from authserver.core.rules import Rule
 
 _Prefix = tuple[str, ...]
@@ -55,7 +55,7 @@ class Tree(Generic[_Entry]):
             self._put(entry)
 
     def _put(self, entry: _Entry) -> None:
-        prefix = _literal(entry.pattern)
+        prefix = entry.pattern.beginning
         self._at[prefix].put(entry)
         for length in range(len(prefix)):
             self._below[prefix[:length]].put(entry)
@@ -68,34 +68,20 @@ class Tree(Generic[_Entry]):
 
     def near(self, pattern: Pattern) -> Iterator[_Entry]:
         """Give the entries of which one may cover some of what ``pattern`` covers."""
-        last, prefix = _last(pattern), _literal(pattern)
+        last, prefix = _last(pattern), pattern.beginning
         for ends in self._at_or_above(pattern):
             yield from ends.near(last)
         if prefix in self._below:
             yield from self._below[prefix].near(last)
 
     def _at_or_above(self, pattern: Pattern) -> Iterator[_Ends[_Entry]]:
-        prefix = _literal(pattern)
+        prefix = pattern.beginning
         for length in range(len(prefix) + 1):
             if prefix[:length] in self._at:
                 yield self._at[prefix[:length]]
 
 
 @lru_cache(maxsize=2**16)
-def _literal(pattern: Pattern) -> _Prefix:
-    found = []
-    for segment in pattern.segments:
-        if not _is_literal(segment):
-            break
-        found.append(segment)
-    return tuple(found)
-
-
-@lru_cache(maxsize=2**16)
 def _last(pattern: Pattern) -> str | None:
     segment = pattern.segments[-1]
-    return segment if _is_literal(segment) else None
-
-
-def _is_literal(segment: str) -> bool:
-    return "*" not in segment and segment != ACCOUNT
+    return segment if is_literal(segment) else None

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core import subjects
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, delegations, groups, models, registries, rules
+from authserver.db import accounts, delegations, groups, models, registries, rule_rows
 from authserver.policy.document import Account, Delegation, Group, Policy, Registry, Statement
 
 
@@ -93,7 +93,7 @@ def _group(row: models.Group) -> Group:
 def _rules(session: Session) -> list[Statement]:
     columns = select(models.Rule.id, models.Rule.comment, models.Rule.delegation_id)
     beside = {row.id: (row.comment, row.delegation_id) for row in session.execute(columns)}
-    return [Statement(rule, *beside[rule.id]) for rule in rules.load(session)]
+    return [Statement(rule, *beside[rule.id]) for rule in rule_rows.load(session)]
 
 
 def _delegation(row: models.Delegation) -> Delegation:

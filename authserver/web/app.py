@@ -7,7 +7,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ import structlog
 from flask import Flask, Response, g, request
 
 from authserver import logs, memory, settings
+from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
+from authserver.db.trail import trail_of
 from authserver.guessing import Guesses, limits
 from authserver.hashing import Hashing, processors
 from authserver.holding import Holding
@@ -83,7 +86,9 @@ class Wiring:
         return self.issuer.observations
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads, and write back what earlier processes left in the spool."""
+        with _spool_in_doubt():
+            self.live.spool.take_over()
         self.live.start()
         self.spooler.start()
         self.bodies.start()
@@ -100,11 +105,13 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    store = open_store(chosen.store_url, now, chosen.pool)
+    trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+    store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
         keys.require_initialised(session)
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+        trail.key(session)
     journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     live = Live(
@@ -137,11 +144,17 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
 def _spool(chosen: Settings) -> Spool:
     """Return the spool. One that cannot be used is told now: without the store it is too late."""
     spool = Spool(chosen.spool_path, chosen.spool_size << 20)
-    try:
+    with _spool_in_doubt():
         spool.open()
+    return spool
+
+
+@contextmanager
+def _spool_in_doubt() -> Iterator[None]:
+    try:
+        yield
     except NotReady as error:
         log.warning("no tokens will be issued while the store takes no records", error=str(error))
-    return spool
 
 
 def _guesses(

@@ -38,6 +38,8 @@ ONCE = (
     "refresh_token",
     "access_type",
 )
+# An error handler that Werkzeug registers.
+_QUOTING = "werkzeug.url_quote"
 MAX_REMEMBERED = 4096
 """Characters of a query string that is kept as it was read; longer ones are read each time."""
 
@@ -141,9 +143,9 @@ class Endpoint:
 
 
 def _read(text: bytes) -> MultiDict[str, str]:
-    """Read parameters as Werkzeug does: bytes that are no UTF-8 stay percent-encoded."""
-    pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
-    return MultiDict(pairs)
+    """Read parameters as Werkzeug does: bytes that are no UTF-8 end up percent-encoded."""
+    quoted = text.decode(errors=_QUOTING)
+    return MultiDict(parse_qsl(quoted, keep_blank_values=True, errors=_QUOTING))
 
 
 def _read_query(text: str) -> _Query:

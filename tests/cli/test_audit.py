@@ -1,13 +1,18 @@
 """authserver audit: every change is recorded with who made it."""
 
+import json
 import os
 import pwd
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
+from authserver.cli.audit import listing
+from tests import stores
 from tests.cli.commands import Commands
-from tests.world import ADMIN, PASSWORD, World
+from tests.world import ADMIN, PASSWORD, World, take_schema_back
 
 SELF = f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"
 
@@ -126,3 +131,176 @@ def test_no_records_is_an_empty_list(run: Commands) -> None:
 @pytest.mark.parametrize("limit", ["0", "-1", "100001", "x"])
 def test_a_limit_out_of_range_is_wrong_usage(run: Commands, limit: str) -> None:
     run("audit", "list", "--limit", limit, status=2)
+
+
+# Filters.
+
+
+@pytest.fixture
+def asked(populated: Commands, world: World) -> Commands:
+    """alice may pull team/*; a stranger asks too, and somebody with a wrong password."""
+    here = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+    world.get("service=registry&scope=repository:team/a:pull", auth=("alice", PASSWORD), **here)
+    world.get("service=registry&scope=repository:team/ab:pull")
+    world.get("service=registry", auth=("alice", "wrong"), **here)
+    world.wiring.issuer.journal.write(world.wiring.store)
+    return populated
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcomes"),
+    [
+        (["--kind", "token"], ["granted", "denied", "refused"]),
+        (["--outcome", "refused"], ["refused"]),
+        (["--repository", "team/a"], ["granted"]),
+        (["--repository", "team/%"], []),
+        (["--registry", "registry"], ["granted", "denied", "refused"]),
+        (["--registry", "spare"], []),
+        (["--address", "192.0.2.7"], ["granted", "refused"]),
+        (["--address", "192.0.2.7", "--outcome", "granted"], ["granted"]),
+        (["--kind", "token", "--since", "1h"], ["granted", "denied", "refused"]),
+        (["--kind", "token", "--until", "1h"], []),
+        (["--kind", "change", "--outcome", "refused"], []),
+        (["--action", "user.add", "--account", "alice"], ["user.add"]),
+        (["--action", "user.add", "--kind", "token"], []),
+        (["--action", "nothing"], []),
+    ],
+)
+def test_records_are_found_by_what_they_say(
+    asked: Commands, flags: list[str], outcomes: list[str]
+) -> None:
+    found = asked.json("audit", "list", *flags)
+    assert [record.get("outcome") or record["action"] for record in found] == outcomes
+    lines = [json.loads(line) for line in asked("audit", "tail", "--json", *flags).splitlines()]
+    assert lines == found
+    exported = asked("audit", "export", *flags).splitlines()
+    assert [json.loads(line).get("jti") for line in exported] == [r.get("jti") for r in found]
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-11-24T12:00", "5"])
+def test_a_time_that_is_none_is_wrong_usage(run: Commands, time: str) -> None:
+    run("audit", "list", "--since", time, status=2)
+    assert "ago" in run.err or "zone" in run.err
+
+
+def test_tail_shows_a_line_each(asked: Commands) -> None:
+    lines = asked("audit", "tail", "-n", 2).splitlines()
+    assert ["token denied" in line or "token refused" in line for line in lines] == [True, True]
+    assert asked("audit", "tail", "-n", 0) == ""
+
+
+def test_tail_goes_on_with_what_comes(
+    populated: Commands, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [
+        lambda: world.user("bob"),
+        lambda: None,
+        lambda: world.group("ops", "bob"),
+    ]
+
+    def sleep(_: float) -> None:
+        if not looks:
+            raise KeyboardInterrupt
+        looks.pop(0)()
+
+    monkeypatch.setattr(listing, "sleep", sleep)
+    lines = populated("audit", "tail", "-f", "-n", 1, "--action", "user.add").splitlines()
+    assert [line.split()[-1] for line in lines] == ["user:alice", "user:bob"]
+
+
+# Verifying.
+
+
+def altered(run: Commands, statement: str) -> None:
+    engine = create_engine(stores.settings(run.data_dir).store_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_what_commands_and_servers_wrote_verifies(asked: Commands, world: World) -> None:
+    world.wiring.live.stop()
+    assert "all as written" in asked("audit", "verify")
+    told = asked.json("audit", "verify")
+    assert (told["ok"], told["faults"], told["open"]) == (True, [], 0)
+    assert told["verified"]["token"] == 3
+
+
+def test_a_command_seals_what_it_did(run: Commands) -> None:
+    before = run.json("audit", "verify")
+    run("group", "add", "dev")
+    after = run.json("audit", "verify")
+    assert (after["checkpoint"], after["open"]) == (before["checkpoint"] + 1, 0)
+
+
+def test_what_was_altered_is_named_and_the_exit_status_says_so(asked: Commands) -> None:
+    altered(asked, "UPDATE audit_record SET actor = 'somebody else' WHERE id = 3")
+    altered(asked, "DELETE FROM token_record WHERE id = 2")
+    lines = asked("audit", "verify", status=1).splitlines()
+    assert lines[0] == "chain changes: record 3 (row 3) is altered"
+    assert lines[1].endswith(": record 2 is missing")
+    told = asked.json("audit", "verify", status=1)
+    assert not told["ok"]
+    first = told["faults"][0]
+    assert (first["chain"], first["first"], first["what"]) == ("changes", 3, "altered")
+    asked("group", "add", "late")
+    assert asked("audit", "verify", status=1).splitlines()[:2] == lines[:2]
+
+
+def test_a_change_warns_where_the_seals_were_altered(run: Commands) -> None:
+    altered(run, "UPDATE audit_state SET number = 99")
+    run("group", "add", "dev")
+    assert "audit verify" in run.err
+    assert "checkpoint 99 was altered" in run("audit", "verify", status=1)
+
+
+def test_what_the_second_copy_has_and_the_store_lacks_is_named(
+    run: Commands, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    run.env["AUTHSERVER_AUDIT_LOG"] = str(log)
+    run("group", "add", "dev")
+    run("group", "add", "ops")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert "compared with 4 lines" in run("audit", "verify", "--against", log)
+    cut = "(SELECT seq, mac, id FROM audit_record WHERE target = 'group:dev')"
+    altered(run, f"UPDATE audit_chain SET (seq, mac, record_id) = {cut} WHERE id = 1")
+    altered(run, "DELETE FROM audit_record WHERE target = 'group:ops'")
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[1:]))
+    lines = run("audit", "verify", "--against", log, status=1).splitlines()
+    assert lines[0] == "chain changes: record 10 is missing"
+
+
+def test_an_export_is_a_second_copy(asked: Commands, tmp_path: Path) -> None:
+    lines = asked("audit", "export")
+    copy = tmp_path / "records.jsonl"
+    copy.write_text(lines)
+    told = asked.json("audit", "verify", "--against", str(copy))
+    assert (told["ok"], told["logged"]) == (True, len(lines.splitlines()))
+
+
+def test_a_copy_that_cannot_be_written_is_a_warning(run: Commands, tmp_path: Path) -> None:
+    run.env["AUTHSERVER_AUDIT_LOG"] = str(tmp_path / "nowhere" / "audit.jsonl")
+    run("group", "add", "dev")
+    assert "the audit log lacks this change: No such file" in run.err
+    assert run.last_change()["target"] == "group:dev"
+
+
+def test_without_the_master_key_nothing_is_changed_and_nothing_verified(run: Commands) -> None:
+    (run.data_dir / "master.key").rename(run.data_dir / "elsewhere")
+    run("group", "add", "dev", status=1)
+    assert "master key" in run.err
+    assert run.json("group", "list") == []
+    run("audit", "verify", status=1)
+
+
+def test_an_upgrade_begins_the_chains(asked: Commands) -> None:
+    asked("db", "upgrade")
+    take_schema_back(stores.settings(asked.data_dir))
+    asked("db", "upgrade")
+    told = asked.json("audit", "verify")
+    assert told["ok"]
+    assert told["unchained"]["token"] == 3
+    assert told["verified"] == {"change": 1, "token": 0}
+    assert "in no chain" in asked("audit", "verify")
+    assert asked.last_change()["action"] == "audit.begin"

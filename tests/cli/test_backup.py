@@ -89,7 +89,7 @@ def nothing_in(new: Commands, opened: Any) -> bool:
 
 
 def with_master_key(new: Commands, of: Commands) -> None:
-    new.data_dir.mkdir(mode=0o700, parents=True)
+    new.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = new.data_dir / "master.key"
     path.write_bytes((of.data_dir / "master.key").read_bytes())
     path.chmod(0o600)
@@ -123,8 +123,14 @@ def test_everything_is_there_afterwards_and_goes_on(
     new("restore", backup, "--passphrase-file", secret)
     assert "bring the master key" not in new.err
     assert all(line.endswith(": ok") for line in new("db", "check").splitlines())
-    there = World.over(stores.settings(new.data_dir, database_url=url(new)))
+    verified = new.json("audit", "verify")
+    assert verified["verified"] == {
+        "change": len(before["audit_record"]) + 1,
+        "token": len(before["token_record"]),
+    }
+    assert (verified["ok"], verified["open"]) == (True, 0)
     _require_same(before, stores.contents(opened()))
+    there = World.over(stores.settings(new.data_dir, database_url=url(new)))
     assert there.granted("scope=repository:a/b:pull", auth=(ADMIN, PASSWORD))
     answer = there.post(grant_type="refresh_token", refresh_token=refresh)
     assert full.claims(answer)["sub"] == "alice"
@@ -140,6 +146,10 @@ def _require_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert (restored.action, set(restored.after)) == ("store.restore", {"at"})
     (state,), (earlier,) = after.pop("store_state"), before.pop("store_state")
     assert state._asdict() == earlier._asdict() | {"version": earlier.version + 1}
+    # The chain of changes has gone on by that record, and all are sealed.
+    for name in ("audit_mark", "audit_state"):
+        assert after.pop(name) != before.pop(name)
+    assert after["audit_chain"].pop(0) != before["audit_chain"].pop(0)
     assert after == before
 
 
@@ -154,13 +164,36 @@ def test_it_holds_neither_the_master_key_nor_anything_in_clear(
 
 
 def test_token_records_can_be_left_out(
-    full: World, run: Commands, tmp_path: Path, secret: Path
+    full: World, run: Commands, tmp_path: Path, secret: Path, bare: Commands
 ) -> None:
     small = tmp_path / "small.age"
     run("backup", small, "--passphrase-file", secret, "--no-token-records")
     tables = [record.get("table") for record in records(small)]
     assert "audit_record" in tables
     assert "token_record" not in tables
+    with_master_key(bare, run)
+    bare("restore", small, "--passphrase-file", secret)
+    assert bare.last_change()["after"]["token_records"] == "left out"
+    assert bare.json("audit", "verify")["ok"]
+
+
+def test_without_token_records_it_needs_the_master_key_first(
+    full: World, run: Commands, tmp_path: Path, secret: Path, bare: Commands
+) -> None:
+    small = tmp_path / "small.age"
+    run("backup", small, "--passphrase-file", secret, "--no-token-records")
+    bare("restore", small, "--passphrase-file", secret, status=1)
+    assert "the master key: bring it first" in bare.err
+
+
+def test_without_the_master_key_it_verifies_and_is_not_recorded(
+    plain: list[Record], standing: Commands, new: Commands, tmp_path: Path
+) -> None:
+    new("restore", packed(tmp_path / "backup", plain))
+    assert "no audit record" in new.err
+    with_master_key(new, standing)
+    assert new.json("audit", "verify")["ok"]
+    assert new.last_change() == standing.last_change()
 
 
 def test_what_age_decrypted_is_taken(plain: list[Record], new: Commands, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from authserver import __version__, logs
 from authserver.cli import cli
 from authserver.db import store
-from authserver.settings import DEFAULT_CONFIG_FILE
+from authserver.settings.loading import DEFAULT_CONFIG_FILE
 from tests.cli.commands import Commands
 from tests.programs import Authserver
 from tests.world import ADMIN, PASSWORD, SERVICE

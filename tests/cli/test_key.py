@@ -250,6 +250,7 @@ def test_the_master_key_is_changed(run: Commands) -> None:
     assert stat.S_IMODE((run.data_dir / "master.key").stat().st_mode) == 0o600
     assert read_master_key(run.data_dir / "master.key").id in run.err
     run("db", "check")
+    run("audit", "verify")
     (run.data_dir / "master.key").write_bytes(before["master.key"])
     run("db", "check", status=1)
     assert "bring the master key file that belongs to it" in run.out
@@ -280,6 +281,7 @@ def test_the_store_can_be_opened_wherever_the_change_was_cut(
     run("key", "rewrap")
     assert master_files(run.data_dir).keys() == {"master.key"}
     run("db", "check")
+    run("audit", "verify")
 
 
 def test_a_next_master_key_that_is_there_is_taken(run: Commands) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import Authserver, alive, children, free_port
+from tests.programs import Authserver, alive, free_port
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -53,7 +53,7 @@ def kill_server(authserver: Authserver, port: int) -> None:
     """Serve, have logins rehash passwords, and kill the server and its workers meanwhile."""
     raised = Authserver(authserver.data_dir, {**authserver.env, "AUTHSERVER_BCRYPT_COST": "5"})
     with raised.serving(port, "--workers", "2") as server:
-        workers = children(server.inner.pid)
+        workers = server.workers
         assert ask_for_token(f"http://127.0.0.1:{port}/token", auth=ADMIN).status == 200
         server.stop(signal.SIGKILL)
         # Workers do not outlive the server that was killed.
@@ -63,6 +63,7 @@ def kill_server(authserver: Authserver, port: int) -> None:
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
+    authserver.env["AUTHSERVER_AUDIT_LOG"] = str(tmp_path / "audit.jsonl")
     seconds = typical_seconds(authserver)
     r = random.Random(ROUNDS)
     acknowledged: set[str] = set()
@@ -80,6 +81,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     # Otherwise nothing was killed, or nothing written.
     assert 0 < len(acknowledged) < tried
     authserver.run("db", "check")
+    authserver.run("audit", "verify", "--against", str(tmp_path / "audit.jsonl"))
     users = {user["name"] for user in json.loads(authserver.run("user", "list", "--json").stdout)}
     assert acknowledged <= users
     changes = json.loads(

@@ -23,7 +23,7 @@ from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD, installation
 from tests.e2e.pairing import Pairing, certificate, proxied
 from tests.programs import Authserver, free_port, require
-from tests.world import basic
+from tests.world import basic, trail_in
 
 pytestmark = pytest.mark.e2e
 
@@ -220,7 +220,7 @@ def test_the_bundle_from_before_a_new_authority(
 
 def new_authority(data_dir: Path) -> None:
     settings = Settings(data_dir=data_dir)
-    store = open_store(settings.store_url, lambda: datetime.now(UTC))
+    store = open_store(settings.store_url, lambda: datetime.now(UTC), trail=trail_in(settings))
     with store.change("test") as change:
         safe = Safe.of(change.session, settings.master_key_path, None)
         authorities.add(change, safe, "authserver")

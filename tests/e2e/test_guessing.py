@@ -11,7 +11,7 @@ from tests import programs
 from tests.e2e.fetching import Answer, ask_for_token, curl, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, Lab, installation
 from tests.e2e.redis_server import redis
-from tests.programs import Authserver, Process, children, free_port, listening
+from tests.programs import Authserver, Process, free_port, listening
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -30,7 +30,7 @@ def serving(authserver: Authserver, workers: int, **settings: str) -> Iterator[t
     port = free_port()
     configured = dataclasses.replace(authserver, env=authserver.env | settings)
     with configured.serving(port, "--workers", str(workers)) as process:
-        there = lambda: len(children(process.inner.pid)) == listening(port) == workers  # noqa: E731
+        there = lambda: len(process.workers) == listening(port) == workers  # noqa: E731
         assert wait_until(there, 10)
         yield f"http://127.0.0.1:{port}", process
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import children, free_port
+from tests.programs import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -199,7 +199,7 @@ def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
     authserver = installation(tmp_path / "data", port)
     statuses: Counter[bytes] = Counter()
     with authserver.serving(port, "--workers", "2") as server:
-        workers = children(server.inner.pid)
+        workers = server.workers
         for number, (make, sent) in enumerate(hostile(REQUESTS)):
             answer = exchange(port, sent, finished=make not in UNFINISHED)
             status = answer[9:12]
@@ -210,7 +210,7 @@ def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
             if number == REQUESTS // 5:
                 settled = resident(workers)
         assert resident(workers) < settled * MEMORY_MAY_GROW
-        assert children(server.inner.pid) == workers
+        assert server.workers == workers
         assert ask_for_token(f"http://127.0.0.1:{port}/token", auth=ADMIN).status == 200
     assert "Traceback" not in server.output()
     assert "unexpected error" not in server.output()

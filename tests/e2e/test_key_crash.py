@@ -16,7 +16,7 @@ from authserver.settings import Settings
 from tests.cli.commands import Commands
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import Authserver, children, clean_environ, free_port
+from tests.programs import Authserver, clean_environ, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -94,7 +94,7 @@ def test_no_process_leaves_a_core_dump(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
     with authserver.serving(port, "--workers", "2") as server:
-        workers = children(server.inner.pid)
+        workers = server.workers
         assert len(workers) == 2
         for pid in (server.inner.pid, *workers):
             limits = Path(f"/proc/{pid}/limits").read_text()

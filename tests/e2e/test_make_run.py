@@ -14,7 +14,7 @@ import pytest
 
 from tests import programs
 from tests.e2e.fetching import ask_for_token
-from tests.programs import Process, children, free_port, running
+from tests.programs import Process, free_port, running
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +59,7 @@ def _made_to_run(clone: Path, environ: dict[str, str]) -> Iterator[Process]:
     url = f"http://127.0.0.1:{environ['AUTHSERVER_PORT']}/readyz"
     with running(["make", "run"], url, log, environ, cwd=clone, seconds=INSTALL_SECONDS) as made:
         yield made
-        [server] = children(made.inner.pid)
+        [server] = made.workers
         os.kill(server, signal.SIGTERM)
         assert made.inner.wait(programs.STOP_SECONDS) == 0
 

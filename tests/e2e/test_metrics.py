@@ -17,7 +17,7 @@ from authserver.metrics.families import FAMILIES, Kind
 from tests.e2e.dashboards import Dashboard
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import Process, children, free_port, require, which
+from tests.programs import Process, free_port, require, which
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -44,10 +44,6 @@ class Served:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def workers(self) -> list[int]:
-        return children(self.process.inner.pid)
 
     def scrape(self) -> str:
         answer = fetch(f"http://127.0.0.1:{self.metrics_port}/metrics")
@@ -99,12 +95,12 @@ def test_no_counter_goes_down_when_a_worker_is_replaced(
         assert served.ask() == 200
     assert wait_until(lambda: served.requests() == before + REQUESTS, 10)
     cpu = served.value("authserver_process_cpu_seconds_total")
-    killed = served.workers[0]
+    killed = served.process.workers[0]
     os.kill(killed, number)
-    assert wait_until(lambda: killed not in served.workers, 10)
+    assert wait_until(lambda: killed not in served.process.workers, 10)
     assert served.requests() == before + REQUESTS
     assert served.value("authserver_process_cpu_seconds_total") >= cpu
-    assert wait_until(lambda: len(served.workers) == 2, 20)
+    assert wait_until(lambda: len(served.process.workers) == 2, 20)
     # The one that ended is forgotten some seconds later.
     assert wait_until(lambda: served.value("authserver_workers") == 2, 20)
     assert served.requests() == before + REQUESTS

@@ -20,7 +20,7 @@ from authserver.sealing import read_master_key
 from authserver.settings import Settings
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import installation
-from tests.programs import Authserver, Process, children, free_port
+from tests.programs import Authserver, Process, free_port
 from tests.world import basic, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -174,7 +174,7 @@ def test_the_audit_records_hold_no_secret(session: Session) -> None:
 
 
 def test_no_process_shows_a_secret(session: Session) -> None:
-    ours = [session.process.inner.pid, *children(session.process.inner.pid)]
+    ours = [session.process.inner.pid, *session.process.workers]
     assert len(ours) == 3
     for pid in ours:
         for what in ("cmdline", "environ"):

@@ -21,7 +21,6 @@ from tests.e2e.pairing import Pairing
 from tests.programs import (
     Authserver,
     Process,
-    children,
     clean_environ,
     free_port,
     require,
@@ -176,7 +175,7 @@ def login(client: str, host: str, home: Path, **env: str) -> subprocess.Complete
 
 
 def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> None:
-    old, workers, stop = served.serial(), children(served.process.inner.pid), Event()
+    old, workers, stop = served.serial(), served.process.workers, Event()
     statuses: list[int] = []
 
     def ask() -> None:
@@ -186,9 +185,7 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(ask) for _ in range(CLIENTS)]
         served.authority.certify(*served.files)
-        gone = wait_until(
-            lambda: not set(workers) & set(children(served.process.inner.pid)), REPLACED_SECONDS
-        )
+        gone = wait_until(lambda: not set(workers) & set(served.process.workers), REPLACED_SECONDS)
         stop.set()
         for one in asking:
             one.result()
@@ -203,15 +200,15 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
 
 
 def test_files_that_are_no_pair_are_not_taken(served: Served) -> None:
-    old, workers = served.serial(), children(served.process.inner.pid)
+    old, workers = served.serial(), served.process.workers
     other = Authority.make(served.files[0].parent / "other")
     other.certify(served.files[0], served.files[0].parent / "other.key")
     assert wait_until(lambda: "stays the old one" in served.process.output(), 30)
     assert "KEY_VALUES_MISMATCH" in served.process.output()
     # One that is replaced for another reason reads what was good.
     os.kill(workers[0], 9)
-    assert wait_until(lambda: workers[0] not in children(served.process.inner.pid), 20)
-    assert wait_until(lambda: len(children(served.process.inner.pid)) == 2, 20)
+    assert wait_until(lambda: workers[0] not in served.process.workers, 20)
+    assert wait_until(lambda: len(served.process.workers) == 2, 20)
     assert {served.serial() for _ in range(20)} == {old}
     assert served.token() == 200
 

@@ -22,7 +22,7 @@ from tests.e2e.clients import Client, Crane, Ctr, Docker, Skopeo, docker_engine,
 from tests.e2e.fetching import Answer, ask_for_token, curl, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, Registry, installation, serving_registry
 from tests.e2e.record import refresh
-from tests.programs import Authserver, Process, children, free_port, listening, require
+from tests.programs import Authserver, Process, free_port, listening, require
 from tests.world import basic, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -454,7 +454,7 @@ def test_no_secret_is_found_afterwards(office: Office) -> None:
     assert len(forms) > 20
     records = office.run("audit", "list", "--json", "--limit", "100000")
     files = [path for path in office.authserver.data_dir.rglob("*") if path.is_file()]
-    processes = [office.server.inner.pid, *children(office.server.inner.pid)]
+    processes = [office.server.inner.pid, *office.server.workers]
     shown = {
         **{path.name: path.read_bytes() for path in files},
         "log": office.server.log.read_bytes(),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.fetching import Answer, curl
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import Authserver, Process, alive, children, free_port, require, running
+from tests.programs import Authserver, Process, alive, free_port, require, running
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -90,7 +90,7 @@ def test_a_second_server_is_refused_and_the_socket_of_a_killed_one_is_replaced(
         assert second.returncode == 1
         assert f"cannot listen on unix:{path}: Address already in use" in second.stderr
         assert first.ask().status == 200
-        workers = children(first.process.inner.pid)
+        workers = first.process.workers
         first.process.stop(signal.SIGKILL)
         assert wait_until(lambda: not any(map(alive, workers)), 20)
     assert path.is_socket()

@@ -1,6 +1,7 @@
 """Several worker processes: what changes is in force in each, and how they stop."""
 
 import dataclasses
+import json
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
@@ -15,13 +17,14 @@ from typing import TypeVar
 import jwt
 import pytest
 
+from authserver.journal import TokenEvent
+from authserver.spool import Spool
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, account, installation
 from tests.programs import (
     START_SECONDS,
     Authserver,
     Process,
-    children,
     cpu_seconds,
     free_port,
     listening,
@@ -52,13 +55,9 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def workers(self) -> list[int]:
-        return children(self.process.inner.pid)
-
     def wait_for_workers(self) -> None:
         """Wait until both workers serve, not only the one that was ready first."""
-        assert wait_until(lambda: len(self.workers) == listening(self.port) == 2, 10)
+        assert wait_until(lambda: len(self.process.workers) == listening(self.port) == 2, 10)
 
     def status(self, name: str, password: str) -> int:
         return ask_for_token(f"{self.url}/token", auth=(name, password)).status
@@ -104,6 +103,24 @@ def _serving(authserver: Authserver, **settings: str) -> Iterator[Served]:
 def served(installed: Authserver) -> Iterator[Served]:
     with _serving(installed) as running:
         yield running
+
+
+def test_all_that_workers_left_in_the_spool_is_stored_by_the_next(
+    installed: Authserver, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    for number in range(5):
+        left = Spool(spool, 1 << 20)
+        left.open()
+        left.keep([TokenEvent(f"left-{number}", "192.0.2.1", "docker", at=datetime.now(UTC))])
+        # As if its process had ended.
+        (file,) = left._files
+        os.close(file.descriptor)
+    with _serving(installed, AUTHSERVER_SPOOL_DIR=str(spool)):
+        assert wait_until(lambda: not list(spool.iterdir()), 30)
+    records = json.loads(installed.run("audit", "list", "--kind", "token", "--json").stdout)
+    found = {record["request_id"] for record in records}
+    assert found >= {f"left-{number}" for number in range(5)}
 
 
 def _in_each_worker(ask: Callable[[], T]) -> set[T]:
@@ -162,12 +179,12 @@ def test_a_second_server_on_the_same_port_is_refused(served: Served, tmp_path: P
 
 def test_a_killed_worker_is_replaced_and_service_goes_on(installed: Authserver) -> None:
     with _serving(installed) as served:
-        killed, left = served.workers
+        killed, left = served.process.workers
         os.kill(killed, signal.SIGKILL)
-        assert wait_until(lambda: killed not in served.workers, 5)
+        assert wait_until(lambda: killed not in served.process.workers, 5)
         assert _in_each_worker(lambda: served.status_at_last(*ADMIN)) == {200}
         served.wait_for_workers()
-        assert left in served.workers
+        assert left in served.process.workers
         assert _in_each_worker(lambda: served.status(*ADMIN)) == {200}
         assert served.process.stop() == 0
 
@@ -177,7 +194,7 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
         _serving(installed, AUTHSERVER_BCRYPT_COST="13") as served,
         ThreadPoolExecutor(1) as pool,
     ):
-        workers = served.workers
+        workers = served.process.workers
         before = sum(map(cpu_seconds, workers))
         answer = pool.submit(served.status, "alice", "a wrong one")
         assert wait_until(lambda: sum(map(cpu_seconds, workers)) > before + 0.1, 10)
@@ -189,7 +206,7 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
 
 def test_a_connection_that_is_kept_open_does_not_hold_the_server_up(installed: Authserver) -> None:
     with _serving(installed) as served:
-        workers = served.workers
+        workers = served.process.workers
         connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         connection.request("GET", "/livez")
         assert connection.getresponse().read()
@@ -217,9 +234,9 @@ def test_a_worker_that_is_starting_does_not_hold_the_stop_up(
         assert wait_until(lambda: " serving " in server.output(), START_SECONDS)
         if when == "respawning":
             assert wait_until(lambda: listening(port) == 2, START_SECONDS)
-            first = children(server.inner.pid)
+            first = server.workers
             os.kill(first[0], signal.SIGKILL)
-            new = lambda: set(children(server.inner.pid)) - set(first)  # noqa: E731
+            new = lambda: set(server.workers) - set(first)  # noqa: E731
             assert wait_until(new, START_SECONDS, every=0.001)
         begun = time.monotonic()
         assert server.stop() == 0

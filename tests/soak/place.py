@@ -15,7 +15,7 @@ from tests.e2e.lab import PASSWORD
 from tests.e2e.redis_server import redis
 from tests.e2e.replicas import STARTS, Replica, machines
 from tests.postgres import Cluster
-from tests.programs import Process, children, free_port, running, which
+from tests.programs import Process, free_port, running, which
 from tests.soak.facts import Reach
 from tests.world import wait_until
 
@@ -71,7 +71,7 @@ class Place:
         """Kill a server with all its processes, as if its machine had gone."""
         process = self.replicas[number].process
         assert process is not None
-        for pid in (process.inner.pid, *children(process.inner.pid)):
+        for pid in (process.inner.pid, *process.workers):
             os.kill(pid, signal.SIGKILL)
         self._servers.pop(number).close()
 

@@ -27,12 +27,15 @@ from authserver.db import (
     named,
     records,
     registries,
+    rule_rows,
     rules,
     schema,
+    setup,
     snapshot,
 )
 from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
 from authserver.db.paging import Window
+from authserver.db.records import Filter
 from authserver.db.store import Change, Store, open_store
 from tests import stores
 from tests.world import ADMIN, SERVICE, Clock
@@ -56,6 +59,19 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
             table.name: sorted(map(tuple, session.execute(select(table))), key=repr)
             for table in Base.metadata.sorted_tables
             if table.name != Alteration.__tablename__
+        }
+
+
+def outside_chains(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the contents but for what going back forgets: the places of records in chains."""
+    forgotten = {"chain_id", "seq", "mac"}
+    with store.read() as session:
+        return {
+            table.name: sorted(map(tuple, session.execute(query)), key=repr)
+            for table in Base.metadata.sorted_tables
+            if not table.name.startswith("audit_") or table.name == "audit_record"
+            if table.name != Alteration.__tablename__
+            for query in [select(*(c for c in table.columns if c.name not in forgotten))]
         }
 
 
@@ -185,11 +201,11 @@ def test_the_schema_goes_up_and_down_and_up_again(empty: Store) -> None:
 
 
 def test_an_upgrade_keeps_what_is_there(peopled: Store) -> None:
-    before = contents(peopled)
+    before = outside_chains(peopled)
     schema.migrate(peopled.engine, lambda configured: command.downgrade(configured, "0001"))
     peopled.engine.dispose()
     schema.upgrade(peopled.engine)
-    assert contents(peopled) == before
+    assert outside_chains(peopled) == before
 
 
 @pytest.mark.parametrize(
@@ -402,9 +418,9 @@ def test_no_record_holds_a_hash(peopled: Store) -> None:
 
 def test_records_can_be_asked_for_by_account(peopled: Store) -> None:
     with peopled.read() as session:
-        found = records.listed(session, "change", "alice")
+        found = records.listed(session, Filter("change", "alice"))
         assert [record["action"] for record in found] == ["user.add"]
-        assert records.listed(session, "token") == []
+        assert records.listed(session, Filter("token")) == []
         assert len(records.listed(session, limit=3)) == 3
 
 
@@ -661,7 +677,7 @@ def test_a_group_gets_exactly_the_members_that_are_said(store: Store) -> None:
             "user:bob",
             "user:carol",
         ]
-        actions = [r["action"] for r in records.listed(session, "change")][-2:]
+        actions = [r["action"] for r in records.listed(session, Filter("change"))][-2:]
     assert actions == ["group.remove-member", "group.add-member"]
 
 
@@ -739,7 +755,7 @@ def test_a_rule_is_stored_and_described_as_it_holds(peopled: Store, clock: Clock
     number = do(peopled, rule("allow group:dev c/* delete,push", "r2"))
     with peopled.read() as session:
         [row] = rules.listed(session, subject("group:dev"), "c/*")
-        assert rules.described(row) == {
+        assert rule_rows.described(row) == {
             "id": number,
             "effect": "allow",
             "subjects": ["group:dev"],
@@ -813,4 +829,5 @@ def test_the_highest_ids_outlive_a_table_that_is_made_anew(store: Store) -> None
     do(store, lambda c: accounts.remove(c, "alice"))
     schema.migrate(store.engine, lambda configured: command.downgrade(configured, "0001"))
     schema.upgrade(store.engine)
+    do(store, setup.begin_trail)
     assert do(store, user("bob")).id > first

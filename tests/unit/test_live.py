@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,19 @@ from sqlalchemy import Executable, select, update
 from structlog.testing import capture_logs
 
 from authserver import live
+from authserver.audit.sinks import LogFile
 from authserver.core.errors import NotReady
 from authserver.db import accounts, keys
-from authserver.db.models import AuditRecord, Authority, SigningKey, StoreState, TokenRecord
+from authserver.db.models import (
+    AuditChain,
+    AuditMark,
+    AuditRecord,
+    AuditState,
+    Authority,
+    SigningKey,
+    StoreState,
+    TokenRecord,
+)
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
 from authserver.journal import Journal, TokenEvent
@@ -240,10 +251,10 @@ def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> 
     ],
 )
 def test_keys_that_do_not_open_leave_the_old_state(
-    process: Process, store: Store, break_it: Callable[[Process], None]
+    process: Process, break_it: Callable[[Process], None]
 ) -> None:
     break_it(process)
-    add_user(store, "alice")
+    add_user(process.store, "alice")
     with pytest.raises(NotReady, match="master key"):
         process.live.refresh()
     assert process.accounts == {ADMIN}
@@ -490,6 +501,82 @@ def test_old_records_are_pruned_at_the_start(
     earlier.write(store)
     Process(settings, clock).store.engine.dispose()
     assert recorded(store) == 0
+
+
+def checkpoint(store: Store) -> int:
+    with store.read() as session:
+        return session.scalars(select(AuditState.number)).one()
+
+
+def test_records_are_sealed_once_a_minute_if_there_are_any(
+    process: Process, store: Store, one: TokenEvent
+) -> None:
+    numbers = [checkpoint(store)]
+    for add, seconds in ((True, 59), (False, 2), (False, 61), (True, 61)):
+        if add:
+            process.live.journal.add(one)
+        process.monotonic.at += seconds
+        process.live.tick()
+        numbers.append(checkpoint(store) - numbers[0])
+    # The first record begins a chain, which is sealed at once.
+    assert numbers[1:] == [1, 2, 2, 3]
+
+
+def test_what_is_written_last_is_sealed_when_the_process_ends(
+    process: Process, store: Store, one: TokenEvent
+) -> None:
+    process.live.journal.add(one)
+    process.live.stop()
+    with store.read() as session:
+        heads = select(AuditChain.seq).where(AuditChain.id == 2)
+        marks = select(AuditMark.sealed_seq).where(AuditMark.chain_id == 2)
+        assert session.scalars(heads).one() == session.scalars(marks).one() == 1
+
+
+def test_seals_that_were_altered_are_told_in_the_log(process: Process, store: Store) -> None:
+    with store.append() as session:
+        session.execute(update(AuditState).values(mac="0"))
+    add_user(store, "alice")
+    process.monotonic.at += 61
+    with capture_logs() as logged:
+        process.live.tick()
+    assert [line["event"] for line in logged] == [
+        "audit records were altered in the store: run `authserver audit verify`"
+    ]
+
+
+def test_a_second_copy_that_cannot_be_written_is_told_once_and_caught_up_with(
+    process: Process, one: TokenEvent, tmp_path: Path
+) -> None:
+    log = tmp_path / "new" / "audit.jsonl"
+    process.store.trail.outbox.sink = LogFile(log)
+    with capture_logs() as logged:
+        for _ in range(2):
+            process.live.journal.add(one)
+            process.live.tick()
+        log.parent.mkdir()
+        process.live.tick()
+    assert [line["log_level"] for line in logged] == ["error", "info"]
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_at_most_a_second_of_records_is_lost_with_the_process(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[float] = []
+    monkeypatch.setattr(Journal, "write", lambda *_: written.append(process.monotonic.at))
+
+    class Rounds:
+        """Waits by the clock that is moved by hand, for some rounds."""
+
+        def wait(self, seconds: float) -> bool:
+            process.monotonic.at += seconds
+            return len(written) >= 200
+
+    process.live._thread._ended = Rounds()  # type: ignore[assignment]
+    process.live._thread._run()
+    assert len(written) >= 200
+    assert max(b - a for a, b in pairwise(written)) <= 1.0
 
 
 # The thread.

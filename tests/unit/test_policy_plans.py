@@ -19,7 +19,7 @@ from authserver.core.policy import decide
 from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
-from authserver.db import accounts, delegations, groups, rules
+from authserver.db import accounts, delegations, groups, rule_rows, rules
 from authserver.db.store import Store
 from authserver.policy import applying, effects, exporting, planning, reading, state
 from authserver.policy.document import Account, BadPolicy, Group, Policy, Registry, Statement
@@ -300,7 +300,7 @@ def test_many_rules_are_edited_as_one_is(peopled: Store) -> None:
 def test_two_rules_cannot_be_edited_to_say_the_same(peopled: Store) -> None:
     before = contents(peopled)
     with peopled.read() as session:
-        third = rules.as_rule(rules.get(session, 3))
+        third = rule_rows.as_rule(rules.get(session, 3))
     fourth = replace(third, id=4)
     with pytest.raises(Refused, match="rules 3 and 4 would say the same"):
         do(peopled, lambda c: rules.edit_all(c, [(fourth, "")]))
@@ -374,7 +374,7 @@ def test_a_delegations_comment_is_changed_without_ending_it(delegated: Store) ->
 
 def list_rules(store: Store) -> list[str]:
     with store.read() as session:
-        return [str(rule) for rule in rules.load(session) if rule.enabled]
+        return [str(rule) for rule in rule_rows.load(session) if rule.enabled]
 
 
 # What is refused.

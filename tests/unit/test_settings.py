@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from authserver import settings
 from authserver.core.errors import Refused
-from authserver.settings import Loaded, Pool, Settings
+from authserver.settings import Loaded, Pool, Settings, loading
 
 SECRET = "postgresql+psycopg://auth:hunter22@db/auth"
 
@@ -37,7 +37,7 @@ class Host:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
-    monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", tmp_path / "authserver.toml")
+    monkeypatch.setattr(loading, "DEFAULT_CONFIG_FILE", tmp_path / "authserver.toml")
     return Host(monkeypatch, tmp_path)
 
 
@@ -82,12 +82,12 @@ def test_the_environment_stands_above_the_file_and_the_file_above_the_default(ho
 
 
 def test_the_default_file_is_read_if_it_is_there(host: Host) -> None:
-    settings.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\n")
+    loading.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\n")
     assert host.load().settings.token_ttl == 100
 
 
 def test_a_file_that_is_named_is_read_in_place_of_the_default_one(host: Host) -> None:
-    settings.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\nport = 1\n")
+    loading.DEFAULT_CONFIG_FILE.write_text("token_ttl = 100\nport = 1\n")
     chosen = host.load(CONFIG_FILE=host.file("token_ttl = 200\n")).settings
     assert (chosen.token_ttl, chosen.port) == (200, 5001)
 
@@ -179,18 +179,18 @@ def test_a_default_file_that_cannot_be_reached_is_not_passed_over(host: Host) ->
     (host.directory / "a file").touch()
     loop = host.directory / "loop"
     loop.symlink_to(loop)
-    host.monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", loop)
+    host.monkeypatch.setattr(loading, "DEFAULT_CONFIG_FILE", loop)
     with pytest.raises(Refused, match="loop cannot be read"):
         host.load()
     below = host.directory / "a file" / "authserver.toml"
-    host.monkeypatch.setattr(settings, "DEFAULT_CONFIG_FILE", below)
+    host.monkeypatch.setattr(loading, "DEFAULT_CONFIG_FILE", below)
     assert host.load().file is None
 
 
 def test_the_file_that_was_read_is_known(host: Host) -> None:
     assert host.load().file is None
-    settings.DEFAULT_CONFIG_FILE.touch()
-    assert host.load().file == settings.DEFAULT_CONFIG_FILE
+    loading.DEFAULT_CONFIG_FILE.touch()
+    assert host.load().file == loading.DEFAULT_CONFIG_FILE
     named = host.file("")
     assert host.load(CONFIG_FILE=named).file == Path(named)
 
@@ -357,6 +357,17 @@ def test_a_low_cost_is_warned_of(host: Host, cost: str, warned: bool) -> None:
     assert [f"AUTHSERVER_BCRYPT_COST is {cost}" in warning for warning in warnings] == [True][
         : int(warned)
     ]
+
+
+@pytest.mark.parametrize(
+    ("networks", "warned"),
+    [("0.0.0.0/0", True), ("10.0.0.0/8,::/0", True), ("10.0.0.0/8", False)],
+)
+def test_trusting_every_address_as_a_proxy_is_advised_against(
+    host: Host, networks: str, warned: bool
+) -> None:
+    warnings = host.load(TRUSTED_PROXIES=networks).warnings
+    assert [w.startswith("AUTHSERVER_TRUSTED_PROXIES") for w in warnings] == [True] * warned
 
 
 @pytest.mark.parametrize("shown", [repr, str, lambda loaded: loaded.settings.model_dump_json()])

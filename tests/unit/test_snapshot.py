@@ -161,35 +161,32 @@ def test_answers_outlive_logins_and_nothing_else(store: Store) -> None:
         known = new
 
 
-def test_a_login_that_goes_on_is_followed(
-    store: Store, clock: Clock, never_load: Callable[[], None]
-) -> None:
+@pytest.fixture
+def logged_in(store: Store, never_load: Callable[[], None]) -> Snapshot:
+    """A state in which alice is logged in; it is not read as a whole any more."""
     with store.change("test") as change:
         accounts.add_user(change, "alice", HASH)
         log_in(change, "alice", "one")
     known = load(store)
     never_load()
+    return known
+
+
+def test_a_login_that_goes_on_is_followed(store: Store, clock: Clock, logged_in: Snapshot) -> None:
     clock.move(timedelta(days=2))
-    (token,) = known.refresh_tokens.values()
+    (token,) = logged_in.refresh_tokens.values()
     uses = Uses(MONTH)
     uses.note(Use(Kind.REFRESH, token.id, clock.at, "192.0.2.1", "docker", token.expires_at))
     uses.write(store)
-    (token,) = follow(store, known).refresh_tokens.values()
+    (token,) = follow(store, logged_in).refresh_tokens.values()
     assert token.expires_at == clock.at + MONTH
 
 
-def test_logins_that_ended_are_let_go_of(
-    store: Store, clock: Clock, never_load: Callable[[], None]
-) -> None:
-    with store.change("test") as change:
-        accounts.add_user(change, "alice", HASH)
-        log_in(change, "alice", "one")
-    known = load(store)
-    never_load()
+def test_logins_that_ended_are_let_go_of(store: Store, clock: Clock, logged_in: Snapshot) -> None:
     clock.move(MONTH)
     with store.append() as session:
         assert refresh_tokens.prune(session, clock.at) == 1
-    assert follow(store, known).refresh_tokens == {}
+    assert follow(store, logged_in).refresh_tokens == {}
 
 
 def add_user(store: Store, name: str) -> None:

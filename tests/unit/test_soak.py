@@ -41,10 +41,12 @@ def answer(
     *actions: str, signer: Signer = SIGNER, other: Mapping[str, object] | None = None
 ) -> Answer:
     entry = {"type": "repository", "name": "team/app", "actions": actions}
-    at = int(NOW.timestamp())
-    claims = {"iss": "authserver", "aud": "registry", "sub": "alice", "jti": "1", "exp": at + 300}
+    # Not when this file was read: the other tests may take longer than a token lives.
+    now = datetime.now(UTC)
+    ends = int(now.timestamp()) + 300
+    claims = {"iss": "authserver", "aud": "registry", "sub": "alice", "jti": "1", "exp": ends}
     claims |= {"access": [entry]} | dict(other or {})
-    token = signer.sign_encoded(json.dumps(claims).encode(), NOW)
+    token = signer.sign_encoded(json.dumps(claims).encode(), now)
     return Answer(200, Message(), json.dumps({"token": token}).encode())
 
 

@@ -43,6 +43,7 @@ def gone(tmp_path: Path, clock: Clock) -> Store:
 def opened(directory: Path, room: int = ROOM) -> Spool:
     made = Spool(directory, room)
     made.open()
+    made.take_over()
     return made
 
 
@@ -313,7 +314,7 @@ def late() -> Late:
 def moving(spool: Spool, late: Late) -> Iterator[Spooler]:
     made = Spooler(Journal(b"k" * 32), spool, late)
     yield made
-    made._ended.set()
+    made._thread.stop()
 
 
 def test_records_are_moved_only_when_the_store_is_late(
@@ -367,10 +368,11 @@ def test_what_is_left_when_it_ends_is_kept(moving: Spooler, late: Late, one: Tok
     assert moving.spool.waiting
 
 
-def test_the_thread_ticks(moving: Spooler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_ticks(spool: Spool, late: Late, monkeypatch: pytest.MonkeyPatch) -> None:
     ticked = threading.Event()
     monkeypatch.setattr(spooler, "INTERVAL", 0.001)
     monkeypatch.setattr(Spooler, "tick", lambda _: ticked.set())
+    moving = Spooler(Journal(b"k" * 32), spool, late)
     moving.start()
     assert ticked.wait(30)
     moving.stop()

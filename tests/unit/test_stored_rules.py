@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from authserver.core.errors import NotFound, Refused
-from authserver.db import accounts, delegations, groups, registries, rules
+from authserver.db import accounts, delegations, groups, registries, rule_rows, rules
 from authserver.db.models import Account, Delegation
 from authserver.db.store import Change, Store
 from tests.unit.test_db import audit, contents, do, group, registry, said, seen, user
@@ -49,8 +49,8 @@ def test_a_rule_comes_back_as_it_was_written(peopled: Store) -> None:
     (loaded,) = [rule for rule in seen(peopled).rules if rule.id == number]
     with peopled.read() as session:
         row = rules.get(session, number)
-        assert rules.as_rule(row) == loaded
-        assert rules.described(row)["comment"] == "why"
+        assert rule_rows.as_rule(row) == loaded
+        assert rule_rows.described(row)["comment"] == "why"
     assert str(loaded) == str(wanted)
 
 
@@ -114,7 +114,7 @@ def test_an_edit_changes_what_a_rule_says_and_who_edited_it(peopled: Store, cloc
     row, changed = do(peopled, lambda c: rules.edit(c, number, wanted, "moved"))
     assert changed
     assert texts(peopled) == {number: str(wanted)}
-    described = rules.described(row)
+    described = rule_rows.described(row)
     assert (described["comment"], described["edited_by"]) == ("moved", "cli:tester")
     assert described["edited_at"] == clock.at.isoformat()
     with peopled.read() as session:

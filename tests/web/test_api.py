@@ -7,6 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from authserver.db import accounts, app_tokens, groups, named, records
+from authserver.db.records import Filter
 from tests.world import ADMIN, PASSWORD, World, basic
 
 AS_ADMIN = (ADMIN, PASSWORD)
@@ -42,7 +43,7 @@ def tag(world: World, path: str) -> dict[str, str]:
 
 def last_change(world: World) -> dict[str, Any]:
     with world.wiring.store.read() as session:
-        return records.listed(session, "change")[-1]
+        return records.listed(session, Filter("change"))[-1]
 
 
 @pytest.fixture
@@ -443,6 +444,24 @@ def test_the_audit_list_is_the_commands(office: World) -> None:
         (r["kind"], r.get("action"), r.get("account")) for r in told
     ]
     assert all(r["kind"] == "token" for r in got(office, "/audit?kind=token")["items"])
+
+
+def test_the_audit_list_has_the_filters_of_the_command(office: World) -> None:
+    office.get("service=registry&scope=repository:a/b:pull", auth=ALICE)
+    office.get("service=registry", auth=("alice", "wrong"))
+    office.wiring.issuer.journal.write(office.wiring.store)
+    for query, number in {
+        "outcome=refused": 1,
+        "repository=a/b": 1,
+        "registry=registry&account=alice": 2,
+        "address=192.0.2.1": 0,
+        "since=2999-01-01T00:00:00Z": 0,
+        "until=2999-01-01T00:00:00Z&kind=token": 2,
+        "action=user.add&account=alice": 1,
+    }.items():
+        assert len(got(office, f"/audit?{query}")["items"]) == number, query
+    for time in ("1", "2026-11-24", "2026-11-24T12:00:00", "soon"):
+        call(office, "GET", f"/audit?since={time}", status=422)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WzFd", "WyJhIiwxXQ", "W3RydWVd", "é"])

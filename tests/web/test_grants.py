@@ -82,6 +82,17 @@ def test_a_charset_and_a_missing_length_do_no_harm(alice: World) -> None:
     assert response.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["username", "password", "client_id", "service", "scope", "x"])
+def test_bytes_that_are_no_text_are_no_fault_of_ours(alice: World, name: str) -> None:
+    form = f"grant_type=password&username=a&password=b&client_id=c&{name}=".encode()
+    response = alice.client.post(
+        "/token",
+        data=form.replace(f"{name}=".encode(), f"{name}=".encode() + b"\xff", 1),
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert response.status_code in (400, 401)
+
+
 @pytest.mark.parametrize("grant_type", [None, "", "authorization_code", "Password", "anonymous"])
 def test_another_grant_type_is_not_supported(alice: World, grant_type: str | None) -> None:
     form = {"username": "alice", "password": PASSWORD}

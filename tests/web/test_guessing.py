@@ -8,10 +8,12 @@ from typing import Any
 
 import bcrypt
 import pytest
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from authserver.counting import SharedStorage, Windows
 from authserver.db import accounts, records
+from authserver.db.records import Filter
 from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
 from authserver.hashing import Hashing
 from authserver.places import Places
@@ -260,7 +262,7 @@ def test_a_login_that_is_not_checked_is_recorded(world: World) -> None:
     limited(log_in(world, PASSWORD))
     world.wiring.live.tick()
     with world.wiring.store.read() as session:
-        reasons = [record["reason"] for record in records.listed(session, "token")[-2:]]
+        reasons = [record["reason"] for record in records.listed(session, Filter("token"))[-2:]]
     said = f"too many failed logins, for another {MINUTE} s"
     assert reasons == [f"admin API: {said}", said]
 
@@ -290,9 +292,11 @@ def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
     assert log_in(world, PASSWORD).status_code == 200
     no_place(world)
     for way in (log_in, post):
-        answer = way(world, "wrong")
+        with capture_logs() as logs:
+            answer = way(world, "wrong")
         error_of(answer, 503)
         assert answer.headers["Retry-After"] == "5"
+        assert [line["log_level"] for line in logs] == ["warning"], "a flood is no fault of ours"
     answer = api(world, "/me", (ADMIN, PASSWORD))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"

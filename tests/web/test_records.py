@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from authserver.core.errors import NotReady
 from authserver.db import accounts, records
+from authserver.db.records import Filter
 from tests.stores import dumped
 from tests.web.faults import unwritable
 from tests.web.lasting import lasting
@@ -46,7 +47,7 @@ def record_of(world: World, query: str, **request: Any) -> dict[str, Any]:
 def tokens(world: World) -> list[dict[str, Any]]:
     world.wiring.issuer.journal.write(world.wiring.store)
     with world.wiring.store.read() as session:
-        return records.listed(session, "token")
+        return records.listed(session, Filter("token"))
 
 
 def everything(world: World) -> str:
@@ -169,7 +170,7 @@ def test_records_of_one_account_are_found_by_its_name(populated: World) -> None:
     populated.get(auth=(ADMIN, PASSWORD))
     tokens(populated)
     with populated.wiring.store.read() as session:
-        found = records.listed(session, "token", account="bob")
+        found = records.listed(session, Filter("token", "bob"))
     assert {record["account"] for record in found} == {"bob"}
 
 

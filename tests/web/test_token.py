@@ -447,6 +447,11 @@ def test_an_expired_signing_key_signs_nothing(shared: World) -> None:
     assert "key" not in response.text
 
 
+def test_bytes_that_are_no_text_are_no_fault_of_ours(shared: World) -> None:
+    raw = {"QUERY_STRING": "service=registry&scope=repository:a\xff:pull"}
+    assert shared.client.get("/token", environ_overrides=raw).status_code == 200
+
+
 def test_each_answer_has_its_own_request_id(shared: World) -> None:
     answers = [shared.get(), shared.get(), shared.get("service=x"), shared.client.get("/nothing")]
     assert len({answer.headers["X-Request-Id"] for answer in answers} - {""}) == 4

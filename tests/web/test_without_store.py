@@ -253,6 +253,8 @@ def test_a_process_that_ends_meanwhile_leaves_its_records_to_the_next(
         os.close(file.descriptor)  # as the system does when a process ends
     lost.restore()
     following = World.over(settings)
+    following.wiring.live.spool.take_over()
+    following.wiring.live.tick()
     following.close()
     assert lost.recorded()[-2:] == [first, second]
 

@@ -11,7 +11,7 @@ from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
-from authserver.db import rules
+from authserver.db import rule_rows, rules
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -81,7 +81,7 @@ def _write(effect: Effect) -> click.Command:
     ) -> None:
         said = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
         with context.change() as change:
-            written = rules.as_rule(rules.add(change, said, comment or ""))
+            written = rule_rows.as_rule(rules.add(change, said, comment or ""))
         note(f"Rule {written.id}: {written}.")
         _note_added(written, actions)
         _note_catalog(written)
@@ -137,7 +137,7 @@ def list_(context: Context, about: str | None, pattern: str | None, as_json: boo
     wanted = subject(about) if about else None
     with context.read() as session:
         rows = rules.listed(session, wanted, pattern)
-        found = [(rules.described(row), rules.as_rule(row).conditions) for row in rows]
+        found = [(rule_rows.described(row), rule_rows.as_rule(row).conditions) for row in rows]
     if as_json:
         print_json([described for described, _ in found])
         return
@@ -167,7 +167,7 @@ def list_(context: Context, about: str | None, pattern: str | None, as_json: boo
 def show(context: Context, rule_id: int, as_json: bool) -> None:
     """Show the rule ID: what it says, who wrote it and when."""
     with context.read() as session:
-        found = rules.described(rules.get(session, rule_id))
+        found = rule_rows.described(rules.get(session, rule_id))
     if as_json:
         print_json(found)
         return
@@ -197,9 +197,9 @@ def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -
     Effect and resource type stay: for those, write another rule.
     """
     with context.change() as change:
-        old = rules.as_rule(rules.get(change.session, rule_id))
+        old = rule_rows.as_rule(rules.get(change.session, rule_id))
         row, changed = rules.edit(change, rule_id, _rewritten(old, change.at, **given), comment)
-        written = rules.as_rule(row)
+        written = rule_rows.as_rule(row)
     note(f"Rule {written.id}: {written}." if changed else "That is what it said already.")
     if given["actions"]:
         _note_added(written, given["actions"])
@@ -244,7 +244,7 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
     def switch(context: Context, rule_id: int) -> None:
         with context.change() as change:
             changed = rules.set_enabled(change, rule_id, enabled=enabled)
-            written = rules.as_rule(rules.get(change.session, rule_id))
+            written = rule_rows.as_rule(rules.get(change.session, rule_id))
         note(f"Rule {rule_id}: {written}." if changed else f"Rule {rule_id} was {word}d already.")
 
     return switch

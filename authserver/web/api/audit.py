@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from authserver.db import records
-from authserver.db.records import Before
+from authserver.db.records import Before, Filter
 from authserver.web.api import cursors
-from authserver.web.api.models import Answer, Nothing, Paging
+from authserver.web.api.models import Answer, Nothing, Paging, Time
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pages import Page, part
 
@@ -56,6 +56,21 @@ class Which(Paging):
 
     kind: Literal["change", "token"] | None = Field(None, description="Only of this kind.")
     account: str | None = Field(None, description="Only about this account.")
+    action: str | None = Field(None, description="Only changes of this kind, like user.add.")
+    outcome: Literal["granted", "partial", "denied", "refused"] | None = Field(
+        None, description="Only token requests that ended so."
+    )
+    registry: str | None = Field(None, description="Only token requests for this registry.")
+    repository: str | None = Field(
+        None, description="Only token requests that asked for this repository."
+    )
+    address: str | None = Field(None, description="Only token requests from this address.")
+    since: Time | None = Field(None, description="Only from this time on.")
+    until: Time | None = Field(None, description="Only from before this time.")
+
+    @property
+    def filter(self) -> Filter:
+        return Filter(**{name: getattr(self, name) for name in Filter.__slots__})
 
 
 @OPERATIONS.operation("GET", "/audit", answer=Records, query=Which)
@@ -64,7 +79,7 @@ def list_records(call: Call[Nothing, Which]) -> Reply:
     wanted = call.query
     before = _place(wanted.cursor)
     with call.read() as session:
-        found = records.latest(session, wanted.kind, wanted.account, wanted.limit + 1, before)
+        found = records.latest(session, wanted.filter, wanted.limit + 1, before)
     told, rest = found[: wanted.limit], found[wanted.limit :]
     more = cursors.write([*astuple(records.after(told, before))]) if rest else None
     return part(call, Records, [record.told for record in told], more)

@@ -1,9 +1,10 @@
 """What bodies, queries and answers have in common."""
 
+import re
 from copy import copy
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from authserver.passwords import MIN_LENGTH
 
@@ -56,8 +57,18 @@ def _flag(value: object) -> object:
     return value
 
 
+def _written_time(value: object) -> object:
+    # A bare number would be taken for seconds since 1970.
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("write a time as in RFC 3339, like 2026-12-31T18:00:00Z")
+    return value
+
+
 WHOLE = BeforeValidator(_whole)
 """For a number in a body; what bounds it stands before it, so that the schema has the bounds."""
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written_time)]
+"""For a time in a query, where everything is text."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]

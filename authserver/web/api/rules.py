@@ -12,7 +12,7 @@ from authserver.core.errors import Forbidden, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as Said
 from authserver.core.subjects import subject
-from authserver.db import delegations, rules, standing
+from authserver.db import delegations, rule_rows, rules, standing
 from authserver.db.models import Account
 from authserver.db.models import Rule as Row
 from authserver.db.paging import Window
@@ -93,7 +93,7 @@ class RemovedRule(Answer):
     rule: str
 
 
-SHOWN = Shown(Rule, rules.get, rules.described)
+SHOWN = Shown(Rule, rules.get, rule_rows.described)
 _Change = changes_of(RuleTerms)
 
 
@@ -138,7 +138,7 @@ def _said(terms: RuleTerms, now: datetime | None) -> Said:
 
 
 def _terms(row: Row) -> RuleTerms:
-    said = rules.described(row)
+    said = rule_rows.described(row)
     kept = {name: said[name] for name in RuleTerms.model_fields}
     return RuleTerms.model_validate_json(json.dumps(kept))
 
@@ -170,7 +170,7 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
         mine = None if author is None else author.id
         return rules.listed(session, about, call.query.pattern, author_id=mine, window=window)
 
-    return page(call, Rules, listed, rules.described, lambda row: row.id, int)
+    return page(call, Rules, listed, rule_rows.described, lambda row: row.id, int)
 
 
 @OPERATIONS.operation(

@@ -1,0 +1,129 @@
+"""HMACs over audit records. Each covers the one before it, so that none can be taken out unseen."""
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+KEY_BYTES = 32
+
+# What a column is called outside, where that is another word.
+_NAMES = {"service": "registry", "jwt_id": "jti"}
+
+
+class Kind(StrEnum):
+    """What a record is about."""
+
+    CHANGE = "change"
+    TOKEN = "token"  # noqa: S105 - a kind of record
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A place in a chain: how many records it had by then, and the HMAC of the last, in hex."""
+
+    seq: int
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One record in its place in a chain; ``text`` is what it says, a JSON object.
+
+    A record from before there were chains has no place in one: neither chain nor head.
+    """
+
+    chain: str | None
+    head: Head
+    kind: Kind
+    text: str
+
+    @property
+    def line(self) -> str:
+        """Return the record as the second copy and ``audit export`` have it."""
+        place = {"chain": self.chain, "seq": self.head.seq, "mac": self.head.mac, "kind": self.kind}
+        return f"{json.dumps(place)[:-1]}, {self.text[1:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is sealed of one chain, and where it begins since its oldest records were pruned.
+
+    ``record`` is the sealed head's row.
+    """
+
+    chain: str
+    sealed: Head
+    record: int | None
+    trimmed: Head
+
+
+@dataclass(frozen=True)
+class AuditKey:
+    """Makes the HMACs. It is sealed in the store, so it outlives a change of the master key."""
+
+    secret: bytes = field(repr=False)
+
+    def genesis(self, chain: str) -> Head:
+        """Return where a new chain stands before its first record."""
+        return Head(0, _hex(self._derived["genesis"], chain))
+
+    def link(self, chain: str, before: Head, kind: Kind, text: str) -> Link:
+        """Return the record ``text`` as the one that follows ``before``."""
+        seq = before.seq + 1
+        said = f"{before.mac} {seq} {kind.value} {chain}\n{text}"
+        return Link(chain, Head(seq, _hex(self._derived["record"], said)), kind, text)
+
+    def mark(self, mark: Mark) -> str:
+        """Return the HMAC of a chain's mark."""
+        ends = [mark.sealed.seq, mark.sealed.mac, mark.trimmed.seq, mark.trimmed.mac]
+        return _hex(self._derived["mark"], json.dumps([mark.chain, mark.record, *ends]))
+
+    def checkpoint(self, number: int, at: datetime, marks: Iterable[str]) -> str:
+        """Return the HMAC of a checkpoint, which covers the marks of all chains, in order."""
+        said = json.dumps([number, at.astimezone(UTC).isoformat(), *marks])
+        return _hex(self._derived["checkpoint"], said)
+
+    @cached_property
+    def _derived(self) -> dict[str, bytes]:
+        purposes = ("genesis", "record", "mark", "checkpoint")
+        return {purpose: self._expanded(f"authserver audit {purpose}") for purpose in purposes}
+
+    def _expanded(self, info: str) -> bytes:
+        return HKDFExpand(SHA256(), KEY_BYTES, info.encode()).derive(self.secret)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two HMACs are the same."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def text(values: Mapping[str, Any]) -> str:
+    """Return what a record says, in the one form over which HMACs are made.
+
+    What is None is left out: a column that comes later, and may be None, leaves the HMACs of older
+    records as they are.
+    """
+    return _encode({_NAMES.get(name, name): v for name, v in values.items() if v is not None})
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(f"a {type(value).__name__} cannot be recorded")
+
+
+# Made once: json.dumps makes one anew each time.
+_encode = json.JSONEncoder(sort_keys=True, default=_plain).encode
+
+
+def _hex(key: bytes, said: str) -> str:
+    return hmac.digest(key, said.encode(), sha256).hex()

@@ -1,0 +1,76 @@
+"""What the second copy of the audit records says: files of lines, as a sink has written them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from authserver.audit.links import AuditKey, Head, Kind, same, text
+from authserver.audit.walking import Fault
+
+_PLACE = ("chain", "seq", "mac", "kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record in a log."""
+
+    chain: str
+    head: Head
+    kind: Kind
+    text: str
+
+
+@dataclass
+class Logged:
+    """What logs say must be in the store.
+
+    Of lines that follow from each other only the last is kept: if it is the store's, all are.
+    ``checkpoint`` is the highest number of one.
+    """
+
+    key: AuditKey
+    lines: int = 0
+    checkpoint: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    claims: dict[tuple[str, int], str] = field(default_factory=dict)
+    _last: dict[str, Head] = field(default_factory=dict)
+
+    def read(self, name: str, lines: Iterable[str]) -> Iterator[int]:
+        """Read a log called ``name``; give the number of each line that was read."""
+        for number, line in enumerate(lines, 1):
+            # Syslog has put something before it.
+            _, brace, rest = line.partition("{")
+            if brace and not self._take(brace + rest):
+                self.faults.append(Fault("", f"{name}, line {number}: it was altered"))
+            self.lines += bool(brace)
+            yield number
+
+    def _take(self, line: str) -> bool:
+        try:
+            told = json.loads(line)
+            if "checkpoint" in told:
+                self.checkpoint = max(self.checkpoint, int(told["checkpoint"]))
+                return True
+            # What was recorded before there were chains is in none.
+            return told["chain"] is None or self._claim(_line(told))
+        except (ValueError, TypeError, KeyError):
+            return False
+
+    def _claim(self, line: Line) -> bool:
+        before, here = self._last.get(line.chain), line.head
+        if self.claims.get((line.chain, here.seq)) == here.mac:
+            return True
+        if before is not None and here.seq == before.seq + 1:
+            made = self.key.link(line.chain, before, line.kind, line.text)
+            if not same(made.head.mac, here.mac):
+                return False
+            del self.claims[line.chain, before.seq]
+        self._last[line.chain] = here
+        self.claims[line.chain, here.seq] = here.mac
+        return True
+
+
+def _line(told: dict[str, Any]) -> Line:
+    chain, seq, mac, kind = (told.pop(name) for name in _PLACE)
+    return Line(str(chain), Head(int(seq), str(mac)), Kind(kind), text(told))

@@ -1,0 +1,120 @@
+"""Where the second copy of the audit records goes: a file of JSON lines, or syslog (RFC 5424)."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from logging import Handler, LogRecord, makeLogRecord
+from logging.handlers import SysLogHandler
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+SYSLOG = "syslog"
+SYSLOG_PORT = 514
+DEV_LOG = "/dev/log"
+
+
+class Sink(Protocol):
+    """Takes lines, each of which is a JSON object."""
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Take the lines, all of them.
+
+        Raises:
+            OSError: they were not taken, or not all of them.
+        """
+
+
+@dataclass
+class LogFile:
+    """A file that lines are appended to; opened anew when it was moved away."""
+
+    path: Path
+    _descriptor: int | None = None
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Append the lines and have the disk take them."""
+        descriptor = self._open()
+        rest = memoryview(_after_broken(descriptor) + "".join(f"{x}\n" for x in lines).encode())
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+
+    def _open(self) -> int:
+        if self._descriptor is not None and not self._is_there(self._descriptor):
+            self.close()
+        if self._descriptor is None:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self.path, flags, 0o600)
+        return self._descriptor
+
+    def _is_there(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.lstat())
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Close the file; it is opened again when there is something to write."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _after_broken(descriptor: int) -> bytes:
+    """Return what must stand before new lines: a crash may have cut the last one off."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+
+
+@dataclass
+class Syslog:
+    """A syslog daemon on a unix socket, or by UDP."""
+
+    address: str | tuple[str, int]
+    _handler: Handler | None = field(default=None, repr=False)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Send each line as a message of the facility ``authpriv``."""
+        if self._handler is None:
+            self._handler = _Handler(self.address, SysLogHandler.LOG_AUTHPRIV)
+        for line in lines:
+            self._handler.emit(makeLogRecord({"msg": _message(line), "levelname": "INFO"}))
+
+    def close(self) -> None:
+        if self._handler is not None:
+            self._handler.close()
+            self._handler = None
+
+
+class _Handler(SysLogHandler):
+    append_nul = False
+
+    def handleError(self, record: LogRecord) -> None:  # noqa: ARG002, N802 - its own signature
+        raise  # noqa: PLE0704 - it is called where an error is being handled
+
+
+def _message(line: str) -> str:
+    """Return a message as RFC 5424, section 6, has it after the priority."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"1 {time} {socket.gethostname() or '-'} authserver {os.getpid()} audit - {line}"
+
+
+def open_sink(setting: str) -> Sink:
+    """Return what AUTHSERVER_AUDIT_LOG names; nothing is opened before there is a line.
+
+    Raises:
+        ValueError: it is neither an absolute path nor a syslog URL.
+    """
+    url = urlsplit(setting)
+    if url.scheme != SYSLOG:
+        if not setting.startswith("/"):
+            raise ValueError("must be an absolute path, syslog:, syslog:/path or syslog://host")
+        return LogFile(Path(setting))
+    if url.hostname:
+        if url.path or url.query or url.fragment or url.username:
+            raise ValueError("must be like syslog://host:514, without more")
+        return Syslog((url.hostname, url.port or SYSLOG_PORT))
+    return Syslog(url.path or DEV_LOG)

@@ -1,0 +1,121 @@
+"""Going along a chain of audit records, to find what is not as it was written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from authserver.audit.links import AuditKey, Head, Kind, same
+
+
+class What(StrEnum):
+    """What was done to records, as far as it shows."""
+
+    ALTERED = "altered"
+    MISSING = "missing"
+    REORDERED = "reordered"
+    REPEATED = "repeated"
+    REPLACED = "replaced since it was sealed"
+    UNREADABLE = "unreadable"
+    UNCHAINED = "in no chain"
+    DIFFERENT = "not what the log says"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong: with the records ``first`` to ``last`` of a chain, or with something else.
+
+    ``row`` is the id of the record's row, where it has one.
+    """
+
+    chain: str
+    what: str
+    first: int | None = None
+    last: int | None = None
+    row: int | None = None
+
+    def __str__(self) -> str:
+        place = f"chain {self.chain}" if self.chain else "the records"
+        row = f" (row {self.row})" if self.row is not None else ""
+        if self.first is None:
+            return f"{place}{row}: {self.what}"
+        if self.last in (None, self.first):
+            return f"{place}: record {self.first}{row} is {self.what}"
+        return f"{place}: records {self.first} to {self.last} are {self.what}"
+
+
+@dataclass
+class Walk:
+    """Is shown the records of one chain in the order of their rows, from ``begin`` on."""
+
+    key: AuditKey
+    chain: str
+    kind: Kind
+    begin: Head
+    sealed: Head
+    faults: list[Fault] = field(default_factory=list)
+    seq: int = field(init=False)
+    # What the HMAC of the record before may be: if record and HMAC do not fit, either was altered.
+    _macs: tuple[str, ...] = field(init=False)
+    _gaps: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.seq, self._macs = self.begin.seq, (self.begin.mac,)
+
+    @property
+    def head(self) -> Head:
+        """Return where the walk stands."""
+        return Head(self.seq, self._macs[0])
+
+    @property
+    def gaps(self) -> list[Fault]:
+        """Return what has not come, though later records have."""
+        return [Fault(self.chain, What.MISSING, first, last) for first, last in self._gaps]
+
+    def step(self, seq: int, mac: str, text: str, row: int) -> None:
+        """Look at the next record: its number and HMAC, what it says, and its row."""
+        made = [self._made(before, text) for before in self._macs]
+        if any(same(mac, one) for one in made):
+            if seq != self.seq + 1:
+                self._fault(What.ALTERED, self.seq + 1, row)
+            self._stand(self.seq + 1, mac)
+        elif seq == self.seq + 1:
+            self._fault(What.ALTERED, seq, row)
+            self._stand(seq, mac, made[0])
+        elif seq > self.seq:
+            self._gaps.append((self.seq + 1, seq - 1))
+            self._stand(seq, mac)
+        else:
+            self._behind(seq, row)
+
+    def _made(self, before: str, text: str) -> str:
+        return self.key.link(self.chain, Head(self.seq, before), self.kind, text).head.mac
+
+    def _stand(self, seq: int, *macs: str) -> None:
+        self.seq, self._macs = seq, macs
+        if seq == self.sealed.seq and not any(same(self.sealed.mac, mac) for mac in macs):
+            self._fault(What.REPLACED, seq, None)
+
+    def _behind(self, seq: int, row: int) -> None:
+        for index, (first, last) in enumerate(self._gaps):
+            if first <= seq <= last:
+                left = ((first, seq - 1), (seq + 1, last))
+                self._gaps[index : index + 1] = [(a, b) for a, b in left if a <= b]
+                self._fault(What.REORDERED, seq, row)
+                return
+        self._fault(What.REPEATED, seq, row)
+
+    def _fault(self, what: What, seq: int, row: int | None) -> None:
+        self.faults.append(Fault(self.chain, what, seq, seq, row))
+
+    def end(self, head: Head) -> Iterator[Fault]:
+        """Say what is wrong, now that there is no more; ``head`` is where the chain should end."""
+        yield from self.faults
+        yield from self.gaps
+        longest = max(self.sealed.seq, head.seq)
+        if self.seq < longest:
+            yield Fault(self.chain, What.MISSING, self.seq + 1, longest)
+        if head.seq < longest or head.seq < self.seq or not self._ends_with(head):
+            yield Fault(self.chain, "where it ends was altered in the store")
+
+    def _ends_with(self, head: Head) -> bool:
+        return head.seq != self.seq or head.mac in self._macs

@@ -1,0 +1,15 @@
+"""``authserver audit``: what was changed, and what was asked for."""
+
+import click
+
+from authserver.cli.audit import exporting, listing, verifying
+
+
+@click.group("audit")
+def command() -> None:
+    """Records of changes and of token requests."""
+
+
+for _module in (listing, exporting, verifying):
+    for _command in _module.commands:
+        command.add_command(_command)

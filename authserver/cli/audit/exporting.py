@@ -1,0 +1,36 @@
+"""``audit export``."""
+
+import click
+
+from authserver.cli.audit.filters import filtered
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import note, progress
+from authserver.core.errors import NotReady
+from authserver.db import exporting, reading
+from authserver.db.records import Filter
+
+
+@click.command("export", short_help="Print records as JSON lines, with their place in the chains.")
+@filtered
+@pass_context
+def export(context: Context, wanted: Filter) -> None:
+    """Print the records as JSON lines, oldest first, each with its chain, number and HMAC.
+
+    This is the form of AUTHSERVER_AUDIT_LOG: `audit verify --against` takes an export as well.
+    """
+    done = unreadable = 0
+    with context.read() as session:
+        total = reading.count(session, wanted)
+        for line in exporting.lines(session, wanted):
+            done += 1
+            if line:
+                click.echo(line)
+            else:
+                unreadable += 1
+            progress("exported", done, total)
+    if unreadable:
+        raise NotReady(f"{unreadable} records cannot be read: run `authserver audit verify`")
+    note(f"Exported {done} records.")
+
+
+commands = (export,)

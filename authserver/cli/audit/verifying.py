@@ -1,0 +1,92 @@
+"""``audit verify``."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from authserver.audit.links import AuditKey
+from authserver.audit.logged import Logged
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import json_option, print_json, progress, when
+from authserver.core.errors import Refused
+from authserver.core.names import printable
+from authserver.db.verifying import Report, Verification
+
+
+@click.command("verify", short_help="Check that no audit record was altered, deleted or moved.")
+@click.option(
+    "--against",
+    "files",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Compare with this audit log or export, from oldest to newest; may be repeated.",
+)
+@json_option
+@pass_context
+def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Check the chains of the audit records and the checkpoint over them.
+
+    Exits with 1 if records were altered, deleted or moved, and says which. What was cut off after
+    the checkpoint shows only --against a log that is kept elsewhere. The server may go on.
+    """
+    with context.read() as session:
+        key = context.store.trail.key(session)
+    # Before the state of the store that is verified: what is logged later is not in it.
+    logged = _read(key, files) if files else None
+    with context.read() as session:
+        report = Verification(session, key, logged, _progress).run()
+    if as_json:
+        print_json(_told(report))
+    else:
+        _print(report)
+    if report.faults:
+        raise SystemExit(1)
+
+
+def _progress(done: int, total: int) -> None:
+    progress("verified", done, total)
+
+
+def _read(key: AuditKey, files: Sequence[Path]) -> Logged:
+    logged = Logged(key)
+    for path in files:
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                for number in logged.read(str(path), file):
+                    progress(f"read of {path}", number)
+        except OSError as error:
+            raise Refused(f"the log {path} cannot be read: {error.strerror}") from None
+    return logged
+
+
+def _told(report: Report) -> dict[str, Any]:
+    told = asdict(report) | {"checkpoint_at": report.checkpoint_at.isoformat()}
+    told["faults"] = [asdict(fault) | {"text": str(fault)} for fault in report.faults]
+    return {"ok": not report.faults} | told
+
+
+def _print(report: Report) -> None:
+    for fault in report.faults:
+        click.echo(printable(str(fault), 1000))
+    found = f"{len(report.faults)} faults" if report.faults else "all as written"
+    verified = f"{report.verified['change']} changes, {report.verified['token']} token requests"
+    click.echo(f"{verified} in {report.chains} chains: {found}")
+    if any(report.unchained.values()):
+        before = report.unchained
+        click.echo(
+            f"in no chain: {before['change']} changes, {before['token']} token requests from "
+            "before there were chains; whether they were altered cannot be said"
+        )
+    click.echo(
+        f"checkpoint {report.checkpoint} at {when(report.checkpoint_at)}, "
+        f"{report.open} records since"
+    )
+    if report.logged is not None:
+        click.echo(f"compared with {report.logged} lines")
+
+
+commands = (verify,)

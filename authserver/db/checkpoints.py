@@ -1,0 +1,138 @@
+"""Checkpoints: what seals the heads of all chains, so that a cut shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from json import dumps
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from authserver.audit.links import AuditKey, Head, Mark, same
+from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What came of a checkpoint: its line for the second copy, and what could not be sealed."""
+
+    line: str | None = None
+    trouble: str | None = None
+
+
+def lock(session: Session) -> AuditState:
+    """Return the checkpoint, for one process at a time."""
+    return session.get_one(AuditState, 1, with_for_update=True, populate_existing=True)
+
+
+def next_id(session: Session) -> int:
+    """Return the number of a new chain; for whoever holds the lock."""
+    return (session.scalars(select(func.max(AuditChain.id))).one() or 0) + 1
+
+
+def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditChain:
+    """Add a chain without records, and its mark."""
+    genesis = key.genesis(name)
+    chain = AuditChain(id=number, name=name, seq=genesis.seq, mac=genesis.mac)
+    session.add(chain)
+    session.flush()
+    mark = AuditMark(chain_id=number)
+    set_mark(mark, key, Mark(name, genesis, None, genesis))
+    session.add(mark)
+    session.flush()
+    return chain
+
+
+def set_mark(row: AuditMark, key: AuditKey, mark: Mark) -> None:
+    row.sealed_seq, row.sealed_mac = mark.sealed.seq, mark.sealed.mac
+    row.trimmed_seq, row.trimmed_mac = mark.trimmed.seq, mark.trimmed.mac
+    row.sealed_record_id = mark.record
+    row.mac = key.mark(mark)
+
+
+def mark_of(row: AuditMark, name: str) -> Mark:
+    return Mark(
+        name,
+        Head(row.sealed_seq, row.sealed_mac),
+        row.sealed_record_id,
+        Head(row.trimmed_seq, row.trimmed_mac),
+    )
+
+
+def names(session: Session) -> dict[int, str]:
+    """Return what the chains are called."""
+    return dict(session.execute(select(AuditChain.id, AuditChain.name)).all())
+
+
+def marks(session: Session) -> dict[int, AuditMark]:
+    """Return the marks of all chains, in the order of their numbers."""
+    rows = session.scalars(select(AuditMark).order_by(AuditMark.chain_id))
+    return {row.chain_id: row for row in rows}
+
+
+def sign(session: Session, key: AuditKey, at: datetime) -> AuditState:
+    """Sign a new checkpoint over the marks as they are now."""
+    session.flush()
+    state, found = session.get_one(AuditState, 1), marks(session)
+    state.number, state.at, state.chains = state.number + 1, at, len(found)
+    state.mac = key.checkpoint(state.number, at, [row.mac for row in found.values()])
+    session.flush()
+    return state
+
+
+def trouble(session: Session, key: AuditKey, state: AuditState) -> str | None:
+    """Return why the checkpoint does not hold for the chains that there are, if so."""
+    found, called = marks(session), names(session)
+    for number in range(1, state.chains + 1):
+        if number not in found or number not in called:
+            return f"chain {number} is missing"
+        if not same(found[number].mac, key.mark(mark_of(found[number], called[number]))):
+            return f"the mark of the chain {called[number]} was altered"
+    covered = [row.mac for row in found.values()]
+    if not same(state.mac, key.checkpoint(state.number, state.at, covered)):
+        return f"checkpoint {state.number} was altered, or a mark that it covers"
+    return None
+
+
+def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
+    """Seal the heads of all chains that went on since the last checkpoint.
+
+    What does not go on from what was sealed before stays as it is: it is evidence.
+    """
+    state = lock(session)
+    if wrong := trouble(session, key, state):
+        return Sealed(trouble=wrong)
+    found, moved = marks(session), []
+    wrong = None
+    for chain in session.scalars(select(AuditChain).order_by(AuditChain.id)):
+        row = found[chain.id]
+        if (row.sealed_seq, row.sealed_mac) == (chain.seq, chain.mac):
+            continue
+        if not _goes_on(session, chain, row):
+            wrong = wrong or f"the chain {chain.name} was altered at or before {row.sealed_seq}"
+            continue
+        head = Head(chain.seq, chain.mac)
+        set_mark(row, key, Mark(chain.name, head, chain.record_id, mark_of(row, "").trimmed))
+        moved.append(chain)
+    if not moved:
+        return Sealed(trouble=wrong)
+    signed = sign(session, key, max(at, state.at))
+    return Sealed(line(signed, moved), wrong)
+
+
+def _goes_on(session: Session, chain: AuditChain, mark: AuditMark) -> bool:
+    """Whether what was sealed is still there, and the chain has become longer since."""
+    if chain.seq <= mark.sealed_seq:
+        return False
+    if mark.sealed_record_id is None or mark.trimmed_seq >= mark.sealed_seq:
+        return True
+    table = AuditRecord if chain.id == 1 else TokenRecord
+    query = select(table.seq, table.mac).where(table.id == mark.sealed_record_id)
+    return session.execute(query).one_or_none() == (mark.sealed_seq, mark.sealed_mac)
+
+
+def line(state: AuditState, moved: Sequence[AuditChain]) -> str:
+    """Return a checkpoint as the second copy has it."""
+    heads: Mapping[str, int] = {chain.name: chain.seq for chain in moved}
+    at = state.at.isoformat()
+    return dumps({"checkpoint": state.number, "at": at, "mac": state.mac, "heads": heads})

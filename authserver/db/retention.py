@@ -1,0 +1,132 @@
+"""Deleting old token records, so that their chains keep an end that can be verified."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+import structlog
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from authserver.audit import links
+from authserver.audit.links import AuditKey, Head, Kind, Mark
+from authserver.audit.walking import Walk
+from authserver.db import checkpoints
+from authserver.db.models import AuditChain, AuditMark, TokenRecord
+from authserver.db.store import Change, Store
+from authserver.db.trail import CHANGES, COLUMNS
+
+AT_ONCE = 5000
+# A clock that was wrong for a while must not have records kept until then.
+FUTURE = timedelta(days=1)
+
+log = structlog.get_logger()
+
+
+class Broken(Exception):
+    """Records that are to be pruned are not as they were written; the message says which."""
+
+
+def prune(store: Store, cutoff: datetime, most: int) -> int:
+    """Delete the oldest token records: from before ``cutoff``, or more than ``most``.
+
+    They are verified before. If they were altered they stay, as evidence, and the log says so.
+    Return how many were deleted.
+    """
+    total = 0
+    try:
+        while number := _prune_some(store, cutoff, most):
+            total += number
+    except Broken as broken:
+        log.error(
+            "old token records are kept, for they were altered: run `authserver audit verify`",
+            error=str(broken),
+        )
+    return total
+
+
+def _prune_some(store: Store, cutoff: datetime, most: int) -> int:
+    now = store.clock()
+    with store.append() as session:
+        # Before reading: another process may be pruning the same.
+        checkpoints.lock(session)
+        rows = _oldest(session, cutoff, now + FUTURE, most)
+        if not rows:
+            return 0
+        if chained := [row for row in rows if row.chain_id is not None]:
+            _trim(session, store.trail.key(session), chained, now)
+        # Not more than was verified, whatever has been written meanwhile.
+        session.execute(delete(TokenRecord).where(TokenRecord.id.in_([row.id for row in rows])))
+        return len(rows)
+
+
+def _oldest(
+    session: Session, cutoff: datetime, future: datetime, most: int
+) -> Sequence[TokenRecord]:
+    """Return records from the first on, up to one that is to be kept: what is left has one end."""
+    newest = session.scalars(select(func.max(TokenRecord.id))).one() or 0
+    first = session.scalars(select(TokenRecord).order_by(TokenRecord.id).limit(AT_ONCE))
+    try:
+        return list(
+            takewhile(lambda r: r.id <= newest - most or not cutoff <= r.at <= future, first)
+        )
+    except ValueError as error:
+        raise Broken(f"a token record is unreadable: {error}") from None
+
+
+def _trim(session: Session, key: AuditKey, rows: Sequence[TokenRecord], now: datetime) -> None:
+    """Verify records, and note in their chains' marks that they are pruned.
+
+    Raises:
+        Broken: they are not as they were written.
+    """
+    state = checkpoints.lock(session)
+    if trouble := checkpoints.trouble(session, key, state):
+        raise Broken(trouble)
+    marks = checkpoints.marks(session)
+    for number, name, walk in _walked(session, key, marks, rows):
+        head = walk.head
+        sealed = walk.sealed if walk.sealed.seq > head.seq else head
+        record = marks[number].sealed_record_id if sealed is walk.sealed else None
+        checkpoints.set_mark(marks[number], key, Mark(name, sealed, record, head))
+    checkpoints.sign(session, key, max(now, state.at))
+
+
+def are_left_out(session: Session) -> bool:
+    """Whether there are no token records where there were some: a backup was made without them."""
+    there = select(TokenRecord.id).limit(1)
+    chained = select(AuditChain.id).join(AuditMark, AuditMark.chain_id == AuditChain.id)
+    were = chained.where(AuditChain.id != CHANGES, AuditChain.seq > AuditMark.trimmed_seq).limit(1)
+    return session.scalar(there) is None and session.scalar(were) is not None
+
+
+def leave_out(change: Change) -> None:
+    """Note in the marks that all token records are gone; not where a mark was altered before."""
+    session, key = change.session, change.trail.key(change.session)
+    if checkpoints.trouble(session, key, checkpoints.lock(session)):
+        return
+    marks = checkpoints.marks(session)
+    for chain in session.scalars(select(AuditChain).where(AuditChain.id != CHANGES)):
+        head = Head(chain.seq, chain.mac)
+        checkpoints.set_mark(marks[chain.id], key, Mark(chain.name, head, None, head))
+    checkpoints.sign(session, key, change.at)
+
+
+def _walked(
+    session: Session, key: AuditKey, marks: Mapping[int, AuditMark], rows: Sequence[TokenRecord]
+) -> Iterator[tuple[int, str, Walk]]:
+    names = checkpoints.names(session)
+    walks: dict[int, Walk] = {}
+    for row in rows:
+        number = row.chain_id or 0
+        if number not in names or row.seq is None or row.mac is None:
+            raise Broken(f"the token record in row {row.id} is in no chain")
+        if number not in walks:
+            mark = checkpoints.mark_of(marks[number], names[number])
+            walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
+        said = {name: getattr(row, name) for name in COLUMNS[Kind.TOKEN]}
+        walks[number].step(row.seq, row.mac, links.text(said), row.id)
+    for number, walk in walks.items():
+        if fault := next(iter([*walk.faults, *walk.gaps]), None):
+            raise Broken(str(fault))
+        yield number, walk.chain, walk

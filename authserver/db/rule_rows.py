@@ -1,0 +1,119 @@
+"""What stored rules say: as the policy knows them, and as records and ``--json`` tell them."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from authserver.core import rules
+from authserver.core.conditions import ALWAYS, Conditions
+from authserver.core.patterns import Pattern
+from authserver.core.rules import Effect
+from authserver.core.subjects import Subject, SubjectKind
+from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+
+# The columns that a rule's meaning is in.
+_SAYING = (
+    Rule.id,
+    Rule.effect,
+    Rule.resource_type,
+    Rule.patterns,
+    Rule.actions,
+    Rule.networks,
+    Rule.valid_from,
+    Rule.valid_until,
+    Rule.disabled_at,
+)
+
+
+def subjects_of(row: Rule) -> tuple[Subject, ...]:
+    return tuple(sorted(map(_subject, row.subjects), key=str))
+
+
+def _subject(row: RuleSubject) -> Subject:
+    about = row.account or row.group
+    return Subject(SubjectKind(row.kind), about.name if about else "")
+
+
+def as_rule(row: Rule) -> rules.Rule:
+    """Return the row as the policy knows it."""
+    service = row.for_registry.service if row.for_registry else None
+    return _rule(row, subjects_of(row), service)
+
+
+def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Rule, ...]:
+    """Return the rules as the policy knows them, by id, without an object for each row.
+
+    ``ids`` None means all of them.
+    """
+    about: defaultdict[int, list[Subject]] = defaultdict(list)
+    subjects = (
+        select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
+        .outerjoin(Account, RuleSubject.account_id == Account.id)
+        .outerjoin(Group, RuleSubject.group_id == Group.id)
+    )
+    query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
+    if ids is not None:
+        subjects, query = (
+            subjects.where(RuleSubject.rule_id.in_(ids)),
+            query.where(Rule.id.in_(ids)),
+        )
+    for rule_id, kind, account, group in session.execute(subjects):
+        about[rule_id].append(_named(kind, account or group or ""))
+    return tuple(
+        _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
+        for row in session.execute(query)
+    )
+
+
+# Thousands of rules are about the same few.
+_named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
+_actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
+
+
+def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
+    conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
+    conditions = conditions or ALWAYS
+    return rules.Rule(
+        id=row.id,
+        effect=Effect(row.effect),
+        subjects=subjects,
+        patterns=tuple(map(Pattern, row.patterns)),
+        actions=_actions(row.actions),
+        type=row.resource_type,
+        service=service,
+        conditions=conditions,
+        enabled=row.disabled_at is None,
+    )
+
+
+def described(row: Rule) -> dict[str, Any]:
+    """Return the rule for ``--json`` and for audit records."""
+    return {
+        "id": row.id,
+        "effect": row.effect,
+        "subjects": list(map(str, subjects_of(row))),
+        "type": row.resource_type,
+        "patterns": row.patterns,
+        "actions": row.actions.split(","),
+        "registry": row.for_registry.service if row.for_registry else None,
+        "networks": row.networks,
+        "valid_from": _iso(row.valid_from),
+        "valid_until": _iso(row.valid_until),
+        "enabled": row.disabled_at is None,
+        "comment": row.comment,
+        "delegation": row.delegation_id,
+        "created_by": row.created_by,
+        "created_at": row.created_at.isoformat(),
+        "edited_by": row.edited_by,
+        "edited_at": _iso(row.edited_at),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,222 @@
+"""The chains of audit records: one of all changes, and one of each process's token requests.
+
+Changes come one after the other anyway, so they share a chain, which each takes a step on in its
+own transaction. Processes that serve write token requests at the same time; each has its own chain
+and waits for no other.
+"""
+
+import json
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from sqlalchemy import Table, insert, select, update
+from sqlalchemy.orm import Session
+
+from authserver.audit import links
+from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
+from authserver.audit.outbox import Outbox
+from authserver.core.errors import NotReady
+from authserver.db import checkpoints
+from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
+from authserver.db.safe import master_key_id
+from authserver.sealing import MasterKey, find_master_key
+
+CHANGES = 1
+"""The chain of all changes."""
+
+COLUMNS: Mapping[Kind, Sequence[str]] = {
+    kind: [
+        c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
+    ]
+    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
+}
+"""What of a record is covered by its HMAC."""
+
+BEGIN = "audit.begin"
+"""The change that begins the chains of a store that has records already."""
+
+MAX_HOST = 60
+_SEALED_AS = "audit trail"
+_LINES = "audit lines"
+_OWN = "audit chain"
+_TOKENS = cast("Table", TokenRecord.__table__)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain of this process, and where it ends."""
+
+    id: int
+    name: str
+    head: Head
+
+
+def _unknown(_: Session) -> MasterKey:
+    raise NotReady("changes and token requests cannot be recorded without the master key")
+
+
+@dataclass
+class Trail:
+    """Gives each audit record its place in a chain.
+
+    ``master`` returns the store's master key when it is first needed. ``outbox`` takes the second
+    copy of what was committed.
+    """
+
+    master: Callable[[Session], MasterKey] = _unknown
+    outbox: Outbox = field(default_factory=Outbox)
+    _key: AuditKey | None = field(default=None, repr=False)
+    _own: Chain | None = None
+    _tried: Chain | None = None
+
+    def key(self, session: Session) -> AuditKey:
+        """Return the key of the HMACs.
+
+        Raises:
+            NotReady: the chains were not begun, or the key does not open with the master key.
+        """
+        if self._key is None:
+            sealed = session.scalars(select(AuditState.key)).one_or_none()
+            if sealed is None:
+                raise NotReady("the audit chains were not begun: run `authserver db upgrade`")
+            self._key = AuditKey(self.master(session).open(sealed, _SEALED_AS))
+        return self._key
+
+    def begin(self, session: Session, at: datetime) -> None:
+        """Make the key and the chain of changes. What was recorded before is in no chain.
+
+        Raises:
+            NotReady: there are chains, so somebody took their key away.
+        """
+        if session.scalars(select(AuditChain.id).limit(1)).first() is not None:
+            raise NotReady("the key of the audit chains is gone: restore a backup")
+        secret = secrets.token_bytes(KEY_BYTES)
+        self._key = AuditKey(secret)
+        sealed = self.master(session).seal(secret, _SEALED_AS)
+        session.add(AuditState(id=1, key=sealed, number=0, at=at, chains=0, mac=""))
+        session.flush()
+        checkpoints.add_chain(session, self._key, CHANGES, "changes")
+        checkpoints.sign(session, self._key, at)
+
+    def rewrap(self, session: Session, new: MasterKey) -> None:
+        """Seal the key with another master key. The HMACs stay what they are."""
+        sealed = new.seal(self.key(session).secret, _SEALED_AS)
+        session.execute(update(AuditState).values(key=sealed))
+
+    def change(self, session: Session, record: AuditRecord) -> None:
+        """Write the record of a change as the next of their chain.
+
+        Raises:
+            NotReady: there is no such chain, or no key to it.
+        """
+        # What a caller does to these later must not be what is stored.
+        record.before, record.after = _as_stored(record.before), _as_stored(record.after)
+        key = self.key(session)
+        chain = session.get(AuditChain, CHANGES, with_for_update=True, populate_existing=True)
+        if chain is None:
+            raise NotReady("the chain of changes is gone from the store: restore a backup")
+        said = links.text({name: getattr(record, name) for name in COLUMNS[Kind.CHANGE]})
+        link = key.link(chain.name, Head(chain.seq, chain.mac), Kind.CHANGE, said)
+        record.seq, record.mac = link.head.seq, link.head.mac
+        session.add(record)
+        session.flush()
+        chain.seq, chain.mac, chain.record_id = record.seq, record.mac, record.id
+        self._note(session, [link])
+
+    def tokens(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
+        """Write records of token requests, the next of this process's chain."""
+        chain = self._chain(session, rows[-1]["at"])
+        made = list(self._linked(self.key(session), chain, rows))
+        # The table's own insert: by way of the mapped class each row takes longer.
+        session.connection().execute(insert(_TOKENS), rows)
+        head = made[-1].head
+        of_chain = TokenRecord.chain_id == chain.id
+        last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
+        session.execute(
+            update(AuditChain)
+            .where(AuditChain.id == chain.id)
+            .values(seq=head.seq, mac=head.mac, record_id=last.scalar_subquery())
+        )
+        self._tried = session.info[_OWN] = replace(chain, head=head)
+        self._note(session, made)
+
+    def _linked(
+        self, key: AuditKey, chain: Chain, rows: Iterable[dict[str, Any]]
+    ) -> Iterable[Link]:
+        head = chain.head
+        for row in rows:
+            link = key.link(chain.name, head, Kind.TOKEN, links.text(row))
+            head = link.head
+            row |= {"chain_id": chain.id, "seq": head.seq, "mac": head.mac}
+            yield link
+
+    def _chain(self, session: Session, at: datetime) -> Chain:
+        """Return this process's chain, as it is in the store; a new one if that is not ours."""
+        if self._own is None:
+            return self._start(session, at)
+        query = select(AuditChain.seq, AuditChain.mac).where(AuditChain.id == self._own.id)
+        row = session.execute(query.with_for_update()).one_or_none()
+        found = Head(*row) if row else None
+        # A commit may have been done though the answer to it was lost.
+        for known in (self._own, self._tried):
+            if known is not None and known.head == found:
+                return known
+        log.error(
+            "audit records were altered in the store: run `authserver audit verify`",
+            chain=self._own.name,
+            seq=self._own.head.seq,
+        )
+        return self._start(session, at)
+
+    def _start(self, session: Session, at: datetime) -> Chain:
+        key = self.key(session)
+        state = checkpoints.lock(session)
+        trouble = checkpoints.trouble(session, key, state)
+        chain = checkpoints.add_chain(session, key, checkpoints.next_id(session), _new_name())
+        # A checkpoint that does not hold is kept as it is: it is evidence.
+        if trouble is None:
+            checkpoints.sign(session, key, max(at, state.at))
+        return Chain(chain.id, chain.name, Head(chain.seq, chain.mac))
+
+    def checkpoint(self, session: Session, at: datetime) -> str | None:
+        """Seal the heads of all chains. Return what is wrong, if so; that is then left unsealed."""
+        found = checkpoints.seal(session, self.key(session), at)
+        if found.line:
+            session.info.setdefault(_LINES, []).append(found.line)
+        return found.trouble
+
+    def committed(self, session: Session) -> None:
+        """Take note that what was written with ``session`` is committed."""
+        if (own := session.info.pop(_OWN, None)) is not None:
+            self._own = own
+        self.outbox.add(session.info.pop(_LINES, []))
+
+    def _note(self, session: Session, made: Iterable[Link]) -> None:
+        if self.outbox.sink is not None:
+            session.info.setdefault(_LINES, []).extend(link.line for link in made)
+
+
+def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
+    """Return a trail whose master key is in a file, or beside it while it is being changed."""
+    return Trail(
+        lambda session: find_master_key(master_key_path, master_key_id(session)),
+        outbox or Outbox(),
+    )
+
+
+def _as_stored(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if value is None else dict(json.loads(json.dumps(value)))
+
+
+def _new_name() -> str:
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:MAX_HOST]
+    return f"{host}-{secrets.token_hex(4)}"
