@@ -42,7 +42,11 @@ format: .venv/.dev
 INSTALLATION ?= build/runtime
 
 # Asks PyPI, which knows the advisories; what cannot be asked about is an error.
+ADVISORIES = https://pypi.org/pypi/pip/json
+
 audit: build/supply-chain/.done $(INSTALLATION)
+	@$(BIN)/python -c 'from urllib.request import urlopen; urlopen("$(ADVISORIES)", timeout=20)' \
+		2>/dev/null || { echo "$(ADVISORIES) cannot be read: nothing was looked up"; exit 1; }
 	@$(BIN)/pip --python $(INSTALLATION)/bin/python freeze --exclude authserver >build/runtime.txt
 	@build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
 		-r build/runtime.txt
