@@ -8,10 +8,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from authserver.audit import links
-from authserver.audit.links import Kind
+from authserver.audit.links import Head, Kind
+from authserver.db.chained import COLUMNS
 from authserver.db.models import AuditRecord, TokenRecord
 from authserver.db.records import ALL, Filter
-from authserver.db.trail import COLUMNS
 
 AT_ONCE = 1000
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
@@ -34,11 +34,11 @@ def rows(
 ) -> Iterator[tuple[int, RowMapping | None]]:
     """Give the id of each row, in their order, and what it holds; None if that cannot be read."""
     table: Table = TABLES[kind].__table__
-    last = -(2**63)
     query = select(table.c.id).where(*conditions).order_by(table.c.id).limit(AT_ONCE)
-    while ids := session.scalars(query.where(table.c.id > last)).all():
+    ids = session.scalars(query).all()
+    while ids:
         yield from _held(session, table, ids)
-        last = ids[-1]
+        ids = session.scalars(query.where(table.c.id > ids[-1])).all()
 
 
 def _held(
@@ -65,3 +65,9 @@ def said(kind: Kind, row: RowMapping) -> str | None:
         return links.text({name: row[name] for name in COLUMNS[kind]})
     except _UNREADABLE:
         return None
+
+
+def place(row: RowMapping) -> Head | None:
+    """Return a record's number and HMAC; None if it has none."""
+    seq, mac = row["seq"], row["mac"]
+    return Head(seq, mac) if isinstance(seq, int) and isinstance(mac, str) else None
