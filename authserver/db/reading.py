@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Table, func, select
+from sqlalchemy import ColumnElement, RowMapping, String, Table, func, select, type_coerce
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,8 @@ from authserver.db.records import ALL, Filter
 AT_ONCE = 1000
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
 
-_UNREADABLE = (ValueError, TypeError, DBAPIError)
+_STORED = "at_as_stored"
+_UNREADABLE = (ValueError, TypeError, ArithmeticError, RecursionError, DBAPIError)
 
 
 def count(session: Session, wanted: Filter = ALL) -> int:
@@ -46,7 +47,8 @@ def _held(
     table: Table,
     ids: Sequence[int],
 ) -> Iterator[tuple[int, RowMapping | None]]:
-    query = select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
+    stored = type_coerce(table.c.at, String).label(_STORED)
+    query = select(table, stored).where(table.c.id.in_(ids)).order_by(table.c.id)
     try:
         held = session.execute(query).mappings().all()
     except _UNREADABLE:
@@ -56,7 +58,16 @@ def _held(
         for row_id in ids:
             yield from _held(session, table, [row_id])
         return
-    yield from ((row["id"], row) for row in held)
+    yield from ((row["id"], row if _is_found_by_time(row) else None) for row in held)
+
+
+def _is_found_by_time(row: RowMapping) -> bool:
+    """Whether the time is in the form in which it is compared, which for SQLite is a text.
+
+    The same time in another form would leave the HMAC as it is, and the record out of lists.
+    """
+    stored = row[_STORED]
+    return not isinstance(stored, str) or stored == f"{row['at']:%Y-%m-%d %H:%M:%S.%f}"
 
 
 def said(kind: Kind, row: RowMapping) -> str | None:

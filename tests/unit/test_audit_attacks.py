@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 
 from authserver.audit.links import AuditKey, Head, Kind
 from authserver.audit.walking import Walk, What
@@ -130,3 +130,41 @@ def test_a_high_row_number_has_nothing_pruned(busy: Office) -> None:
     assert retention.prune(busy.process(), busy.clock() - SINCE, 10) == 10
     assert busy.faults() == []
     assert len(chains(busy)) == 3
+
+
+# What cannot be read.
+
+
+@pytest.mark.sqlite
+def test_a_value_that_is_nested_too_deep_is_named(busy: Office) -> None:
+    busy.do(text("UPDATE audit_record SET after = :deep WHERE id = 2").bindparams(deep="[" * 10**5))
+    assert busy.faults()[0] == "the records (row 2): the change record is unreadable"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a":' + "[" * 10**5,
+        '{"checkpoint": 1e999}',
+        '{"checkpoint": NaN}',
+        '{"chain": "c", "seq": 1e999, "mac": "x", "kind": "token"}',
+        '{"chain": "c", "seq": 1, "mac": "x", "kind": "other"}',
+        '{"chain": "c", "seq": [1], "mac": "x", "kind": "token"}',
+        "{",
+    ],
+)
+def test_a_line_of_a_log_that_says_nothing_is_named(busy: Office, line: str) -> None:
+    assert busy.faults([line]) == ["the records: log, line 1: it was altered"]
+
+
+def test_a_log_with_half_a_character_is_compared(busy: Office) -> None:
+    line = '{"chain": "changes", "seq": 3, "mac": "\\ud800", "kind": "change"}'
+    assert busy.faults([line]) == ["chain changes: record 3 (row 3) is not what the log says"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("form", ["replace(at, ' ', 'T')", "at || '+00:00'", "at || '000'"])
+def test_the_same_time_in_another_form_is_found(busy: Office, form: str) -> None:
+    """SQLite compares times as texts: `audit list --until` would leave the record out."""
+    busy.do(text(f"UPDATE token_record SET at = {form} WHERE id = 2"))
+    assert "the records (row 2): the token record is unreadable" in busy.faults()
