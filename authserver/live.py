@@ -113,7 +113,7 @@ class Live:
 
     ``monotonic`` is a clock in seconds that never goes back. ``max_staleness`` is for how many
     seconds the state is answered from when the store cannot be reached; 0 means not at all.
-    ``trouble`` is why the last look at it failed.
+    ``trouble`` is why the last look at it failed, ``altered`` what the last checkpoint found wrong.
     """
 
     store: Store
@@ -129,6 +129,7 @@ class Live:
     """How many times the thread could not do what was due."""
     _state: State | None = None
     trouble: str | None = None
+    altered: str | None = None
     _written_at: float | None = None
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
@@ -261,16 +262,7 @@ class Live:
             self._refreshing.release()
 
     def tick(self) -> None:
-        """Do all that is due: refresh, rotate the signing key; write, seal and prune records; warn.
-
-        What was committed is copied to the audit log, whatever fails after it.
-        """
-        try:
-            self._do_due()
-        finally:
-            self._copy()
-
-    def _do_due(self) -> None:
+        """Do all that is due: refresh, rotate the key; write, seal and prune records; warn."""
         self.refresh()
         self._write()
         self._rotate()
@@ -324,9 +316,10 @@ class Live:
         try:
             self._write()
             self._seal()
+            with self.store.append() as session:
+                self.store.trail.end(session)
         except AuthserverError as error:
             log.error("the last records could not be stored", error=str(error))
-        self._copy()
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
@@ -335,24 +328,12 @@ class Live:
 
     def _seal(self) -> None:
         with self.store.append() as session:
-            trouble = self.store.trail.checkpoint(session, self.store.time(session))
-        if trouble:
+            self.altered = self.store.trail.checkpoint(session, self.store.time(session))
+        if self.altered:
             log.error(
                 "audit records were altered in the store: run `authserver audit verify`",
-                error=trouble,
+                error=self.altered,
             )
-
-    def _copy(self) -> None:
-        outbox = self.store.trail.outbox
-        before = outbox.trouble
-        outbox.write()
-        if outbox.trouble and not before:
-            log.error(
-                "the audit log cannot be written: see AUTHSERVER_AUDIT_LOG", error=outbox.trouble
-            )
-        if before and not outbox.trouble:
-            log.info("the audit log is written again", lost=outbox.lost)
-            outbox.lost = 0
 
     def _try(self) -> None:
         try:

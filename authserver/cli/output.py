@@ -18,7 +18,6 @@ from authserver.core.names import is_path_component, printable
 
 MAX_CELL = 10_000
 MAX_CLIENT = 40
-PROGRESS_EVERY = 1000
 ID = click.IntRange(0, 2**63 - 1)
 
 # What JSON leaves as it is: DEL and C1, what turns the direction of writing, surrogates.
@@ -52,13 +51,6 @@ def safe_json(value: object, indent: int | None = None) -> str:
 def note(text: str) -> None:
     """Say something that is not the command's result: on standard error."""
     click.echo(text, err=True)
-
-
-def progress(what: str, done: int, total: int | None = None) -> None:
-    """Show on a terminal how far something is, now and then and at the end."""
-    if sys.stderr.isatty() and (done == total or done % PROGRESS_EVERY == 0):
-        of = f" of {total}" if total is not None else ""
-        click.echo(f"\r{done}{of} {what}", err=True, nl=done == total)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

@@ -46,6 +46,17 @@ def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditC
     return chain
 
 
+def take_ended(session: Session, besides: int) -> AuditChain | None:
+    """Take a chain that ended and is sealed to its end; for whoever holds the lock."""
+    is_sealed = (AuditMark.sealed_seq == AuditChain.seq, AuditMark.sealed_mac == AuditChain.mac)
+    query = select(AuditChain).join(AuditMark, AuditMark.chain_id == AuditChain.id)
+    query = query.where(AuditChain.ended, AuditChain.id != besides, *is_sealed)
+    chain = session.scalars(query.order_by(AuditChain.id).limit(1)).first()
+    if chain is not None:
+        chain.ended = False
+    return chain
+
+
 def set_mark(row: AuditMark, key: AuditKey, mark: Mark) -> None:
     row.sealed_seq, row.sealed_mac = mark.sealed.seq, mark.sealed.mac
     row.trimmed_seq, row.trimmed_mac = mark.trimmed.seq, mark.trimmed.mac

@@ -2,7 +2,7 @@
 
 Changes come one after the other anyway, so they share a chain, which each takes a step on in its
 own transaction. Processes that serve write token requests at the same time; each has its own chain
-and waits for no other.
+and waits for no other. When it ends in good order a later one goes on with it.
 """
 
 import json
@@ -171,11 +171,22 @@ class Trail:
         key = self.key(session)
         state = checkpoints.lock(session)
         trouble = checkpoints.trouble(session, key, state)
+        # Servers are started for years: without this each change would seal ever more chains.
+        if trouble is None and (ended := checkpoints.take_ended(session, besides=CHANGES)):
+            return _chain_of(ended)
         chain = checkpoints.add_chain(session, key, checkpoints.next_id(session), _new_name())
         # A checkpoint that does not hold is kept as it is: it is evidence.
         if trouble is None:
             checkpoints.sign(session, key, max(at, state.at))
-        return Chain(chain.id, chain.name, Head(chain.seq, chain.mac))
+        return _chain_of(chain)
+
+    def end(self, session: Session) -> None:
+        """Leave this process's chain to another that may come; it is to be sealed before."""
+        if (own := self._own) is None:
+            return
+        is_ours = (AuditChain.id == own.id, AuditChain.mac == own.head.mac)
+        session.execute(update(AuditChain).where(*is_ours).values(ended=True))
+        session.info[_OWN] = None
 
     def checkpoint(self, session: Session, at: datetime) -> str | None:
         """Seal the heads of all chains. Return what is wrong, if so; that is then left unsealed."""
@@ -186,8 +197,8 @@ class Trail:
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""
-        if (own := session.info.pop(_OWN, None)) is not None:
-            self._own = own
+        if _OWN in session.info:
+            self._own = session.info.pop(_OWN)
         self.outbox.add(session.info.pop(_LINES, []))
 
     def _note(self, session: Session, made: Iterable[Link]) -> None:
@@ -201,6 +212,10 @@ def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
         lambda session: find_master_key(master_key_path, master_key_id(session)),
         outbox or Outbox(),
     )
+
+
+def _chain_of(row: AuditChain) -> Chain:
+    return Chain(row.id, row.name, Head(row.seq, row.mac))
 
 
 def _as_stored(value: dict[str, Any] | None) -> dict[str, Any] | None:

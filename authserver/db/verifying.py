@@ -19,8 +19,6 @@ from authserver.db.trail import BEGIN
 Progress = Callable[[int, int], None]
 """Is told how many records were verified, and how many there are."""
 
-_TOLD_EVERY = 1000
-
 
 @dataclass
 class Report:
@@ -98,8 +96,7 @@ class Verification:
             for row_id, row in reading.rows(self.session, kind):
                 self._look(kind, row_id, row, before[kind])
                 done += 1
-                if done % _TOLD_EVERY == 0 or done == total:
-                    self.progress(done, total)
+                self.progress(done, total)
 
     def _look(self, kind: Kind, row_id: int, row: RowMapping | None, before: int) -> None:
         said = None if row is None else reading.said(kind, row)
