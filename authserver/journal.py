@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
 from authserver.db import accounts, alterations, refresh_tokens, retention
+from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
-from authserver.db.trail import TOKEN_COLUMNS
 
 MAX_PENDING = 20_000
 MAX_RECORDS = 2_000_000

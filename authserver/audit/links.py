@@ -104,7 +104,8 @@ class AuditKey:
 
 def same(one: str, other: str) -> bool:
     """Whether two HMACs are the same."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    # One may come from whatever file, with half a surrogate pair in it.
+    return hmac.compare_digest(*(mac.encode(errors="surrogatepass") for mac in (one, other)))
 
 
 def text(values: Mapping[str, Any]) -> str:

@@ -53,7 +53,7 @@ class Logged:
                 return True
             # What was recorded before there were chains is in none.
             return told["chain"] is None or self._claim(_line(told))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return False
 
     def _claim(self, line: Line) -> bool:

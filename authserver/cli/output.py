@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -19,6 +20,9 @@ MAX_CELL = 10_000
 MAX_CLIENT = 40
 ID = click.IntRange(0, 2**63 - 1)
 
+# What JSON leaves as it is: DEL and C1, what turns the direction of writing, surrogates.
+_COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -35,7 +39,13 @@ def force_option(what: str) -> Callable[[_F], _F]:
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(safe_json(value, indent=2))
+
+
+def safe_json(value: object, indent: int | None = None) -> str:
+    """Return JSON in which what commands a terminal, or is half a surrogate pair, is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _COMMANDING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def note(text: str) -> None:

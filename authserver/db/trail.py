@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,20 +25,10 @@ from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
+from authserver.db.chained import CHANGES, COLUMNS, TOKEN_COLUMNS
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.safe import master_key_id
 from authserver.sealing import MasterKey, find_master_key
-
-CHANGES = 1
-"""The chain of all changes."""
-
-COLUMNS: Mapping[Kind, Sequence[str]] = {
-    kind: [
-        c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
-    ]
-    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
-}
-"""What of a record is covered by its HMAC."""
 
 BEGIN = "audit.begin"
 """The change that begins the chains of a store that has records already."""
@@ -47,7 +37,6 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
-TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
 _TOKEN_FORM = Form(TOKEN_COLUMNS)
 _TOKENS = Bulk(cast("Table", TokenRecord.__table__), [*TOKEN_COLUMNS, "chain_id", "seq", "mac"])
 
