@@ -69,8 +69,8 @@ class Installation:
     def push(self, name: str = "team/app") -> str:
         return f"service={SERVICE}&scope=repository:{name}:pull,push"
 
-    def basic(self, secret: str) -> dict[str, str]:
-        return {"Authorization": "Basic " + b64encode(f"user0:{secret}".encode()).decode()}
+    def basic(self, secret: str, name: str = "user0") -> dict[str, str]:
+        return {"Authorization": "Basic " + b64encode(f"{name}:{secret}".encode()).decode()}
 
 
 def made(
