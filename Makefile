@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-postgresql test-deps bench soak lint format clean
+.PHONY: run test test-postgresql test-deps bench soak lint format audit sbom build/runtime clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -39,6 +39,26 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What a server runs on: the virtual environment of an installation, or one as it is made today.
+INSTALLATION ?= build/runtime
+
+# Asks PyPI, which knows the advisories; what cannot be asked about is an error.
+ADVISORIES = https://pypi.org/pypi/pip/json
+
+audit: build/supply-chain/.done $(INSTALLATION)
+	@$(BIN)/python -c 'from urllib.request import urlopen; urlopen("$(ADVISORIES)", timeout=20)' \
+		2>/dev/null || { echo "$(ADVISORIES) cannot be read: nothing was looked up"; exit 1; }
+	@$(BIN)/pip --python $(INSTALLATION)/bin/python freeze --exclude authserver >build/runtime.txt
+	@build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
+		-r build/runtime.txt
+
+sbom: build/supply-chain/.done $(INSTALLATION)
+	@version=$$($(INSTALLATION)/bin/python -c \
+		'import importlib.metadata as m; print(m.version("authserver"))') \
+		&& sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml >build/pyproject.toml
+	@build/supply-chain/bin/cyclonedx-py environment --pyproject build/pyproject.toml \
+		--output-reproducible -o build/sbom.json $(INSTALLATION)/bin/python
+
 .venv/.pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "authserver needs Python 3.11 or later; set PYTHON=…"; exit 1; }
@@ -54,6 +74,16 @@ format: .venv/.dev
 
 .venv/.dev: .venv/.run
 	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+# Nothing but what the server needs, in the versions that an installation gets today.
+build/runtime: .venv/.pip
+	@$(PYTHON) -m venv --clear --without-pip $@
+	@$(BIN)/pip --python $@/bin/python install --quiet '.[postgresql,redis,valkey]'
+
+build/supply-chain/.done: .venv/.pip pyproject.toml
+	@$(PYTHON) -m venv --clear --without-pip build/supply-chain
+	@$(BIN)/pip --python build/supply-chain/bin/python install --quiet --group supply-chain
 	@touch $@
 
 clean:

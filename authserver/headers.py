@@ -8,6 +8,7 @@ libtrust fingerprint, 3.x the RFC 7638 thumbprint.
 import base64
 import hashlib
 import json
+from binascii import b2a_base64
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -143,4 +144,7 @@ def _unsigned(number: int) -> str:
 
 def base64url(raw: bytes) -> str:
     """Return base64url without padding (RFC 7515, 2)."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")

@@ -4,18 +4,21 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from threading import BoundedSemaphore
 from time import perf_counter
+from typing import NamedTuple
 
 import structlog
 
-from authserver import tokens
+from authserver import tokens, waiting
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
 from authserver.core.names import printable
 from authserver.credentials import (
+    AppToken,
     Authenticator,
     Basic,
     Identity,
@@ -41,8 +44,7 @@ LOGINS_WAITING = 4
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """What the client sent. ``offline`` asks for a refresh token as well."""
 
     shown: Shown
@@ -56,11 +58,11 @@ class TokenRequest:
 class Issued:
     """A registry token and what the response says of it; ``lifetime`` is in seconds.
 
-    ``issued_at`` is in UTC.
+    ``issued_at`` is in seconds since 1970.
     """
 
     token: str = field(repr=False)
-    issued_at: datetime
+    issued_at: int
     lifetime: int
     granted: str
     refresh_token: str | None = field(repr=False)
@@ -76,8 +78,13 @@ class Issued:
         others = f"{json.dumps(more, sort_keys=True)[1:-1]}, " if more else ""
         return (
             f'{{"access_token": "{self.token}", "expires_in": {self.lifetime}, '
-            f'"issued_at": "{self.issued_at.isoformat()[:19]}Z", {others}"token": "{self.token}"}}'
+            f'"issued_at": "{_in_words(self.issued_at)}", {others}"token": "{self.token}"}}'
         )
+
+
+@lru_cache(maxsize=4)
+def _in_words(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,9 @@ class Issuer:
         answered = self._answer(request, state.snapshot, identity, now)
         if identity is not None:
             self.authenticator.used(identity)
-        issued_at, jwt_id = now.replace(microsecond=0), secrets.token_urlsafe(16)
-        claims = answered.claims.encode(int(issued_at.timestamp()), jwt_id)
-        token = state.signer_of(answered.service).sign_encoded(claims, issued_at)
+        issued_at, jwt_id = int(now.timestamp()), secrets.token_urlsafe(16)
+        claims = answered.claims.encode(issued_at, jwt_id)
+        token = state.signer_of(answered.service).sign_encoded(claims, now)
         event.service, event.jwt_id = answered.service, jwt_id
         event.outcome, event.granted = answered.outcome, answered.granted
         event.reason, event.rules = answered.reason, answered.rules
@@ -153,7 +160,7 @@ class Issuer:
         if request.shown is None:
             return None
         match request.shown:
-            case Basic(name):
+            case Basic(name) | AppToken(name):
                 known = name in state.snapshot.accounts
                 event.account = name if known else self.journal.hashed(name)
             case Refresh():
@@ -192,6 +199,7 @@ class Issuer:
             why = "the store cannot be reached" if state.stale else "too many logins wait to be"
             log.warning("no refresh token could be stored", error=why)
             return None
+        waiting.before_waiting()
         try:
             actor = f"account:{identity.known.account.name}"
             with self.store.change(actor, wait=LOGIN_WAITS) as change:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from operator import attrgetter
 from threading import Lock
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Update, update
@@ -14,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
 from authserver.db import accounts, alterations, refresh_tokens, retention
+from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
@@ -34,6 +37,11 @@ _LONGEST = {
     "granted": MAX_TEXT,
     "reason": MAX_TEXT,
 }
+
+_SHORTEST = min(_LONGEST.values())
+_texts = attrgetter(*_LONGEST)
+_values = attrgetter(*TOKEN_COLUMNS)
+_LIMITS = [_LONGEST.get(name) for name in TOKEN_COLUMNS]
 
 log = structlog.get_logger()
 
@@ -86,9 +94,8 @@ class Journal:
         Tokens are issued no more then; the few that are on their way are recorded still.
         """
         # Whoever sends much must not have us keep much.
-        for name, limit in _LONGEST.items():
-            if len(getattr(event, name)) > limit:
-                setattr(event, name, getattr(event, name)[:limit])
+        if max(map(len, _texts(event))) > _SHORTEST:
+            _shorten(event)
         if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
             self._lost += 1
             return
@@ -127,14 +134,19 @@ class Journal:
 
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
     """Store events as records, the next of this process's chain."""
-    store.trail.tokens(session, [_row(event) for event in events])
+    store.trail.tokens(session, list(map(_record, events)), events[-1].at)
 
 
-def _row(event: TokenEvent) -> dict[str, object]:
-    row = {name: getattr(event, name) for name in TokenEvent.__slots__}
+def _shorten(event: TokenEvent) -> None:
     for name, limit in _LONGEST.items():
-        row[name] = printable(row[name], limit)
-    return row
+        setattr(event, name, getattr(event, name)[:limit])
+
+
+def _record(event: TokenEvent) -> tuple[object, ...]:
+    return tuple(
+        value if limit is None else printable(value, limit)
+        for value, limit in zip(_values(event), _LIMITS, strict=True)
+    )
 
 
 def prune(store: Store, days: int) -> int:
@@ -155,8 +167,7 @@ class Kind(StrEnum):
     REFRESH = "refresh token"
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One use of a token.
 
     ``expires_at`` is when a refresh token would end without it, ``ends`` when an app token does.

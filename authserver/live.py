@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from authserver import journal, keyring, tokens
+from authserver import journal, keyring, tokens, waiting
 from authserver.core.errors import AuthserverError, NotReady
-from authserver.credentials import Basic, Refresh, Shown
+from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, snapshot
 from authserver.db.endings import Ending
 from authserver.db.published import Published
@@ -27,7 +27,6 @@ from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
 from authserver.repeating import Repeating
 from authserver.spool import Spool
-from authserver.tokens import Prefix
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0
@@ -113,7 +112,7 @@ class Live:
 
     ``monotonic`` is a clock in seconds that never goes back. ``max_staleness`` is for how many
     seconds the state is answered from when the store cannot be reached; 0 means not at all.
-    ``trouble`` is why the last look at it failed.
+    ``trouble`` is why the last look at it failed, ``altered`` what the last checkpoint found wrong.
     """
 
     store: Store
@@ -129,6 +128,7 @@ class Live:
     """How many times the thread could not do what was due."""
     _state: State | None = None
     trouble: str | None = None
+    altered: str | None = None
     _written_at: float | None = None
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
@@ -194,16 +194,17 @@ class Live:
         state = self.current
         known = state.snapshot
         match shown:
-            case Refresh(secret):
-                new = tokens.digest(secret) not in known.refresh_tokens
-            case Basic(_, secret) if tokens.claims_to_be(secret, Prefix.APP):
-                new = tokens.digest(secret) not in known.app_tokens
+            case AppToken(_, digest, well_formed):
+                new = digest not in known.app_tokens and well_formed
+            case Refresh(secret, digest):
+                new = digest not in known.refresh_tokens and tokens.is_well_formed(secret)
             case _:
                 return state
-        if not new or not tokens.is_well_formed(secret):
+        if not new:
             return state
         if state.stale:
             raise NotReady("the store cannot be reached, and this token may be newer than this")
+        waiting.before_waiting()
         self.refresh()
         return self.current
 
@@ -272,16 +273,7 @@ class Live:
         self._rotate()
 
     def tick(self) -> None:
-        """Do all that is due: refresh, rotate the signing key; write, seal and prune records; warn.
-
-        What was committed is copied to the audit log, whatever fails after it.
-        """
-        try:
-            self._do_due()
-        finally:
-            self._copy()
-
-    def _do_due(self) -> None:
+        """Do all that is due: refresh, rotate the key; write, seal and prune records; warn."""
         self.refresh()
         self._write()
         self._rotate()
@@ -335,9 +327,10 @@ class Live:
         try:
             self._write()
             self._seal()
+            with self.store.append() as session:
+                self.store.trail.end(session)
         except AuthserverError as error:
             log.error("the last records could not be stored", error=str(error))
-        self._copy()
 
     def _write(self) -> None:
         for pending in (self.rehashes, self.uses, self.journal):
@@ -346,24 +339,12 @@ class Live:
 
     def _seal(self) -> None:
         with self.store.append() as session:
-            trouble = self.store.trail.checkpoint(session, self.store.time(session))
-        if trouble:
+            self.altered = self.store.trail.checkpoint(session, self.store.time(session))
+        if self.altered:
             log.error(
                 "audit records were altered in the store: run `authserver audit verify`",
-                error=trouble,
+                error=self.altered,
             )
-
-    def _copy(self) -> None:
-        outbox = self.store.trail.outbox
-        before = outbox.trouble
-        outbox.write()
-        if outbox.trouble and not before:
-            log.error(
-                "the audit log cannot be written: see AUTHSERVER_AUDIT_LOG", error=outbox.trouble
-            )
-        if before and not outbox.trouble:
-            log.info("the audit log is written again", lost=outbox.lost)
-            outbox.lost = 0
 
     def _try(self) -> None:
         try:

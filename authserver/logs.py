@@ -2,16 +2,20 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Literal
 
 import structlog
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request that is being answered: each line that it leaves names it."""
 
 
 def configure(form: Literal["console", "json"]) -> None:
     """Set up logging for this process, the standard library's loggers included."""
     timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.processors.add_log_level,
         timestamper,
         structlog.processors.format_exc_info,
@@ -36,3 +40,11 @@ def configure(form: Literal["console", "json"]) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     # It tells at each look at the schema which database it found.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _add_request_id(
+    _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if (current := request_id.get()) is not None:
+        event["request_id"] = current
+    return event

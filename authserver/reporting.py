@@ -114,6 +114,10 @@ class Reporter:
         totals.gauge(families.RECORDS_SPOOLED, value=live.spool.waiting)
         totals.gauge(families.RECORDS_FULL, value=live.journal.full)
         totals.reached(families.RECORDS_LOST, live.journal.lost)
+        totals.gauge(families.RECORDS_ALTERED, value=live.altered is not None)
+        outbox = live.store.trail.outbox
+        totals.gauge(families.LOG_PENDING, value=outbox.pending)
+        totals.reached(families.LOG_LOST, outbox.lost)
         totals.reached(families.STORE_ERRORS, live.errors)
         totals.gauge(families.STORE_UNREACHABLE, value=live.stale)
         totals.gauge(families.LIMITS_ALONE, value=self.counts.away)

@@ -6,17 +6,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import machine, rows, table
 from bench.figures import Figure, Round, Row
+from bench.flood import Flood, flood
 from bench.installation import COST, Installation, Server, made, serving
-from bench.rows import COLD, SMALL, Measurement
+from bench.rows import COLD, POSTGRESQL, SMALL, Measurement
 from bench.wrk import Load, Request, Wrk, finished
+from tests import postgres
+from tests.postgres import DURABLE
 
 IMPORTS = (sys.executable, "-c", "import flask, sqlalchemy, cryptography, jwt")
 LARGE = "100,000 rules and accounts"
@@ -32,21 +35,25 @@ QUICK_SIZES = {QUICK_LARGE: (1_000, 1_000)}
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured; ``seconds`` is for one row in one round."""
+    """How much is measured; ``seconds`` is for one row in one round.
+
+    Wrong passwords come for ``flooded`` seconds.
+    """
 
     rounds: int
     seconds: int
     sizes: Mapping[str, tuple[int, int]]
     large: str
+    flooded: int
 
     @property
     def measurements(self) -> list[Measurement]:
         sizes = [row for name in self.sizes for row in rows.on_another(name)]
-        return [*rows.ROWS, *sizes, rows.while_changing(self.large)]
+        return [*rows.ROWS, *sizes, rows.while_changing(self.large), rows.ON_POSTGRESQL]
 
 
-FULL = Plan(5, 5, SIZES, LARGE)
-QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE)
+FULL = Plan(5, 5, SIZES, LARGE, 60)
+QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE, 10)
 
 
 def main() -> None:
@@ -55,8 +62,8 @@ def main() -> None:
     plan = QUICK if chosen.quick else FULL
     plan = replace(plan, rounds=chosen.rounds or plan.rounds)
     with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
-        measured, startup = _measure(plan, Path(directory))
-    found = table.lines(measured, machine.cores(), plan.large, startup)
+        measured, startup, others = _measure(plan, Path(directory))
+    found = table.lines(measured, machine.cores(), plan.large, startup, others)
     _say("", *table.details(measured), "", *map(str, found))
     if any(row.is_disturbed for row in measured.values()):
         _say("", "Other processes were busy in every round of the rows marked DISTURBED.")
@@ -65,6 +72,7 @@ def main() -> None:
         "machine": machine.described(),
         "plan": asdict(plan),
         "rows": {name: [asdict(one) for one in row.rounds] for name, row in measured.items()},
+        "flood": asdict(others),
         "table": [asdict(line) | {"verdict": line.verdict} for line in found],
     }
     chosen.output.write_text(json.dumps(result, indent=1) + "\n")
@@ -79,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
+def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood]:
     servers: dict[str, Server] = {}
     with ExitStack() as stack:
         for name, (rules, accounts) in {SMALL: (10, 10), **plan.sizes}.items():
@@ -87,10 +95,9 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
             installation = made(directory / name.replace(" ", "-"), rules, accounts)
             servers[name] = stack.enter_context(serving(installation))
         small = servers[SMALL].installation
-        cold = replace(
-            made(directory / COLD, 10, 10), settings={"AUTHSERVER_REMEMBER_PASSWORDS": "0"}
-        )
+        cold = made(directory / COLD, 10, 10, {"AUTHSERVER_REMEMBER_PASSWORDS": "0"})
         servers[COLD] = stack.enter_context(serving(cold))
+        servers[POSTGRESQL] = stack.enter_context(_on_postgresql(directory / POSTGRESQL))
         found: dict[str, list[Round]] = {m.name: [] for m in plan.measurements}
         for number in range(plan.rounds):
             for measurement in plan.measurements:
@@ -99,8 +106,21 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure]:
                 quiet = "" if one.is_quiet else f"  (others took {one.others:.0%} of the cores)"
                 done = f"round {number + 1} of {plan.rounds}: {measurement.name:60}"
                 _say(f"{done} {one.rate:8.0f}/s {one.processor * 1e6:7.1f} µs{quiet}")
+        _say(f"wrong passwords for {plan.flooded} s …")
+        others = flood(servers[SMALL], directory, plan.flooded)
+        _say(str(others))
     startup = Figure.of([_startup(small) for _ in range(plan.rounds + 1)])
-    return {name: Row(name, tuple(rounds)) for name, rounds in found.items()}, startup
+    return {name: Row(name, tuple(rounds)) for name, rounds in found.items()}, startup, others
+
+
+@contextmanager
+def _on_postgresql(data_dir: Path) -> Iterator[Server]:
+    with postgres.stopped_cluster() as cluster, postgres.running(cluster, **DURABLE) as process:
+        cluster.create("bench")
+        url = cluster.url("bench").render_as_string(hide_password=False)
+        with serving(made(data_dir, 10, 10, {"AUTHSERVER_DATABASE_URL": url})) as server:
+            cluster.disconnect()
+            yield replace(server, beside=process)
 
 
 def _round(

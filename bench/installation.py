@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import bcrypt
@@ -25,7 +26,9 @@ from authserver.db import app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
+from authserver.settings import Settings
 from bench import machine
+from tests.programs import Process
 
 COST = 12
 PASSWORD = "correct horse"  # noqa: S105 - of accounts that live as long as the bench
@@ -55,11 +58,10 @@ class Installation:
         return {**kept, **own, **self.settings}
 
     def store(self) -> Store:
-        return open_store(
-            f"sqlite:///{self.data_dir}/authserver.db",
-            lambda: datetime.now(UTC),
-            trail=trail_of(self.data_dir / "master.key"),
-        )
+        url = self.settings.get("AUTHSERVER_DATABASE_URL")
+        chosen = Settings(data_dir=self.data_dir, database_url=url)
+        trail = trail_of(chosen.master_key_path)
+        return open_store(chosen.store_url, lambda: datetime.now(UTC), chosen.pool, trail)
 
     def pull(self, name: str = "public/app") -> str:
         return f"service={SERVICE}&scope=repository:{name}:pull"
@@ -67,13 +69,22 @@ class Installation:
     def push(self, name: str = "team/app") -> str:
         return f"service={SERVICE}&scope=repository:{name}:pull,push"
 
-    def basic(self, secret: str) -> dict[str, str]:
-        return {"Authorization": "Basic " + b64encode(f"user0:{secret}".encode()).decode()}
+    def basic(self, secret: str, name: str = "user0") -> dict[str, str]:
+        return {"Authorization": "Basic " + b64encode(f"{name}:{secret}".encode()).decode()}
 
 
-def made(data_dir: Path, number_of_rules: int, number_of_accounts: int) -> Installation:
-    """Set up an installation; of its rules one lets everybody pull, and user0 may push to team."""
-    installation = Installation(data_dir, free_port())
+def made(
+    data_dir: Path,
+    number_of_rules: int,
+    number_of_accounts: int,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Installation:
+    """Set up an installation; of its rules one lets everybody pull, and user0 may push to team.
+
+    ``more`` are settings beside those that all have: metrics are served.
+    """
+    metrics = {"AUTHSERVER_METRICS_LISTEN": f"127.0.0.1:{free_port()}"}
+    installation = Installation(data_dir, free_port(), settings={**metrics, **more})
     command = [*PROGRAM, "init"]
     subprocess.run(command, env=installation.environ, check=True, capture_output=True)
     store = installation.store()
@@ -149,6 +160,8 @@ class Server:
     process: "subprocess.Popen[bytes]"
     seconds: float
     """From the start to the first token."""
+    beside: Process | None = None
+    """Its database's server, if it has one."""
 
     @property
     def workers(self) -> list[int]:
@@ -159,7 +172,8 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
-        return [self.process.pid, *self.workers]
+        others = [] if self.beside is None else [self.beside.inner.pid, *self.beside.workers]
+        return [self.process.pid, *self.workers, *others]
 
     def worked(self) -> float:
         """Return the processor seconds that the workers took so far."""

@@ -11,7 +11,7 @@ from authserver.db import rules
 from bench.installation import PASSWORD, SERVICE, Installation, log_in
 from bench.wrk import Request
 
-SMALL, COLD = "small", "cold"
+SMALL, COLD, POSTGRESQL = "small", "cold", "PostgreSQL"
 LOGINS = 8
 
 Making = Callable[[Installation], Request]
@@ -79,6 +79,9 @@ ROWS = (
     Measurement("wrong password", wrong_password, connections=1),
     Measurement("password cold", cold_password, COLD, connections=1, beside=app_token),
 )
+
+
+ON_POSTGRESQL = Measurement("app token, on PostgreSQL", app_token, POSTGRESQL)
 
 
 def on_another(name: str) -> tuple[Measurement, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.figures import Figure, Row, paired
+from bench.flood import Flood
+from bench.rows import ON_POSTGRESQL
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Line:
 Rows = Mapping[str, Row]
 
 
-def lines(rows: Rows, cores: int, large: str, startup: Figure) -> list[Line]:
+def lines(rows: Rows, cores: int, large: str, startup: Figure, flood: Flood) -> list[Line]:
     """Return the lines that the rows allow; ``large`` is the large installation's name."""
     found = [*_rates(rows), *_bcrypt(rows, cores), *_sizes(rows, large)]
+    found += _flood(flood)
     times = "× the imports"
     found.append(Line("start-up to the first token", times, startup, 3, 2, lower_is_better=True))
     return found
@@ -91,6 +94,8 @@ def _sizes(rows: Rows, large: str) -> list[Line]:
         other = f"{name}, {large}"
         figure = paired(rows[other], rows[name], lambda one: one.rate)
         found.append(Line(f"{other}, against few", "× the rate", figure, 0.85, 0.85))
+    figure = paired(rows[ON_POSTGRESQL.name], rows["app token"], lambda one: one.rate)
+    found.append(Line("PostgreSQL against SQLite", "× the rate", figure, 0.95, 0.95))
     changed = rows[f"app token, {large}, a rule changed every second"]
     unchanged = rows[f"app token, {large}"]
     figure = paired(changed, unchanged, lambda one: one.p99)
@@ -104,6 +109,17 @@ def _sizes(rows: Rows, large: str) -> list[Line]:
     small = rows["app token"].figure(lambda one: one.resident / 1e6)
     found.append(Line("resident memory of a worker", "MB", small, 120, 80, lower_is_better=True))
     return found
+
+
+def _flood(flood: Flood) -> list[Line]:
+    wrong = "wrong passwords on 64 connections"
+    kept, grown = Figure.of([flood.kept]), Figure.of([flood.grown / 1e6])
+    return [
+        Line(f"app tokens beside {wrong}", "× unloaded", kept, 0.4, 0.4),
+        Line(f"a worker grows by {wrong}", "MB", grown),
+        Line("people who log in meanwhile", "seconds", Figure.of(flood.logins)),
+        Line("of these failed", f"of {len(flood.logins)}", Figure.of([flood.refused])),
+    ]
 
 
 def details(rows: Rows) -> list[str]:

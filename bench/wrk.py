@@ -46,7 +46,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Request:
-    """One request, sent again and again; ``{n}`` in the query is another number each time."""
+    """One request, sent again and again.
+
+    ``{n}`` in the query or in the form is another number each time.
+    """
 
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -62,14 +65,14 @@ class Request:
         lines.append(f"wrk.path = {_lua(path)}")
         if self.form is not None:
             lines += ['wrk.method = "POST"', f"wrk.body = {_lua(self.form)}"]
-        before, varies, after = path.partition("{n}")
-        if varies:
+        if "{n}" in path + (self.form or ""):
             # Otherwise wrk writes the request once, and takes less time itself.
+            body = "nil" if self.form is None else _numbered(self.form)
             lines += [
                 "local n = 0",
                 "function request()",
                 "  n = n + 1",
-                f"  return wrk.format(nil, {_lua(before)} .. n .. {_lua(after)})",
+                f"  return wrk.format(nil, {_numbered(path)}, nil, {body})",
                 "end",
             ]
         return "\n".join([*lines, ""])
@@ -77,6 +80,10 @@ class Request:
 
 def _lua(text: str) -> str:
     return json.dumps(text)
+
+
+def _numbered(text: str) -> str:
+    return " .. n .. ".join(map(_lua, text.split("{n}")))
 
 
 @dataclass(frozen=True)

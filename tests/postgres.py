@@ -47,6 +47,10 @@ _OPTIONS = {
 }
 
 
+DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+"""As everybody else has it: what was acknowledged outlives a crash."""
+
+
 def programs() -> Path | None:
     """Return the directory of PostgreSQL's own programs; on Debian it is not on the path."""
     found = shutil.which("initdb")

@@ -2,12 +2,13 @@
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -103,7 +104,8 @@ class AuditKey:
 
 def same(one: str, other: str) -> bool:
     """Whether two HMACs are the same."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    # One may come from whatever file, with half a surrogate pair in it.
+    return hmac.compare_digest(*(mac.encode(errors="surrogatepass") for mac in (one, other)))
 
 
 def text(values: Mapping[str, Any]) -> str:
@@ -113,6 +115,30 @@ def text(values: Mapping[str, Any]) -> str:
     records as they are.
     """
     return _encode({_NAMES.get(name, name): v for name, v in values.items() if v is not None})
+
+
+class Form:
+    """The same for records that all have ``columns``, in a fraction of the time.
+
+    A record is the values of the columns in their order.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        named = sorted((_NAMES.get(name, name), index) for index, name in enumerate(columns))
+        self._keys = [(f"{_encode(name)}: ", index) for name, index in named]
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return what :func:`text` returns."""
+        said = [
+            key + (encode_basestring_ascii(value) if type(value) is str else _encoded(value))
+            for key, index in self._keys
+            if (value := values[index]) is not None
+        ]
+        return f"{{{', '.join(said)}}}"
+
+
+def _encoded(value: object) -> str:
+    return f'"{_plain(value)}"' if isinstance(value, datetime) else _encode(value)
 
 
 def _plain(value: object) -> str:

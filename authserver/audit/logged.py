@@ -1,7 +1,7 @@
 """What the second copy of the audit records says: files of lines, as a sink has written them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,15 +36,14 @@ class Logged:
     claims: dict[tuple[str, int], str] = field(default_factory=dict)
     _last: dict[str, Head] = field(default_factory=dict)
 
-    def read(self, name: str, lines: Iterable[str]) -> Iterator[int]:
-        """Read a log called ``name``; give the number of each line that was read."""
+    def read(self, name: str, lines: Iterable[str]) -> None:
+        """Read a log called ``name``."""
         for number, line in enumerate(lines, 1):
             # Syslog has put something before it.
             _, brace, rest = line.partition("{")
             if brace and not self._take(brace + rest):
                 self.faults.append(Fault("", f"{name}, line {number}: it was altered"))
             self.lines += bool(brace)
-            yield number
 
     def _take(self, line: str) -> bool:
         try:
@@ -54,7 +53,7 @@ class Logged:
                 return True
             # What was recorded before there were chains is in none.
             return told["chain"] is None or self._claim(_line(told))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return False
 
     def _claim(self, line: Line) -> bool:

@@ -14,13 +14,18 @@ AT_ONCE = 5000
 class Outbox:
     """Keeps lines until :meth:`write` has the sink take them.
 
-    ``trouble`` is why the sink did not take some, ``lost`` how many were dropped meanwhile.
+    ``trouble`` is why the sink did not take some, ``lost`` how many were dropped in all.
     """
 
     sink: Sink | None = None
     trouble: str | None = None
     lost: int = 0
     _waiting: deque[str] = field(default_factory=deque, repr=False)
+
+    @property
+    def pending(self) -> int:
+        """Return how many lines wait."""
+        return len(self._waiting)
 
     def add(self, lines: Iterable[str]) -> None:
         """Take lines; never blocks. The oldest are lost, and counted, if too many wait."""

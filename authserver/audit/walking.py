@@ -1,6 +1,7 @@
 """Going along a chain of audit records, to find what is not as it was written."""
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -56,7 +57,9 @@ class Walk:
     seq: int = field(init=False)
     # What the HMAC of the record before may be: if record and HMAC do not fit, either was altered.
     _macs: tuple[str, ...] = field(init=False)
+    # Numbers that were passed over, in order, and those of them that came later.
     _gaps: list[tuple[int, int]] = field(default_factory=list)
+    _late: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.seq, self._macs = self.begin.seq, (self.begin.mac,)
@@ -69,10 +72,16 @@ class Walk:
     @property
     def gaps(self) -> list[Fault]:
         """Return what has not come, though later records have."""
-        return [Fault(self.chain, What.MISSING, first, last) for first, last in self._gaps]
+        late = sorted(self._late)
+        return [
+            Fault(self.chain, What.MISSING, first, last)
+            for gap in self._gaps
+            for first, last in _without(gap, late)
+        ]
 
-    def step(self, seq: int, mac: str, text: str, row: int) -> None:
+    def step(self, place: Head, text: str, row: int) -> None:
         """Look at the next record: its number and HMAC, what it says, and its row."""
+        seq, mac = place.seq, place.mac
         made = [self._made(before, text) for before in self._macs]
         if any(same(mac, one) for one in made):
             if seq != self.seq + 1:
@@ -96,13 +105,13 @@ class Walk:
             self._fault(What.REPLACED, seq, None)
 
     def _behind(self, seq: int, row: int) -> None:
-        for index, (first, last) in enumerate(self._gaps):
-            if first <= seq <= last:
-                left = ((first, seq - 1), (seq + 1, last))
-                self._gaps[index : index + 1] = [(a, b) for a, b in left if a <= b]
-                self._fault(What.REORDERED, seq, row)
-                return
-        self._fault(What.REPEATED, seq, row)
+        index = bisect_left(self._gaps, seq, key=_last)
+        passed_over = index < len(self._gaps) and self._gaps[index][0] <= seq
+        if passed_over and seq not in self._late:
+            self._late.add(seq)
+            self._fault(What.REORDERED, seq, row)
+        else:
+            self._fault(What.REPEATED, seq, row)
 
     def _fault(self, what: What, seq: int, row: int | None) -> None:
         self.faults.append(Fault(self.chain, what, seq, seq, row))
@@ -119,3 +128,18 @@ class Walk:
 
     def _ends_with(self, head: Head) -> bool:
         return head.seq != self.seq or head.mac in self._macs
+
+
+def _last(gap: tuple[int, int]) -> int:
+    return gap[1]
+
+
+def _without(gap: tuple[int, int], late: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give what is left of a gap without the sorted numbers that came later."""
+    first, last = gap
+    for seq in late[bisect_left(late, first) : bisect_right(late, last)]:
+        if first < seq:
+            yield first, seq - 1
+        first = seq + 1
+    if first <= last:
+        yield first, last

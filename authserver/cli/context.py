@@ -22,6 +22,7 @@ from authserver.db.models import AuditState, StoreState
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.db.trail import trail_of
+from authserver.second_copy import SecondCopy
 from authserver.settings import Loaded, Settings
 
 
@@ -84,10 +85,8 @@ class Context:
 
     def copy_records(self) -> None:
         """Write the second copy of what was recorded; say so if that cannot be done."""
-        outbox = self.store.trail.outbox
-        outbox.write()
-        if outbox.trouble:
-            note(f"Warning: the audit log lacks this change: {outbox.trouble}")
+        if trouble := SecondCopy(self.store.trail.outbox).finish():
+            note(f"Warning: the audit log lacks this change: {trouble}")
 
     def upgrade(self) -> tuple[str | None, str | None]:
         """Bring the store to head, and begin its audit chains if they were not.

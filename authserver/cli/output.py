@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -17,8 +18,10 @@ from authserver.core.names import is_path_component, printable
 
 MAX_CELL = 10_000
 MAX_CLIENT = 40
-PROGRESS_EVERY = 1000
 ID = click.IntRange(0, 2**63 - 1)
+
+# What JSON leaves as it is: DEL and C1, what turns the direction of writing, surrogates.
+_COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -36,19 +39,18 @@ def force_option(what: str) -> Callable[[_F], _F]:
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(safe_json(value, indent=2))
+
+
+def safe_json(value: object, indent: int | None = None) -> str:
+    """Return JSON in which what commands a terminal, or is half a surrogate pair, is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _COMMANDING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def note(text: str) -> None:
     """Say something that is not the command's result: on standard error."""
     click.echo(text, err=True)
-
-
-def progress(what: str, done: int, total: int | None = None) -> None:
-    """Show on a terminal how far something is, now and then and at the end."""
-    if sys.stderr.isatty() and (done == total or done % PROGRESS_EVERY == 0):
-        of = f" of {total}" if total is not None else ""
-        click.echo(f"\r{done}{of} {what}", err=True, nl=done == total)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import click
 
+STEPS = 200
+"""How often it is drawn at most: whoever tells of each line must not wait for the terminal."""
+
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
@@ -17,6 +20,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
         def tell(done: int, total: int) -> None:
             bar.length = total
-            bar.update(done - bar.pos)
+            if done == total or (done - bar.pos) * STEPS >= total:
+                bar.update(done - bar.pos)
 
         yield tell

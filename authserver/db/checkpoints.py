@@ -8,7 +8,10 @@ from json import dumps
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Mark, same
+from authserver.audit.links import AuditKey, Head, Kind, Mark, same
+from authserver.audit.walking import Walk
+from authserver.db import reading
+from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 
 
@@ -40,6 +43,17 @@ def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditC
     set_mark(mark, key, Mark(name, genesis, None, genesis))
     session.add(mark)
     session.flush()
+    return chain
+
+
+def take_ended(session: Session, besides: int) -> AuditChain | None:
+    """Take a chain that ended and is sealed to its end; for whoever holds the lock."""
+    is_sealed = (AuditMark.sealed_seq == AuditChain.seq, AuditMark.sealed_mac == AuditChain.mac)
+    query = select(AuditChain).join(AuditMark, AuditMark.chain_id == AuditChain.id)
+    query = query.where(AuditChain.ended, AuditChain.id != besides, *is_sealed)
+    chain = session.scalars(query.order_by(AuditChain.id).limit(1)).first()
+    if chain is not None:
+        chain.ended = False
     return chain
 
 
@@ -83,13 +97,15 @@ def sign(session: Session, key: AuditKey, at: datetime) -> AuditState:
 def trouble(session: Session, key: AuditKey, state: AuditState) -> str | None:
     """Return why the checkpoint does not hold for the chains that there are, if so."""
     found, called = marks(session), names(session)
-    for number in range(1, state.chains + 1):
+    # Nothing vouches for the number of chains but that there are as many marks.
+    for number in range(1, max(state.chains, *found, *called, 0) + 1):
         if number not in found or number not in called:
             return f"chain {number} is missing"
         if not same(found[number].mac, key.mark(mark_of(found[number], called[number]))):
             return f"the mark of the chain {called[number]} was altered"
     covered = [row.mac for row in found.values()]
-    if not same(state.mac, key.checkpoint(state.number, state.at, covered)):
+    signed = key.checkpoint(state.number, state.at, covered)
+    if state.chains != len(found) or not same(state.mac, signed):
         return f"checkpoint {state.number} was altered, or a mark that it covers"
     return None
 
@@ -108,8 +124,8 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
         row = found[chain.id]
         if (row.sealed_seq, row.sealed_mac) == (chain.seq, chain.mac):
             continue
-        if not _goes_on(session, chain, row):
-            wrong = wrong or f"the chain {chain.name} was altered at or before {row.sealed_seq}"
+        if not _goes_on(session, key, chain, row):
+            wrong = wrong or f"the chain {chain.name} does not go on from record {row.sealed_seq}"
             continue
         head = Head(chain.seq, chain.mac)
         set_mark(row, key, Mark(chain.name, head, chain.record_id, mark_of(row, "").trimmed))
@@ -120,15 +136,35 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
     return Sealed(line(signed, moved), wrong)
 
 
-def _goes_on(session: Session, chain: AuditChain, mark: AuditMark) -> bool:
+def _goes_on(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark) -> bool:
     """Whether what was sealed is still there, and the chain has become longer since."""
     if chain.seq <= mark.sealed_seq:
         return False
-    if mark.sealed_record_id is None or mark.trimmed_seq >= mark.sealed_seq:
+    if chain.id == CHANGES and not _follows(session, key, chain, mark):
+        return False
+    if mark.trimmed_seq >= mark.sealed_seq:
         return True
-    table = AuditRecord if chain.id == 1 else TokenRecord
+    table = AuditRecord if chain.id == CHANGES else TokenRecord
     query = select(table.seq, table.mac).where(table.id == mark.sealed_record_id)
     return session.execute(query).one_or_none() == (mark.sealed_seq, mark.sealed_mac)
+
+
+def _follows(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark) -> bool:
+    """Whether each change since the sealed one follows from the one before it.
+
+    Changes come from whatever process, which takes the end of their chain from the store, where
+    somebody may have set it back. Whoever writes token requests knows where its chain ends.
+    """
+    sealed = Head(mark.sealed_seq, mark.sealed_mac)
+    walk = Walk(key, chain.name, Kind.CHANGE, sealed, sealed)
+    since = (AuditRecord.seq.is_not(None), AuditRecord.id > (mark.sealed_record_id or 0))
+    for row_id, row in reading.rows(session, Kind.CHANGE, *since):
+        place = None if row is None else reading.place(row)
+        said = None if row is None else reading.said(Kind.CHANGE, row)
+        if place is None or said is None:
+            return False
+        walk.step(place, said, row_id)
+    return not list(walk.end(Head(chain.seq, chain.mac)))
 
 
 def line(state: AuditState, moved: Sequence[AuditChain]) -> str:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.links import Head, Kind, Link
 from authserver.db import checkpoints, reading
+from authserver.db.chained import CHANGES
 from authserver.db.records import Filter
-from authserver.db.trail import CHANGES
 
 
 def lines(session: Session, wanted: Filter) -> Iterator[str]:

@@ -410,7 +410,8 @@ class AuditChain(Base):
     """Where a chain ends: the number, the HMAC and the row of its last record.
 
     The first is the chain of the changes, the others are of one process each and its token
-    requests. They are numbered without gaps, so that one that is missing has a number.
+    requests. They are numbered without gaps, so that one that is missing has a number. A chain has
+    ``ended`` if its process ended in good order: another may go on with it.
     """
 
     __tablename__ = "audit_chain"
@@ -420,6 +421,7 @@ class AuditChain(Base):
     seq: Mapped[int]
     mac: Mapped[str] = mapped_column(String(64))
     record_id: Mapped[int | None]
+    ended: Mapped[bool] = mapped_column(default=False)
 
 
 class AuditMark(Base):

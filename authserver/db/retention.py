@@ -1,8 +1,7 @@
 """Deleting old token records, so that their chains keep an end that can be verified."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import takewhile
 
 import structlog
 from sqlalchemy import delete, func, select
@@ -12,9 +11,9 @@ from authserver.audit import links
 from authserver.audit.links import AuditKey, Head, Kind, Mark
 from authserver.audit.walking import Walk
 from authserver.db import checkpoints
+from authserver.db.chained import CHANGES, COLUMNS
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
-from authserver.db.trail import CHANGES, COLUMNS
 
 AT_ONCE = 5000
 # A clock that was wrong for a while must not have records kept until then.
@@ -64,14 +63,30 @@ def _oldest(
     session: Session, cutoff: datetime, future: datetime, most: int
 ) -> Sequence[TokenRecord]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    newest = session.scalars(select(func.max(TokenRecord.id))).one() or 0
     first = session.scalars(select(TokenRecord).order_by(TokenRecord.id).limit(AT_ONCE))
     try:
-        return list(
-            takewhile(lambda r: r.id <= newest - most or not cutoff <= r.at <= future, first)
-        )
+        return list(_due(first, cutoff, future, _sealed(session) - most))
     except ValueError as error:
         raise Broken(f"a token record is unreadable: {error}") from None
+
+
+def _due(
+    rows: Iterable[TokenRecord], cutoff: datetime, future: datetime, too_many: int
+) -> Iterator[TokenRecord]:
+    for row in rows:
+        if too_many <= 0 and cutoff <= row.at <= future:
+            return
+        too_many -= row.chain_id is not None
+        yield row
+
+
+def _sealed(session: Session) -> int:
+    """Return how many sealed token records there are, as the marks say.
+
+    Rows can be put in, and be given other numbers; by these somebody could have all else deleted.
+    """
+    there = func.sum(AuditMark.sealed_seq - AuditMark.trimmed_seq)
+    return int(session.scalar(select(there).where(AuditMark.chain_id != CHANGES)) or 0)
 
 
 def _trim(session: Session, key: AuditKey, rows: Sequence[TokenRecord], now: datetime) -> None:
@@ -125,7 +140,7 @@ def _walked(
             mark = checkpoints.mark_of(marks[number], names[number])
             walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
         said = {name: getattr(row, name) for name in COLUMNS[Kind.TOKEN]}
-        walks[number].step(row.seq, row.mac, links.text(said), row.id)
+        walks[number].step(Head(row.seq, row.mac), links.text(said), row.id)
     for number, walk in walks.items():
         if fault := next(iter([*walk.faults, *walk.gaps]), None):
             raise Broken(str(fault))

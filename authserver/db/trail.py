@@ -2,42 +2,33 @@
 
 Changes come one after the other anyway, so they share a chain, which each takes a step on in its
 own transaction. Processes that serve write token requests at the same time; each has its own chain
-and waits for no other.
+and waits for no other. When it ends in good order a later one goes on with it.
 """
 
 import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
 from authserver.audit import links
-from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
+from authserver.audit.links import KEY_BYTES, AuditKey, Form, Head, Kind, Link
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
+from authserver.db.bulk import Bulk
+from authserver.db.chained import CHANGES, COLUMNS, TOKEN_COLUMNS
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.safe import master_key_id
 from authserver.sealing import MasterKey, find_master_key
-
-CHANGES = 1
-"""The chain of all changes."""
-
-COLUMNS: Mapping[Kind, Sequence[str]] = {
-    kind: [
-        c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
-    ]
-    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
-}
-"""What of a record is covered by its HMAC."""
 
 BEGIN = "audit.begin"
 """The change that begins the chains of a store that has records already."""
@@ -46,7 +37,8 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
-_TOKENS = cast("Table", TokenRecord.__table__)
+_TOKEN_FORM = Form(TOKEN_COLUMNS)
+_TOKENS = Bulk(cast("Table", TokenRecord.__table__), [*TOKEN_COLUMNS, "chain_id", "seq", "mac"])
 
 log = structlog.get_logger()
 
@@ -132,12 +124,20 @@ class Trail:
         chain.seq, chain.mac, chain.record_id = record.seq, record.mac, record.id
         self._note(session, [link])
 
-    def tokens(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
-        """Write records of token requests, the next of this process's chain."""
-        chain = self._chain(session, rows[-1]["at"])
-        made = list(self._linked(self.key(session), chain, rows))
-        # The table's own insert: by way of the mapped class each row takes longer.
-        session.connection().execute(insert(_TOKENS), rows)
+    def tokens(self, session: Session, records: Sequence[tuple[Any, ...]], at: datetime) -> None:
+        """Write records of token requests, the next of this process's chain.
+
+        Each is the values of its columns, in the order of TOKEN_COLUMNS.
+        """
+        chain = self._chain(session, at)
+        made = list(_linked(self.key(session), chain, records))
+        _TOKENS.insert(
+            session.connection(),
+            [
+                (*values, chain.id, link.head.seq, link.head.mac)
+                for values, link in zip(records, made, strict=True)
+            ],
+        )
         head = made[-1].head
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
@@ -148,16 +148,6 @@ class Trail:
         )
         self._tried = session.info[_OWN] = replace(chain, head=head)
         self._note(session, made)
-
-    def _linked(
-        self, key: AuditKey, chain: Chain, rows: Iterable[dict[str, Any]]
-    ) -> Iterable[Link]:
-        head = chain.head
-        for row in rows:
-            link = key.link(chain.name, head, Kind.TOKEN, links.text(row))
-            head = link.head
-            row |= {"chain_id": chain.id, "seq": head.seq, "mac": head.mac}
-            yield link
 
     def _chain(self, session: Session, at: datetime) -> Chain:
         """Return this process's chain, as it is in the store; a new one if that is not ours."""
@@ -181,11 +171,22 @@ class Trail:
         key = self.key(session)
         state = checkpoints.lock(session)
         trouble = checkpoints.trouble(session, key, state)
+        # Servers are started for years: without this each change would seal ever more chains.
+        if trouble is None and (ended := checkpoints.take_ended(session, besides=CHANGES)):
+            return _chain_of(ended)
         chain = checkpoints.add_chain(session, key, checkpoints.next_id(session), _new_name())
         # A checkpoint that does not hold is kept as it is: it is evidence.
         if trouble is None:
             checkpoints.sign(session, key, max(at, state.at))
-        return Chain(chain.id, chain.name, Head(chain.seq, chain.mac))
+        return _chain_of(chain)
+
+    def end(self, session: Session) -> None:
+        """Leave this process's chain to another that may come; it is to be sealed before."""
+        if (own := self._own) is None:
+            return
+        is_ours = (AuditChain.id == own.id, AuditChain.mac == own.head.mac)
+        session.execute(update(AuditChain).where(*is_ours).values(ended=True))
+        session.info[_OWN] = None
 
     def checkpoint(self, session: Session, at: datetime) -> str | None:
         """Seal the heads of all chains. Return what is wrong, if so; that is then left unsealed."""
@@ -196,13 +197,21 @@ class Trail:
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""
-        if (own := session.info.pop(_OWN, None)) is not None:
-            self._own = own
+        if _OWN in session.info:
+            self._own = session.info.pop(_OWN)
         self.outbox.add(session.info.pop(_LINES, []))
 
     def _note(self, session: Session, made: Iterable[Link]) -> None:
         if self.outbox.sink is not None:
             session.info.setdefault(_LINES, []).extend(link.line for link in made)
+
+
+def _linked(key: AuditKey, chain: Chain, records: Iterable[tuple[Any, ...]]) -> Iterable[Link]:
+    head = chain.head
+    for values in records:
+        link = key.link(chain.name, head, Kind.TOKEN, _TOKEN_FORM.text(values))
+        head = link.head
+        yield link
 
 
 def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
@@ -211,6 +220,10 @@ def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
         lambda session: find_master_key(master_key_path, master_key_id(session)),
         outbox or Outbox(),
     )
+
+
+def _chain_of(row: AuditChain) -> Chain:
+    return Chain(row.id, row.name, Head(row.seq, row.mac))
 
 
 def _as_stored(value: dict[str, Any] | None) -> dict[str, Any] | None:

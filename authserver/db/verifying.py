@@ -12,13 +12,12 @@ from authserver.audit.links import AuditKey, Head, Kind, same
 from authserver.audit.logged import Logged
 from authserver.audit.walking import Fault, Walk, What
 from authserver.db import checkpoints, reading
+from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState
-from authserver.db.trail import BEGIN, CHANGES
+from authserver.db.trail import BEGIN
 
 Progress = Callable[[int, int], None]
 """Is told how many records were verified, and how many there are."""
-
-_TOLD_EVERY = 1000
 
 
 @dataclass
@@ -97,8 +96,7 @@ class Verification:
             for row_id, row in reading.rows(self.session, kind):
                 self._look(kind, row_id, row, before[kind])
                 done += 1
-                if done % _TOLD_EVERY == 0 or done == total:
-                    self.progress(done, total)
+                self.progress(done, total)
 
     def _look(self, kind: Kind, row_id: int, row: RowMapping | None, before: int) -> None:
         said = None if row is None else reading.said(kind, row)
@@ -106,18 +104,18 @@ class Verification:
             self.faults.append(Fault("", f"the {kind} record is unreadable", row=row_id))
             return
         number = CHANGES if kind is Kind.CHANGE else row["chain_id"]
-        seq, mac = row["seq"], row["mac"]
-        if number not in self.walks or not isinstance(seq, int) or not isinstance(mac, str):
+        place = reading.place(row)
+        if number not in self.walks or place is None:
             self._look_at_unchained(kind, row_id, row, before)
             return
         walk = self.walks[number]
-        walk.step(seq, mac, said, row_id)
+        walk.step(place, said, row_id)
         self.verified[kind] += 1
-        self._compare(walk.chain, seq, mac, row_id)
+        self._compare(walk.chain, place, row_id)
 
     def _look_at_unchained(self, kind: Kind, row_id: int, row: RowMapping, before: int) -> None:
         places = [row["seq"], row["mac"], row.get("chain_id")]
-        if row_id <= before and places == [None, None, None]:
+        if 0 < row_id <= before and places == [None, None, None]:
             self.unchained[kind] += 1
         else:
             self.faults.append(Fault("", f"the {kind} record is {What.UNCHAINED}", row=row_id))
@@ -132,10 +130,10 @@ class Verification:
         except (ValueError, TypeError, LookupError, AttributeError):
             return dict.fromkeys(Kind, 0)
 
-    def _compare(self, chain: str, seq: int, mac: str, row_id: int) -> None:
-        claimed = self.logged.claims.pop((chain, seq), None) if self.logged else None
-        if claimed is not None and not same(claimed, mac):
-            self.faults.append(Fault(chain, What.DIFFERENT, seq, seq, row_id))
+    def _compare(self, chain: str, place: Head, row_id: int) -> None:
+        claimed = self.logged.claims.pop((chain, place.seq), None) if self.logged else None
+        if claimed is not None and not same(claimed, place.mac):
+            self.faults.append(Fault(chain, What.DIFFERENT, place.seq, place.seq, row_id))
 
     def _not_in_store(self, logged: Logged) -> Iterator[Fault]:
         yield from logged.faults

@@ -89,6 +89,19 @@ RECORDS_LOST = _counter(
     "authserver_audit_records_lost_total",
     "Records of refused token requests that were lost because too many waited.",
 )
+RECORDS_ALTERED = _gauge(
+    "authserver_audit_records_altered",
+    "1 while the last checkpoint found audit records that are not as they were written.",
+)
+LOG_PENDING = _gauge(
+    "authserver_audit_log_pending",
+    "Lines that wait to be written to the audit log, the second copy.",
+    across=sum,
+)
+LOG_LOST = _counter(
+    "authserver_audit_log_lost_total",
+    "Lines that the audit log lacks because too many waited.",
+)
 STORE_ERRORS = _counter(
     "authserver_store_errors_total",
     "Times that a worker could not keep up with the store: read it, or write to it.",

@@ -1,7 +1,7 @@
 """The client's address: the socket's, or what a trusted proxy says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -43,7 +43,14 @@ class ClientAddress:
 
     def of_request(self, environ: "WSGIEnvironment") -> str:
         """Return the address of the client that sends this request, or UNKNOWN."""
-        return self.of(environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name))
+        peer, forwarded = environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name)
+        if len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST):
+            return self.of(peer, forwarded)
+        return self._known(peer, forwarded)
+
+    @cached_property
+    def _known(self) -> Callable[[str, str | None], str]:
+        return lru_cache(maxsize=1024)(self.of)
 
     def of(self, peer: str, forwarded: str | None) -> str:
         """Return the address of the client behind ``peer``, or UNKNOWN.

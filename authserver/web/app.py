@@ -37,6 +37,7 @@ from authserver.passwords import Passwords
 from authserver.places import Places
 from authserver.reporting import Reporter
 from authserver.sealing import MasterKey
+from authserver.second_copy import SecondCopy
 from authserver.settings import Settings
 from authserver.shared import Shared
 from authserver.spool import Spool
@@ -80,6 +81,7 @@ class Wiring:
     issuer: Issuer
     bodies: Bodies
     spooler: Spooler
+    second_copy: SecondCopy
 
     @property
     def observations(self) -> Observations:
@@ -91,12 +93,14 @@ class Wiring:
             self.live.spool.take_over()
         self.live.start()
         self.spooler.start()
+        self.second_copy.start()
         self.bodies.start()
 
     def stop(self) -> None:
         """End the threads; what the store does not take goes to the spool."""
         self.live.stop()
         self.spooler.stop()
+        self.second_copy.stop()
 
 
 def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
@@ -138,7 +142,8 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
     ttl, random = chosen.token_ttl, secrets.token_bytes
     issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
-    return Wiring(chosen, store, live, issuer, Bodies(BODIES_AT_ONCE, BODIES_EACH), spooler)
+    bodies, second_copy = Bodies(BODIES_AT_ONCE, BODIES_EACH), SecondCopy(trail.outbox)
+    return Wiring(chosen, store, live, issuer, bodies, spooler, second_copy)
 
 
 def _spool(chosen: Settings) -> Spool:

@@ -21,12 +21,13 @@ from typing import Any, Protocol
 import structlog
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from authserver import waiting
 from authserver.core.errors import NotReady
 from authserver.core.households import household
 
 SECONDS = 10.0
 MAX_BYTES = 64 * 1024
-PIECE = 256
+PIECE = 1024
 LOOK_EVERY = 1.0
 # Longer than any request takes: a connection whose request is being worked on is silent too.
 STALLED_MS = 30_000
@@ -80,8 +81,8 @@ class Bodies:
             with self._lock:
                 del self._reading[this]
 
-    def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> None:
-        """Read a request's whole body, so that whoever reads it again does not wait.
+    def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> bytes:
+        """Return a request's whole body; whoever reads it again does not wait.
 
         ``max_bytes`` is more than MAX_BYTES only for those who have been let in already.
 
@@ -90,11 +91,15 @@ class Bodies:
             RequestTimeout: it came too slowly.
             RequestEntityTooLarge: it is longer than ``max_bytes``, whatever length it claims.
         """
+        waiting.before_waiting()
         deadline = time.monotonic() + self.seconds
         with self.reading(environ.get("REMOTE_ADDR", ""), client):
-            body = _read_within(environ["wsgi.input"], deadline, max_bytes)
+            claimed = environ.get("CONTENT_LENGTH", "")
+            length = int(claimed) if claimed.isdecimal() else None
+            body = _read_within(environ["wsgi.input"], length, deadline, max_bytes)
         environ["wsgi.input"] = BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
+        return body
 
     def start(self) -> None:
         """Start the thread that hangs up on slow clients."""
@@ -119,11 +124,15 @@ class _Seen:
     trickled: bool
 
 
-def _read_within(stream: _Input, deadline: float, max_bytes: int) -> bytes:
-    # The stream blocks until a piece is whole, so pieces are small.
+def _read_within(stream: _Input, length: int | None, deadline: float, max_bytes: int) -> bytes:
+    """Read ``length`` bytes, or up to the end if it is None."""
     parts: list[bytes] = []
     size = 0
-    while part := stream.read(PIECE):
+    while length is None or size < length:
+        # The stream blocks until a piece is whole, so pieces are small.
+        part = stream.read(PIECE if length is None else min(PIECE, length - size))
+        if not part:
+            break
         parts.append(part)
         size += len(part)
         if size > max_bytes:

@@ -2,14 +2,13 @@
 
 import secrets
 
-from structlog.contextvars import bind_contextvars
+from authserver import logs
 
 
 def begin() -> str:
     """Return a new request's id; the lines of this thread's log have it from now on."""
     request_id = secrets.token_hex(8)
-    # Nothing else is ever bound, so the one before need not be cleared away.
-    bind_contextvars(request_id=request_id)
+    logs.request_id.set(request_id)
     return request_id
 
 

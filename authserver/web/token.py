@@ -4,19 +4,19 @@ It stands in front of Flask as a plain WSGI application, as finding its way thro
 more than to sign a token.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
-from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
 
+from authserver import waiting
 from authserver.answers import Question
 from authserver.core.errors import BadRequest, UnsupportedGrantType
-from authserver.credentials import Basic, Origin, Refresh, basic, read_authorization
+from authserver.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
 from authserver.issuing import Issued, Issuer, TokenRequest
 from authserver.web import errors, request_ids
 from authserver.web.address import ClientAddress
@@ -43,6 +43,8 @@ _QUOTING = "werkzeug.url_quote"
 MAX_REMEMBERED = 4096
 """Characters of a query string that is kept as it was read; longer ones are read each time."""
 
+_Parameters = Mapping[str, list[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class _Query:
@@ -65,6 +67,7 @@ class Endpoint:
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         if environ.get("PATH_INFO") not in PATHS:
+            waiting.before_waiting()
             return self.others(environ, start_response)
         request_id = request_ids.begin()
         try:
@@ -119,13 +122,13 @@ class Endpoint:
             UnsupportedGrantType: the grant type is missing or unknown.
         """
         address = self.client_address.of_request(environ)
-        self.bodies.read(environ, address)
+        body = self.bodies.read(environ, address)
         sent = environ.get("CONTENT_TYPE", "")
         if sent != FORM and parse_options_header(sent)[0].lower() != FORM:
             raise BadRequest(f"the body must be of type {FORM}")
-        form = _read(environ["wsgi.input"].read())
+        form = _read(body)
         for name in ONCE:
-            if len(form.getlist(name)) > 1:
+            if len(form.get(name, ())) > 1:
                 raise BadRequest(f"the parameter {name} is repeated")
         shown = _shown(form)
         client_id = _needed(form, "client_id")
@@ -133,50 +136,50 @@ class Endpoint:
             TokenRequest(
                 shown=shown,
                 question=Question(
-                    services=tuple(form.getlist("service")), scopes=tuple(form.getlist("scope"))
+                    services=tuple(form.get("service", ())), scopes=tuple(form.get("scope", ()))
                 ),
-                offline=form.get("access_type") == "offline",
+                offline=form.get("access_type") == ["offline"],
                 origin=_origin(environ, address, client_id),
                 request_id=request_id,
             )
         )
 
 
-def _read(text: bytes) -> MultiDict[str, str]:
+def _read(text: bytes) -> _Parameters:
     """Read parameters as Werkzeug does: bytes that are no UTF-8 end up percent-encoded."""
     quoted = text.decode(errors=_QUOTING)
-    return MultiDict(parse_qsl(quoted, keep_blank_values=True, errors=_QUOTING))
+    return parse_qs(quoted, keep_blank_values=True, errors=_QUOTING)
 
 
 def _read_query(text: str) -> _Query:
     parameters = _read(text.encode("latin-1"))
     return _Query(
         Question(
-            services=tuple(parameters.getlist("service")),
-            accounts=tuple(parameters.getlist("account")),
-            scopes=tuple(parameters.getlist("scope")),
+            services=tuple(parameters.get("service", ())),
+            accounts=tuple(parameters.get("account", ())),
+            scopes=tuple(parameters.get("scope", ())),
         ),
-        client_id=parameters.get("client_id", ""),
-        offline=parameters.get("offline_token") == "true",
+        client_id=parameters.get("client_id", [""])[0],
+        offline=parameters.get("offline_token", [""])[0] == "true",
     )
 
 
 _known_query = lru_cache(maxsize=1024)(_read_query)
 
 
-def _shown(form: MultiDict[str, str]) -> Basic | Refresh:
+def _shown(form: _Parameters) -> Basic | AppToken | Refresh:
     match form.get("grant_type"):
-        case "password":
+        case ["password"]:
             return basic(_needed(form, "username"), _needed(form, "password"))
-        case "refresh_token":
-            return Refresh(_needed(form, "refresh_token"))
+        case ["refresh_token"]:
+            return Refresh.of(_needed(form, "refresh_token"))
     raise UnsupportedGrantType("the grant_type must be password or refresh_token")
 
 
-def _needed(form: MultiDict[str, str], name: str) -> str:
+def _needed(form: _Parameters, name: str) -> str:
     if name not in form:
         raise BadRequest(f"the parameter {name} is missing")
-    return form[name]
+    return form[name][0]
 
 
 def _origin(environ: "WSGIEnvironment", address: str, client_id: str) -> Origin:

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("seq", INT64, nullable=False),
         sa.Column("mac", sa.String(length=64), nullable=False),
         sa.Column("record_id", INT64, nullable=True),
+        sa.Column("ended", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_chain")),
         sa.UniqueConstraint("name", name=op.f("uq_audit_chain_name")),
     )

@@ -1,5 +1,6 @@
 """What commands print: where it cannot go, and the form that times and clients have."""
 
+import json
 import re
 import subprocess
 import sys
@@ -132,3 +133,11 @@ def test_every_table_shows_times_alike_and_json_as_iso_8601(
     listed = run("session", "list")
     assert "docker/27.5.1" in listed
     assert "go1.22" not in listed
+
+
+def test_json_holds_nothing_that_commands_a_terminal() -> None:
+    said = {"é": "\x1b[31m \x9b1m \x7f \u202e \u2067 \ud800"}
+    shown = output.safe_json(said)
+    assert shown.isprintable()
+    assert shown.startswith('{"é": ')
+    assert json.loads(shown) == said

@@ -14,7 +14,7 @@ from tests import postgres, programs
 from tests.e2e.lab import PASSWORD, Done
 from tests.e2e.redis_server import redis
 from tests.e2e.replicas import STARTS, Replica, machines
-from tests.postgres import Cluster
+from tests.postgres import DURABLE, Cluster
 from tests.programs import Process, free_port, running, which
 from tests.soak.facts import Reach
 from tests.soak.grants import ANSWERED_BY
@@ -23,9 +23,6 @@ from tests.world import wait_until
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "soak"
-DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-"""An acknowledged change is to outlive PostgreSQL's own crash."""
-
 BCRYPT_COST = "12"
 USERS = ("alice", "bob", "carol", "dave", "erin")
 

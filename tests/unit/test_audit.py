@@ -31,7 +31,7 @@ from authserver.db.records import ALL
 from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal, TokenEvent, insert_events
 from authserver.sealing import make_master_key
 from tests import stores
 from tests.world import Clock, trail_in
@@ -91,13 +91,19 @@ class Office:
         process.trail.outbox.write()
         return trouble
 
+    def end(self, process: Store) -> None:
+        """Have a process end in good order."""
+        self.seal(process)
+        with process.append() as session:
+            process.trail.end(session)
+
     def verify(self, lines: Sequence[str] | None = None) -> Report:
         with self.store.read() as session:
             key = Trail(self.store.trail.master).key(session)
             logged = None
             if lines is not None:
                 logged = Logged(key)
-                list(logged.read("log", lines))
+                logged.read("log", lines)
             return Verification(session, key, logged, lambda *_: None).run()
 
     def faults(self, lines: Sequence[str] | None = None) -> list[str]:
@@ -185,7 +191,7 @@ def test_what_was_rolled_back_is_in_no_chain(busy: Office) -> None:
         groups.add(change, "never")
         raise RuntimeError
     with suppress(RuntimeError), process.append() as session:
-        process.trail.tokens(session, [{**_row(busy), "request_id": "never"}])
+        insert_events(process, session, [replace(busy.event, request_id="never")])
         raise RuntimeError
     busy.ask(process)
     busy.change(process, "d")
@@ -338,7 +344,7 @@ def test_a_cut_is_not_sealed_by_the_next_checkpoint(busy: Office) -> None:
     )
     for name in ("x", "y", "z"):
         busy.change(busy.process(), name)
-    assert "changes was altered at or before 11" in str(busy.seal())
+    assert busy.seal() == "the chain changes does not go on from record 11"
     assert busy.faults() == [
         "chain changes: record 11 is replaced since it was sealed",
     ]
@@ -464,7 +470,8 @@ ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("ask"), st.integers(0, 2), st.integers(1, 4)),
         st.tuples(st.just("change"), st.integers(0, 2), st.just(0)),
-        st.tuples(st.just("restart"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("killed"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("ended"), st.integers(0, 2), st.just(0)),
         st.tuples(st.just("seal"), st.integers(0, 2), st.just(0)),
         st.tuples(st.just("wait"), st.just(0), st.integers(1, 20)),
         st.tuples(st.just("prune"), st.integers(0, 2), st.just(0)),
@@ -488,8 +495,10 @@ def test_nothing_that_we_do_ourselves_is_an_alarm(
                     own.ask(processes[who], number)
                 case "change":
                     own.change(processes[who], f"g{count}")
-                case "restart":
+                case "killed":
                     processes[who] = own.process()
+                case "ended":
+                    own.end(processes[who])
                 case "seal":
                     assert own.seal(processes[who]) is None
                 case "wait":
@@ -499,6 +508,53 @@ def test_nothing_that_we_do_ourselves_is_an_alarm(
         assert own.faults() == []
         assert own.faults(own.sink.kept) == []
         assert own.faults(own.exported()) == []
+
+
+# A process that ends.
+
+
+def test_a_process_goes_on_with_the_chain_of_one_that_ended(busy: Office) -> None:
+    before = chains(busy)
+    first = busy.process()
+    busy.ask(first)
+    busy.end(first)
+    second, third = busy.process(), busy.process()
+    busy.ask(second)
+    busy.ask(third)
+    assert len(chains(busy)) == len(before) + 2
+    assert busy.faults(busy.sink.kept) == []
+
+
+def test_the_chain_of_a_process_that_was_killed_is_left_alone(busy: Office) -> None:
+    before = len(chains(busy))
+    busy.seal()
+    busy.ask(busy.process())
+    assert len(chains(busy)) == before + 1
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_was_cut_off_from_a_chain_that_ended_is_not_gone_on_from(
+    busy: Office, sealed: bool
+) -> None:
+    process = busy.process()
+    busy.ask(process, 3)
+    if sealed:
+        busy.seal(process)
+    with process.append() as session:
+        process.trail.end(session)
+    with busy.store.read() as session:
+        last = session.scalars(
+            select(TokenRecord).order_by(TokenRecord.id.desc()).offset(1)
+        ).first()
+        assert last is not None
+    end = {"seq": last.seq, "mac": last.mac, "record_id": last.id}
+    busy.do(
+        delete(TokenRecord).where(TokenRecord.id > last.id),
+        update(AuditChain).where(AuditChain.id == last.chain_id).values(end),
+    )
+    before = len(chains(busy))
+    busy.ask(busy.process())
+    assert len(chains(busy)) == before + 1
 
 
 # Retention.

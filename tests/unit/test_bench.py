@@ -7,6 +7,7 @@ import pytest
 from bench import machine, table
 from bench.__main__ import QUICK, QUICK_LARGE
 from bench.figures import Figure, Round, Row, paired
+from bench.flood import Flood
 from bench.wrk import Load, Request
 
 REPORT = """Running 3s test @ http://127.0.0.1:44177/token
@@ -35,6 +36,9 @@ ONE = Round(
 )
 
 
+FLOOD = Flood(kept=0.39, grown=1_000_000, logins=(0.3, 0.5, 0.4), refused=1, tries=9)
+
+
 def test_a_report_of_wrk_is_read() -> None:
     read = Load.parse(REPORT.format(more=""))
     assert (read.requests, read.rate, read.failed) == (29822, 9936.54, 0)
@@ -57,7 +61,8 @@ def test_a_request_is_told_to_wrk() -> None:
     assert r'wrk.headers["Authorization"] = "Basic \"x\""' in script
     assert "function" not in script
     assert 'wrk.body = "b=2"' in Request(form="b=2").script()
-    assert '"/token?a=" .. n .. "&b"' in Request("a={n}&b").script()
+    assert '"/token?a=" .. n .. "&b", nil, nil' in Request("a={n}&b").script()
+    assert '"/token?", nil, "b=" .. n .. ""' in Request(form="b={n}").script()
 
 
 def test_rounds_in_which_others_were_busy_do_not_count() -> None:
@@ -81,13 +86,15 @@ def test_pairs_are_of_the_same_round() -> None:
 
 def test_the_table_has_a_line_for_each_bound_and_says_how_far_it_got() -> None:
     rows = {m.name: Row(m.name, (replace(ONE, beside=4000),)) for m in QUICK.measurements}
-    found = {line.name: line for line in table.lines(rows, 2, QUICK_LARGE, Figure(4, 4, 4))}
+    found = {line.name: line for line in table.lines(rows, 2, QUICK_LARGE, Figure(4, 4, 4), FLOOD)}
     assert found["anonymous pull"].verdict == "holds"
     assert found["refresh grant"].verdict == "aim"
     assert found["start-up to the first token"].verdict == "MISSED"
     assert found["app tokens beside cold passwords"].figure.median == pytest.approx(4 / 9)
     assert found["resident memory of a worker"].verdict == "holds"
-    assert sum(line.bound is not None for line in found.values()) == 12
+    assert found["app tokens beside wrong passwords on 64 connections"].verdict == "MISSED"
+    assert found["people who log in meanwhile"].figure == Figure(0.4, 0.3, 0.5)
+    assert sum(line.bound is not None for line in found.values()) == 14
     assert all(str(line).startswith(name) for name, line in found.items())
 
 

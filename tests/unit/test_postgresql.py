@@ -21,49 +21,54 @@ from authserver.db import accounts, app_tokens, registries, schema, snapshot
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import Account, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
+from authserver.db.trail import Trail
 from authserver.journal import Kind, TokenEvent, Use, Uses
 from authserver.settings import Pool, Settings
 from tests.postgres import PASSWORD, Cluster
 from tests.programs import free_port
-from tests.world import Clock, set_up, wait_until
+from tests.world import Clock, set_up, trail_in, wait_until
 
 SECRET = "open-sesame"
+FILLED = "filled"
 
 
 @pytest.fixture(scope="module")
-def filled(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a database that was set up; tests work on copies."""
-    name, data_dir = "filled", tmp_path_factory.mktemp("filled")
-    cluster.create(name)
-    url = cluster.url(name).render_as_string(hide_password=False)
-    set_up(Settings.model_validate({"data_dir": data_dir, "database_url": url}))
-    yield name
-    cluster.drop(name)
+def filled(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A database that was set up; tests work on copies."""
+    data_dir = tmp_path_factory.mktemp("filled")
+    cluster.create(FILLED)
+    url = cluster.url(FILLED).render_as_string(hide_password=False)
+    made = Settings.model_validate({"data_dir": data_dir, "database_url": url})
+    set_up(made)
+    yield made
+    cluster.drop(FILLED)
 
 
 @pytest.fixture
-def url(cluster: Cluster, filled: str, database: str) -> URL:
+def url(cluster: Cluster, filled: Settings, database: str) -> URL:
     cluster.drop(database)
-    cluster.create(database, filled)
+    cluster.create(database, FILLED)
     return cluster.url(database)
 
 
 @pytest.fixture
-def store(url: URL, clock: Clock) -> Iterator[Store]:
-    with opened(url, clock) as store:
+def store(url: URL, clock: Clock, filled: Settings) -> Iterator[Store]:
+    with opened(url, clock, trail=trail_in(filled)) as store:
         yield store
 
 
 @pytest.fixture
-def other(url: URL, clock: Clock) -> Iterator[Store]:
+def other(url: URL, clock: Clock, filled: Settings) -> Iterator[Store]:
     """The same store, in another process."""
-    with opened(url, clock) as store:
+    with opened(url, clock, trail=trail_in(filled)) as store:
         yield store
 
 
 @contextmanager
-def opened(url: URL, clock: Clock, pool: Pool | None = None) -> Iterator[Store]:
-    store = open_store(url, clock, pool)
+def opened(
+    url: URL, clock: Clock, pool: Pool | None = None, trail: Trail | None = None
+) -> Iterator[Store]:
+    store = open_store(url, clock, pool, trail)
     yield store
     store.engine.dispose()
 

@@ -26,10 +26,19 @@ def test_a_body_that_was_read_is_there_to_be_read_again() -> None:
     assert request["CONTENT_LENGTH"] == "3"
 
 
-def test_a_body_is_too_large_whatever_length_it_claims(world: World) -> None:
+@pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": str(MAX_BYTES + 1)}])
+def test_a_body_is_too_large_whether_it_tells_its_length_or_not(length: dict[str, str]) -> None:
     Bodies(1, 1).read(environ(b"x" * MAX_BYTES), "client")
     with pytest.raises(RequestEntityTooLarge):
-        Bodies(1, 1).read(environ(b"x" * (MAX_BYTES + 1), CONTENT_LENGTH="3"), "client")
+        Bodies(1, 1).read(environ(b"x" * (MAX_BYTES + 1), **length), "client")
+
+
+@pytest.mark.parametrize(("sent", "length"), [(b"a=bcd", "3"), (b"a=b", "03"), (b"a=b", "9")])
+def test_a_body_ends_where_it_says_or_is_cut_off(sent: bytes, length: str) -> None:
+    assert Bodies(1, 1).read(environ(sent, CONTENT_LENGTH=length), "client") == b"a=b"
+
+
+def test_a_chunked_body_is_too_large_as_well(world: World) -> None:
     chunked = world.client.post(
         "/token",
         input_stream=BytesIO(b"grant_type=password&x=" + b"x" * MAX_BYTES),

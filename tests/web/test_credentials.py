@@ -1,12 +1,16 @@
 """Credentials at the token endpoint: everything that is not good is refused alike."""
 
 import base64
+import secrets
 import unicodedata
 
 import pytest
 from werkzeug.test import TestResponse
 
+from authserver import credentials, tokens
+from authserver.credentials import AppToken
 from authserver.db import accounts
+from authserver.tokens import Prefix
 from tests.web.answers import refused
 from tests.world import ADMIN, PASSWORD, World, basic
 
@@ -171,3 +175,16 @@ def test_an_account_that_is_made_again_inherits_nothing(world: World) -> None:
     world.user("alice", "another")
     refused(world.get(auth=("alice", PASSWORD)))
     assert world.granted(asked, auth=("alice", "another")) == {}
+
+
+def test_what_is_kept_of_app_tokens_is_bounded_and_not_the_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials, "MAX_READ_BEFORE", 3)
+    for _ in range(5):
+        secret = tokens.make(Prefix.APP, secrets.token_bytes)
+        header = basic("alice", secret)
+        first, again = (credentials.read_authorization(header) for _ in range(2))
+        assert first == again == AppToken("alice", tokens.digest(secret), well_formed=True)
+        assert len(credentials._read_before) <= 3
+        assert secret not in repr(credentials._read_before)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from authserver.audit.sinks import LogFile
 from authserver.core.errors import Busy, NotReady
 from authserver.counting import counts
 from authserver.guessing import limits
@@ -250,6 +251,21 @@ def test_records_on_the_disk_and_no_room_for_more_are_told_of(reported: Reported
     assert reported.value("authserver_audit_records_full") == 0
     live.journal.stuck = True
     assert reported.value("authserver_audit_records_full") == 1
+
+
+def test_altered_records_and_an_audit_log_that_is_not_written_are_told_of(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authserver.audit.outbox.MAX_WAITING", 2)
+    live = reported.world.wiring.live
+    assert reported.value("authserver_audit_records_altered") == 0
+    live.altered = "the chain changes"
+    assert reported.value("authserver_audit_records_altered") == 1
+    outbox = live.store.trail.outbox
+    outbox.sink = LogFile(Path("/nowhere/audit.jsonl"))
+    outbox.add(["a", "b", "c"])
+    assert reported.value("authserver_audit_log_pending") == 2
+    assert reported.value("authserver_audit_log_lost_total") == 1
 
 
 def test_a_report_that_cannot_be_written_loses_nothing(reported: Reported) -> None:

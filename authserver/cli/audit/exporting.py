@@ -4,7 +4,8 @@ import click
 
 from authserver.cli.audit.filters import filtered
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note, progress
+from authserver.cli.output import note
+from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady
 from authserver.db import exporting, reading
 from authserver.db.records import Filter
@@ -19,7 +20,7 @@ def export(context: Context, wanted: Filter) -> None:
     This is the form of AUTHSERVER_AUDIT_LOG: `audit verify --against` takes an export as well.
     """
     done = unreadable = 0
-    with context.read() as session:
+    with context.read() as session, progress_bar("Exporting") as progress:
         total = reading.count(session, wanted)
         for line in exporting.lines(session, wanted):
             done += 1
@@ -27,7 +28,7 @@ def export(context: Context, wanted: Filter) -> None:
                 click.echo(line)
             else:
                 unreadable += 1
-            progress("exported", done, total)
+            progress(done, total)
     if unreadable:
         raise NotReady(f"{unreadable} records cannot be read: run `authserver audit verify`")
     note(f"Exported {done} records.")

@@ -1,6 +1,5 @@
 """``audit list`` and ``audit tail``."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from authserver.cli.audit.filters import filtered
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import MAX_CELL, json_option, print_list, when
+from authserver.cli.output import MAX_CELL, json_option, print_list, safe_json, when
 from authserver.core.names import printable
 from authserver.db import records
 from authserver.db.records import Filter, Record
@@ -112,7 +111,7 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False)
+    return safe_json(record)
 
 
 def _who(record: Mapping[str, Any]) -> str:

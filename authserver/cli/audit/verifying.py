@@ -1,6 +1,7 @@
 """``audit verify``."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import click
 from authserver.audit.links import AuditKey
 from authserver.audit.logged import Logged
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import json_option, print_json, progress, when
+from authserver.cli.output import json_option, print_json, when
+from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.db.verifying import Report, Verification
@@ -37,8 +39,8 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
         key = context.store.trail.key(session)
     # Before the state of the store that is verified: what is logged later is not in it.
     logged = _read(key, files) if files else None
-    with context.read() as session:
-        report = Verification(session, key, logged, _progress).run()
+    with context.read() as session, progress_bar("Verifying") as progress:
+        report = Verification(session, key, logged, progress).run()
     if as_json:
         print_json(_told(report))
     else:
@@ -47,20 +49,24 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _progress(done: int, total: int) -> None:
-    progress("verified", done, total)
-
-
 def _read(key: AuditKey, files: Sequence[Path]) -> Logged:
     logged = Logged(key)
     for path in files:
         try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                for number in logged.read(str(path), file):
-                    progress(f"read of {path}", number)
+            with path.open("rb") as file, progress_bar(f"Reading {path}") as progress:
+                size = os.fstat(file.fileno()).st_size
+                logged.read(str(path), _lines(file, size, progress))
         except OSError as error:
             raise Refused(f"the log {path} cannot be read: {error.strerror}") from None
     return logged
+
+
+def _lines(file: Iterable[bytes], size: int, progress: Callable[[int, int], None]) -> Iterator[str]:
+    done = 0
+    for line in file:
+        yield line.decode(errors="replace")
+        done += len(line)
+        progress(done, max(done, size))
 
 
 def _told(report: Report) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from enum import Enum
 import structlog
 from flask import Request, g
 
-from authserver import tokens
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.credentials import (
+    AppToken,
     Authenticator,
     Basic,
     Identity,
@@ -41,7 +41,7 @@ class Caller:
     """Whose credential was shown. Its secret is kept to look at it again in a change."""
 
     identity: Identity
-    shown: Basic = field(repr=False)
+    shown: Basic | AppToken = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -92,11 +92,11 @@ class Callers:
             if header is not None:
                 self._record(shown, origin, error.reason)
             raise
-        if not isinstance(shown, Basic):
+        if not isinstance(shown, Basic | AppToken):
             raise Unauthorized("neither a password nor an app token")
         return Caller(identity, shown)
 
-    def _identity(self, shown: Basic | Malformed, origin: Origin) -> Identity:
+    def _identity(self, shown: Basic | AppToken | Malformed, origin: Origin) -> Identity:
         state = self.live.knowing(shown)
         if state.stale:
             raise NotReady("the administration needs the store, which cannot be reached")
@@ -127,26 +127,25 @@ class Callers:
             Forbidden: he administers no longer.
         """
         row = standing.require_account(change.session, caller.identity.known.id)
-        if caller.identity.app_token is not None:
-            digest = tokens.digest(caller.shown.password)
-            standing.require_app_token(change.session, digest, change.at)
-        elif not self._same_password(caller, row):
+        if isinstance(caller.shown, AppToken):
+            standing.require_app_token(change.session, caller.shown.digest, change.at)
+        elif not self._same_password(caller.identity, caller.shown, row):
             raise Unauthorized("the password was changed meanwhile")
         if need is Need.ADMINISTRATOR and not row.admin:
             raise Forbidden("only an administrator may do this")
 
-    def _same_password(self, caller: Caller, row: Account) -> bool:
-        if row.password_hash == caller.identity.known.password_hash:
+    def _same_password(self, identity: Identity, shown: Basic, row: Account) -> bool:
+        if row.password_hash == identity.known.password_hash:
             return True
         # The hash of an unchanged password may have been made anew at a higher cost.
-        passwords, text = self.authenticator.passwords, caller.shown.password
+        passwords, text = self.authenticator.passwords, shown.password
         return row.password_hash is not None and passwords.remembers(
             row.id, row.password_hash, text
         )
 
-    def _record(self, shown: Basic | Malformed, origin: Origin, reason: str) -> None:
+    def _record(self, shown: Basic | AppToken | Malformed, origin: Origin, reason: str) -> None:
         account = "(malformed)"
-        if isinstance(shown, Basic):
+        if isinstance(shown, Basic | AppToken):
             known = shown.name in self.live.current.snapshot.accounts
             account = shown.name if known else self.journal.hashed(shown.name)
         log.warning(

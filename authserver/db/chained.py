@@ -1,0 +1,19 @@
+"""Which records are in chains, and what of them is covered by their HMACs."""
+
+from collections.abc import Mapping, Sequence
+
+from authserver.audit.links import Kind
+from authserver.db.models import AuditRecord, TokenRecord
+
+CHANGES = 1
+"""The chain of all changes."""
+
+COLUMNS: Mapping[Kind, Sequence[str]] = {
+    kind: [
+        c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
+    ]
+    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
+}
+"""What of a record is covered by its HMAC."""
+
+TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]

@@ -1,0 +1,77 @@
+"""Wrong passwords from one address on many connections, and what others notice of them."""
+
+import http.client
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine
+from bench.installation import PASSWORD, SERVICE, Installation, Server
+from bench.rows import app_token
+from bench.wrk import Load, Request, Wrk, finished
+
+CONNECTIONS = 64
+ELSEWHERE = "127.0.0.2"
+LOGINS = 8
+"""How many people log in meanwhile; each has an account that nobody has used yet."""
+
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What became of the others: ``kept`` is the rate of app tokens in relation to that without.
+
+    ``grown`` is by how many bytes the largest worker grew, ``logins`` how many seconds each login
+    took, ``refused`` how many of them failed.
+    """
+
+    kept: float
+    grown: int
+    logins: tuple[float, ...]
+    refused: int
+    tries: int
+
+
+def flood(server: Server, directory: Path, seconds: int) -> Flood:
+    """Guess passwords for some seconds, while an app token is used and people log in."""
+    installation = server.installation
+    wrk = Wrk(installation.url, directory)
+    alone = finished(wrk.start(app_token(installation), 5, 8 * machine.cores()))
+    resident = server.resident()
+    guessing = wrk.start(guess(), seconds, CONNECTIONS)
+    used = wrk.start(app_token(installation), seconds, 8 * machine.cores())
+    answers = list(_logins(installation, seconds))
+    guessed, beside = finished(guessing), finished(used)
+    return Flood(
+        kept=_good(beside, seconds) / _good(alone, 5),
+        grown=server.resident() - resident,
+        logins=tuple(took for took, _ in answers),
+        refused=sum(status != http.HTTPStatus.OK for _, status in answers),
+        tries=guessed.requests,
+    )
+
+
+def guess() -> Request:
+    """Return a login of user0, by another wrong password each time."""
+    form = f"grant_type=password&client_id=bench&service={SERVICE}&username=user0"
+    return Request(form=f"{form}&password=wrong{{n}}")
+
+
+def _good(load: Load, seconds: int) -> float:
+    return (load.requests - load.failed) / seconds
+
+
+def _logins(installation: Installation, seconds: int) -> Iterator[tuple[float, int]]:
+    for number in range(1, LOGINS + 1):
+        time.sleep(seconds / (LOGINS + 2))
+        began = time.monotonic()
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", installation.port, PATIENCE, source_address=(ELSEWHERE, 0)
+        )
+        path = f"/token?service={SERVICE}&offline_token=true"
+        connection.request("GET", path, headers=installation.basic(PASSWORD, f"user{number}"))
+        status = connection.getresponse().status
+        connection.close()
+        yield time.monotonic() - began, status

@@ -1,0 +1,34 @@
+"""The one form of records over which HMACs are made."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authserver.audit import links
+from authserver.audit.links import Form
+
+COLUMNS = ("at", "request_id", "service", "jwt_id", "count", "é")
+
+VALUES = st.one_of(
+    st.none(),
+    st.text(),
+    st.integers(),
+    st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3))])),
+)
+
+
+@given(st.tuples(*[VALUES] * len(COLUMNS)))
+def test_the_quick_way_says_the_same(values: tuple[Any, ...]) -> None:
+    said = links.text(dict(zip(COLUMNS, values, strict=True)))
+    assert Form(COLUMNS).text(values) == said
+
+
+def test_times_are_in_utc_and_columns_have_their_names_outside() -> None:
+    at = datetime(2026, 11, 24, 1, tzinfo=timezone(timedelta(hours=2)))
+    values = (at, "r", "registry", None, 1, "ü")
+    assert Form(COLUMNS).text(values) == (
+        '{"at": "2026-11-23T23:00:00+00:00", "count": 1, "registry": "registry", '
+        '"request_id": "r", "\\u00e9": "\\u00fc"}'
+    )
