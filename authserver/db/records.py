@@ -1,6 +1,8 @@
 """Reading the audit records of changes and the records of token requests."""
 
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -10,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import Kind
+from authserver.core.errors import NotReady
 from authserver.db.models import AuditRecord, TokenRecord
 
 KINDS = ("change", "token")
@@ -97,6 +100,16 @@ MAX_RULES = 200
 """At most so many rules are kept with a token record, those of the lowest ids."""
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise NotReady(
+            "a record in the store is none that can be read: run `authserver audit verify`"
+        ) from error
+
+
 def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dict[str, Any]]:
     """Return the latest records, oldest first."""
     found = latest(session, wanted, limit)
@@ -106,10 +119,15 @@ def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dic
     return [record.told for record in found]
 
 
+@_readable()
 def latest(
     session: Session, wanted: Filter = ALL, limit: int = 100, before: Before | None = None
 ) -> list[Record]:
-    """Return the latest records, newest first, ``before`` a place in the list if asked."""
+    """Return the latest records, newest first, ``before`` a place in the list if asked.
+
+    Raises:
+        NotReady: somebody left in one of them what is no record.
+    """
     before = before or Before()
     changes = select(AuditRecord).where(AuditRecord.id < before.change)
     tokens = select(TokenRecord).where(TokenRecord.id < before.token)
@@ -122,8 +140,13 @@ def latest(
     return list(islice(merged, limit))
 
 
+@_readable()
 def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Record]:
-    """Return the records with higher ids than these, of each kind, oldest first."""
+    """Return the records with higher ids than these, of each kind, oldest first.
+
+    Raises:
+        NotReady: as :func:`latest`.
+    """
     changes = select(AuditRecord).where(AuditRecord.id > change)
     tokens = select(TokenRecord).where(TokenRecord.id > token)
     found = [

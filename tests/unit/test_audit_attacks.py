@@ -11,8 +11,10 @@ from sqlalchemy import delete, insert, select, text, update
 
 from authserver.audit.links import AuditKey, Head, Kind
 from authserver.audit.walking import Walk, What
-from authserver.db import retention
+from authserver.core.errors import NotReady
+from authserver.db import records, retention
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.db.records import ALL
 from tests.unit.test_audit import SINCE, Office, busy, chains, office
 
 __all__ = ["busy", "office"]
@@ -168,3 +170,14 @@ def test_the_same_time_in_another_form_is_found(busy: Office, form: str) -> None
     """SQLite compares times as texts: `audit list --until` would leave the record out."""
     busy.do(text(f"UPDATE token_record SET at = {form} WHERE id = 2"))
     assert "the records (row 2): the token record is unreadable" in busy.faults()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("spoilt", ["audit_record SET after = '{'", "token_record SET at = 'x'"])
+def test_a_list_with_what_is_no_record_says_what_to_do(busy: Office, spoilt: str) -> None:
+    busy.do(text(f"UPDATE {spoilt} WHERE id = 2"))
+    with busy.store.read() as session:
+        with pytest.raises(NotReady, match="authserver audit verify"):
+            records.latest(session)
+        with pytest.raises(NotReady, match="authserver audit verify"):
+            records.newer(session, ALL, 0, 0)
