@@ -42,12 +42,10 @@ from authserver.settings import Settings
 from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
-from authserver.web import accepting, errors, health, invitation, public_keys, request_ids
+from authserver.web import accepting, api, errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
-from authserver.web.api import serving
-from authserver.web.api.callers import Callers
-from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
+from authserver.web.late import Late
 from authserver.web.server import THREADS
 from authserver.web.tls import Certificate
 from authserver.web.token import Endpoint
@@ -173,28 +171,42 @@ def _guesses(
 
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
+    app, chosen = _flask(wiring), wiring.settings
+    client_address = ClientAddress(
+        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
+    )
+    hashing = wiring.issuer.authenticator.hashing
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
+    health.register(app, wiring.live)
+    public_keys.register(app, wiring.live)
+    others = Late(api.PREFIX, lambda: _api(wiring, client_address), app.wsgi_app)
+    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
+    if chosen.path_prefix:
+        outer = _without(chosen.path_prefix, outer)
+    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
+    return app
+
+
+def _api(wiring: Wiring, client_address: ClientAddress) -> "WSGIApplication":
+    # Its models take a good part of what a start takes.
+    from authserver.web.api import serving  # noqa: PLC0415
+    from authserver.web.api.callers import Callers  # noqa: PLC0415
+    from authserver.web.api.operations import Parts  # noqa: PLC0415
+
+    app, authenticator = _flask(wiring), wiring.issuer.authenticator
+    callers = Callers(wiring.live, authenticator, wiring.issuer.journal)
+    parts = Parts(wiring.settings, wiring.store, callers, authenticator.hashing)
+    serving.register(app, parts, client_address, wiring.bodies)
+    return app.wsgi_app
+
+
+def _flask(wiring: Wiring) -> Flask:
     app = Flask("authserver.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     # Never a redirect: clients do not follow it everywhere.
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.register(app)
-    chosen = wiring.settings
-    client_address = ClientAddress(
-        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
-    )
-    hashing = wiring.issuer.authenticator.hashing
-    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
-    callers = Callers(wiring.live, wiring.issuer.authenticator, wiring.issuer.journal)
-    parts = Parts(chosen, wiring.store, callers, hashing)
-    serving.register(app, parts, client_address, wiring.bodies)
-    health.register(app, wiring.live)
-    public_keys.register(app, wiring.live)
-
-    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, app.wsgi_app)
-    if chosen.path_prefix:
-        outer = _without(chosen.path_prefix, outer)
-    app.wsgi_app = outer  # type: ignore[assignment,method-assign]
 
     @app.before_request
     def begin() -> None:

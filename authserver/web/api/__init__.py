@@ -1,1 +1,3 @@
-"""The admin API under ``/api/v1``."""
+"""The admin API."""
+
+PREFIX = "/api/v1"

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 import authserver
+from authserver.web.api import PREFIX
 from authserver.web.api.callers import Need
 from authserver.web.api.models import MAX_ID, Problem
-from authserver.web.api.operations import PREFIX, Operation, Operations
+from authserver.web.api.operations import Operation, Operations
 from authserver.web.api.problems import MEDIA_TYPE
 from authserver.web.api.requests import MEDIA_TYPE as JSON
 

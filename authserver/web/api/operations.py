@@ -19,7 +19,6 @@ from authserver.web.api.conditions import Conditions
 from authserver.web.api.models import Answer, Body, Nothing, Query
 from authserver.web.bodies import MAX_BYTES
 
-PREFIX = "/api/v1"
 CHANGE_WAITS = 5.0
 
 _Body = TypeVar("_Body", bound=Body)

@@ -16,6 +16,7 @@ from authserver.core.errors import NotReady
 from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
+    PREFIX,
     audit,
     authorities,
     checks,
@@ -39,7 +40,7 @@ from authserver.web.api import (
 from authserver.web.api.callers import Need
 from authserver.web.api.conditions import Conditions
 from authserver.web.api.models import Body, Nothing
-from authserver.web.api.operations import PREFIX, Call, Operation, Operations, Parts, Reply
+from authserver.web.api.operations import Call, Operation, Operations, Parts, Reply
 from authserver.web.bodies import Bodies
 
 NOUNS: tuple[Operations, ...] = (
