@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver import passwords, tokens, waiting
+from authserver import passwords, tokens
 from authserver.core.conditions import address
 from authserver.core.errors import Busy, LoginEnded, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import nfc
@@ -223,7 +223,6 @@ class Authenticator:
             return _by_password(known)
         if stale:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
-        waiting.before_waiting()
         self.guesses.require_few(client, shown.name)
         state = (known.password_hash, known.disabled) if known else ()
         right = self.hashing.once(

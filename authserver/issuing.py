@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver import tokens, waiting
+from authserver import tokens
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
@@ -199,7 +199,6 @@ class Issuer:
             why = "the store cannot be reached" if state.stale else "too many logins wait to be"
             log.warning("no refresh token could be stored", error=why)
             return None
-        waiting.before_waiting()
         try:
             actor = f"account:{identity.known.account.name}"
             with self.store.change(actor, wait=LOGIN_WAITS) as change:

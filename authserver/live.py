@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from authserver import journal, keyring, tokens, waiting
+from authserver import journal, keyring, tokens
 from authserver.core.errors import AuthserverError, NotReady
 from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, snapshot
@@ -204,7 +204,6 @@ class Live:
             return state
         if state.stale:
             raise NotReady("the store cannot be reached, and this token may be newer than this")
-        waiting.before_waiting()
         self.refresh()
         return self.current
 

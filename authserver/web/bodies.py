@@ -21,7 +21,6 @@ from typing import Any, Protocol
 import structlog
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from authserver import waiting
 from authserver.core.errors import NotReady
 from authserver.core.households import household
 
@@ -91,7 +90,6 @@ class Bodies:
             RequestTimeout: it came too slowly.
             RequestEntityTooLarge: it is longer than ``max_bytes``, whatever length it claims.
         """
-        waiting.before_waiting()
         deadline = time.monotonic() + self.seconds
         with self.reading(environ.get("REMOTE_ADDR", ""), client):
             claimed = environ.get("CONTENT_LENGTH", "")

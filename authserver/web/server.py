@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import mp
 from granian.server.mp import MPServer
-from granian.wsgi import _callback_wrapper
 
 from authserver.core.errors import Refused
 from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
-from authserver.web.leading import Leading
 from authserver.web.tls import Certificate
 
 if TYPE_CHECKING:
@@ -107,19 +104,11 @@ def run(
     )
     if certificate is not None:
         server.serve_tls(certificate)
-    # There is no setting for how applications are called; workers are forked from here.
-    mp._wsgi_call_wrap = _led  # type: ignore[assignment,attr-defined]  # noqa: SLF001
     server.on_startup(listening)
     # Workers are told only once they know what to do.
     signal.signal(accepting.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
     server.serve(target_loader=load, wrap_loader=False)
-
-
-def _led(
-    application: "WSGIApplication", options: dict[str, Any], log_format: str | None
-) -> Leading:
-    return Leading(_callback_wrapper(application, options, log_format))
 
 
 class _Server(MPServer):

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
 
-from authserver import waiting
 from authserver.answers import Question
 from authserver.core.errors import BadRequest, UnsupportedGrantType
 from authserver.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
@@ -67,7 +66,6 @@ class Endpoint:
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         if environ.get("PATH_INFO") not in PATHS:
-            waiting.before_waiting()
             return self.others(environ, start_response)
         request_id = request_ids.begin()
         try:
