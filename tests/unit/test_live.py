@@ -494,6 +494,7 @@ def test_old_records_are_pruned_every_hour(
     assert left == [1, 2, 0]
 
 
+@pytest.mark.sqlite
 def test_a_process_starts_while_another_writes(settings: Settings, store: Store) -> None:
     with store.change("somebody"):
         started = wire(settings)
