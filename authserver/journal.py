@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.names import printable
 from authserver.db import accounts, alterations, refresh_tokens, retention
-from authserver.db.chained import TOKEN_COLUMNS
+from authserver.db.chained import TOKEN_COLUMNS, token_values
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
@@ -40,7 +40,6 @@ _LONGEST = {
 
 _SHORTEST = min(_LONGEST.values())
 _texts = attrgetter(*_LONGEST)
-_values = attrgetter(*TOKEN_COLUMNS)
 _LIMITS = [_LONGEST.get(name) for name in TOKEN_COLUMNS]
 
 log = structlog.get_logger()
@@ -145,14 +144,14 @@ def _shorten(event: TokenEvent) -> None:
 def _record(event: TokenEvent) -> tuple[object, ...]:
     return tuple(
         value if limit is None else printable(value, limit)
-        for value, limit in zip(_values(event), _LIMITS, strict=True)
+        for value, limit in zip(token_values(event), _LIMITS, strict=True)
     )
 
 
 def prune(store: Store, days: int) -> int:
     """Delete token records that are too old or too many, and logins that were idle for too long.
 
-    Return how many records there were.
+    Return how many records there were: as many as go at once, so ask again until there is none.
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())

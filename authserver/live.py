@@ -281,12 +281,16 @@ class Live:
             self._seal()
             self._sealing.last = now
         if self._pruning.due(now):
-            journal.prune(self.store, self.record_days)
-            self.store.overwrite_deleted()
-            self._pruning.last = now
+            self._prune(now)
         self._warn(now)
         # Last: a disk that fails must not keep the signing key from being rotated.
         self.spool.write(self.store)
+
+    def _prune(self, now: float) -> None:
+        # Each record is verified before. If a day's are due, all else must not wait for that.
+        if journal.prune(self.store, self.record_days) == 0:
+            self.store.overwrite_deleted()
+            self._pruning.last = now
 
     def _rotate(self) -> None:
         state = self._state

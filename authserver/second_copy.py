@@ -39,6 +39,8 @@ class SecondCopy:
 
     def finish(self) -> str | None:
         """Write what waits; return why the log lacks some, if so, after at most STOP_WAITS."""
+        if not self.outbox.pending:
+            return None
         writing = Thread(target=self.outbox.write, name="audit log", daemon=True)
         writing.start()
         writing.join(STOP_WAITS)

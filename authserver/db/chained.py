@@ -1,8 +1,9 @@
 """Which records are in chains, and what of them is covered by their HMACs."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
-from authserver.audit.links import Kind
+from authserver.audit.links import Form, Kind
 from authserver.db.models import AuditRecord, TokenRecord
 
 CHANGES = 1
@@ -16,4 +17,7 @@ COLUMNS: Mapping[Kind, Sequence[str]] = {
 }
 """What of a record is covered by its HMAC."""
 
+FORMS: Mapping[Kind, Form] = {kind: Form(columns) for kind, columns in COLUMNS.items()}
 TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
+token_values = attrgetter(*TOKEN_COLUMNS)
+"""Returns the values of what has the columns of a token record, in their order."""

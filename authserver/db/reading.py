@@ -7,9 +7,8 @@ from sqlalchemy import ColumnElement, RowMapping, String, Table, func, select, t
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from authserver.audit import links
 from authserver.audit.links import Head, Kind
-from authserver.db.chained import COLUMNS
+from authserver.db.chained import COLUMNS, FORMS
 from authserver.db.models import AuditRecord, TokenRecord
 from authserver.db.records import ALL, Filter
 
@@ -71,9 +70,9 @@ def _is_found_by_time(row: RowMapping) -> bool:
 
 
 def said(kind: Kind, row: RowMapping) -> str | None:
-    """Return what a record says, as :func:`links.text`; None if it can say no such thing."""
+    """Return what a record says, as :meth:`Form.text`; None if it can say no such thing."""
     try:
-        return links.text({name: row[name] for name in COLUMNS[kind]})
+        return FORMS[kind].text([row[name] for name in COLUMNS[kind]])
     except _UNREADABLE:
         return None
 

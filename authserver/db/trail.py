@@ -19,13 +19,12 @@ import structlog
 from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
-from authserver.audit import links
-from authserver.audit.links import KEY_BYTES, AuditKey, Form, Head, Kind, Link
+from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
-from authserver.db.chained import CHANGES, COLUMNS, TOKEN_COLUMNS
+from authserver.db.chained import CHANGES, COLUMNS, FORMS, TOKEN_COLUMNS
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.safe import master_key_id
 from authserver.sealing import MasterKey, find_master_key
@@ -37,7 +36,6 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
-_TOKEN_FORM = Form(TOKEN_COLUMNS)
 _TOKENS = Bulk(cast("Table", TokenRecord.__table__), [*TOKEN_COLUMNS, "chain_id", "seq", "mac"])
 
 log = structlog.get_logger()
@@ -116,7 +114,7 @@ class Trail:
         chain = session.get(AuditChain, CHANGES, with_for_update=True, populate_existing=True)
         if chain is None:
             raise NotReady("the chain of changes is gone from the store: restore a backup")
-        said = links.text({name: getattr(record, name) for name in COLUMNS[Kind.CHANGE]})
+        said = FORMS[Kind.CHANGE].text([getattr(record, name) for name in COLUMNS[Kind.CHANGE]])
         link = key.link(chain.name, Head(chain.seq, chain.mac), Kind.CHANGE, said)
         record.seq, record.mac = link.head.seq, link.head.mac
         session.add(record)
@@ -207,9 +205,9 @@ class Trail:
 
 
 def _linked(key: AuditKey, chain: Chain, records: Iterable[tuple[Any, ...]]) -> Iterable[Link]:
-    head = chain.head
+    head, form = chain.head, FORMS[Kind.TOKEN]
     for values in records:
-        link = key.link(chain.name, head, Kind.TOKEN, _TOKEN_FORM.text(values))
+        link = key.link(chain.name, head, Kind.TOKEN, form.text(values))
         head = link.head
         yield link
 

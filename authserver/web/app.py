@@ -113,6 +113,7 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
         schema.require_head(session.connection())
         keys.require_initialised(session)
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+        # Now, not at the first record.
         trail.key(session)
     journal = Journal(safe.master.derive("names in records"))
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()

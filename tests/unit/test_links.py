@@ -15,6 +15,8 @@ VALUES = st.one_of(
     st.none(),
     st.text(),
     st.integers(),
+    st.booleans(),
+    st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.lists(st.integers()))),
     st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3))])),
 )
 

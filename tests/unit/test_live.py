@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from authserver import live
 from authserver.core.errors import NotReady
-from authserver.db import accounts, keys
+from authserver.db import accounts, keys, retention
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -492,6 +492,22 @@ def test_old_records_are_pruned_every_hour(
         process.live.tick()
         left.append(recorded(store))
     assert left == [1, 2, 0]
+
+
+def test_a_process_keeps_up_while_it_prunes_much(
+    process: Process, store: Store, clock: Clock, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    for _ in range(5):
+        process.live.journal.add(one)
+    process.live.tick()
+    clock.move(timedelta(days=31))
+    process.monotonic.at += 3601
+    left = []
+    for _ in range(3):
+        process.live.tick()
+        left.append(recorded(store))
+    assert left == [3, 1, 0]
 
 
 @pytest.mark.sqlite

@@ -188,3 +188,7 @@ def test_what_is_kept_of_app_tokens_is_bounded_and_not_the_secret(
         assert first == again == AppToken("alice", tokens.digest(secret), well_formed=True)
         assert len(credentials._read_before) <= 3
         assert secret not in repr(credentials._read_before)
+    kept = dict(credentials._read_before)
+    long = credentials.read_authorization(basic("a" * 400, secret))
+    assert isinstance(long, AppToken)
+    assert credentials._read_before == kept

@@ -56,7 +56,7 @@ def list_(context: Context, wanted: Filter, limit: int, as_json: bool) -> None:
 @pass_context
 def tail(context: Context, wanted: Filter, follow: bool, limit: int, as_json: bool) -> None:
     """Show the latest records, a line each, the newest last."""
-    show = _line if not as_json else _json
+    show = safe_json if as_json else _line
     with context.read() as session:
         following = Following.now(session, wanted)
         first = records.listed(session, wanted, limit) if limit else []
@@ -108,10 +108,6 @@ class Following:
 
 def _line(record: Mapping[str, Any]) -> str:
     return "  ".join(printable(str(show(record)), MAX_CELL) for show in _COLUMNS.values())
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return safe_json(record)
 
 
 def _who(record: Mapping[str, Any]) -> str:
