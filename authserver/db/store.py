@@ -136,6 +136,7 @@ class Store:
             at = self.time(session)
             with alterations.noted(session, at):
                 yield Change(session, actor, at, self.trail)
+                self.trail.settle(session)
 
     @contextmanager
     def append(self) -> Iterator[Session]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import Table, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
 from authserver.audit.outbox import Outbox
@@ -36,6 +36,7 @@ MAX_HOST = 60
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
+_CHANGING = "audit chain of changes"
 _TOKENS = Bulk(cast("Table", TokenRecord.__table__), [*TOKEN_COLUMNS, "chain_id", "seq", "mac"])
 
 log = structlog.get_logger()
@@ -48,6 +49,19 @@ class Chain:
     id: int
     name: str
     head: Head
+
+
+@dataclass
+class _Changing:
+    """The chain of changes, which a transaction holds once it has recorded one, the last so far."""
+
+    transaction: SessionTransaction | None
+    chain: AuditChain
+    last: AuditRecord | None = None
+
+    def is_of(self, session: Session) -> bool:
+        """Whether the session's transaction is that one: it may have been taken back."""
+        return session.in_transaction() and self.transaction is session.get_transaction()
 
 
 def _unknown(_: Session) -> MasterKey:
@@ -110,17 +124,21 @@ class Trail:
         """
         # What a caller does to these later must not be what is stored.
         record.before, record.after = _as_stored(record.before), _as_stored(record.after)
-        key = self.key(session)
-        chain = session.get(AuditChain, CHANGES, with_for_update=True, populate_existing=True)
-        if chain is None:
-            raise NotReady("the chain of changes is gone from the store: restore a backup")
+        key, changing = self.key(session), _changing(session)
+        chain = changing.chain
         said = FORMS[Kind.CHANGE].text([getattr(record, name) for name in COLUMNS[Kind.CHANGE]])
         link = key.link(chain.name, Head(chain.seq, chain.mac), Kind.CHANGE, said)
         record.seq, record.mac = link.head.seq, link.head.mac
         session.add(record)
-        session.flush()
-        chain.seq, chain.mac, chain.record_id = record.seq, record.mac, record.id
+        chain.seq, chain.mac, changing.last = record.seq, record.mac, record
         self._note(session, [link])
+
+    def settle(self, session: Session) -> None:
+        """Note which row the last change has got; to be done before the commit."""
+        changing = session.info.get(_CHANGING)
+        if changing is not None and changing.is_of(session) and changing.last is not None:
+            session.flush()
+            changing.chain.record_id = changing.last.id
 
     def tokens(self, session: Session, records: Sequence[tuple[Any, ...]], at: datetime) -> None:
         """Write records of token requests, the next of this process's chain.
@@ -188,6 +206,7 @@ class Trail:
 
     def checkpoint(self, session: Session, at: datetime) -> str | None:
         """Seal the heads of all chains. Return what is wrong, if so; that is then left unsealed."""
+        self.settle(session)
         found = checkpoints.seal(session, self.key(session), at)
         if found.line:
             session.info.setdefault(_LINES, []).append(found.line)
@@ -202,6 +221,22 @@ class Trail:
     def _note(self, session: Session, made: Iterable[Link]) -> None:
         if self.outbox.sink is not None:
             session.info.setdefault(_LINES, []).extend(link.line for link in made)
+
+
+def _changing(session: Session) -> _Changing:
+    """Return the chain of changes, locked for this transaction.
+
+    Raises:
+        NotReady: there is none.
+    """
+    held: _Changing | None = session.info.get(_CHANGING)
+    if held is not None and held.is_of(session):
+        return held
+    chain = session.get(AuditChain, CHANGES, with_for_update=True, populate_existing=True)
+    if chain is None:
+        raise NotReady("the chain of changes is gone from the store: restore a backup")
+    made = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)
+    return made
 
 
 def _linked(key: AuditKey, chain: Chain, records: Iterable[tuple[Any, ...]]) -> Iterable[Link]:

@@ -204,6 +204,20 @@ def _row(office: Office) -> dict[str, Any]:
     return {name: getattr(office.event, name) for name in TokenEvent.__slots__}
 
 
+def test_many_changes_of_one_transaction_are_in_their_order(busy: Office) -> None:
+    process = busy.process()
+    with process.change("test") as change, change.counting():
+        for number in range(300):
+            change.record("test.many", f"test:{number}")
+    assert busy.seal(process) is None
+    assert busy.faults() == []
+    with busy.store.read() as session:
+        last = session.scalars(select(AuditRecord).order_by(AuditRecord.id.desc())).first()
+        chain = session.get_one(AuditChain, 1)
+        assert last is not None
+        assert (last.target, last.seq, last.id) == ("test:299", chain.seq, chain.record_id)
+
+
 def test_a_commit_whose_answer_was_lost_is_no_alarm(busy: Office) -> None:
     process = busy.process()
     busy.ask(process)
