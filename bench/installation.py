@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
 from authserver.settings import Settings
 from bench import machine
-from tests.programs import Process
+from tests.programs import Process, free_port
 
 COST = 12
 PASSWORD = "correct horse"  # noqa: S105 - of accounts that live as long as the bench
@@ -224,10 +223,3 @@ def _parent(pid: int) -> int:
         return int(machine.stat_fields(pid)[1])
     except OSError:  # it has ended
         return 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
