@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-_percentile = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)$", re.MULTILINE)
+_percentile = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s|m) *$", re.MULTILINE)
 _requests = re.compile(r"^\s+(\d+) requests in ", re.MULTILINE)
 _rate = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 _failed = re.compile(r"Non-2xx or 3xx responses: (\d+)")

@@ -45,6 +45,14 @@ def test_a_report_of_wrk_is_read() -> None:
     assert (read.p50, read.p99) == pytest.approx((0.00129, 0.0119))
 
 
+def test_seconds_are_read_as_well() -> None:
+    """After these wrk writes a space: its columns are as wide as ``ms``."""
+    read = Load.parse(
+        REPORT.format(more="").replace("1.29ms", "1.06s ").replace("11.90ms", "2.50m ")
+    )
+    assert (read.p50, read.p99) == pytest.approx((1.06, 150))
+
+
 def test_answers_that_were_none_are_counted() -> None:
     more = "  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 7\n"
     assert Load.parse(REPORT.format(more=more)).failed == 17
