@@ -11,7 +11,14 @@ import structlog
 
 from authserver import passwords, tokens
 from authserver.core.conditions import address
-from authserver.core.errors import Busy, LoginEnded, NotReady, TooManyAttempts, Unauthorized
+from authserver.core.errors import (
+    Busy,
+    LoginEnded,
+    MustWait,
+    NotReady,
+    TooManyAttempts,
+    Unauthorized,
+)
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
 from authserver.core.subjects import AccountKind
@@ -188,10 +195,12 @@ class Authenticator:
         origin: Origin,
         *,
         stale: bool = False,
+        at_once: bool = False,
     ) -> Identity:
         """Return whom ``shown`` proves.
 
         Raises:
+            MustWait: it takes bcrypt to tell, and that is not to be waited for.
             Unauthorized: it proves nobody. Where it takes bcrypt to tell, the work is the same
                 for a wrong password, an unknown and a disabled account.
             LoginEnded: a refresh token that is not good, or not any more.
@@ -212,13 +221,13 @@ class Authenticator:
             # containerd shows a refresh token like this after it was refused.
             raise Unauthorized("a refresh token in the place of a password")
         try:
-            return self._by_password(shown, snapshot, origin.address, stale=stale)
+            return self._by_password(shown, snapshot, origin.address, stale=stale, at_once=at_once)
         except (Busy, TooManyAttempts):
             self.holding.hold(origin.address)
             raise
 
     def _by_password(
-        self, shown: Basic, snapshot: Snapshot, client: str, *, stale: bool
+        self, shown: Basic, snapshot: Snapshot, client: str, *, stale: bool, at_once: bool
     ) -> Identity:
         known = snapshot.accounts.get(shown.name)
         if (
@@ -230,6 +239,8 @@ class Authenticator:
             return _by_password(known)
         if stale:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
+        if at_once:
+            raise MustWait
         self.guesses.require_few(client, shown.name)
         state = (known.password_hash, known.disabled) if known else ()
         right = self.hashing.once(

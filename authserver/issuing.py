@@ -15,7 +15,7 @@ import structlog
 from authserver import tokens
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
-from authserver.core.errors import AuthserverError, Busy, NotReady, TokenRequestError
+from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
 from authserver.core.names import printable
 from authserver.credentials import (
     AppToken,
@@ -45,13 +45,17 @@ log = structlog.get_logger()
 
 
 class TokenRequest(NamedTuple):
-    """What the client sent. ``offline`` asks for a refresh token as well."""
+    """What the client sent. ``offline`` asks for a refresh token as well.
+
+    ``at_once`` has it raise MustWait where it would have to wait.
+    """
 
     shown: Shown
     question: Question
     offline: bool
     origin: Origin
     request_id: str
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +111,43 @@ class Issuer:
         """Answer one request; what was denied is left out of the token's grant.
 
         Raises:
+            MustWait: it was to be answered ``at_once`` and cannot be.
             BadRequest: too much was asked, or the service is missing, repeated or unknown.
             Unauthorized: credentials were shown and are not good.
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
         event, began = _begun(request), perf_counter()
-        refusal = None
         try:
             issued = self._issue(request, event)
-        except Exception as error:
-            refusal = type(error)
-            _refuse(event, error)
+        except MustWait:
             raise
-        finally:
-            event.at = self.clock()
-            self.journal.add(event)
-            kind, seconds = kind_of(request.shown), perf_counter() - began
-            seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
-            self.observations.token_requests.append(seen)
+        except Exception as error:
+            _refuse(event, error)
+            self._record(request, event, began, type(error))
+            raise
+        self._record(request, event, began, None)
         if event.reason:
             log.info("scope denied", **_seen(event))
         return issued
 
+    def _record(
+        self,
+        request: TokenRequest,
+        event: TokenEvent,
+        began: float,
+        refusal: type[Exception] | None,
+    ) -> None:
+        event.at = self.clock()
+        self.journal.add(event)
+        kind, seconds = kind_of(request.shown), perf_counter() - began
+        seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
+        self.observations.token_requests.append(seen)
+
     def _issue(self, request: TokenRequest, event: TokenEvent) -> Issued:
         request.question.require_size()
-        state = self.live.knowing(request.shown)
+        if request.at_once and request.offline and isinstance(request.shown, Basic):
+            raise MustWait
+        state = self.live.knowing(request.shown, at_once=request.at_once)
         identity = self._identity(request, state, event)
         now = self.clock()
         answered = self._answer(request, state.snapshot, identity, now)
@@ -168,7 +184,11 @@ class Issuer:
             case Malformed():
                 event.account = "(malformed)"
         identity = self.authenticator.authenticate(
-            request.shown, state.snapshot, request.origin, stale=state.stale
+            request.shown,
+            state.snapshot,
+            request.origin,
+            stale=state.stale,
+            at_once=request.at_once,
         )
         event.account, event.credential = identity.known.account.name, identity.credential
         return identity

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
-from authserver.core.errors import AuthserverError, NotReady
+from authserver.core.errors import AuthserverError, MustWait, NotReady
 from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, snapshot
 from authserver.db.endings import Ending
@@ -185,10 +185,11 @@ class Live:
         """Return the last state, however old: to tell of it, never to answer from it."""
         return self._state
 
-    def knowing(self, shown: Shown) -> State:
+    def knowing(self, shown: Shown, *, at_once: bool = False) -> State:
         """Return the state to answer from; one that knows of a token made a moment ago.
 
         Raises:
+            MustWait: the store has to be asked, and that is not to be waited for.
             NotReady: as :attr:`current`, or the token is not known and the store cannot be read.
         """
         state = self.current
@@ -204,6 +205,8 @@ class Live:
             return state
         if state.stale:
             raise NotReady("the store cannot be reached, and this token may be newer than this")
+        if at_once:
+            raise MustWait
         self.refresh()
         return self.current
 

@@ -20,6 +20,23 @@ class Places:
     def taken(self) -> int:
         return self._taken.total()
 
+    def enter(self, client: str) -> bool:
+        """Take a place if there is one; give it back by :meth:`leave`."""
+        client = household(client)
+        with self._lock:
+            free = self.taken < self.total and self._taken[client] < self.each
+            if free:
+                self._taken[client] += 1
+        return free
+
+    def leave(self, client: str) -> None:
+        """Give a place back."""
+        client = household(client)
+        with self._lock:
+            self._taken[client] -= 1
+            if not self._taken[client]:
+                del self._taken[client]
+
     @contextmanager
     def take(self, client: str, leaving: int = 0) -> Iterator[bool]:
         """Take a place for the block; tell whether there was one without the last ``leaving``."""

@@ -27,6 +27,10 @@ class Busy(NotReady):
     retry_after = 5
 
 
+class MustWait(AuthserverError):
+    """A request that is to be answered at once would have to wait; nothing was done yet."""
+
+
 class TokenRequestError(AuthserverError):
     """A token request that gets no registry token. ``reason`` is for the log, never the client.
 

@@ -45,16 +45,16 @@ from authserver.spooler import Spooler
 from authserver.web import accepting, api, errors, health, invitation, public_keys, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
+from authserver.web.gateway import THREADS, Gateway
 from authserver.web.late import Late
-from authserver.web.server import THREADS
 from authserver.web.tls import Certificate
-from authserver.web.token import Endpoint
+from authserver.web.token import HEADERS, PATHS, Endpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Of the server's threads, so that there are always some for requests that neither have a body nor
-# a password that is not remembered.
+# Of the threads for requests that wait, so that there are always some for those that neither have
+# a body nor a password that is not remembered.
 BODIES_AT_ONCE = THREADS // 4
 BODIES_EACH = THREADS // 12
 PASSWORDS_AT_ONCE = THREADS // 3
@@ -92,7 +92,6 @@ class Wiring:
         self.live.start()
         self.spooler.start()
         self.second_copy.start()
-        self.bodies.start()
 
     def stop(self) -> None:
         """End the threads; what the store does not take goes to the spool."""
@@ -141,7 +140,7 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
     ttl, random = chosen.token_ttl, secrets.token_bytes
     issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
-    bodies, second_copy = Bodies(BODIES_AT_ONCE, BODIES_EACH), SecondCopy(trail.outbox)
+    bodies, second_copy = Bodies(Places(BODIES_AT_ONCE, BODIES_EACH)), SecondCopy(trail.outbox)
     return Wiring(chosen, store, live, issuer, bodies, spooler, second_copy)
 
 
@@ -173,9 +172,7 @@ def _guesses(
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app, chosen = _flask(wiring), wiring.settings
-    client_address = ClientAddress(
-        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
-    )
+    client_address = _client_address(chosen)
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     health.register(app, wiring.live)
@@ -186,6 +183,25 @@ def create_app(wiring: Wiring) -> Flask:
         outer = _without(chosen.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]
     return app
+
+
+def _client_address(chosen: Settings) -> ClientAddress:
+    return ClientAddress(
+        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
+    )
+
+
+def _gateway(wiring: Wiring) -> Gateway:
+    prefixes, client_address = (
+        ("", wiring.settings.path_prefix or ""),
+        _client_address(wiring.settings),
+    )
+    return Gateway(
+        create_app(wiring).wsgi_app,
+        frozenset(prefix + path for prefix in prefixes for path in PATHS),
+        (*HEADERS, client_address.environ_name),
+        client_address.of_request,
+    )
 
 
 def _api(wiring: Wiring, client_address: ClientAddress) -> "WSGIApplication":
@@ -255,8 +271,8 @@ class Inherited:
     certificate: Certificate | None = None
 
 
-def worker(inherited: Inherited) -> Flask:
-    """Return the application of one worker process; the server calls this in each of them."""
+def worker(inherited: Inherited) -> Gateway:
+    """Return what takes one worker's requests; the server calls this in each of them."""
     _end_with_parent()
     memory.keep_private()
     accepting.stop_when_told()
@@ -269,7 +285,7 @@ def worker(inherited: Inherited) -> Flask:
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     if inherited.scraped is not None:
         _report(wiring, inherited.scraped, inherited.certificate)
-    return create_app(wiring)
+    return _gateway(wiring)
 
 
 def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -> None:

@@ -4,28 +4,29 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EADDRINUSE, EEXIST
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian._granian import CallbackScheduler, RSGIWorker
+from granian._signals import set_sync_signals
+from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer
+from granian.server.common import WORKERS_METHODS
+from granian.server.mp import MPServer, WorkerProcess
 
 from authserver.core.errors import Refused
 from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
+from authserver.web.gateway import EventLoop, Gateway
 from authserver.web.tls import Certificate
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
 BACKLOG = 1024
-THREADS = 96
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
@@ -65,14 +66,14 @@ class Place:
 def run(
     place: Place,
     workers: int,
-    load: Callable[[], "WSGIApplication"],
+    load: Callable[[], Gateway],
     listening: Callable[[], None],
     certificate: Certificate | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish.
 
-    ``load`` makes the application, in each worker; ``listening`` is called once the socket is
-    there. With a ``certificate`` TLS is served; a new one is served by new workers.
+    ``load`` makes what takes the requests, in each worker; ``listening`` is called once the socket
+    is there. With a ``certificate`` TLS is served; a new one is served by new workers.
 
     Raises:
         Refused: the address cannot be listened on.
@@ -88,9 +89,8 @@ def run(
         port=place.port,
         uds=place.unix_socket,
         uds_permissions=place.mode,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=workers,
-        blocking_threads=THREADS,
         backlog=BACKLOG,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
@@ -108,7 +108,35 @@ def run(
     # Workers are told only once they know what to do.
     signal.signal(accepting.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
-    server.serve(target_loader=load, wrap_loader=False)
+    server.serve(_work, target_loader=load, wrap_loader=False)
+
+
+@WorkerProcess.wrap_target  # type: ignore[untyped-decorator]
+def _work(
+    number: int,
+    gateway: Gateway,
+    listener: Any,  # noqa: ANN401 - as all that Granian hands on from itself to itself
+    pipe: object,
+    _loop: object,
+    mode: RuntimeModes,
+    *settings: Any,  # noqa: ANN401
+) -> None:
+    """Be a worker: as Granian's own for RSGI, but without asyncio, which the gateway needs not."""
+    *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
+    stopping, stopped = set_sync_signals(), threading.Event()  # type: ignore[no-untyped-call]
+    stopping.add_cb(stopped.set)
+    # Its stub has not all that it takes.
+    make: Any = RSGIWorker
+    worker = make(
+        number, listener, pipe, *threads, version, http1, http2, websockets, files, *tls, metrics
+    )
+    loop = EventLoop()
+    scheduler: Any = CallbackScheduler(loop, gateway, None, None, None)  # type: ignore[call-arg]
+    scheduler._schedule_fn = gateway  # noqa: SLF001 - its one way to be told
+    serve = getattr(worker, WORKERS_METHODS[mode][(listener[0] or listener[1]).is_uds()])
+    serve(scheduler, loop, stopping)
+    gateway.start()
+    stopped.wait()
 
 
 class _Server(MPServer):

@@ -14,18 +14,22 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
 
 from authserver.answers import Question
-from authserver.core.errors import BadRequest, UnsupportedGrantType
+from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
 from authserver.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
 from authserver.issuing import Issued, Issuer, TokenRequest
 from authserver.web import errors, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
+from authserver.web.gateway import AT_ONCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # /auth/token is where a registry's autoredirect sends clients.
 PATHS = frozenset({"/token", "/token/", "/auth/token", "/auth/token/"})
+HEADERS = ("HTTP_AUTHORIZATION", "HTTP_USER_AGENT", "CONTENT_TYPE", "CONTENT_LENGTH")
+"""What of a request's headers is read here."""
+
 METHODS = ("GET", "POST")
 FORM = "application/x-www-form-urlencoded"
 ONCE = (
@@ -64,12 +68,18 @@ class Endpoint:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Answer one request (PEP 3333).
+
+        Raises:
+            MustWait: it was to be answered at once and cannot be.
+        """
         if environ.get("PATH_INFO") not in PATHS:
             return self.others(environ, start_response)
         request_id = request_ids.begin()
         try:
             body = self._answer(environ, request_id).encode()
+        except MustWait:
+            raise
         except Exception as error:  # noqa: BLE001 - each has its answer, in one place
             response = errors.answer_to(error, environ["REQUEST_METHOD"])
             self._count(response.status_code)
@@ -109,6 +119,7 @@ class Endpoint:
                 offline=query.offline,
                 origin=_origin(environ, self.client_address.of_request(environ), query.client_id),
                 request_id=request_id,
+                at_once=environ.get(AT_ONCE, False),
             )
         )
 
@@ -139,6 +150,7 @@ class Endpoint:
                 offline=form.get("access_type") == ["offline"],
                 origin=_origin(environ, address, client_id),
                 request_id=request_id,
+                at_once=environ.get(AT_ONCE, False),
             )
         )
 

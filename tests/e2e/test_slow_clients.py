@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.web.server import THREADS
+from authserver.web.gateway import ARRIVING_EACH, THREADS
 from tests.e2e.fetching import ask_for_token, curl
 from tests.e2e.lab import ADMIN, installation
 from tests.programs import free_port
@@ -68,8 +68,9 @@ def test_slow_clients_are_hung_up_on_and_hold_nobody_up(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
     with authserver.serving(port, "--workers", "1"):
-        # More of each kind than there are threads to be held.
-        clients = [sent for sent in SLOW.values() for _ in range(THREADS + 1)]
+        # More of each kind than there are threads to be held, or places to be taken.
+        many = max(THREADS, ARRIVING_EACH) + 1
+        clients = [sent for sent in SLOW.values() for _ in range(many)]
         with ThreadPoolExecutor(len(clients) + 2) as pool:
             trickling = [pool.submit(seconds_while_trickling, port) for _ in range(2)]
             waiting = [pool.submit(seconds_until_hung_up, port, sent) for sent in clients]

@@ -1,0 +1,350 @@
+"""The gateway: what is answered at once, what waits elsewhere, what becomes of bodies."""
+
+import weakref
+from asyncio import CancelledError
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from threading import Event, get_ident
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authserver.core.errors import MustWait
+from authserver.places import Places
+from authserver.web.bodies import MAX_BYTES, Bodies
+from authserver.web.gateway import AT_ONCE, EventLoop, Gateway
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+HEADERS = ("HTTP_AUTHORIZATION", "HTTP_USER_AGENT", "CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+class Headers:
+    """As Granian's: several values of one name, and none for what is not ASCII."""
+
+    def __init__(self, *pairs: tuple[str, str]) -> None:
+        self.pairs = pairs
+
+    def __contains__(self, name: str) -> bool:
+        return any(name == one for one, _ in self.pairs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self.pairs))
+
+    def get_all(self, name: str) -> list[str]:
+        return [value for one, value in self.pairs if one == name and value.isascii()]
+
+
+@dataclass
+class Scope:
+    method: str = "GET"
+    path: str = "/token"
+    query_string: str = ""
+    headers: Headers = field(default_factory=Headers)
+    client: str = "192.0.2.1:50000"
+    server: str = "192.0.2.9:8000"
+    scheme: str = "http"
+    http_version: str = "1.1"
+    authority: str | None = None
+
+
+class Future:
+    """As Granian's: it keeps its callback, and calls it once."""
+
+    def __init__(self) -> None:
+        self.value: bytes | BaseException | None = None
+        self.callback: Callable[[Future], object] | None = None
+
+    def add_done_callback(self, callback: "Callable[[Future], object]") -> None:
+        self.callback = callback
+        if self.value is not None:
+            callback(self)
+
+    def end(self, value: bytes | BaseException) -> bool:
+        if self.value is not None:
+            return False
+        self.value = value
+        if self.callback is not None:
+            self.callback(self)
+        return True
+
+    def cancel(self) -> bool:
+        return self.end(CancelledError())
+
+    def result(self) -> bytes:
+        assert self.value is not None
+        if isinstance(self.value, BaseException):
+            raise self.value
+        return self.value
+
+
+class Exchange:
+    def __init__(self, *pieces: bytes | BaseException) -> None:
+        self.body, self.pieces = Future(), list(pieces)
+        self.answered = Event()
+        self.answer: tuple[int, list[tuple[str, str]], bytes] | None = None
+
+    def __call__(self) -> Future:
+        return self.body
+
+    def __aiter__(self) -> "Exchange":
+        return self
+
+    def __anext__(self) -> Future:
+        future = Future()
+        if self.pieces:
+            future.end(self.pieces.pop(0))
+        return future
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        assert self.answer is None
+        self.answer = status, headers, body
+        self.answered.set()
+
+    @property
+    def status(self) -> int:
+        assert self.answered.wait(10)
+        assert self.answer is not None
+        return self.answer[0]
+
+    @property
+    def text(self) -> bytes:
+        assert self.status == 200
+        assert self.answer is not None
+        return self.answer[2]
+
+
+@dataclass
+class Incoming:
+    scope: Any
+    proto: Any
+
+
+@dataclass
+class App:
+    """A WSGI application that notes what it is asked, and says what it is told to."""
+
+    answer: Callable[["WSGIEnvironment"], bytes] = lambda _: b"yes"
+    asked: list[tuple["WSGIEnvironment", int]] = field(default_factory=list)
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        self.asked.append((dict(environ), get_ident()))
+        body = self.answer(environ)
+        start_response("200 OK", [("X-A", "b")])
+        return [body]
+
+
+def read(environ: "WSGIEnvironment") -> bytes:
+    return Bodies(Places(1, 1)).read(environ, "client")
+
+
+def gateway(app: App, **more: Any) -> Gateway:
+    return Gateway(app, frozenset({"/token"}), HEADERS, lambda e: e["REMOTE_ADDR"], **more)
+
+
+def ask(taking: Gateway, scope: Scope, *pieces: bytes | BaseException) -> Exchange:
+    exchange = Exchange(*pieces)
+    taking(Incoming(scope, exchange))
+    return exchange
+
+
+def post(length: int | str, *more: tuple[str, str], path: str = "/token") -> Scope:
+    return Scope("POST", path, headers=Headers(("content-length", str(length)), *more))
+
+
+def test_what_waits_for_nothing_is_answered_in_the_thread_that_asks() -> None:
+    app = App()
+    exchange = ask(gateway(app), Scope(query_string="a=b"))
+    assert exchange.answer == (200, [("X-A", "b")], b"yes")
+    [(environ, thread)] = app.asked
+    assert thread == get_ident()
+    assert environ[AT_ONCE]
+    assert environ["QUERY_STRING"] == "a=b"
+
+
+def test_what_has_to_wait_is_asked_again_where_it_may() -> None:
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        if environ[AT_ONCE]:
+            raise MustWait
+        return b"later"
+
+    app = App(answer)
+    assert ask(gateway(app), Scope()).text == b"later"
+    assert [thread == get_ident() for _, thread in app.asked] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope(path="/readyz"), Scope(path="/token/x"), Scope("PUT", "/")]
+)
+def test_other_paths_are_answered_elsewhere(scope: Scope) -> None:
+    app = App()
+    assert ask(gateway(app), scope).text == b"yes"
+    [(environ, thread)] = app.asked
+    assert thread != get_ident()
+    assert AT_ONCE not in environ
+
+
+@pytest.mark.parametrize("path", ["/token", "/other"])
+def test_an_error_of_the_application_is_an_answer(path: str) -> None:
+    def fail(_: "WSGIEnvironment") -> bytes:
+        raise ZeroDivisionError
+
+    assert ask(gateway(App(fail)), Scope(path=path)).status == 500
+
+
+@pytest.mark.parametrize("path", ["/token", "/other"])
+def test_headers_are_what_wsgi_makes_of_them(path: str) -> None:
+    headers = Headers(
+        ("authorization", "Basic a"),
+        ("authorization", "Basic b"),
+        ("user-agent", "kubelet/ü"),
+        ("content-type", "text/plain"),
+    )
+    app = App()
+    ask(gateway(app), Scope(path=path, headers=headers)).status  # noqa: B018
+    environ = app.asked[0][0]
+    # Two are no credentials, whichever the client meant; and what cannot be read is not nothing.
+    assert environ["HTTP_AUTHORIZATION"] == "Basic a,Basic b"
+    assert environ["HTTP_USER_AGENT"] == ""
+    assert environ["CONTENT_TYPE"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        ("192.0.2.1:5", "192.0.2.1"),
+        ("[2001:db8::1]:5", "2001:db8::1"),
+        ("[fe80::1%2]:5", "fe80::1"),
+        ("", ""),
+    ],
+)
+def test_the_peer_is_an_address_without_port_and_zone(client: str, address: str) -> None:
+    app = App()
+    ask(gateway(app), Scope(client=client))
+    assert app.asked[0][0]["REMOTE_ADDR"] == address
+
+
+def test_paths_and_queries_are_bytes_as_latin_1() -> None:
+    app = App()
+    assert ask(gateway(app), Scope(path="/ü", query_string="q=ü")).status == 200
+    environ = app.asked[0][0]
+    assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/Ã¼", "q=Ã¼")
+
+
+def test_nobody_waits_for_a_short_body() -> None:
+    app = App(read)
+    taking = gateway(app)
+    exchange = ask(taking, post(3))
+    assert not app.asked
+    exchange.body.end(b"a=b")
+    assert exchange.text == b"a=b"
+    assert app.asked[0][1] == get_ident()
+
+
+def test_a_short_body_is_there_for_whoever_waits() -> None:
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        body = read(environ)
+        if environ[AT_ONCE]:
+            raise MustWait
+        return body
+
+    exchange = ask(gateway(App(answer)), post(3))
+    exchange.body.end(b"a=b")
+    assert exchange.text == b"a=b"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        post(MAX_BYTES + 1),
+        post("9" * 30),
+        post("-1"),
+        post(3, ("transfer-encoding", "chunked")),
+        Scope("POST"),
+    ],
+)
+def test_other_bodies_are_read_piece_by_piece_elsewhere(scope: Scope) -> None:
+    app = App(lambda environ: bytes(environ["wsgi.input"].read()))
+    assert ask(gateway(app), scope, b"a=", b"b", b"").text == b"a=b"
+    assert app.asked[0][1] != get_ident()
+
+
+def answers(error: type[Exception]) -> Callable[["WSGIEnvironment"], bytes]:
+    """Answer with the name of the error that reading raises."""
+
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        with pytest.raises(error) as raised:
+            read(environ)
+        return type(raised.value).__name__.encode()
+
+    return answer
+
+
+def test_a_late_short_body_is_given_up() -> None:
+    taking = gateway(App(answers(Exception)), seconds=-1)
+    exchange = ask(taking, post(3))
+    taking.give_up_late()
+    assert exchange.text == b"RequestTimeout"
+    taking.give_up_late()
+    assert not exchange.body.end(b"too late")
+
+
+def test_a_body_that_is_in_time_is_not_given_up() -> None:
+    taking = gateway(App(read))
+    exchange = ask(taking, post(3))
+    taking.give_up_late()
+    exchange.body.end(b"a=b")
+    assert exchange.text == b"a=b"
+
+
+def test_a_late_piece_is_given_up() -> None:
+    exchange = ask(gateway(App(answers(Exception)), seconds=0.01), post(MAX_BYTES + 1), b"a")
+    assert exchange.text == b"RequestTimeout"
+
+
+@pytest.mark.parametrize("length", [3, 100_000])
+def test_a_body_that_is_cut_off_is_an_error(length: int) -> None:
+    cut = RuntimeError("RSGI stream error")
+    exchange = ask(gateway(App(answers(Exception))), post(length), cut)
+    exchange.body.end(cut)
+    assert exchange.text == b"BadRequest"
+
+
+def test_one_client_has_so_many_bodies_under_way_and_no_more() -> None:
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        try:
+            return read(environ)
+        except Exception as error:  # noqa: BLE001
+            return type(error).__name__.encode()
+
+    taking = gateway(App(answer), places=Places(2, 1))
+    first, second = ask(taking, post(3)), ask(taking, post(3))
+    assert second.text == b"NotReady"
+    first.body.end(b"a=b")
+    third = ask(taking, post(3))
+    third.body.end(b"c=d")
+    assert (first.text, third.text) == (b"a=b", b"c=d")
+    assert taking.places.taken == 0
+
+
+def test_a_body_that_came_leaves_nothing_behind() -> None:
+    """The real future keeps its callback and is not seen by Python's collector."""
+    taking = gateway(App(read))
+    exchange = ask(taking, post(3))
+    body, exchange.body = exchange.body, Future()
+    callback, gone = body.callback, weakref.ref(body)
+    body.end(b"a=b")
+    del body
+    assert callback is not None
+    assert gone() is None
+
+
+def test_the_event_loop_calls_back_at_once() -> None:
+    called: list[object] = []
+    loop = EventLoop()
+    loop.call_soon(called.append, 1, context=None)
+    loop.call_soon_threadsafe(called.append, 2, context=None)
+    assert called == [1, 2]
