@@ -23,15 +23,20 @@ PATIENCE = 30.0
 class Flood:
     """What became of the others: ``kept`` is the rate of app tokens in relation to that without.
 
-    ``grown`` is by how many bytes the largest worker grew, ``logins`` how many seconds each login
-    took, ``refused`` how many of them failed.
+    ``resident`` is the memory of the largest worker before, with each login and at the end,
+    ``logins`` how many seconds each login took, ``refused`` how many of them failed.
     """
 
     kept: float
-    grown: int
+    resident: tuple[int, ...]
     logins: tuple[float, ...]
     refused: int
     tries: int
+
+    @property
+    def grown(self) -> int:
+        """Return by how many bytes the worker grew in the second half."""
+        return self.resident[-1] - self.resident[len(self.resident) // 2]
 
 
 def flood(server: Server, directory: Path, seconds: int) -> Flood:
@@ -39,14 +44,17 @@ def flood(server: Server, directory: Path, seconds: int) -> Flood:
     installation = server.installation
     wrk = Wrk(installation.url, directory)
     alone = finished(wrk.start(app_token(installation), 5, 8 * machine.cores()))
-    resident = server.resident()
+    resident = [server.resident()]
     guessing = wrk.start(guess(), seconds, CONNECTIONS)
     used = wrk.start(app_token(installation), seconds, 8 * machine.cores())
-    answers = list(_logins(installation, seconds))
+    answers = []
+    for answer in _logins(installation, seconds):
+        answers.append(answer)
+        resident.append(server.resident())
     guessed, beside = finished(guessing), finished(used)
     return Flood(
         kept=_good(beside, seconds) / _good(alone, 5),
-        grown=server.resident() - resident,
+        resident=(*resident, server.resident()),
         logins=tuple(took for took, _ in answers),
         refused=sum(status != http.HTTPStatus.OK for _, status in answers),
         tries=guessed.requests,

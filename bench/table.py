@@ -116,7 +116,7 @@ def _flood(flood: Flood) -> list[Line]:
     kept, grown = Figure.of([flood.kept]), Figure.of([flood.grown / 1e6])
     return [
         Line(f"app tokens beside {wrong}", "× unloaded", kept, 0.4, 0.4),
-        Line(f"a worker grows by {wrong}", "MB", grown),
+        Line(f"a worker grows in the second half of {wrong}", "MB", grown),
         Line("people who log in meanwhile", "seconds", Figure.of(flood.logins)),
         Line("of these failed", f"of {len(flood.logins)}", Figure.of([flood.refused])),
     ]

@@ -36,7 +36,7 @@ ONE = Round(
 )
 
 
-FLOOD = Flood(kept=0.39, grown=1_000_000, logins=(0.3, 0.5, 0.4), refused=1, tries=9)
+FLOOD = Flood(kept=0.39, resident=(0, 0, 1_000_000), logins=(0.3, 0.5, 0.4), refused=1, tries=9)
 
 
 def test_a_report_of_wrk_is_read() -> None:
