@@ -102,7 +102,7 @@ def test_app_tokens_are_told_from_passwords(reported: Reported) -> None:
 def test_nothing_safe_to_answer_from_is_an_outcome(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: object) -> None:
+    def gone(*_: object, **__: object) -> None:
         raise NotReady("gone")
 
     monkeypatch.setattr(type(reported.world.wiring.live), "knowing", gone)
