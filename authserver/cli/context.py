@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import click
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import settings
@@ -95,7 +96,9 @@ class Context:
         """
         revisions = schema.upgrade(self.store.engine)
         with self.store.read() as session:
-            begun = session.get(StoreState, 1) is None or session.get(AuditState, 1) is not None
+            begun = session.get(StoreState, 1) is None or bool(
+                session.scalar(select(AuditState.id))
+            )
         if not begun:
             with self.store.change(self.actor) as change:
                 setup.begin_trail(change)

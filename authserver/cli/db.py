@@ -12,7 +12,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
-from authserver.db import copying, keys, schema
+from authserver.db import checkpoints, copying, keys, schema
 from authserver.db.store import open_store
 
 
@@ -66,7 +66,8 @@ def _progress(table: str, done: int, total: int) -> None:
 def check(context: Context, as_json: bool) -> None:
     """Check the store and that its private keys open.
 
-    Exit status 1 if its schema, its integrity, its foreign keys or a private key is not in order.
+    Exit status 1 if its schema, its integrity, its foreign keys, a private key or what seals the
+    audit records is not in order. The records themselves are for `audit verify`.
     """
     context.require_database()
     with context.store.read() as session:
@@ -76,6 +77,7 @@ def check(context: Context, as_json: bool) -> None:
                 "integrity": lambda: _integrity(session),
                 "foreign keys": lambda: _foreign_keys(session),
                 "private keys": lambda: _private_keys(session, context),
+                "audit chains": lambda: _audit_chains(session, context),
             }
         )
     if as_json:
@@ -108,3 +110,10 @@ def _private_keys(session: Session, context: Context) -> None:
     keys.require_initialised(session)
     keys.open_all(session, context.safe_of(session))
     context.store.trail.key(session)
+
+
+def _audit_chains(session: Session, context: Context) -> None:
+    schema.require_head(session.connection())
+    key, state = context.store.trail.key(session), checkpoints.state_of(session)
+    if trouble := checkpoints.trouble(session, key, state):
+        raise NotReady(f"{trouble}: run `authserver audit verify`")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import archive
@@ -81,7 +82,7 @@ def _restore(
 
 def _record(change: Change, told: Header) -> None:
     """Record what was restored, as the next of its chain; an older store has none yet."""
-    if change.session.get(AuditState, 1) is None:
+    if change.session.scalar(select(AuditState.id)) is None:
         setup.begin_trail(change)
     left_out = retention.are_left_out(change.session)
     if left_out:

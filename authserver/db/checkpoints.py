@@ -1,11 +1,11 @@
 """Checkpoints: what seals the heads of all chains, so that a cut shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from json import dumps
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind, Mark, same
@@ -13,6 +13,10 @@ from authserver.audit.walking import Walk
 from authserver.db import reading
 from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.db.rows import Sound, sound, unreadable
+
+MAX_CHAINS = 2**32
+"""More are never begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,25 @@ class Sealed:
     trouble: str | None = None
 
 
-def lock(session: Session) -> AuditState:
-    """Return the checkpoint, for one process at a time."""
-    return session.get_one(AuditState, 1, with_for_update=True, populate_existing=True)
+def lock(session: Session) -> AuditState | None:
+    """Return the checkpoint, for one process at a time; None if it cannot be read."""
+    session.execute(select(AuditState.id).with_for_update()).all()
+    return state_of(session)
+
+
+def state_of(session: Session) -> AuditState | None:
+    """Return the checkpoint; None if it cannot be read."""
+    return sound(session, AuditState).rows.get(1)
 
 
 def next_id(session: Session) -> int:
     """Return the number of a new chain; for whoever holds the lock."""
-    return (session.scalars(select(func.max(AuditChain.id))).one() or 0) + 1
+    # Of a chain that was taken out the mark may be left; a number that was put in may be any.
+    taken = {*session.scalars(select(AuditChain.id)), *session.scalars(select(AuditMark.chain_id))}
+    number = max((number for number in taken if number < MAX_CHAINS), default=0) + 1
+    while number in taken:
+        number += 1
+    return number
 
 
 def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditChain:
@@ -75,39 +90,83 @@ def mark_of(row: AuditMark, name: str) -> Mark:
 
 def names(session: Session) -> dict[int, str]:
     """Return what the chains are called."""
-    return dict(session.execute(select(AuditChain.id, AuditChain.name)).all())
+    return {number: chain.name for number, chain in chains(session).items()}
 
 
-def marks(session: Session) -> dict[int, AuditMark]:
-    """Return the marks of all chains, in the order of their numbers."""
-    rows = session.scalars(select(AuditMark).order_by(AuditMark.chain_id))
-    return {row.chain_id: row for row in rows}
+def chains(session: Session) -> Mapping[int, AuditChain]:
+    """Return all chains that can be read, in the order of their numbers."""
+    return sound(session, AuditChain).rows
+
+
+def marks(session: Session) -> Mapping[int, AuditMark]:
+    """Return the marks of all chains that can be read, in the order of their numbers."""
+    return sound(session, AuditMark).rows
 
 
 def sign(session: Session, key: AuditKey, at: datetime) -> AuditState:
-    """Sign a new checkpoint over the marks as they are now."""
-    session.flush()
-    state, found = session.get_one(AuditState, 1), marks(session)
+    """Sign a new checkpoint over the marks as they are now.
+
+    Raises:
+        NotReady: the one before cannot be read.
+    """
+    state, found = state_of(session), marks(session)
+    if state is None:
+        raise unreadable(AuditState.__tablename__, 1)
     state.number, state.at, state.chains = state.number + 1, at, len(found)
     state.mac = key.checkpoint(state.number, at, [row.mac for row in found.values()])
     session.flush()
     return state
 
 
-def trouble(session: Session, key: AuditKey, state: AuditState) -> str | None:
+def trouble(session: Session, key: AuditKey, state: AuditState | None) -> str | None:
     """Return why the checkpoint does not hold for the chains that there are, if so."""
-    found, called = marks(session), names(session)
+    return next(troubles(session, key, state), None)
+
+
+def troubles(session: Session, key: AuditKey, state: AuditState | None) -> Iterator[str]:
+    """Give all that is wrong with the chains' rows, their marks and the checkpoint."""
+    called, found = sound(session, AuditChain), sound(session, AuditMark)
+    wrong = [*_of_rows(called, found), *_of_marks(key, called.rows, found.rows)]
+    if state is None:
+        wrong.append(f"the checkpoint, row 1 of {AuditState.__tablename__}, cannot be read")
+    else:
+        wrong += _missing(state, {*called.rows, *called.others}, {*found.rows, *found.others})
+    yield from wrong
+    if state is not None and not wrong:
+        covered = [row.mac for row in found.rows.values()]
+        signed = key.checkpoint(state.number, state.at, covered)
+        if state.chains != len(covered) or not same(state.mac, signed):
+            yield f"checkpoint {state.number} was altered, or a mark that it covers"
+
+
+def _of_rows(called: Sound[AuditChain], found: Sound[AuditMark]) -> Iterator[str]:
+    for model, others in ((AuditChain, called.others), (AuditMark, found.others)):
+        for row_id in others:
+            yield f"row {row_id} of {model.__tablename__} cannot be read"
+
+
+def _of_marks(
+    key: AuditKey, called: Mapping[int, AuditChain], found: Mapping[int, AuditMark]
+) -> Iterator[str]:
+    for number, row in found.items():
+        if number in called and not holds(key, row, called[number].name):
+            yield f"the mark of the chain {called[number].name} was altered"
+
+
+def _missing(state: AuditState, called: set[int], found: set[int]) -> Iterator[str]:
     # Nothing vouches for the number of chains but that there are as many marks.
-    for number in range(1, max(state.chains, *found, *called, 0) + 1):
-        if number not in found or number not in called:
-            return f"chain {number} is missing"
-        if not same(found[number].mac, key.mark(mark_of(found[number], called[number]))):
-            return f"the mark of the chain {called[number]} was altered"
-    covered = [row.mac for row in found.values()]
-    signed = key.checkpoint(state.number, state.at, covered)
-    if state.chains != len(found) or not same(state.mac, signed):
-        return f"checkpoint {state.number} was altered, or a mark that it covers"
-    return None
+    there, before = sorted(called & found), 0
+    for number in [*there, max(state.chains, *called, *found, 0) + 1]:
+        if number == before + 2:
+            yield f"chain {number - 1} is missing"
+        elif number > before + 1:
+            yield f"chains {before + 1} to {number - 1} are missing"
+        before = number
+
+
+def holds(key: AuditKey, row: AuditMark, name: str) -> bool:
+    """Whether a mark is as it was written, for the chain of that name."""
+    return same(row.mac, key.mark(mark_of(row, name)))
 
 
 def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
@@ -116,11 +175,11 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
     What does not go on from what was sealed before stays as it is: it is evidence.
     """
     state = lock(session)
-    if wrong := trouble(session, key, state):
+    wrong = trouble(session, key, state)
+    if state is None or wrong:
         return Sealed(trouble=wrong)
     found, moved = marks(session), []
-    wrong = None
-    for chain in session.scalars(select(AuditChain).order_by(AuditChain.id)):
+    for chain in chains(session).values():
         row = found[chain.id]
         if (row.sealed_seq, row.sealed_mac) == (chain.seq, chain.mac):
             continue

@@ -6,13 +6,14 @@ from itertools import zip_longest
 
 from alembic import command
 from sqlalchemy import Connection, Row, Select, Table, func, insert, inspect, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.models import Base
 from authserver.db.numbering import highest_ids, number_on
+from authserver.db.rows import is_of_a_value
 from authserver.db.store import Change, Store
 
 _STREAMED = {"yield_per": 1000}
@@ -68,14 +69,16 @@ def _copy(table: Table, source: Connection, target: Connection, progress: Progre
     total, done = _count(table, source), 0
     progress(table.name, done, total)
     found = source.execute(_named_first(table), execution_options=_STREAMED).mappings()
-    for rows in found.partitions():
-        try:
+    try:
+        for rows in found.partitions():
             target.execute(insert(table), [dict(row) for row in rows])
-        except (DataError, IntegrityError) as error:
-            said = str(error.orig).partition("\n")[0]
-            raise NotReady(f"a row of {table.name} cannot be kept there: {said}") from error
-        done += len(rows)
-        progress(table.name, done, total)
+            done += len(rows)
+            progress(table.name, done, total)
+    except (ValueError, TypeError, StatementError) as error:
+        if not is_of_a_value(error):
+            raise
+        said = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise NotReady(f"a row of {table.name} cannot be kept there: {said}") from error
     return total
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from authserver.core.errors import Refused
+from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.numbering import highest_ids, number_on
+from authserver.db.rows import UNREADABLE, is_of_a_value
 
 FORMAT = "authserver backup"
 VERSION = 1
@@ -93,14 +94,25 @@ def header(
 
 
 def dump(connection: Connection, told: Header) -> Iterator[Record]:
-    """Give the records of a store, the header first; one transaction must hold meanwhile."""
+    """Give the records of a store, the header first; one transaction must hold meanwhile.
+
+    Raises:
+        NotReady: somebody left in a row what cannot be read.
+    """
     yield told.record()
     for table in _tables(connection):
         if not told.rows[table.name]:
             continue
-        found = connection.execute(_in_order(table), execution_options={"yield_per": _BATCH})
-        for rows in found.partitions():
-            yield {"table": table.name, "rows": [list(map(_told, row)) for row in rows]}
+        try:
+            found = connection.execute(_in_order(table), execution_options={"yield_per": _BATCH})
+            for rows in found.partitions():
+                yield {"table": table.name, "rows": [list(map(_told, row)) for row in rows]}
+        except UNREADABLE as error:
+            if not is_of_a_value(error):
+                raise
+            raise NotReady(
+                f"a row of {table.name} holds what is none of ours: run `authserver audit verify`"
+            ) from error
     yield {"end": told.total}
 
 

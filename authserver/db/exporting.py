@@ -12,20 +12,24 @@ from authserver.db.chained import CHANGES
 from authserver.db.records import Filter
 
 
-def lines(session: Session, wanted: Filter) -> Iterator[str]:
-    """Give the records, oldest first; an empty line stands for one that cannot be read."""
-    names = checkpoints.names(session)
-    by_kind = (_lines(session, wanted, kind, names) for kind in Kind)
+def lines(session: Session, wanted: Filter, unread: list[str] | None = None) -> Iterator[str]:
+    """Give the records, oldest first; an empty line stands for one that cannot be read.
+
+    ``unread`` is told which these are.
+    """
+    names, unread = checkpoints.names(session), [] if unread is None else unread
+    by_kind = (_lines(session, wanted, kind, names, unread) for kind in Kind)
     yield from (line for _, line in heapq.merge(*by_kind, key=lambda pair: pair[0]))
 
 
 def _lines(
-    session: Session, wanted: Filter, kind: Kind, names: dict[int, str]
+    session: Session, wanted: Filter, kind: Kind, names: dict[int, str], unread: list[str]
 ) -> Iterator[tuple[datetime, str]]:
     last = datetime.min.replace(tzinfo=UTC)
-    for _, row in reading.rows(session, kind, *wanted.conditions(kind)):
+    for row_id, row in reading.rows(session, kind, *wanted.conditions(kind)):
         said = None if row is None else reading.said(kind, row)
         if row is None or said is None:
+            unread.append(f"row {row_id} of {reading.TABLES[kind].__tablename__}")
             yield last, ""
             continue
         number = CHANGES if kind is Kind.CHANGE else row["chain_id"]

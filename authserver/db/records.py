@@ -2,18 +2,17 @@
 
 import heapq
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, literal, select
+from sqlalchemy import ColumnElement, RowMapping, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import Kind
-from authserver.core.errors import NotReady
 from authserver.db.models import AuditRecord, TokenRecord
+from authserver.db.rows import AT_ONCE, held, unreadable
 
 KINDS = ("change", "token")
 OUTCOMES = ("granted", "partial", "denied", "refused")
@@ -100,16 +99,6 @@ MAX_RULES = 200
 """At most so many rules are kept with a token record, those of the lowest ids."""
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise NotReady(
-            "a record in the store is none that can be read: run `authserver audit verify`"
-        ) from error
-
-
 def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dict[str, Any]]:
     """Return the latest records, oldest first."""
     found = latest(session, wanted, limit)
@@ -119,18 +108,17 @@ def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dic
     return [record.told for record in found]
 
 
-@_readable()
 def latest(
     session: Session, wanted: Filter = ALL, limit: int = 100, before: Before | None = None
 ) -> list[Record]:
     """Return the latest records, newest first, ``before`` a place in the list if asked.
 
     Raises:
-        NotReady: somebody left in one of them what is no record.
+        NotReady: somebody left in one of them what is no record; the message says in which.
     """
     before = before or Before()
-    changes = select(AuditRecord).where(AuditRecord.id < before.change)
-    tokens = select(TokenRecord).where(TokenRecord.id < before.token)
+    changes = select(AuditRecord.id).where(AuditRecord.id < before.change)
+    tokens = select(TokenRecord.id).where(TokenRecord.id < before.token)
     merged = heapq.merge(
         _changes(session, wanted, changes.order_by(AuditRecord.id.desc()).limit(limit)),
         _tokens(session, wanted, tokens.order_by(TokenRecord.id.desc()).limit(limit)),
@@ -140,15 +128,14 @@ def latest(
     return list(islice(merged, limit))
 
 
-@_readable()
 def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Record]:
     """Return the records with higher ids than these, of each kind, oldest first.
 
     Raises:
         NotReady: as :func:`latest`.
     """
-    changes = select(AuditRecord).where(AuditRecord.id > change)
-    tokens = select(TokenRecord).where(TokenRecord.id > token)
+    changes = select(AuditRecord.id).where(AuditRecord.id > change)
+    tokens = select(TokenRecord.id).where(TokenRecord.id > token)
     found = [
         *_changes(session, wanted, changes.order_by(AuditRecord.id)),
         *_tokens(session, wanted, tokens.order_by(TokenRecord.id)),
@@ -170,46 +157,65 @@ def after(found: list[Record], before: Before) -> Before:
     )
 
 
-def _changes(session: Session, wanted: Filter, query: Select[AuditRecord]) -> list[Record]:
-    return [
-        Record(
-            row.id,
-            row.at,
-            {
-                "kind": "change",
-                "at": row.at.isoformat(timespec="milliseconds"),
-                "actor": row.actor,
-                "action": row.action,
-                "target": row.target,
-                "before": row.before,
-                "after": row.after,
-            },
-        )
-        for row in session.scalars(query.where(*wanted.conditions(Kind.CHANGE)))
-    ]
+def _changes(session: Session, wanted: Filter, query: Select[int]) -> list[Record]:
+    query = query.where(*wanted.conditions(Kind.CHANGE))
+    return [_change(row) for row in _read(session, AuditRecord, query)]
 
 
-def _tokens(session: Session, wanted: Filter, query: Select[TokenRecord]) -> list[Record]:
-    return [
-        Record(
-            row.id,
-            row.at,
-            {
-                "kind": "token",
-                "at": row.at.isoformat(timespec="milliseconds"),
-                "outcome": row.outcome,
-                "account": row.account,
-                "credential": row.credential,
-                "address": row.address,
-                "client": row.client,
-                "registry": row.service,
-                "requested": row.requested,
-                "granted": row.granted,
-                "jti": row.jwt_id,
-                "reason": row.reason,
-                "rules": [int(rule_id) for rule_id in row.rules.split()],
-                "request_id": row.request_id,
-            },
-        )
-        for row in session.scalars(query.where(*wanted.conditions(Kind.TOKEN)))
-    ]
+def _tokens(session: Session, wanted: Filter, query: Select[int]) -> list[Record]:
+    query = query.where(*wanted.conditions(Kind.TOKEN))
+    return [_token(row) for row in _read(session, TokenRecord, query)]
+
+
+def _read(
+    session: Session, model: type[AuditRecord | TokenRecord], query: Select[int]
+) -> Iterator[RowMapping]:
+    """Give the rows whose ids a query finds, in its order."""
+    table: Any = model.__table__
+    ids = session.scalars(query).all()
+    for begin in range(0, len(ids), AT_ONCE):
+        found = dict(held(session, table, ids[begin : begin + AT_ONCE]))
+        for row_id in ids[begin : begin + AT_ONCE]:
+            if (row := found[row_id]) is None:
+                raise unreadable(model.__tablename__, row_id)
+            yield row
+
+
+def _change(row: RowMapping) -> Record:
+    told = {
+        "kind": "change",
+        "at": row["at"].isoformat(timespec="milliseconds"),
+        "actor": row["actor"],
+        "action": row["action"],
+        "target": row["target"],
+        "before": row["before"],
+        "after": row["after"],
+    }
+    return Record(row["id"], row["at"], told)
+
+
+def _token(row: RowMapping) -> Record:
+    told = {
+        "kind": "token",
+        "at": row["at"].isoformat(timespec="milliseconds"),
+        "outcome": row["outcome"],
+        "account": row["account"],
+        "credential": row["credential"],
+        "address": row["address"],
+        "client": row["client"],
+        "registry": row["service"],
+        "requested": row["requested"],
+        "granted": row["granted"],
+        "jti": row["jwt_id"],
+        "reason": row["reason"],
+        "rules": _rules(row),
+        "request_id": row["request_id"],
+    }
+    return Record(row["id"], row["at"], told)
+
+
+def _rules(row: RowMapping) -> list[int]:
+    try:
+        return [int(rule_id) for rule_id in row["rules"].split()]
+    except ValueError:
+        raise unreadable(TokenRecord.__tablename__, row["id"]) from None

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from itertools import islice
+from typing import cast
 
 import structlog
-from sqlalchemy import Row, Table, delete, func, select
+from sqlalchemy import RowMapping, Table, delete, select
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind, Mark
 from authserver.audit.walking import Walk
-from authserver.db import checkpoints
-from authserver.db.chained import CHANGES, FORMS, token_values
+from authserver.db import checkpoints, reading
+from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
 
@@ -54,30 +55,33 @@ def _prune(store: Store, cutoff: datetime, most: int) -> int:
         rows = _oldest(session, cutoff, now + FUTURE, most)
         if not rows:
             return 0
-        if chained := [row for row in rows if row.chain_id is not None]:
+        if chained := [row for row in rows if row["chain_id"] is not None]:
             _trim(session, store.trail.key(session), chained, now)
         # Not more than was verified, whatever has been written meanwhile.
-        session.execute(delete(_TABLE).where(_TABLE.c.id.in_([row.id for row in rows])))
+        session.execute(delete(_TABLE).where(_TABLE.c.id.in_([row["id"] for row in rows])))
         return len(rows)
 
 
-def _oldest(session: Session, cutoff: datetime, future: datetime, most: int) -> Sequence[Row[Any]]:
+def _oldest(
+    session: Session, cutoff: datetime, future: datetime, most: int
+) -> Sequence[RowMapping]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    # The table's own rows: to map each takes longer than to verify it.
-    first = session.execute(select(_TABLE).order_by(_TABLE.c.id).limit(AT_ONCE))
-    try:
-        return list(_due(first, cutoff, future, _sealed(session) - most))
-    except ValueError as error:
-        raise Broken(f"a token record is unreadable: {error}") from None
+    first = islice(reading.rows(session, Kind.TOKEN), AT_ONCE)
+    return list(_due(first, cutoff, future, _sealed(session) - most))
 
 
 def _due(
-    rows: Iterable[Row[Any]], cutoff: datetime, future: datetime, too_many: int
-) -> Iterator[Row[Any]]:
-    for row in rows:
-        if too_many <= 0 and cutoff <= row.at <= future:
+    rows: Iterable[tuple[int, RowMapping | None]],
+    cutoff: datetime,
+    future: datetime,
+    too_many: int,
+) -> Iterator[RowMapping]:
+    for row_id, row in rows:
+        if row is None:
+            raise Broken(f"row {row_id} of {_TABLE.name} cannot be read")
+        if too_many <= 0 and cutoff <= row["at"] <= future:
             return
-        too_many -= row.chain_id is not None
+        too_many -= row["chain_id"] is not None
         yield row
 
 
@@ -86,18 +90,19 @@ def _sealed(session: Session) -> int:
 
     Rows can be put in, and be given other numbers; by these somebody could have all else deleted.
     """
-    there = func.sum(AuditMark.sealed_seq - AuditMark.trimmed_seq)
-    return int(session.scalar(select(there).where(AuditMark.chain_id != CHANGES)) or 0)
+    found = checkpoints.marks(session).items()
+    return sum(mark.sealed_seq - mark.trimmed_seq for chain, mark in found if chain != CHANGES)
 
 
-def _trim(session: Session, key: AuditKey, rows: Sequence[Row[Any]], now: datetime) -> None:
+def _trim(session: Session, key: AuditKey, rows: Sequence[RowMapping], now: datetime) -> None:
     """Verify records, and note in their chains' marks that they are pruned.
 
     Raises:
         Broken: they are not as they were written.
     """
     state = checkpoints.lock(session)
-    if trouble := checkpoints.trouble(session, key, state):
+    trouble = checkpoints.trouble(session, key, state)
+    if state is None or trouble:
         raise Broken(trouble)
     marks = checkpoints.marks(session)
     for number, name, walk in _walked(session, key, marks, rows):
@@ -129,19 +134,19 @@ def leave_out(change: Change) -> None:
 
 
 def _walked(
-    session: Session, key: AuditKey, marks: Mapping[int, AuditMark], rows: Sequence[Row[Any]]
+    session: Session, key: AuditKey, marks: Mapping[int, AuditMark], rows: Sequence[RowMapping]
 ) -> Iterator[tuple[int, str, Walk]]:
     names = checkpoints.names(session)
     walks: dict[int, Walk] = {}
     for row in rows:
-        number = row.chain_id or 0
-        if number not in names or row.seq is None or row.mac is None:
-            raise Broken(f"the token record in row {row.id} is in no chain")
+        number, place = row["chain_id"] or 0, reading.place(row)
+        said = reading.said(Kind.TOKEN, row)
+        if number not in names or place is None or said is None:
+            raise Broken(f"row {row['id']} of {_TABLE.name} is in no chain")
         if number not in walks:
             mark = checkpoints.mark_of(marks[number], names[number])
             walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
-        said = FORMS[Kind.TOKEN].text(token_values(row))
-        walks[number].step(Head(row.seq, row.mac), said, row.id)
+        walks[number].step(place, said, row["id"])
     for number, walk in walks.items():
         if fault := next(iter([*walk.faults, *walk.gaps]), None):
             raise Broken(str(fault))

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Table, select, update
+from sqlalchemy import RowMapping, Table, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
@@ -26,6 +27,7 @@ from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
 from authserver.db.chained import CHANGES, COLUMNS, FORMS, TOKEN_COLUMNS
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
+from authserver.db.rows import held, is_of_a_value
 from authserver.db.safe import master_key_id
 from authserver.sealing import MasterKey, find_master_key
 
@@ -64,6 +66,29 @@ class _Changing:
         return session.in_transaction() and self.transaction is session.get_transaction()
 
 
+def _sealed_key(session: Session) -> bytes:
+    if session.scalar(select(AuditState.id)) is None:
+        raise NotReady("the audit chains were not begun: run `authserver db upgrade`")
+    try:
+        sealed = session.scalar(select(AuditState.key))
+    except DBAPIError as error:
+        if not is_of_a_value(error):
+            raise
+        sealed = None
+    if not isinstance(sealed, bytes):
+        raise NotReady(
+            "the key of the audit chains, in row 1 of audit_state, cannot be read: restore a backup"
+        )
+    return sealed
+
+
+def _locked(session: Session, chain: int) -> RowMapping | None:
+    """Lock the row of a chain; return what it holds, None if there is none that can be read."""
+    session.execute(select(AuditChain.id).where(AuditChain.id == chain).with_for_update()).all()
+    table = cast("Table", AuditChain.__table__)
+    return dict(held(session, table, [chain])).get(chain)
+
+
 def _unknown(_: Session) -> MasterKey:
     raise NotReady("changes and token requests cannot be recorded without the master key")
 
@@ -89,9 +114,7 @@ class Trail:
             NotReady: the chains were not begun, or the key does not open with the master key.
         """
         if self._key is None:
-            sealed = session.scalars(select(AuditState.key)).one_or_none()
-            if sealed is None:
-                raise NotReady("the audit chains were not begun: run `authserver db upgrade`")
+            sealed = _sealed_key(session)
             self._key = AuditKey(self.master(session).open(sealed, _SEALED_AS))
         return self._key
 
@@ -169,9 +192,8 @@ class Trail:
         """Return this process's chain, as it is in the store; a new one if that is not ours."""
         if self._own is None:
             return self._start(session, at)
-        query = select(AuditChain.seq, AuditChain.mac).where(AuditChain.id == self._own.id)
-        row = session.execute(query.with_for_update()).one_or_none()
-        found = Head(*row) if row else None
+        row = _locked(session, self._own.id)
+        found = Head(row["seq"], row["mac"]) if row else None
         # A commit may have been done though the answer to it was lost.
         for known in (self._own, self._tried):
             if known is not None and known.head == found:
@@ -192,7 +214,7 @@ class Trail:
             return _chain_of(ended)
         chain = checkpoints.add_chain(session, key, checkpoints.next_id(session), _new_name())
         # A checkpoint that does not hold is kept as it is: it is evidence.
-        if trouble is None:
+        if state is not None and trouble is None:
             checkpoints.sign(session, key, max(at, state.at))
         return _chain_of(chain)
 
@@ -232,9 +254,12 @@ def _changing(session: Session) -> _Changing:
     held: _Changing | None = session.info.get(_CHANGING)
     if held is not None and held.is_of(session):
         return held
-    chain = session.get(AuditChain, CHANGES, with_for_update=True, populate_existing=True)
-    if chain is None:
-        raise NotReady("the chain of changes is gone from the store: restore a backup")
+    if _locked(session, CHANGES) is None:
+        raise NotReady(
+            "row 1 of audit_chain, where the chain of changes ends, is gone or cannot be read: "
+            "run `authserver audit verify`, or restore a backup"
+        )
+    chain = session.get_one(AuditChain, CHANGES, populate_existing=True)
     made = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)
     return made
 

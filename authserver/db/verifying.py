@@ -1,11 +1,11 @@
 """Whether the audit records are as they were written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind, same
@@ -13,7 +13,7 @@ from authserver.audit.logged import Logged
 from authserver.audit.walking import Fault, Walk, What
 from authserver.db import checkpoints, reading
 from authserver.db.chained import CHANGES
-from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState
+from authserver.db.models import AuditChain, AuditRecord, AuditState
 from authserver.db.trail import BEGIN
 
 Progress = Callable[[int, int], None]
@@ -25,15 +25,15 @@ class Report:
     """What verifying found.
 
     ``verified`` and ``unchained`` are numbers of records by kind; the latter are from before there
-    were chains. ``open`` is how many came after the checkpoint.
+    were chains. ``open`` is how many came after the checkpoint; that is None if it cannot be read.
     """
 
     faults: list[Fault]
     verified: dict[str, int]
     unchained: dict[str, int]
     chains: int
-    checkpoint: int
-    checkpoint_at: datetime
+    checkpoint: int | None
+    checkpoint_at: datetime | None
     open: int
     logged: int | None
 
@@ -46,8 +46,8 @@ class Verification:
     key: AuditKey
     logged: Logged | None
     progress: Progress
-    state: AuditState = field(init=False)
-    chains: dict[int, AuditChain] = field(init=False)
+    state: AuditState | None = field(init=False)
+    chains: Mapping[int, AuditChain] = field(init=False)
     walks: dict[int, Walk] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     verified: dict[str, int] = field(default_factory=dict)
@@ -59,10 +59,9 @@ class Verification:
         Raises:
             NotReady: there is no checkpoint.
         """
-        self.state = self.session.get_one(AuditState, 1)
-        rows = self.session.scalars(select(AuditChain).order_by(AuditChain.id))
-        self.chains = {row.id: row for row in rows}
-        if trouble := checkpoints.trouble(self.session, self.key, self.state):
+        self.state = checkpoints.state_of(self.session)
+        self.chains = checkpoints.chains(self.session)
+        for trouble in checkpoints.troubles(self.session, self.key, self.state):
             self.faults.append(Fault("", trouble))
         self._begin()
         self._walk()
@@ -80,13 +79,10 @@ class Verification:
             # A mark that is missing or altered was told of already.
             genesis = self.key.genesis(chain.name)
             begin, sealed = genesis, genesis
-            if number in marks and self._holds(marks[number], chain.name):
+            if number in marks and checkpoints.holds(self.key, marks[number], chain.name):
                 mark = checkpoints.mark_of(marks[number], chain.name)
                 begin, sealed = mark.trimmed, mark.sealed
             self.walks[number] = Walk(self.key, chain.name, kind, begin, sealed)
-
-    def _holds(self, row: AuditMark, name: str) -> bool:
-        return same(row.mac, self.key.mark(checkpoints.mark_of(row, name)))
 
     def _walk(self) -> None:
         total, done = reading.count(self.session), 0
@@ -122,10 +118,10 @@ class Verification:
 
     def _before_chains(self) -> dict[Kind, int]:
         """Return the highest id of each kind that a record had before there were chains."""
-        query = select(AuditRecord.action, AuditRecord.after).where(AuditRecord.seq == 1)
+        firsts = reading.rows(self.session, Kind.CHANGE, AuditRecord.seq == 1)
+        _, first = next(firsts, (0, None))
         try:
-            first = self.session.execute(query.order_by(AuditRecord.id)).first()
-            told: Any = first.after["before"] if first and first.action == BEGIN else {}
+            told: Any = first["after"]["before"] if first and first["action"] == BEGIN else {}
             return {kind: int(told.get(kind, 0)) for kind in Kind}
         except (ValueError, TypeError, LookupError, AttributeError):
             return dict.fromkeys(Kind, 0)
@@ -137,7 +133,7 @@ class Verification:
 
     def _not_in_store(self, logged: Logged) -> Iterator[Fault]:
         yield from logged.faults
-        if logged.checkpoint > self.state.number:
+        if self.state is not None and logged.checkpoint > self.state.number:
             was = f"the log has checkpoint {logged.checkpoint}, the store is at {self.state.number}"
             yield Fault("", f"the store was set back: {was}")
         walks = {walk.chain: walk for walk in self.walks.values()}
@@ -156,8 +152,8 @@ class Verification:
             verified=self.verified,
             unchained=self.unchained,
             chains=len(self.chains),
-            checkpoint=self.state.number,
-            checkpoint_at=self.state.at,
+            checkpoint=None if self.state is None else self.state.number,
+            checkpoint_at=None if self.state is None else self.state.at,
             open=sum(max(0, walk.seq - walk.sealed.seq) for walk in self.walks.values()),
             logged=None if self.logged is None else self.logged.lines,
         )

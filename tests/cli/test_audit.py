@@ -247,6 +247,22 @@ def test_what_was_altered_is_named_and_the_exit_status_says_so(asked: Commands) 
     assert asked("audit", "verify", status=1).splitlines()[:2] == lines[:2]
 
 
+@pytest.mark.sqlite
+def test_a_row_that_holds_no_record_is_named_by_each_command(asked: Commands) -> None:
+    altered(asked, "UPDATE token_record SET account = x'ff' WHERE id = 2")
+    lines = asked("audit", "verify", status=1).splitlines()
+    assert lines[0] == "the records (row 2): the token record is unreadable"
+    for command in (["list"], ["tail"], ["list", "--json"], ["export"]):
+        asked("audit", *command, status=1)
+        assert "row 2 of token_record" in asked.err
+        assert "`authserver audit verify`" in asked.err
+    asked("db", "check")
+    altered(asked, "UPDATE audit_mark SET sealed_seq = 'x' WHERE chain_id = 2")
+    told = asked("db", "check", status=1)
+    assert "audit chains: row 2 of audit_mark cannot be read: run `authserver audit" in told
+    assert "the records: row 2 of audit_mark cannot be read" in asked("audit", "verify", status=1)
+
+
 def test_a_change_warns_where_the_seals_were_altered(run: Commands) -> None:
     altered(run, "UPDATE audit_state SET number = 99")
     run("group", "add", "dev")

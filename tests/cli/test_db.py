@@ -28,7 +28,7 @@ def failing(run: Commands) -> dict[str, str]:
 
 
 def test_a_new_store_is_in_order(run: Commands) -> None:
-    names = ["schema", "integrity", "foreign keys", "private keys"]
+    names = ["schema", "integrity", "foreign keys", "private keys", "audit chains"]
     assert run.json("db", "check") == {"ok": True, "checks": dict.fromkeys(names)}
     assert run("db", "check").splitlines() == [f"{name}: ok" for name in names]
 

@@ -175,6 +175,7 @@ def test_what_comes_after_the_checkpoint_is_counted(busy: Office) -> None:
     assert (report.faults, report.open) == ([], 3)
     before = report.checkpoint
     busy.seal()
+    assert before is not None
     assert (busy.verify().open, busy.verify().checkpoint) == (0, before + 1)
 
 

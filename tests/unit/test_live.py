@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Executable, select, update
+from sqlalchemy import Executable, select, text, update
 from structlog.testing import capture_logs
 
 from authserver import live
@@ -581,6 +581,27 @@ def test_seals_that_were_altered_are_told_in_the_log(process: Process, store: St
         "audit records were altered in the store: run `authserver audit verify`"
     ]
     assert process.live.altered == "checkpoint 2 was altered, or a mark that it covers"
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "spoilt", ["audit_state SET at", "audit_mark SET mac", "audit_chain SET seq"]
+)
+def test_a_process_goes_on_where_what_seals_the_records_cannot_be_read(
+    process: Process, store: Store, one: TokenEvent, spoilt: str
+) -> None:
+    _execute(store, text(f"UPDATE {spoilt} = x'ff'"))
+    process.live.journal.add(one)
+    process.monotonic.at += 61
+    with capture_logs() as logged:
+        process.live.tick()
+    row = f"row 1 of {spoilt.split(maxsplit=1)[0]}"
+    assert row in str(process.live.altered)
+    assert [line["event"] for line in logged] == [
+        "audit records were altered in the store: run `authserver audit verify`"
+    ]
+    with store.read() as session:
+        assert session.scalars(select(TokenRecord.request_id)).all() == ["r1"]
 
 
 def test_at_most_a_second_of_records_is_lost_with_the_process(

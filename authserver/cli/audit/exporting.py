@@ -19,18 +19,20 @@ def export(context: Context, wanted: Filter) -> None:
 
     This is the form of AUTHSERVER_AUDIT_LOG: `audit verify --against` takes an export as well.
     """
-    done = unreadable = 0
+    done = 0
+    unread: list[str] = []
     with context.read() as session, progress_bar("Exporting") as progress:
         total = reading.count(session, wanted)
-        for line in exporting.lines(session, wanted):
+        for line in exporting.lines(session, wanted, unread):
             done += 1
             if line:
                 click.echo(line)
-            else:
-                unreadable += 1
             progress(done, total)
-    if unreadable:
-        raise NotReady(f"{unreadable} records cannot be read: run `authserver audit verify`")
+    if unread:
+        raise NotReady(
+            f"{len(unread)} records cannot be read, the first is {unread[0]}: "
+            "run `authserver audit verify`"
+        )
     note(f"Exported {done} records.")
 
 

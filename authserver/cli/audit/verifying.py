@@ -70,7 +70,8 @@ def _lines(file: Iterable[bytes], size: int, progress: Callable[[int, int], None
 
 
 def _told(report: Report) -> dict[str, Any]:
-    told = asdict(report) | {"checkpoint_at": report.checkpoint_at.isoformat()}
+    at = report.checkpoint_at
+    told = asdict(report) | {"checkpoint_at": at and at.isoformat()}
     told["faults"] = [asdict(fault) | {"text": str(fault)} for fault in report.faults]
     return {"ok": not report.faults} | told
 
@@ -87,10 +88,11 @@ def _print(report: Report) -> None:
             f"in no chain: {before['change']} changes, {before['token']} token requests from "
             "before there were chains; whether they were altered cannot be said"
         )
-    click.echo(
-        f"checkpoint {report.checkpoint} at {when(report.checkpoint_at)}, "
-        f"{report.open} records since"
-    )
+    if report.checkpoint_at is not None:
+        click.echo(
+            f"checkpoint {report.checkpoint} at {when(report.checkpoint_at)}, "
+            f"{report.open} records since"
+        )
     if report.logged is not None:
         click.echo(f"compared with {report.logged} lines")
 
