@@ -93,9 +93,17 @@ class AuditKey:
         said = json.dumps([number, at.astimezone(UTC).isoformat(), *marks])
         return _hex(self._derived["checkpoint"], said)
 
+    def resumed(self, chain: str, before: str, seq: int) -> Head:
+        """Return where a chain goes on after the HMAC ``before`` without what was up to ``seq``."""
+        return Head(seq, _hex(self._derived["resumed"], f"{before} {seq} {chain}"))
+
+    def finding(self, *said: object) -> str:
+        """Return the HMAC of something that was found wrong, so that it is known again."""
+        return _hex(self._derived["finding"], json.dumps(said))
+
     @cached_property
     def _derived(self) -> dict[str, bytes]:
-        purposes = ("genesis", "record", "mark", "checkpoint")
+        purposes = ("genesis", "record", "mark", "checkpoint", "resumed", "finding")
         return {purpose: self._expanded(f"authserver audit {purpose}") for purpose in purposes}
 
     def _expanded(self, info: str) -> bytes:

@@ -1,7 +1,7 @@
 """What the second copy of the audit records says: files of lines, as a sink has written them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +25,18 @@ class Line:
 class Logged:
     """What logs say must be in the store.
 
-    Of lines that follow from each other only the last is kept: if it is the store's, all are.
+    Of lines that follow from each other only the last is kept: if it is the store's, all are. Of
+    the records in ``wanted``, from one number to another of a chain, all that they say is kept.
     ``checkpoint`` is the highest number of one.
     """
 
     key: AuditKey
+    wanted: Collection[tuple[str, int, int]] = ()
     lines: int = 0
     checkpoint: int = 0
     faults: list[Fault] = field(default_factory=list)
-    claims: dict[tuple[str, int], str] = field(default_factory=dict)
+    claims: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    texts: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     _last: dict[str, Head] = field(default_factory=dict)
 
     def read(self, name: str, lines: Iterable[str]) -> None:
@@ -58,16 +61,35 @@ class Logged:
 
     def _claim(self, line: Line) -> bool:
         before, here = self._last.get(line.chain), line.head
-        if self.claims.get((line.chain, here.seq)) == here.mac:
+        if any(c == line.chain and first <= here.seq <= last for c, first, last in self.wanted):
+            self.texts.setdefault((line.chain, here.seq), set()).add(line.text)
+        if here.mac in self.claims.get((line.chain, here.seq), ()):
             return True
         if before is not None and here.seq == before.seq + 1:
-            made = self.key.link(line.chain, before, line.kind, line.text)
-            if not same(made.head.mac, here.mac):
+            if self._is_after(before, line):
+                self._follows(line.chain, before)
+            elif not self._is_after(self._resumed(line), line):
                 return False
-            del self.claims[line.chain, before.seq]
         self._last[line.chain] = here
-        self.claims[line.chain, here.seq] = here.mac
+        # There may be two of one number: where the store was cut off, and has gone on.
+        self.claims.setdefault((line.chain, here.seq), set()).add(here.mac)
         return True
+
+    def _is_after(self, before: Head, line: Line) -> bool:
+        made = self.key.link(line.chain, before, line.kind, line.text)
+        return same(made.head.mac, line.head.mac)
+
+    def _resumed(self, line: Line) -> Head:
+        """Return what a line goes on from that says that it goes on without some before it."""
+        after = json.loads(line.text).get("after")
+        mac = after.get("resumed") if isinstance(after, dict) else None
+        return self.key.resumed(line.chain, str(mac), line.head.seq - 1)
+
+    def _follows(self, chain: str, before: Head) -> None:
+        macs = self.claims[chain, before.seq]
+        macs.discard(before.mac)
+        if not macs:
+            del self.claims[chain, before.seq]
 
 
 def _line(told: dict[str, Any]) -> Line:

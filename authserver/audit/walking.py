@@ -4,8 +4,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from authserver.audit.links import AuditKey, Head, Kind, same
+
+MAX_GAP = 1_000_000
+"""By how many numbers a chain is believed to have gone on after its last record."""
 
 
 class What(StrEnum):
@@ -25,7 +29,9 @@ class What(StrEnum):
 class Fault:
     """What is wrong: with the records ``first`` to ``last`` of a chain, or with something else.
 
-    ``row`` is the id of the record's row, where it has one.
+    ``row`` is the id of the record's row, where it has one. ``evidence`` is an HMAC over all that
+    was found and nothing else covers: by it a fault is known again. What can be put right has
+    none, like where a chain ends.
     """
 
     chain: str
@@ -33,6 +39,7 @@ class Fault:
     first: int | None = None
     last: int | None = None
     row: int | None = None
+    evidence: str | None = None
 
     def __str__(self) -> str:
         place = f"chain {self.chain}" if self.chain else "the records"
@@ -42,6 +49,14 @@ class Fault:
         if self.last in (None, self.first):
             return f"{place}: record {self.first}{row} is {self.what}"
         return f"{place}: records {self.first} to {self.last} are {self.what}"
+
+
+class Gap(NamedTuple):
+    """Numbers that were passed over, and what the record is that came instead."""
+
+    first: int
+    last: int
+    evidence: str
 
 
 @dataclass
@@ -55,18 +70,39 @@ class Walk:
     sealed: Head
     faults: list[Fault] = field(default_factory=list)
     seq: int = field(init=False)
+    place: tuple[Head, int | None] = field(init=False)
+    """The last record that has the number and the HMAC by which it is known, and its row."""
+    row: int | None = None
+    """The row where it stands, if it has gone on."""
     # What the HMAC of the record before may be: if record and HMAC do not fit, either was altered.
     _macs: tuple[str, ...] = field(init=False)
     # Numbers that were passed over, in order, and those of them that came later.
-    _gaps: list[tuple[int, int]] = field(default_factory=list)
+    _gaps: list[Gap] = field(default_factory=list)
     _late: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.seq, self._macs = self.begin.seq, (self.begin.mac,)
+        self.place = self.begin, None
 
     @property
     def head(self) -> Head:
         """Return where the walk stands."""
+        return self.settled or Head(self.seq, self._macs[0])
+
+    @property
+    def settled(self) -> Head | None:
+        """Return where the walk stands; None if it takes the next record to tell by which HMAC."""
+        if len(self._macs) == 1:
+            return Head(self.seq, self._macs[0])
+        return self.sealed if self.seq == self.sealed.seq and self._ends_with(self.sealed) else None
+
+    def resumed(self, seq: int) -> Head:
+        """Return where the chain would go on from here without what was up to ``seq``."""
+        return self.key.resumed(self.chain, self._macs[0], seq)
+
+    @property
+    def last(self) -> Head:
+        """Return where the walk stands by the HMAC that is stored, be it altered or not."""
         return Head(self.seq, self._macs[0])
 
     @property
@@ -74,10 +110,14 @@ class Walk:
         """Return what has not come, though later records have."""
         late = sorted(self._late)
         return [
-            Fault(self.chain, What.MISSING, first, last)
+            self._missing(gap, first, last)
             for gap in self._gaps
             for first, last in _without(gap, late)
         ]
+
+    def _missing(self, gap: Gap, first: int, last: int) -> Fault:
+        evidence = self.key.finding(gap.evidence, first, last)
+        return Fault(self.chain, What.MISSING, first, last, evidence=evidence)
 
     def step(self, place: Head, text: str, row: int) -> None:
         """Look at the next record: its number and HMAC, what it says, and its row."""
@@ -85,58 +125,83 @@ class Walk:
         made = [self._made(before, text) for before in self._macs]
         if any(same(mac, one) for one in made):
             if seq != self.seq + 1:
-                self._fault(What.ALTERED, self.seq + 1, row)
-            self._stand(self.seq + 1, mac)
+                self._fault(What.ALTERED, self.seq + 1, row, self._found(row, seq, mac, text))
+            self._stand(row, self.seq + 1, mac)
         elif seq == self.seq + 1:
-            self._fault(What.ALTERED, seq, row)
-            self._stand(seq, mac, made[0])
+            self._fault(What.ALTERED, seq, row, self._found(row, seq, mac, text))
+            self._stand(row, seq, mac, made[0])
         elif seq > self.seq:
-            self._gaps.append((self.seq + 1, seq - 1))
-            self._stand(seq, mac)
+            # One of ours that goes on after a gap says by its HMAC what it is.
+            what = ["resumed"] if self._resumes(place, text) else [row, seq, mac, text]
+            self._gaps.append(Gap(self.seq + 1, seq - 1, self._found(*what)))
+            self._stand(row, seq, mac)
         else:
-            self._behind(seq, row)
+            self._behind(seq, row, self._found(row, seq, mac, text))
+            return
+        if seq == self.seq:
+            self.place = place, row
 
     def _made(self, before: str, text: str) -> str:
         return self.key.link(self.chain, Head(self.seq, before), self.kind, text).head.mac
 
-    def _stand(self, seq: int, *macs: str) -> None:
-        self.seq, self._macs = seq, macs
-        if seq == self.sealed.seq and not any(same(self.sealed.mac, mac) for mac in macs):
-            self._fault(What.REPLACED, seq, None)
+    def _resumes(self, place: Head, text: str) -> bool:
+        before = self.resumed(place.seq - 1)
+        return same(place.mac, self.key.link(self.chain, before, self.kind, text).head.mac)
 
-    def _behind(self, seq: int, row: int) -> None:
+    def _found(self, *said: object) -> str:
+        """Return the evidence of what was found here: after a record that is what it is."""
+        return self.key.finding(self.chain, self.seq, self._macs[0], *said)
+
+    def _stand(self, row: int, seq: int, *macs: str) -> None:
+        self.row, self.seq, self._macs = row, seq, macs
+        if seq == self.sealed.seq and not any(same(self.sealed.mac, mac) for mac in macs):
+            self._fault(What.REPLACED, seq, None, None)
+
+    def _behind(self, seq: int, row: int, found: str) -> None:
         index = bisect_left(self._gaps, seq, key=_last)
-        passed_over = index < len(self._gaps) and self._gaps[index][0] <= seq
+        passed_over = index < len(self._gaps) and self._gaps[index].first <= seq
         if passed_over and seq not in self._late:
             self._late.add(seq)
-            self._fault(What.REORDERED, seq, row)
+            # What came in its place is covered by nothing else.
+            evidence = self.key.finding(self._gaps[index].evidence, found)
+            self._fault(What.REORDERED, seq, row, evidence)
         else:
-            self._fault(What.REPEATED, seq, row)
+            self._fault(What.REPEATED, seq, row, found)
 
-    def _fault(self, what: What, seq: int, row: int | None) -> None:
-        self.faults.append(Fault(self.chain, what, seq, seq, row))
+    def _fault(self, what: What, seq: int, row: int | None, evidence: str | None) -> None:
+        self.faults.append(Fault(self.chain, what, seq, seq, row, evidence))
 
-    def end(self, head: Head) -> Iterator[Fault]:
-        """Say what is wrong, now that there is no more; ``head`` is where the chain should end."""
+    def end(self, head: Head | None) -> Iterator[Fault]:
+        """Say what is wrong, now that there is no more.
+
+        ``head`` is where the chain should end; None if that cannot be read.
+        """
         yield from self.faults
         yield from self.gaps
-        longest = max(self.sealed.seq, head.seq)
+        longest = self.longest(head)
         if self.seq < longest:
-            yield Fault(self.chain, What.MISSING, self.seq + 1, longest)
-        if head.seq < longest or head.seq < self.seq or not self._ends_with(head):
+            gap = Gap(self.seq + 1, longest, self._found("resumed"))
+            yield self._missing(gap, gap.first, gap.last)
+        if head is None or head.seq != longest or not self._ends_with(head):
             yield Fault(self.chain, "where it ends was altered in the store")
+
+    def longest(self, head: Head | None) -> int:
+        """Return how many records there have been, as far as that is to be believed."""
+        longest = max(self.sealed.seq, self.seq)
+        is_believed = head is not None and head.seq <= longest + MAX_GAP
+        return max(longest, head.seq) if head is not None and is_believed else longest
 
     def _ends_with(self, head: Head) -> bool:
         return head.seq != self.seq or head.mac in self._macs
 
 
-def _last(gap: tuple[int, int]) -> int:
-    return gap[1]
+def _last(gap: Gap) -> int:
+    return gap.last
 
 
-def _without(gap: tuple[int, int], late: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _without(gap: Gap, late: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Give what is left of a gap without the sorted numbers that came later."""
-    first, last = gap
+    first, last, _ = gap
     for seq in late[bisect_left(late, first) : bisect_right(late, last)]:
         if first < seq:
             yield first, seq - 1

@@ -9,6 +9,8 @@ from authserver.db.models import AuditRecord, TokenRecord
 CHANGES = 1
 """The chain of all changes."""
 
+CHANGES_NAME = "changes"
+
 COLUMNS: Mapping[Kind, Sequence[str]] = {
     kind: [
         c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}

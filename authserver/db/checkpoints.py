@@ -4,19 +4,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from json import dumps
+from typing import NamedTuple
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind, Mark, same
 from authserver.audit.walking import Walk
 from authserver.db import reading
-from authserver.db.chained import CHANGES
+from authserver.db.chained import CHANGES, CHANGES_NAME
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
-from authserver.db.rows import Sound, sound, unreadable
+from authserver.db.rows import Sound, is_of_a_value, sound, unreadable
 
 MAX_CHAINS = 2**32
 """More are never begun."""
+
+
+class End(NamedTuple):
+    """Where a chain ends: the number, the HMAC and the row of its last record."""
+
+    seq: int
+    mac: str
+    record: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +64,17 @@ def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditC
     chain = AuditChain(id=number, name=name, seq=genesis.seq, mac=genesis.mac)
     session.add(chain)
     session.flush()
+    add_mark(session, key, number, name)
+    return chain
+
+
+def add_mark(session: Session, key: AuditKey, number: int, name: str) -> None:
+    """Add the mark of a chain of which nothing is sealed."""
+    genesis = key.genesis(name)
     mark = AuditMark(chain_id=number)
     set_mark(mark, key, Mark(name, genesis, None, genesis))
     session.add(mark)
     session.flush()
-    return chain
 
 
 def take_ended(session: Session, besides: int) -> AuditChain | None:
@@ -89,8 +105,38 @@ def mark_of(row: AuditMark, name: str) -> Mark:
 
 
 def names(session: Session) -> dict[int, str]:
-    """Return what the chains are called."""
-    return {number: chain.name for number, chain in chains(session).items()}
+    """Return what the chains are called that are not lost, whatever else is wrong with them."""
+    called = sound(session, AuditChain)
+    found = {number: chain.name for number, chain in called.rows.items() if not is_lost(chain.name)}
+    return found | dict(_names_of(session, called.others)) | {CHANGES: CHANGES_NAME}
+
+
+def _names_of(session: Session, others: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Give the names that can be read in rows that cannot."""
+    for number in others:
+        try:
+            name = session.scalar(select(AuditChain.name).where(AuditChain.id == number))
+        except DBAPIError as error:
+            if not is_of_a_value(error):
+                raise
+            continue
+        if isinstance(name, str):
+            yield number, name
+
+
+def lost(number: int) -> str:
+    """Return what stands for the name of a chain that was lost; no chain of ours is called so."""
+    return f"({number} is lost)"
+
+
+def is_lost(name: str) -> bool:
+    """Whether a chain was lost: its records are in none, and that was accepted."""
+    return name.startswith("(")
+
+
+def ends(session: Session) -> dict[int, End]:
+    """Return where the chains end whose rows can be read."""
+    return {n: End(c.seq, c.mac, c.record_id) for n, c in chains(session).items()}
 
 
 def chains(session: Session) -> Mapping[int, AuditChain]:

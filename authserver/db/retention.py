@@ -1,6 +1,7 @@
 """Deleting old token records, so that their chains keep an end that can be verified."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import cast
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind, Mark
 from authserver.audit.walking import Walk
-from authserver.db import checkpoints, reading
+from authserver.db import acceptances, checkpoints, reading
 from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
@@ -21,6 +22,12 @@ AT_ONCE = 1000
 
 # A clock that was wrong for a while must not have records kept until then.
 FUTURE = timedelta(days=1)
+
+Found = tuple[int, RowMapping | None]
+"""The id of a row, and what it holds; None if that cannot be read."""
+
+Accepted = frozenset[str]
+"""By what the faults are known that were accepted."""
 
 _TABLE = cast("Table", TokenRecord.__table__)
 
@@ -38,51 +45,68 @@ def prune(store: Store, cutoff: datetime, most: int) -> int:
     Return how many were deleted, AT_ONCE at most: there may be more.
     """
     try:
-        return _prune(store, cutoff, most)
+        return _prune(store, cutoff, most, AT_ONCE, frozenset())
     except Broken as broken:
-        log.error(
-            "old token records are kept, for they were altered: run `authserver audit verify`",
-            error=str(broken),
-        )
-        return 0
+        error = str(broken)
+    accepted = _accepted(store)
+    # A record that was moved may lie beyond those that are looked at together.
+    for at_once in (AT_ONCE, AT_ONCE // 2, AT_ONCE * 20) if accepted else ():
+        with suppress(Broken):
+            return _prune(store, cutoff, most, at_once, accepted)
+    log.error(
+        "old token records are kept, for they were altered: run `authserver audit verify`",
+        error=error,
+    )
+    return 0
 
 
-def _prune(store: Store, cutoff: datetime, most: int) -> int:
+def _accepted(store: Store) -> Accepted:
+    with store.read() as session:
+        key = store.trail.key(session)
+        return acceptances.evidence(acceptances.read(session, key))
+
+
+def _prune(store: Store, cutoff: datetime, most: int, at_once: int, accepted: Accepted) -> int:
     now = store.clock()
     with store.append() as session:
         # Before reading: another process may be pruning the same.
         checkpoints.lock(session)
-        rows = _oldest(session, cutoff, now + FUTURE, most)
+        rows = _oldest(session, (cutoff, now + FUTURE), most, at_once)
         if not rows:
             return 0
-        if chained := [row for row in rows if row["chain_id"] is not None]:
-            _trim(session, store.trail.key(session), chained, now)
+        if chained := [row for row in rows if row[1] is None or row[1]["chain_id"] is not None]:
+            _trim(session, store.trail.key(session), chained, now, accepted)
         # Not more than was verified, whatever has been written meanwhile.
-        session.execute(delete(_TABLE).where(_TABLE.c.id.in_([row["id"] for row in rows])))
+        for begin in range(0, len(rows), AT_ONCE):
+            ids = [row_id for row_id, _ in rows[begin : begin + AT_ONCE]]
+            session.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
         return len(rows)
 
 
 def _oldest(
-    session: Session, cutoff: datetime, future: datetime, most: int
-) -> Sequence[RowMapping]:
+    session: Session, period: tuple[datetime, datetime], most: int, at_once: int
+) -> Sequence[Found]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    first = islice(reading.rows(session, Kind.TOKEN), AT_ONCE)
-    return list(_due(first, cutoff, future, _sealed(session) - most))
+    first = islice(reading.rows(session, Kind.TOKEN), at_once)
+    return list(_due(first, period, _sealed(session) - most))
 
 
 def _due(
-    rows: Iterable[tuple[int, RowMapping | None]],
-    cutoff: datetime,
-    future: datetime,
-    too_many: int,
-) -> Iterator[RowMapping]:
+    rows: Iterable[Found], period: tuple[datetime, datetime], too_many: int
+) -> Iterator[Found]:
+    since, future = period
+    # When a row that cannot be read was written, the next one says.
+    unread: list[Found] = []
     for row_id, row in rows:
         if row is None:
-            raise Broken(f"row {row_id} of {_TABLE.name} cannot be read")
-        if too_many <= 0 and cutoff <= row["at"] <= future:
+            unread.append((row_id, None))
+            continue
+        if too_many <= 0 and since <= row["at"] <= future:
             return
         too_many -= row["chain_id"] is not None
-        yield row
+        yield from unread
+        unread.clear()
+        yield row_id, row
 
 
 def _sealed(session: Session) -> int:
@@ -94,22 +118,25 @@ def _sealed(session: Session) -> int:
     return sum(mark.sealed_seq - mark.trimmed_seq for chain, mark in found if chain != CHANGES)
 
 
-def _trim(session: Session, key: AuditKey, rows: Sequence[RowMapping], now: datetime) -> None:
+def _trim(
+    session: Session, key: AuditKey, rows: Sequence[Found], now: datetime, accepted: Accepted
+) -> None:
     """Verify records, and note in their chains' marks that they are pruned.
 
     Raises:
-        Broken: they are not as they were written.
+        Broken: they are not as they were written, and that was not accepted.
     """
     state = checkpoints.lock(session)
     trouble = checkpoints.trouble(session, key, state)
     if state is None or trouble:
         raise Broken(trouble)
     marks = checkpoints.marks(session)
-    for number, name, walk in _walked(session, key, marks, rows):
-        head = walk.head
+    walks = _walked(session, key, marks, rows, accepted)
+    for number, walk in walks.items():
+        head = _head(walk, accepted)
         sealed = walk.sealed if walk.sealed.seq > head.seq else head
         record = marks[number].sealed_record_id if sealed is walk.sealed else None
-        checkpoints.set_mark(marks[number], key, Mark(name, sealed, record, head))
+        checkpoints.set_mark(marks[number], key, Mark(walk.chain, sealed, record, head))
     checkpoints.sign(session, key, max(now, state.at))
 
 
@@ -134,20 +161,38 @@ def leave_out(change: Change) -> None:
 
 
 def _walked(
-    session: Session, key: AuditKey, marks: Mapping[int, AuditMark], rows: Sequence[RowMapping]
-) -> Iterator[tuple[int, str, Walk]]:
+    session: Session,
+    key: AuditKey,
+    marks: Mapping[int, AuditMark],
+    rows: Sequence[Found],
+    accepted: Accepted,
+) -> Mapping[int, Walk]:
     names = checkpoints.names(session)
     walks: dict[int, Walk] = {}
-    for row in rows:
-        number, place = row["chain_id"] or 0, reading.place(row)
-        said = reading.said(Kind.TOKEN, row)
+    for row_id, row in rows:
+        number = 0 if row is None else row["chain_id"] or 0
+        place = None if row is None else reading.place(row)
+        said = None if row is None else reading.said(Kind.TOKEN, row)
         if number not in names or place is None or said is None:
-            raise Broken(f"row {row['id']} of {_TABLE.name} is in no chain")
+            if reading.evidence(session, key, Kind.TOKEN, row_id) not in accepted:
+                raise Broken(f"row {row_id} of {_TABLE.name} is in no chain, or cannot be read")
+            continue
         if number not in walks:
             mark = checkpoints.mark_of(marks[number], names[number])
             walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
-        walks[number].step(place, said, row["id"])
-    for number, walk in walks.items():
-        if fault := next(iter([*walk.faults, *walk.gaps]), None):
+        walks[number].step(place, said, row_id)
+    return walks
+
+
+def _head(walk: Walk, accepted: Accepted) -> Head:
+    """Return where a chain is pruned up to.
+
+    Raises:
+        Broken: it was altered before, and that was not accepted.
+    """
+    for fault in (*walk.faults, *walk.gaps):
+        if fault.evidence not in accepted:
             raise Broken(str(fault))
-        yield number, walk.chain, walk
+    if walk.settled is None:
+        raise Broken(f"it takes more to tell where the chain {walk.chain} stands")
+    return walk.settled

@@ -20,12 +20,12 @@ from sqlalchemy import RowMapping, Table, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link
+from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
-from authserver.db.chained import CHANGES, COLUMNS, FORMS, TOKEN_COLUMNS
+from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.rows import held, is_of_a_value
 from authserver.db.safe import master_key_id
@@ -131,7 +131,7 @@ class Trail:
         sealed = self.master(session).seal(secret, _SEALED_AS)
         session.add(AuditState(id=1, key=sealed, number=0, at=at, chains=0, mac=""))
         session.flush()
-        checkpoints.add_chain(session, self._key, CHANGES, "changes")
+        checkpoints.add_chain(session, self._key, CHANGES, CHANGES_NAME)
         checkpoints.sign(session, self._key, at)
 
     def rewrap(self, session: Session, new: MasterKey) -> None:
@@ -233,6 +233,16 @@ class Trail:
         if found.line:
             session.info.setdefault(_LINES, []).append(found.line)
         return found.trouble
+
+    def reseal(self, session: Session, at: datetime, begin: Head) -> None:
+        """Seal the chain of changes as it is, from ``begin`` on, and sign the marks of all."""
+        self.settle(session)
+        chain, key = _changing(session).chain, self.key(session)
+        mark = checkpoints.marks(session)[CHANGES]
+        head = Head(chain.seq, chain.mac)
+        checkpoints.set_mark(mark, key, Mark(chain.name, head, chain.record_id, begin))
+        state = checkpoints.sign(session, key, at)
+        session.info.setdefault(_LINES, []).append(checkpoints.line(state, [chain]))
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from authserver.audit.links import AuditKey, Head, Kind, same
 from authserver.audit.logged import Logged
 from authserver.audit.walking import Fault, Walk, What
-from authserver.db import checkpoints, reading
+from authserver.db import acceptances, checkpoints, reading
+from authserver.db.acceptances import Acceptance
 from authserver.db.chained import CHANGES
-from authserver.db.models import AuditChain, AuditRecord, AuditState
+from authserver.db.checkpoints import End
+from authserver.db.models import AuditRecord, AuditState
 from authserver.db.trail import BEGIN
 
 Progress = Callable[[int, int], None]
@@ -24,8 +26,9 @@ Progress = Callable[[int, int], None]
 class Report:
     """What verifying found.
 
-    ``verified`` and ``unchained`` are numbers of records by kind; the latter are from before there
-    were chains. ``open`` is how many came after the checkpoint; that is None if it cannot be read.
+    ``faults`` are those that nobody has accepted. ``verified`` and ``unchained`` are numbers of
+    records by kind; the latter are from before there were chains. ``open`` is how many came after
+    the checkpoint; that is None if it cannot be read.
     """
 
     faults: list[Fault]
@@ -36,6 +39,7 @@ class Report:
     checkpoint_at: datetime | None
     open: int
     logged: int | None
+    accepted: list[Acceptance]
 
 
 @dataclass
@@ -47,11 +51,18 @@ class Verification:
     logged: Logged | None
     progress: Progress
     state: AuditState | None = field(init=False)
-    chains: Mapping[int, AuditChain] = field(init=False)
+    names: Mapping[int, str] = field(init=False)
+    ends: Mapping[int, End] = field(init=False)
+    accepted: list[Acceptance] = field(init=False)
+    troubles: list[str] = field(init=False)
+    held: set[int] = field(default_factory=set)
+    """The chains whose marks are as they were written."""
     walks: dict[int, Walk] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     verified: dict[str, int] = field(default_factory=dict)
     unchained: dict[str, int] = field(default_factory=dict)
+    _expected: dict[tuple[Kind, int], Fault] = field(init=False)
+    _lowest: dict[Kind, int] = field(default_factory=dict)
 
     def run(self) -> Report:
         """Verify all records.
@@ -60,29 +71,37 @@ class Verification:
             NotReady: there is no checkpoint.
         """
         self.state = checkpoints.state_of(self.session)
-        self.chains = checkpoints.chains(self.session)
-        for trouble in checkpoints.troubles(self.session, self.key, self.state):
-            self.faults.append(Fault("", trouble))
+        self.names, self.ends = checkpoints.names(self.session), checkpoints.ends(self.session)
+        self.accepted = acceptances.read(self.session, self.key)
+        self._expected = acceptances.rows(self.accepted)
+        self.troubles = list(checkpoints.troubles(self.session, self.key, self.state))
+        self.faults += [Fault("", trouble) for trouble in self.troubles]
         self._begin()
         self._walk()
         for number, walk in self.walks.items():
-            chain = self.chains[number]
-            self.faults += walk.end(Head(chain.seq, chain.mac))
+            self.faults += walk.end(self.head(number))
+        self.faults += self._gone()
         if self.logged is not None:
             self.faults += self._not_in_store(self.logged)
         return self._report()
 
     def _begin(self) -> None:
         marks = checkpoints.marks(self.session)
-        for number, chain in self.chains.items():
+        for number, name in self.names.items():
             kind = Kind.CHANGE if number == CHANGES else Kind.TOKEN
             # A mark that is missing or altered was told of already.
-            genesis = self.key.genesis(chain.name)
+            genesis = self.key.genesis(name)
             begin, sealed = genesis, genesis
-            if number in marks and checkpoints.holds(self.key, marks[number], chain.name):
-                mark = checkpoints.mark_of(marks[number], chain.name)
+            if number in marks and checkpoints.holds(self.key, marks[number], name):
+                mark = checkpoints.mark_of(marks[number], name)
                 begin, sealed = mark.trimmed, mark.sealed
-            self.walks[number] = Walk(self.key, chain.name, kind, begin, sealed)
+                self.held.add(number)
+            self.walks[number] = Walk(self.key, name, kind, begin, sealed)
+
+    def head(self, number: int) -> Head | None:
+        """Return where a chain should end; None if that cannot be read."""
+        end = self.ends.get(number)
+        return end and Head(end.seq, end.mac)
 
     def _walk(self) -> None:
         total, done = reading.count(self.session), 0
@@ -90,6 +109,8 @@ class Verification:
         for kind in Kind:
             self.verified[kind] = self.unchained[kind] = 0
             for row_id, row in reading.rows(self.session, kind):
+                self._lowest.setdefault(kind, row_id)
+                self._expected.pop((kind, row_id), None)
                 self._look(kind, row_id, row, before[kind])
                 done += 1
                 self.progress(done, total)
@@ -97,7 +118,7 @@ class Verification:
     def _look(self, kind: Kind, row_id: int, row: RowMapping | None, before: int) -> None:
         said = None if row is None else reading.said(kind, row)
         if row is None or said is None:
-            self.faults.append(Fault("", f"the {kind} record is unreadable", row=row_id))
+            self._stray(kind, row_id, What.UNREADABLE)
             return
         number = CHANGES if kind is Kind.CHANGE else row["chain_id"]
         place = reading.place(row)
@@ -107,14 +128,27 @@ class Verification:
         walk = self.walks[number]
         walk.step(place, said, row_id)
         self.verified[kind] += 1
-        self._compare(walk.chain, place, row_id)
+        if self.logged is not None:
+            self._compare(self.logged, walk.chain, place, said, row_id)
+
+    def _gone(self) -> Iterator[Fault]:
+        """Give the accepted records that are gone and were not pruned: what is older is there."""
+        for (kind, row_id), fault in self._expected.items():
+            if kind is Kind.CHANGE or row_id > self._lowest.get(kind, row_id):
+                found = self.key.finding("gone", kind, row_id)
+                what = f"the {kind} record that was accepted is gone"
+                yield Fault(fault.chain, what, row=row_id, evidence=found)
 
     def _look_at_unchained(self, kind: Kind, row_id: int, row: RowMapping, before: int) -> None:
         places = [row["seq"], row["mac"], row.get("chain_id")]
         if 0 < row_id <= before and places == [None, None, None]:
             self.unchained[kind] += 1
         else:
-            self.faults.append(Fault("", f"the {kind} record is {What.UNCHAINED}", row=row_id))
+            self._stray(kind, row_id, What.UNCHAINED)
+
+    def _stray(self, kind: Kind, row_id: int, what: What) -> None:
+        found = reading.evidence(self.session, self.key, kind, row_id)
+        self.faults.append(Fault("", f"the {kind} record is {what}", row=row_id, evidence=found))
 
     def _before_chains(self) -> dict[Kind, int]:
         """Return the highest id of each kind that a record had before there were chains."""
@@ -126,9 +160,10 @@ class Verification:
         except (ValueError, TypeError, LookupError, AttributeError):
             return dict.fromkeys(Kind, 0)
 
-    def _compare(self, chain: str, place: Head, row_id: int) -> None:
-        claimed = self.logged.claims.pop((chain, place.seq), None) if self.logged else None
-        if claimed is not None and not same(claimed, place.mac):
+    def _compare(self, logged: Logged, chain: str, place: Head, said: str, row_id: int) -> None:
+        where = chain, place.seq
+        claimed, texts = logged.claims.pop(where, set()), logged.texts.pop(where, {said})
+        if not all(same(mac, place.mac) for mac in claimed) or texts != {said}:
             self.faults.append(Fault(chain, What.DIFFERENT, place.seq, place.seq, row_id))
 
     def _not_in_store(self, logged: Logged) -> Iterator[Fault]:
@@ -137,23 +172,30 @@ class Verification:
             was = f"the log has checkpoint {logged.checkpoint}, the store is at {self.state.number}"
             yield Fault("", f"the store was set back: {was}")
         walks = {walk.chain: walk for walk in self.walks.values()}
-        for (chain, seq), mac in sorted(logged.claims.items()):
+        for (chain, seq), macs in sorted(logged.claims.items()):
             walk = walks.get(chain)
             begin = walk.begin if walk else Head(0, "")
-            if begin.seq == seq and not same(begin.mac, mac):
+            if begin.seq == seq and not all(same(begin.mac, mac) for mac in macs):
                 yield Fault(chain, What.DIFFERENT, seq)
             end = max(walk.seq, walk.sealed.seq) if walk else 0
             if seq > end:
                 yield Fault(chain, f"{What.MISSING}: the log has it", end + 1, seq)
+        # What is left of these is in no row, though that was accepted.
+        for chain, seq in sorted(logged.texts):
+            walk = walks.get(chain)
+            if walk is None or walk.begin.seq < seq <= max(walk.seq, walk.sealed.seq):
+                yield Fault(chain, f"{What.MISSING}: the log has it", seq)
 
     def _report(self) -> Report:
+        accepted = acceptances.evidence(self.accepted)
         return Report(
-            faults=self.faults,
+            faults=[fault for fault in self.faults if fault.evidence not in accepted],
             verified=self.verified,
             unchained=self.unchained,
-            chains=len(self.chains),
+            chains=len(self.walks),
             checkpoint=None if self.state is None else self.state.number,
             checkpoint_at=None if self.state is None else self.state.at,
             open=sum(max(0, walk.seq - walk.sealed.seq) for walk in self.walks.values()),
             logged=None if self.logged is None else self.logged.lines,
+            accepted=self.accepted,
         )

@@ -320,3 +320,119 @@ def test_an_upgrade_begins_the_chains(asked: Commands) -> None:
     assert told["verified"] == {"change": 1, "token": 0}
     assert "in no chain" in asked("audit", "verify")
     assert asked.last_change()["action"] == "audit.begin"
+
+
+# Accepting.
+
+
+@pytest.fixture
+def spoilt(asked: Commands) -> Commands:
+    altered(asked, "UPDATE audit_record SET actor = 'somebody else' WHERE id = 3")
+    altered(asked, "DELETE FROM token_record WHERE id = 2")
+    return asked
+
+
+def test_faults_are_accepted_and_go_on_being_told(spoilt: Commands) -> None:
+    faults = spoilt("audit", "verify", status=1).splitlines()[:2]
+    assert "authserver audit accept" in spoilt.err
+    assert spoilt("audit", "accept", "--yes", "--reason", "a disk").splitlines() == faults
+    assert "Accepted 2 faults." in spoilt.err
+    lines = spoilt("audit", "verify").splitlines()
+    assert [line.partition(" (a disk): ")[2] for line in lines[:2]] == faults
+    assert lines[0].startswith(f"accepted by {SELF} at 2")
+    assert ": all as written, except 2 that are accepted" in lines[2]
+    told = spoilt.json("audit", "verify")
+    assert (told["ok"], told["faults"]) == (True, [])
+    (one,) = told["accepted"]
+    assert (one["actor"], one["reason"]) == (SELF, "a disk")
+    assert [fault["text"] for fault in one["faults"]] == faults
+    record = spoilt.last_change()
+    assert (record["actor"], record["action"]) == (SELF, "audit.accept")
+    assert record["after"]["reason"] == "a disk"
+    assert [fault["what"] for fault in record["after"]["faults"]] == ["altered", "missing"]
+
+
+def test_what_is_altered_later_is_no_part_of_it(spoilt: Commands) -> None:
+    spoilt("audit", "accept", "--yes", "--reason", "a disk")
+    altered(spoilt, "UPDATE audit_record SET actor = 'another' WHERE id = 3")
+    lines = spoilt("audit", "verify", status=1).splitlines()
+    assert lines[0] == "chain changes: record 3 (row 3) is altered"
+
+
+def test_the_second_copy_shows_what_was_accepted(asked: Commands, tmp_path: Path) -> None:
+    copy = tmp_path / "records.jsonl"
+    copy.write_text(asked("audit", "export"))
+    altered(asked, "UPDATE audit_record SET actor = 'somebody else' WHERE id = 3")
+    asked("audit", "accept", "--yes", "--reason", "a disk")
+    asked("audit", "verify")
+    lines = asked("audit", "verify", "--against", copy, status=1).splitlines()
+    assert lines[0] == "chain changes: record 3 (row 3) is not what the log says"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--reason", "a disk"], "--yes"),
+        (["--yes"], "--reason"),
+        ([], "--reason"),
+    ],
+)
+def test_nothing_is_accepted_that_nobody_confirms(
+    spoilt: Commands, flags: list[str], said: str
+) -> None:
+    spoilt("audit", "accept", *flags, status=2)
+    assert said in spoilt.err
+    spoilt("audit", "verify", status=1)
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 1001])
+def test_a_reason_says_something(spoilt: Commands, reason: str) -> None:
+    spoilt("audit", "accept", "--yes", "--reason", reason, status=1)
+    assert "say why" in spoilt.err
+
+
+def test_without_the_master_key_nothing_is_accepted(spoilt: Commands) -> None:
+    (spoilt.data_dir / "master.key").rename(spoilt.data_dir / "elsewhere")
+    spoilt("audit", "accept", "--yes", "--reason", "a disk", status=1)
+    assert "master key" in spoilt.err
+
+
+def test_where_all_is_as_written_nothing_is_accepted(asked: Commands) -> None:
+    before = asked.last_change()
+    assert asked("audit", "accept", "--yes", "--reason", "a disk") == ""
+    assert "nothing to accept" in asked.err
+    assert asked.json("audit", "accept", "--reason", "a disk") == {
+        "accepted": [],
+        "reason": "a disk",
+    }
+    assert asked.last_change() == before
+
+
+def test_what_is_accepted_is_told_as_json(spoilt: Commands) -> None:
+    told = spoilt.json("audit", "accept", "--yes", "--reason", "a disk")
+    assert told["reason"] == "a disk"
+    assert [fault["what"] for fault in told["accepted"]] == ["altered", "missing"]
+    assert spoilt.json("audit", "verify")["ok"]
+
+
+def test_seals_that_were_altered_are_made_good_by_it(run: Commands) -> None:
+    altered(run, "UPDATE audit_state SET number = 99")
+    run("db", "check", status=1)
+    run("audit", "accept", "--yes", "--reason", "a disk")
+    assert "were altered" not in run.err
+    run("db", "check")
+    run("group", "add", "dev")
+    assert "were altered" not in run.err
+    assert "checkpoint 99 was altered" in run("audit", "verify")
+
+
+def test_acceptances_are_in_a_backup(spoilt: Commands, tmp_path: Path) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse battery\n")
+    secret.chmod(0o600)
+    spoilt("audit", "accept", "--yes", "--reason", "a disk")
+    spoilt("backup", tmp_path / "b.age", "--passphrase-file", secret)
+    other = Commands(tmp_path / "other")
+    other.env["AUTHSERVER_MASTER_KEY_FILE"] = str(spoilt.data_dir / "master.key")
+    other("restore", tmp_path / "b.age", "--passphrase-file", secret)
+    assert "except 2 that are accepted" in other("audit", "verify")

@@ -19,7 +19,7 @@ from authserver.audit.links import Kind
 from authserver.audit.logged import Logged
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
-from authserver.db import accounts, exporting, groups, retention, setup
+from authserver.db import acceptances, accounts, exporting, groups, retention, setup
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -102,7 +102,8 @@ class Office:
             key = Trail(self.store.trail.master).key(session)
             logged = None
             if lines is not None:
-                logged = Logged(key)
+                accepted = acceptances.read(session, key)
+                logged = Logged(key, acceptances.places(accepted))
                 logged.read("log", lines)
             return Verification(session, key, logged, lambda *_: None).run()
 

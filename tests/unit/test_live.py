@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from authserver import live
 from authserver.core.errors import NotReady
-from authserver.db import accounts, keys, retention
+from authserver.db import accepting, accounts, keys, retention
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -28,6 +28,7 @@ from authserver.db.models import (
 )
 from authserver.db.safe import Safe
 from authserver.db.store import Store, open_store
+from authserver.db.verifying import Verification
 from authserver.journal import Journal, TokenEvent
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.sealing import MasterKey, beside, make_master_key, take_over
@@ -581,6 +582,24 @@ def test_seals_that_were_altered_are_told_in_the_log(process: Process, store: St
         "audit records were altered in the store: run `authserver audit verify`"
     ]
     assert process.live.altered == "checkpoint 2 was altered, or a mark that it covers"
+
+
+def test_the_alarm_ends_when_what_was_altered_is_accepted(process: Process, store: Store) -> None:
+    _execute(store, update(AuditState).values(mac="0"))
+    process.monotonic.at += 61
+    with capture_logs() as logged:
+        process.live.tick()
+    assert [line["log_level"] for line in logged] == ["error"]
+    with store.read() as session:
+        found = Verification(session, store.trail.key(session), None, lambda *_: None)
+        faults = found.run().faults
+    with store.change("test") as change:
+        accepting.accept(change, found, faults, "looked into")
+    process.monotonic.at += 61
+    with capture_logs() as logged:
+        process.live.tick()
+    assert process.live.altered is None
+    assert logged == []
 
 
 @pytest.mark.sqlite

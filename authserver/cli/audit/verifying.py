@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from authserver.audit.links import AuditKey
 from authserver.audit.logged import Logged
+from authserver.audit.walking import Fault
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import json_option, print_json, when
+from authserver.cli.output import json_option, note, print_json, when
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
+from authserver.db import acceptances
 from authserver.db.verifying import Report, Verification
 
 
@@ -37,8 +38,9 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """
     with context.read() as session:
         key = context.store.trail.key(session)
+        accepted = acceptances.read(session, key)
     # Before the state of the store that is verified: what is logged later is not in it.
-    logged = _read(key, files) if files else None
+    logged = _read(Logged(key, acceptances.places(accepted)), files) if files else None
     with context.read() as session, progress_bar("Verifying") as progress:
         report = Verification(session, key, logged, progress).run()
     if as_json:
@@ -46,11 +48,11 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     else:
         _print(report)
     if report.faults:
+        note("Look into it. What cannot be put right can be accepted: `authserver audit accept`.")
         raise SystemExit(1)
 
 
-def _read(key: AuditKey, files: Sequence[Path]) -> Logged:
-    logged = Logged(key)
+def _read(logged: Logged, files: Sequence[Path]) -> Logged:
     for path in files:
         try:
             with path.open("rb") as file, progress_bar(f"Reading {path}") as progress:
@@ -72,14 +74,30 @@ def _lines(file: Iterable[bytes], size: int, progress: Callable[[int, int], None
 def _told(report: Report) -> dict[str, Any]:
     at = report.checkpoint_at
     told = asdict(report) | {"checkpoint_at": at and at.isoformat()}
-    told["faults"] = [asdict(fault) | {"text": str(fault)} for fault in report.faults]
+    told["faults"] = told_faults(report.faults)
+    told["accepted"] = [
+        {"at": one.at.isoformat(), "actor": one.actor, "reason": one.reason}
+        | {"record": one.record, "faults": told_faults(one.faults)}
+        for one in report.accepted
+    ]
     return {"ok": not report.faults} | told
+
+
+def told_faults(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    """Return faults as ``--json`` has them."""
+    return [asdict(fault) | {"text": str(fault)} for fault in faults]
 
 
 def _print(report: Report) -> None:
     for fault in report.faults:
         click.echo(printable(str(fault), 1000))
+    for one in report.accepted:
+        by = f"accepted by {one.actor} at {when(one.at)} ({one.reason})"
+        for fault in one.faults:
+            click.echo(printable(f"{by}: {fault}", 2500))
     found = f"{len(report.faults)} faults" if report.faults else "all as written"
+    if accepted := sum(len(one.faults) for one in report.accepted):
+        found += f", except {accepted} that are accepted"
     verified = f"{report.verified['change']} changes, {report.verified['token']} token requests"
     click.echo(f"{verified} in {report.chains} chains: {found}")
     if any(report.unchained.values()):

@@ -1,0 +1,49 @@
+"""``audit accept``."""
+
+import click
+
+from authserver.cli.audit.verifying import told_faults
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import json_option, note, print_json, require_sure, yes_option
+from authserver.cli.progress import progress_bar
+from authserver.core.names import printable
+from authserver.db import accepting
+from authserver.db.verifying import Verification
+
+
+@click.command("accept", short_help="Accept what `audit verify` has found, and seal what there is.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it is recorded.")
+@yes_option
+@json_option
+@pass_context
+def accept(context: Context, reason: str, sure: bool, as_json: bool) -> None:
+    """Accept that audit records were altered, deleted or moved, once that was looked into.
+
+    Verifies all records and shows what is wrong. If that is confirmed it is recorded as a change,
+    with the reason, and what there is now is sealed: the alarm ends, and old records are pruned
+    again. Nothing is hidden: `audit verify` goes on telling what was accepted, and by whom; what is
+    altered afterwards is a fault again; and a copy of AUTHSERVER_AUDIT_LOG still shows what
+    differs. It needs the master key.
+    """
+    reason = printable(reason, accepting.MAX_REASON + 1)
+    with context.read() as session, progress_bar("Verifying") as progress:
+        key = context.store.trail.key(session)
+        found = Verification(session, key, None, progress)
+        faults = found.run().faults
+    for fault in faults:
+        click.echo(printable(str(fault), 1000), err=as_json)
+    if faults:
+        accepting.require_acceptable(faults, reason)
+        require_sure(f"Accept {_number(len(faults))} for good?", sure=sure)
+        with context.change() as change:
+            accepting.accept(change, found, faults, reason)
+    if as_json:
+        print_json({"reason": reason, "accepted": told_faults(faults)})
+    note(f"Accepted {_number(len(faults))}." if faults else "There is nothing to accept.")
+
+
+def _number(count: int) -> str:
+    return "1 fault" if count == 1 else f"{count} faults"
+
+
+commands = (accept,)
