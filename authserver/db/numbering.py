@@ -2,12 +2,17 @@
 
 from sqlalchemy import Connection, func, text
 
+# Materialized: else it is the planner's choice which tables are asked for their sequence, and of
+# one without the column that is an error.
 _POSTGRESQL = text("""
-    SELECT t.table_name, pg_sequence_last_value(
-        pg_get_serial_sequence(quote_ident(t.table_name), 'id')::regclass)
-    FROM information_schema.columns t
-    WHERE t.table_schema = current_schema() AND t.column_name = 'id'
-        AND pg_get_serial_sequence(quote_ident(t.table_name), 'id') IS NOT NULL
+    WITH numbered AS MATERIALIZED (
+        SELECT table_name FROM information_schema.columns
+        WHERE table_schema = current_schema() AND column_name = 'id'
+    )
+    SELECT table_name, pg_sequence_last_value(
+        pg_get_serial_sequence(quote_ident(table_name), 'id')::regclass)
+    FROM numbered
+    WHERE pg_get_serial_sequence(quote_ident(table_name), 'id') IS NOT NULL
 """)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from authserver.core.errors import NotReady
-from authserver.db import accounts, app_tokens, registries, schema, snapshot
+from authserver.db import accounts, app_tokens, numbering, registries, schema, snapshot
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import Account, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
@@ -320,6 +320,16 @@ def test_ids_are_not_given_out_again_and_have_64_bits(store: Store) -> None:
     with store.change("test") as change:
         assert accounts.add_user(change, "bob", None).id > first
         assert change.session.get(Account, 2**62) is None
+
+
+def test_ids_are_known_however_the_database_looks_them_up(store: Store) -> None:
+    """What it knows of its tables after a while has it take another way."""
+    with store.change("test") as change:
+        connection = change.session.connection()
+        before = numbering.highest_ids(connection)
+        assert before["audit_record"] > 1
+        connection.execute(text("ANALYZE"))
+        assert numbering.highest_ids(connection) == before
 
 
 def test_names_are_in_the_order_of_their_code_points(store: Store) -> None:
