@@ -180,10 +180,15 @@ class Walk:
         yield from self.gaps
         longest = self.longest(head)
         if self.seq < longest:
-            gap = Gap(self.seq + 1, longest, self._found("resumed"))
-            yield self._missing(gap, gap.first, gap.last)
+            yield self._cut_off(Gap(self.seq + 1, longest, self._found("resumed")))
         if head is None or head.seq != longest or not self._ends_with(head):
             yield Fault(self.chain, "where it ends was altered in the store")
+
+    def _cut_off(self, gap: Gap) -> Fault:
+        # Only changes go on after that; any other chain is put right by ending where it does.
+        if self.kind is Kind.CHANGE:
+            return self._missing(gap, gap.first, gap.last)
+        return Fault(self.chain, What.MISSING, gap.first, gap.last)
 
     def longest(self, head: Head | None) -> int:
         """Return how many records there have been, as far as that is to be believed."""

@@ -57,13 +57,8 @@ def places(accepted: Iterable[Acceptance]) -> list[tuple[str, int, int]]:
     return [(f.chain, f.first, f.last or f.first) for f in found if f.first is not None]
 
 
-def rows(accepted: Iterable[Acceptance]) -> dict[tuple[Kind, int], Fault]:
-    """Return the accepted faults that are in a row, by which row that is."""
-    found = [fault for one in accepted for fault in one.faults]
-    return {(_kind(fault), fault.row): fault for fault in found if fault.row is not None}
-
-
-def _kind(fault: Fault) -> Kind:
+def kind(fault: Fault) -> Kind:
+    """Return the kind of the records that a fault is in."""
     is_change = fault.chain == CHANGES_NAME or fault.what.startswith(f"the {Kind.CHANGE} ")
     return Kind.CHANGE if is_change else Kind.TOKEN
 

@@ -61,7 +61,6 @@ class Verification:
     faults: list[Fault] = field(default_factory=list)
     verified: dict[str, int] = field(default_factory=dict)
     unchained: dict[str, int] = field(default_factory=dict)
-    _expected: dict[tuple[Kind, int], Fault] = field(init=False)
     _lowest: dict[Kind, int] = field(default_factory=dict)
 
     def run(self) -> Report:
@@ -73,14 +72,13 @@ class Verification:
         self.state = checkpoints.state_of(self.session)
         self.names, self.ends = checkpoints.names(self.session), checkpoints.ends(self.session)
         self.accepted = acceptances.read(self.session, self.key)
-        self._expected = acceptances.rows(self.accepted)
         self.troubles = list(checkpoints.troubles(self.session, self.key, self.state))
         self.faults += [Fault("", trouble) for trouble in self.troubles]
         self._begin()
         self._walk()
         for number, walk in self.walks.items():
             self.faults += walk.end(self.head(number))
-        self.faults += self._gone()
+        self.faults += list(self._not_as_accepted())
         if self.logged is not None:
             self.faults += self._not_in_store(self.logged)
         return self._report()
@@ -110,7 +108,6 @@ class Verification:
             self.verified[kind] = self.unchained[kind] = 0
             for row_id, row in reading.rows(self.session, kind):
                 self._lowest.setdefault(kind, row_id)
-                self._expected.pop((kind, row_id), None)
                 self._look(kind, row_id, row, before[kind])
                 done += 1
                 self.progress(done, total)
@@ -131,13 +128,29 @@ class Verification:
         if self.logged is not None:
             self._compare(self.logged, walk.chain, place, said, row_id)
 
-    def _gone(self) -> Iterator[Fault]:
-        """Give the accepted records that are gone and were not pruned: what is older is there."""
-        for (kind, row_id), fault in self._expected.items():
-            if kind is Kind.CHANGE or row_id > self._lowest.get(kind, row_id):
-                found = self.key.finding("gone", kind, row_id)
-                what = f"the {kind} record that was accepted is gone"
-                yield Fault(fault.chain, what, row=row_id, evidence=found)
+    def _not_as_accepted(self) -> Iterator[Fault]:
+        """Give what was accepted and is neither as it was found nor pruned.
+
+        Somebody may have taken away what bore witness: a record of another chain, and it is whole.
+        """
+        found = {fault.evidence for fault in self.faults}
+        for fault in (fault for one in self.accepted for fault in one.faults):
+            if fault.evidence in found | {None} or self._may_be_pruned(fault):
+                continue
+            evidence = self.key.finding("changed", fault.evidence)
+            found.add(evidence)
+            yield Fault(fault.chain, f"no longer what was accepted: {fault}", evidence=evidence)
+
+    def _may_be_pruned(self, fault: Fault) -> bool:
+        kind = acceptances.kind(fault)
+        lowest = self._lowest.get(kind)
+        if kind is Kind.CHANGE or (fault.row and lowest is not None and fault.row >= lowest):
+            return False
+        # Up to where chains were pruned is sealed; a record in no chain goes with some of them.
+        pruned = {walk.chain: walk.begin.seq for walk in self.walks.values()}
+        if fault.first is not None and fault.chain in pruned:
+            return (fault.last or fault.first) <= pruned[fault.chain]
+        return any(pruned.values())
 
     def _look_at_unchained(self, kind: Kind, row_id: int, row: RowMapping, before: int) -> None:
         places = [row["seq"], row["mac"], row.get("chain_id")]
