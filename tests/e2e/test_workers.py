@@ -177,6 +177,26 @@ def test_a_second_server_on_the_same_port_is_refused(served: Served, tmp_path: P
     assert _in_each_worker(lambda: fetch(f"{served.url}/readyz").status) == {200}
 
 
+def _policies(served: Served) -> list[set[int]]:
+    tasks = [Path(f"/proc/{pid}/task").iterdir() for pid in served.process.workers]
+    return [{os.sched_getscheduler(int(thread.name)) for thread in threads} for threads in tasks]
+
+
+def test_threads_of_workers_do_not_interrupt_each_other(served: Served) -> None:
+    assert all(os.SCHED_BATCH in policies for policies in _policies(served))
+
+
+def test_systemd_may_forbid_to_ask_for_that(installed: Authserver) -> None:
+    with _serving(installed, INVOCATION_ID="0" * 32) as served:
+        assert _policies(served) == [{os.SCHED_OTHER}] * 2
+
+
+def test_another_policy_is_left_as_it_is(installed: Authserver) -> None:
+    idle = dataclasses.replace(installed, program=("chrt", "--idle", "0", *installed.program))
+    with _serving(idle) as served:
+        assert _policies(served) == [{os.SCHED_IDLE}] * 2
+
+
 def test_a_killed_worker_is_replaced_and_service_goes_on(installed: Authserver) -> None:
     with _serving(installed) as served:
         killed, left = served.process.workers
