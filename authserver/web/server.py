@@ -13,8 +13,8 @@ from errno import EADDRINUSE, EEXIST
 from pathlib import Path
 from typing import Any
 
-from granian._granian import CallbackScheduler, RSGIWorker
-from granian._signals import set_sync_signals
+from granian._granian import CallbackScheduler, RSGIWorker, WorkerSignal
+from granian._signals import set_main_signals
 from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -128,8 +128,9 @@ def _work(
     """Be a worker: as Granian's own for RSGI, but without asyncio, which the gateway needs not."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
     _let_threads_work_on()
-    stopping, stopped = set_sync_signals(), threading.Event()  # type: ignore[no-untyped-call]
+    stopping, stopped = WorkerSignal(), threading.Event()
     stopping.add_cb(stopped.set)
+    _stop_when_told(stopping)
     # Its stub has not all that it takes.
     make: Any = RSGIWorker
     worker = make(
@@ -157,6 +158,23 @@ def _let_threads_work_on() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     # Records are written by a thread too, and no request should wait ten times as long for that.
     sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def _stop_when_told(stopping: WorkerSignal) -> None:
+    """Have SIGTERM and SIGINT stop this worker, however often they come.
+
+    Whoever presses Ctrl-C twice sends three of them, and what Granian has no room for any more it
+    waits with for ever, while no thread can go on.
+    """
+    told = False
+
+    def tell(*_: object) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            stopping.set()
+
+    set_main_signals(tell)  # type: ignore[no-untyped-call]
 
 
 class _Server(MPServer):
