@@ -12,7 +12,7 @@ import pytest
 from authserver.core.errors import MustWait
 from authserver.places import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.gateway import AT_ONCE, EventLoop, Gateway
+from authserver.web.gateway import AT_ONCE, LONG, EventLoop, Gateway
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -242,6 +242,43 @@ def test_nobody_waits_for_a_short_body() -> None:
     exchange.body.end(b"a=b")
     assert exchange.text == b"a=b"
     assert app.asked[0][1] == get_ident()
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(query_string="q" * (LONG + 1)),
+        post(LONG + 1),
+        post(3, ("content-type", "t" * (LONG + 1))),
+    ],
+)
+def test_what_is_long_is_answered_apart_one_by_one(scope: Scope) -> None:
+    """Reading it may be much work, for which nobody else is to wait."""
+
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        if environ[AT_ONCE]:
+            raise MustWait
+        return b"later"
+
+    app = App(answer)
+    taking = gateway(app)
+    for _ in range(2):
+        exchange = ask(taking, scope)
+        exchange.body.end(b"a=b")
+        assert exchange.text == b"later"
+    (first, one), (_, later), (second, same), _ = app.asked
+    assert first[AT_ONCE]
+    assert second[AT_ONCE]
+    assert one == same
+    assert len({get_ident(), one, later}) == 3
+
+
+def test_an_error_that_cannot_be_told_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise OSError
+
+    monkeypatch.setattr("authserver.web.gateway.log.error", fail)
+    assert ask(gateway(App(fail)), Scope()).status == 500
 
 
 def test_a_short_body_is_there_for_whoever_waits() -> None:
