@@ -315,20 +315,25 @@ class _Body(RawIOBase):
 
         Raises:
             RequestTimeout: the whole body takes too long.
-            BadRequest: the client has gone.
+            BadRequest: it was cut off.
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
             self._exchange.__aiter__()
         came = Event()
-        try:
-            piece = self._exchange.__anext__()
-        except StopAsyncIteration:
-            return b""
+        piece = self._exchange.__anext__()
         piece.add_done_callback(lambda _: came.set())
         if not came.wait(max(0.0, self._deadline - time.monotonic())):
             piece.cancel()
-        return _result(piece)
+        return _result(piece) or self._end()
+
+    def _end(self) -> bytes:
+        try:
+            self._exchange.__anext__()
+        except StopAsyncIteration:
+            return b""
+        # Granian gives nothing as well where the body was cut off, or has trailers, but goes on.
+        raise BadRequest(_CUT)
 
 
 def _arrived(body: _Future) -> BytesIO | _Lost:

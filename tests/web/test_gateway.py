@@ -81,7 +81,7 @@ class Future:
 
 class Exchange:
     def __init__(self, *pieces: bytes | BaseException) -> None:
-        self.body, self.pieces = Future(), list(pieces)
+        self.body, self.pieces, self.ended = Future(), list(pieces), False
         self.answered = Event()
         self.answer: tuple[int, list[tuple[str, str]], bytes] | None = None
 
@@ -92,9 +92,14 @@ class Exchange:
         return self
 
     def __anext__(self) -> Future:
+        """Give the next piece. What was cut off gives nothing, as the end does, but goes on."""
+        if self.ended:
+            raise StopAsyncIteration
         future = Future()
         if self.pieces:
-            future.end(self.pieces.pop(0))
+            piece = self.pieces.pop(0)
+            self.ended = piece == b""
+            future.end(b"" if isinstance(piece, BaseException) else piece)
         return future
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -345,7 +350,7 @@ def test_a_late_piece_is_given_up() -> None:
 @pytest.mark.parametrize("length", [3, 100_000])
 def test_a_body_that_is_cut_off_is_an_error(length: int) -> None:
     cut = RuntimeError("RSGI stream error")
-    exchange = ask(gateway(App(answers(Exception))), post(length), cut)
+    exchange = ask(gateway(App(answers(Exception))), post(length), b"a=b", cut, b"")
     exchange.body.end(cut)
     assert exchange.text == b"BadRequest"
 
