@@ -228,7 +228,8 @@ class Gateway:
         """Answer a request in this thread, with all that WSGI has."""
         with _answering(exchange):
             headers = scope.headers
-            names = ((name, _environ_name(name)) for name in headers)
+            # X_A would be taken for X-A, which a proxy in front of us may have set.
+            names = ((name, _environ_name(name)) for name in headers if "_" not in name)
             environ = _environ(scope, headers, names)
             host, _, port = scope.server.rpartition(":")
             environ.setdefault("HTTP_HOST", scope.authority or "")

@@ -217,6 +217,18 @@ def test_headers_are_what_wsgi_makes_of_them(path: str) -> None:
     assert environ["CONTENT_TYPE"] == "text/plain"
 
 
+@pytest.mark.parametrize("path", ["/token", "/other"])
+@pytest.mark.parametrize("other", ["user_agent", "content_length"])
+def test_a_name_with_an_underscore_is_another_one(path: str, other: str) -> None:
+    """A proxy sets and drops the one with a hyphen only."""
+    name = other.replace("_", "-")
+    headers = Headers((name, "22"), (other, "1"))
+    app = App()
+    assert ask(gateway(app), Scope(path=path, headers=headers)).status == 200
+    [(environ, _)] = app.asked
+    assert [value for value in environ.values() if value in {"1", "22"}] == ["22"]
+
+
 @pytest.mark.parametrize(
     ("client", "address"),
     [
