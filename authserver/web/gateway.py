@@ -198,7 +198,7 @@ class Gateway:
     def _await(self, environ: "WSGIEnvironment", exchange: _Exchange) -> None:
         client = self.client_of(environ)
         if not self.places.enter(client):
-            environ["wsgi.input"] = _Lost(NotReady(TOO_MANY))
+            environ["wsgi.input"] = _Lost(NotReady, TOO_MANY)
             self._try(environ, exchange)
             return
         # What the callback keeps must not keep the future: that is no garbage to Python.
@@ -283,11 +283,11 @@ class _Arriving(NamedTuple):
 class _Lost:
     """A body that there is no reading."""
 
-    def __init__(self, why: Exception) -> None:
-        self.why = why
+    def __init__(self, kind: type[Exception], why: str) -> None:
+        self._kind, self._why = kind, why
 
     def read(self, _: int = -1, /) -> bytes:
-        raise self.why
+        raise self._kind(self._why)
 
 
 class _Body(RawIOBase):
@@ -326,7 +326,10 @@ class _Body(RawIOBase):
         piece.add_done_callback(lambda _: came.set())
         if not came.wait(max(0.0, self._deadline - time.monotonic())):
             piece.cancel()
-        return _result(piece) or self._end()
+        try:
+            return piece.result() or self._end()
+        except CancelledError:
+            raise RequestTimeout(LATE) from None
 
     def _end(self) -> bytes:
         try:
@@ -338,19 +341,15 @@ class _Body(RawIOBase):
 
 
 def _arrived(body: _Future) -> BytesIO | _Lost:
+    # An error that is raised holds all that called, and so the future: it is not to be kept.
     try:
-        return BytesIO(_result(body))
-    except (RequestTimeout, BadRequest) as error:
-        return _Lost(error)
-
-
-def _result(future: _Future) -> bytes:
-    try:
-        return future.result()
+        return BytesIO(body.result())
     except CancelledError:
-        raise RequestTimeout(LATE) from None
-    except RuntimeError:
-        raise BadRequest(_CUT) from None
+        return _Lost(RequestTimeout, LATE)
+    except RuntimeError as error:
+        # The future keeps it.
+        error.__traceback__ = None
+        return _Lost(BadRequest, _CUT)
 
 
 def _environ(

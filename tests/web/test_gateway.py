@@ -8,8 +8,9 @@ from threading import Event, get_ident
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug.exceptions import RequestTimeout
 
-from authserver.core.errors import MustWait
+from authserver.core.errors import BadRequest, MustWait
 from authserver.places import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.gateway import AT_ONCE, LONG, EventLoop, Gateway
@@ -74,6 +75,8 @@ class Future:
 
     def result(self) -> bytes:
         assert self.value is not None
+        if isinstance(self.value, CancelledError):
+            raise CancelledError
         if isinstance(self.value, BaseException):
             raise self.value
         return self.value
@@ -384,14 +387,23 @@ def test_one_client_has_so_many_bodies_under_way_and_no_more() -> None:
     assert taking.places.taken == 0
 
 
-def test_a_body_that_came_leaves_nothing_behind() -> None:
-    """The real future keeps its callback and is not seen by Python's collector."""
-    taking = gateway(App(read))
+@pytest.mark.parametrize("value", [b"a=b", RuntimeError("closed"), CancelledError()])
+def test_a_body_that_came_or_was_lost_leaves_nothing_behind(value: bytes | BaseException) -> None:
+    """The real future keeps its callback and its error, and is not seen by Python's collector."""
+
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        try:
+            return read(environ)
+        except (BadRequest, RequestTimeout) as error:
+            return type(error).__name__.encode()
+
+    taking = gateway(App(answer))
     exchange = ask(taking, post(3))
     body, exchange.body = exchange.body, Future()
     callback, gone = body.callback, weakref.ref(body)
-    body.end(b"a=b")
+    body.end(value)
     del body
+    assert exchange.status == 200
     assert callback is not None
     assert gone() is None
 
