@@ -4,8 +4,8 @@ Granian has one thread for Python, in which it hands over each request in the fo
 requests are answered in that very thread: several threads would hand the interpreter to each other
 all the time. One that finds that it has to wait (for bcrypt, the store, another machine) is given
 to a thread that may, as are all others. Long ones are answered one by one in a thread of their own,
-for they may be much work. While a body is on its way nobody waits, if it is short and
-tells its length.
+for they may be much work. While a body is on its way nobody waits, if it is short and tells its
+length.
 """
 
 import sys
@@ -35,10 +35,10 @@ THREADS = 96
 ARRIVING, ARRIVING_EACH = 512, 64
 """Bodies that are on their way at a time, and those of one client; MAX_BYTES each."""
 
-LONG = 2048
-"""Characters of a query or a content type, and bytes of a body, that are not read at once.
+LONG_QUERY, LONG_BODY = 4096, 2048
+"""Characters of a query, and bytes of a body, up to which they are read at once.
 
-Reading takes up to 4 µs for each that is hostile.
+Where they are hostile, each takes up to 0.7 µs in a query and up to 4 µs in a body.
 """
 
 LOOK_EVERY = 1.0
@@ -171,7 +171,7 @@ class Gateway:
             return
         environ = _environ(scope, scope.headers, self._names)
         if environ["REQUEST_METHOD"] != "POST":
-            if len(environ["QUERY_STRING"]) > LONG:
+            if len(environ["QUERY_STRING"]) > LONG_QUERY:
                 self._long.submit(self._apart, environ, exchange)
             else:
                 self._try(environ, exchange)
@@ -210,7 +210,7 @@ class Gateway:
             self.places.leave(client)
             environ["wsgi.input"] = _arrived(future)
             with _answering(exchange):
-                if max(int(environ["CONTENT_LENGTH"]), len(environ.get("CONTENT_TYPE", ""))) > LONG:
+                if _is_long(environ):
                     self._long.submit(self._apart, environ, exchange)
                 else:
                     self._try(environ, exchange)
@@ -398,6 +398,11 @@ def _is_short(environ: "WSGIEnvironment", headers: _Headers) -> bool:
         and int(length) <= MAX_BYTES
         and "transfer-encoding" not in headers
     )
+
+
+def _is_long(environ: "WSGIEnvironment") -> bool:
+    lengths = int(environ["CONTENT_LENGTH"]), len(environ.get("CONTENT_TYPE", ""))
+    return max(lengths) > LONG_BODY
 
 
 def _send(exchange: _Exchange, reply: _Reply, parts: Iterable[bytes]) -> None:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import RequestTimeout
 from authserver.core.errors import BadRequest, MustWait
 from authserver.places import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.gateway import AT_ONCE, LONG, EventLoop, Gateway
+from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, EventLoop, Gateway
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -267,9 +267,9 @@ def test_nobody_waits_for_a_short_body() -> None:
 @pytest.mark.parametrize(
     "scope",
     [
-        Scope(query_string="q" * (LONG + 1)),
-        post(LONG + 1),
-        post(3, ("content-type", "t" * (LONG + 1))),
+        Scope(query_string="q" * (LONG_QUERY + 1)),
+        post(LONG_BODY + 1),
+        post(3, ("content-type", "t" * (LONG_BODY + 1))),
     ],
 )
 def test_what_is_long_is_answered_apart_one_by_one(scope: Scope) -> None:
