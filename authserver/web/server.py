@@ -25,7 +25,8 @@ from authserver.core.errors import Refused
 from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
-from authserver.web.gateway import EventLoop, Gateway
+from authserver.web.gateway import Gateway
+from authserver.web.rsgi import EventLoop
 from authserver.web.tls import Certificate
 
 BACKLOG = 1024

@@ -13,7 +13,8 @@ from werkzeug.exceptions import RequestTimeout
 from authserver.core.errors import BadRequest, MustWait
 from authserver.places import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, EventLoop, Gateway
+from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
+from authserver.web.rsgi import EventLoop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
