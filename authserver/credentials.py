@@ -34,9 +34,10 @@ from authserver.tokens import Prefix
 EXPIRES_SOON = timedelta(days=14)
 
 MAX_READ_BEFORE = 4096
-"""Headers with an app token that are known again; none of them longer than LONGEST_KEPT."""
+"""Headers with an app token that are known again."""
 
-LONGEST_KEPT = 512
+SHORTEST_KEPT, LONGEST_KEPT = 94, 512
+"""Characters of such headers; in a shorter one there is no app token."""
 
 log = structlog.get_logger()
 
@@ -133,7 +134,7 @@ def read_authorization(header: str) -> Basic | AppToken | Malformed:
 
     ``header`` is the value as WSGI hands it over, bytes as Latin-1.
     """
-    if len(header) > LONGEST_KEPT:
+    if not SHORTEST_KEPT <= len(header) <= LONGEST_KEPT:
         return _read(header)
     # A machine shows the same app token each time, and to read it takes longer than to know it.
     key = sha256(header.encode("utf-8", "surrogatepass")).digest()

@@ -1,11 +1,11 @@
 """One token request, from credentials to response."""
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii as in_json
 from threading import BoundedSemaphore
 from time import perf_counter
 from typing import NamedTuple
@@ -79,7 +79,7 @@ class Issued:
         # Some clients change their ways when they are given one that they did not ask for.
         if self.refresh_token is not None:
             more["refresh_token"] = self.refresh_token
-        others = f"{json.dumps(more, sort_keys=True)[1:-1]}, " if more else ""
+        others = "".join(f'"{name}": {in_json(text)}, ' for name, text in sorted(more.items()))
         return (
             f'{{"access_token": "{self.token}", "expires_in": {self.lifetime}, '
             f'"issued_at": "{_in_words(self.issued_at)}", {others}"token": "{self.token}"}}'

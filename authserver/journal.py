@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from operator import attrgetter
+from operator import attrgetter, gt
 from threading import Lock
 from typing import NamedTuple
 
@@ -38,7 +38,6 @@ _LONGEST = {
     "reason": MAX_TEXT,
 }
 
-_SHORTEST = min(_LONGEST.values())
 _texts = attrgetter(*_LONGEST)
 _LIMITS = [_LONGEST.get(name) for name in TOKEN_COLUMNS]
 
@@ -93,7 +92,7 @@ class Journal:
         Tokens are issued no more then; the few that are on their way are recorded still.
         """
         # Whoever sends much must not have us keep much.
-        if max(map(len, _texts(event))) > _SHORTEST:
+        if any(map(gt, map(len, _texts(event)), _LONGEST.values())):
             _shorten(event)
         if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
             self._lost += 1

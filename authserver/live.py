@@ -210,8 +210,8 @@ class Live:
         self.refresh()
         return self.current
 
-    def refresh(self) -> None:
-        """Bring the state up to date.
+    def refresh(self, known: Snapshot | None = None) -> None:
+        """Bring the state up to date; the first one goes on from what is ``known``, if anything is.
 
         Raises:
             NotReady: the store or the keys cannot be used; the old state stays, as a stale one.
@@ -225,15 +225,14 @@ class Live:
                 self._state = replace(state, read_at=now, store_time=time, skew=skew)
                 return
             self.safe = self.safe.still_of(session)
-            self._state = self._load(session, state, now, time, skew)
+            known = state.snapshot if state is not None else known
+            self._state = self._load(session, known, now, time, skew)
 
     def _load(
-        self, session: Session, before: State | None, now: float, time: datetime, skew: timedelta
+        self, session: Session, known: Snapshot | None, now: float, time: datetime, skew: timedelta
     ) -> State:
         return State(
-            snapshot=snapshot.follow(session, before.snapshot)
-            if before
-            else snapshot.load(session),
+            snapshot=snapshot.follow(session, known) if known else snapshot.load(session),
             signer=Signer.of(keys.load_leaf(session, self.safe)),
             own_signers=own_keys.signers(session, self.safe),
             published=published.by_registry(session, time),
@@ -263,15 +262,16 @@ class Live:
         finally:
             self._refreshing.release()
 
-    def load(self) -> None:
+    def load(self, known: Snapshot | None = None) -> None:
         """Read the first state, and rotate the signing key if it is due.
 
-        What else is due the thread does: others may write for longer than it should wait for.
+        What is ``known`` already, of whatever version, is not read again. What else is due the
+        thread does: others may write for longer than it should wait for.
 
         Raises:
             NotReady: the store or the keys cannot be used.
         """
-        self.refresh()
+        self.refresh(known)
         self._rotate()
 
     def tick(self) -> None:

@@ -1,8 +1,10 @@
 """The log: one line an event on standard error, for people or as JSON."""
 
 import logging
+import os
 import sys
 from contextvars import ContextVar
+from select import PIPE_BUF, select
 from typing import Literal
 
 import structlog
@@ -11,11 +13,52 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is being answered: each line that it leaves names it."""
 
 
+class Lines:
+    """Takes lines, and never waits or fails: what its file does not take is lost, and counted.
+
+    Whoever reads the log may have stopped or gone, and requests are not to stop with him.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.lost = 0
+        """How many were lost since one was written."""
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> None:
+        """Write a line, or lose it."""
+        try:
+            taken = self._write(text.encode(errors="backslashreplace"))
+        except OSError:
+            taken = False
+        self.lost = 0 if taken else self.lost + 1
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def _write(self, line: bytes) -> bool:
+        # Where there is room at all, there is room for so much.
+        for start in range(0, len(line), PIPE_BUF):
+            if not select((), (self._descriptor,), (), 0)[1]:
+                return False
+            os.write(self._descriptor, line[start : start + PIPE_BUF])
+        return True
+
+    def tell_lost(
+        self, _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        """Have a line tell how many before it were lost; a processor."""
+        if self.lost:
+            event["lines_lost"] = self.lost
+        return event
+
+
 def configure(form: Literal["console", "json"]) -> None:
     """Set up logging for this process, the standard library's loggers included."""
+    lines = Lines(sys.stderr.fileno())
     timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [
         _add_request_id,
+        lines.tell_lost,
         structlog.processors.add_log_level,
         timestamper,
         structlog.processors.format_exc_info,
@@ -30,10 +73,11 @@ def configure(form: Literal["console", "json"]) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # Its type asks for more than it uses.
+        logger_factory=structlog.WriteLoggerFactory(file=lines),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )

@@ -1,6 +1,5 @@
 """Places: how many requests may do a thing at a time, in all and from one address."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -13,41 +12,36 @@ class Places:
 
     def __init__(self, total: int, each: int) -> None:
         self.total, self.each = total, each
-        self._taken: Counter[str] = Counter()
+        self.taken = 0
+        self._by_client: dict[str, int] = {}
         self._lock = Lock()
 
-    @property
-    def taken(self) -> int:
-        return self._taken.total()
-
-    def enter(self, client: str) -> bool:
-        """Take a place if there is one; give it back by :meth:`leave`."""
+    def enter(self, client: str, leaving: int = 0) -> bool:
+        """Take a place if there is one without the last ``leaving``; :meth:`leave` is for later."""
         client = household(client)
         with self._lock:
-            free = self.taken < self.total and self._taken[client] < self.each
-            if free:
-                self._taken[client] += 1
-        return free
+            mine = self._by_client.get(client, 0)
+            if self.taken >= self.total - leaving or mine >= self.each:
+                return False
+            self._by_client[client] = mine + 1
+            self.taken += 1
+        return True
 
     def leave(self, client: str) -> None:
-        """Give a place back."""
+        """Give back a place that was taken by :meth:`enter`."""
         client = household(client)
         with self._lock:
-            self._taken[client] -= 1
-            if not self._taken[client]:
-                del self._taken[client]
+            self.taken -= 1
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
 
     @contextmanager
     def take(self, client: str, leaving: int = 0) -> Iterator[bool]:
-        """Take a place for the block; tell whether there was one without the last ``leaving``."""
-        client = household(client)
-        with self._lock:
-            free = self.taken < self.total - leaving and self._taken[client] < self.each
-            self._taken[client] += free
+        """Take a place for the block, as :meth:`enter` does; tell whether there was one."""
+        free = self.enter(client, leaving)
         try:
             yield free
         finally:
-            with self._lock:
-                self._taken[client] -= free
-                if not self._taken[client]:
-                    del self._taken[client]
+            if free:
+                self.leave(client)

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from authserver.settings import Settings
@@ -15,6 +16,10 @@ from tests.world import World, set_up
 
 for name in [name for name in os.environ if name.startswith("AUTHSERVER_")]:
     del os.environ[name]
+
+# No deadline: a slow machine is no failure.
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

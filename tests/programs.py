@@ -53,8 +53,9 @@ def free_port() -> int:
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    """Return an environment without settings of ours."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTHSERVER_")}
+    """Return an environment without settings of ours, and without systemd's mark."""
+    ours = ("AUTHSERVER_", "INVOCATION_ID")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | more
 
 

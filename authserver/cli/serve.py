@@ -13,7 +13,7 @@ from authserver.cli.init import alone, configured_password, set_up
 from authserver.metrics.listener import Scraped, scraped
 from authserver.settings import Settings
 from authserver.web import server
-from authserver.web.app import Inherited, wire, worker
+from authserver.web.app import Inherited, spare_the_collector, wire, worker
 from authserver.web.tls import Certificate
 
 log = structlog.get_logger()
@@ -66,10 +66,11 @@ def command(
     with context.read():
         pass
     wiring = wire(chosen)
-    if wiring.live.current.snapshot.issuer != chosen.issuer:
+    snapshot = wiring.live.current.snapshot
+    if snapshot.issuer != chosen.issuer:
         log.warning(
             "AUTHSERVER_ISSUER is not the store's issuer, which stays in force",
-            issuer=wiring.live.current.snapshot.issuer,
+            issuer=snapshot.issuer,
         )
     if chosen.public_port not in (None, port):
         log.warning(
@@ -81,6 +82,7 @@ def command(
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()
     context.store.engine.dispose()
+    spare_the_collector()
     place = server.Place(host, port, chosen.unix_socket, int(chosen.unix_socket_mode, 8))
     certificate = _certificate(chosen)
     address = place.url(chosen.scheme)
@@ -88,7 +90,7 @@ def command(
         server.run(
             place,
             workers,
-            partial(worker, Inherited(scrapes, certificate)),
+            partial(worker, Inherited(snapshot, scrapes, certificate)),
             lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
             certificate,
         )

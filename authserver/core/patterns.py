@@ -7,7 +7,6 @@ or more, ``{account}`` a whole segment that stands for the asking account's own 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import takewhile
 from typing import TypeVar
 
@@ -28,20 +27,23 @@ _P = TypeVar("_P")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern as it was written. Make one with :func:`repository_pattern` when it is new."""
+    """A pattern as it was written. Make one with :func:`repository_pattern` when it is new.
+
+    It keeps nothing else: there may be hundreds of thousands, and a request asks for a few.
+    """
 
     text: str
 
     def __str__(self) -> str:
         return self.text
 
-    @cached_property
+    @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.text.split("/"))
 
-    @cached_property
+    @property
     def beginning(self) -> tuple[str, ...]:
         """The literal segments that each name that is covered begins with."""
         return tuple(takewhile(is_literal, self.segments))

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_network
+from sys import intern
 from typing import Any
 
 from sqlalchemy import select
@@ -16,6 +17,9 @@ from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+
+# So that there are never more rows than these beside what is made of them.
+STREAMED = {"yield_per": 1000}
 
 # The columns that a rule's meaning is in.
 _SAYING = (
@@ -63,15 +67,15 @@ def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Ru
             subjects.where(RuleSubject.rule_id.in_(ids)),
             query.where(Rule.id.in_(ids)),
         )
-    for rule_id, kind, account, group in session.execute(subjects):
+    for rule_id, kind, account, group in session.execute(subjects, execution_options=STREAMED):
         about[rule_id].append(_named(kind, account or group or ""))
     return tuple(
         _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
-        for row in session.execute(query)
+        for row in session.execute(query, execution_options=STREAMED)
     )
 
 
-# Thousands of rules are about the same few.
+# Thousands of rules are about the same few, on the same few registries.
 _named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
 _actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
 
@@ -85,8 +89,8 @@ def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules
         subjects=subjects,
         patterns=tuple(map(Pattern, row.patterns)),
         actions=_actions(row.actions),
-        type=row.resource_type,
-        service=service,
+        type=intern(row.resource_type),
+        service=service and intern(service),
         conditions=conditions,
         enabled=row.disabled_at is None,
     )

@@ -119,11 +119,15 @@ def load(session: Session) -> Snapshot:
 
 def follow(session: Session, known: Snapshot) -> Snapshot:
     """Read what was altered since ``known``, or the whole state where that cannot be told."""
+    latest, mark = version(session), alterations.latest(session)
+    # A store that was put back may have the same version by now.
+    if (latest, mark) == (known.version, known.mark):
+        return known
     altered = alterations.since(session, known.mark)
     if altered is None or not altered.keys() <= _FOLLOWED:
         return load(session)
     rows = {noun: _ids(ids) for noun, ids in altered.items()}
-    new = replace(known, version=version(session), mark=alterations.latest(session))
+    new = replace(known, version=latest, mark=mark)
     for noun, following in _FOLLOWING.items():
         if noun in rows:
             new = following(session, new, rows[noun])
@@ -217,8 +221,8 @@ def _accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
     ).outerjoin(owner, table.owner_id == owner.id)
     if ids is not None:
         query = query.where(or_(table.id.in_(ids), table.owner_id.in_(ids)))
-    rows = session.execute(query).all()
-    groups = _groups(session, None if ids is None else {row.id for row in rows})
+    groups = _groups(session, None if ids is None else set(session.scalars(query)))
+    rows = session.execute(query, execution_options=rule_rows.STREAMED)
     return {
         row.name: KnownAccount(
             id=row.id,

@@ -169,7 +169,8 @@ class Trail:
         Each is the values of its columns, in the order of TOKEN_COLUMNS.
         """
         chain = self._chain(session, at)
-        made = list(_linked(self.key(session), chain, records))
+        texts = map(FORMS[Kind.TOKEN].text, records)
+        made = list(self.key(session).links(chain.name, chain.head, Kind.TOKEN, texts))
         _TOKENS.insert(
             session.connection(),
             [
@@ -272,14 +273,6 @@ def _changing(session: Session) -> _Changing:
     chain = session.get_one(AuditChain, CHANGES, populate_existing=True)
     made = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)
     return made
-
-
-def _linked(key: AuditKey, chain: Chain, records: Iterable[tuple[Any, ...]]) -> Iterable[Link]:
-    head, form = chain.head, FORMS[Kind.TOKEN]
-    for values in records:
-        link = key.link(chain.name, head, Kind.TOKEN, form.text(values))
-        head = link.head
-        yield link
 
 
 def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:

@@ -23,6 +23,7 @@ from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import keys, schema
 from authserver.db.safe import Safe
+from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
 from authserver.guessing import Guesses, limits
@@ -100,8 +101,12 @@ class Wiring:
         self.second_copy.stop()
 
 
-def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
+def wire(
+    chosen: Settings, observations: Observations | None = None, known: Snapshot | None = None
+) -> Wiring:
     """Put the parts together and load the first state; without ``observations`` none are kept.
+
+    What is ``known`` of the state already is not read again.
 
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
@@ -127,7 +132,7 @@ def wire(chosen: Settings, observations: Observations | None = None) -> Wiring:
         chosen.token_record_days,
         time.monotonic,
     )
-    live.load()
+    live.load(known)
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
@@ -257,16 +262,23 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _spare_the_collector() -> None:
-    """Leave what is loaded now out of garbage collection: it stays, and there is much of it."""
+def spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it.
+
+    The collector would also write to all of it, and processes share only what nobody writes to.
+    """
     gc.collect()
     gc.freeze()
 
 
 @dataclass(frozen=True)
 class Inherited:
-    """What the workers of one server have from the process that makes them."""
+    """What the workers of one server have from the process that makes them.
 
+    They share the memory of its ``snapshot``, and read only what was altered since.
+    """
+
+    snapshot: Snapshot
     scraped: Scraped | None = None
     certificate: Certificate | None = None
 
@@ -278,8 +290,9 @@ def worker(inherited: Inherited) -> Gateway:
     accepting.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
-    wiring = wire(chosen, Observations(MAX_WAITING) if inherited.scraped else None)
-    _spare_the_collector()
+    observations = Observations(MAX_WAITING) if inherited.scraped else None
+    wiring = wire(chosen, observations, inherited.snapshot)
+    spare_the_collector()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)

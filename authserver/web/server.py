@@ -4,15 +4,17 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE, EEXIST
 from pathlib import Path
 from typing import Any
 
-from granian._granian import CallbackScheduler, RSGIWorker
-from granian._signals import set_sync_signals
+from granian._granian import CallbackScheduler, RSGIWorker, WorkerSignal
+from granian._signals import set_main_signals
 from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -23,7 +25,8 @@ from authserver.core.errors import Refused
 from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
-from authserver.web.gateway import EventLoop, Gateway
+from authserver.web.gateway import Gateway
+from authserver.web.rsgi import EventLoop
 from authserver.web.tls import Certificate
 
 BACKLOG = 1024
@@ -34,6 +37,8 @@ STOP_TIMEOUT = 30
 # What new workers are given to start, and old ones to answer whoever is connected.
 STARTING_SECONDS = 3.0
 LEAVING_SECONDS = HEADER_TIMEOUT_MS / 1000
+# How long a thread may keep the interpreter from another that wants it.
+SWITCH_SECONDS = 0.0005
 
 # The server's own log lines go where ours go.
 _LOGGING: dict[str, Any] = {
@@ -123,8 +128,10 @@ def _work(
 ) -> None:
     """Be a worker: as Granian's own for RSGI, but without asyncio, which the gateway needs not."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
-    stopping, stopped = set_sync_signals(), threading.Event()  # type: ignore[no-untyped-call]
+    _let_threads_work_on()
+    stopping, stopped = WorkerSignal(), threading.Event()
     stopping.add_cb(stopped.set)
+    _stop_when_told(stopping)
     # Its stub has not all that it takes.
     make: Any = RSGIWorker
     worker = make(
@@ -137,6 +144,38 @@ def _work(
     serve(scheduler, loop, stopping)
     gateway.start()
     stopped.wait()
+
+
+def _let_threads_work_on() -> None:
+    """Have the threads that this one makes interrupt each other less, for they work together.
+
+    Otherwise the one that reads and writes for the HTTP server interrupts the one for Python at
+    each answer, though that has more to answer, and both start anew with cold caches.
+    """
+    # systemd kills whoever does what a unit forbids; a unit has CPUSchedulingPolicy= for this. And
+    # whoever chose another policy meant it.
+    if "INVOCATION_ID" not in os.environ and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # Records are written by a thread too, and no request should wait ten times as long for that.
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def _stop_when_told(stopping: WorkerSignal) -> None:
+    """Have SIGTERM and SIGINT stop this worker, however often they come.
+
+    Whoever presses Ctrl-C twice sends three of them, and what Granian has no room for any more it
+    waits with for ever, while no thread can go on.
+    """
+    told = False
+
+    def tell(*_: object) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            stopping.set()
+
+    set_main_signals(tell)  # type: ignore[no-untyped-call]
 
 
 class _Server(MPServer):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from urllib.parse import unquote_plus
 
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
@@ -135,7 +135,7 @@ class Endpoint:
         sent = environ.get("CONTENT_TYPE", "")
         if sent != FORM and parse_options_header(sent)[0].lower() != FORM:
             raise BadRequest(f"the body must be of type {FORM}")
-        form = _read(body)
+        form = parameters_of(body)
         for name in ONCE:
             if len(form.get(name, ())) > 1:
                 raise BadRequest(f"the parameter {name} is repeated")
@@ -155,14 +155,25 @@ class Endpoint:
         )
 
 
-def _read(text: bytes) -> _Parameters:
-    """Read parameters as Werkzeug does: bytes that are no UTF-8 end up percent-encoded."""
-    quoted = text.decode(errors=_QUOTING)
-    return parse_qs(quoted, keep_blank_values=True, errors=_QUOTING)
+def parameters_of(text: bytes) -> _Parameters:
+    """Read parameters as Werkzeug does: bytes that are no UTF-8 end up percent-encoded.
+
+    It is what ``urllib.parse.parse_qs`` returns, in less time.
+    """
+    found: dict[str, list[str]] = {}
+    for pair in text.decode(errors=_QUOTING).split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            found.setdefault(_unquoted(name), []).append(_unquoted(value))
+    return found
+
+
+def _unquoted(text: str) -> str:
+    return unquote_plus(text, errors=_QUOTING) if "%" in text or "+" in text else text
 
 
 def _read_query(text: str) -> _Query:
-    parameters = _read(text.encode("latin-1"))
+    parameters = parameters_of(text.encode("latin-1"))
     return _Query(
         Question(
             services=tuple(parameters.get("service", ())),

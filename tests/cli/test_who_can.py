@@ -76,9 +76,7 @@ def test_an_impossible_name_is_refused(run: Run) -> None:
 @given(
     st.lists(st.sampled_from(list(product(("allow", "deny"), range(5), ("pull", "push", "all")))))
 )
-@hypothesis_settings(
-    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_agrees_with_the_token_endpoint(
     peopled: World, run: Run, more: list[tuple[str, int, str]]
 ) -> None:

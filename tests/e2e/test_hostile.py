@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from authserver.web.bodies import MAX_BYTES
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation
 from tests.programs import free_port
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.e2e
 REQUESTS = 10_000
 SEED = 20_261_124
 MEMORY_MAY_GROW = 1.25
+CUT_OFF = 10_000
+CUT_OFF_MAY_GROW = 1.05
 
 Make = Callable[[random.Random], bytes]
 
@@ -160,6 +163,8 @@ KINDS: tuple[tuple[Make, int], ...] = (
     (chunk_tricks, 4), (smuggling, 4), (paths, 6), (nonsense, 6), (nul_and_line_folds, 5),
 )  # fmt: skip
 
+FORM = b"Content-Type: application/x-www-form-urlencoded"
+
 UNFINISHED = (versions, wrong_lengths, chunk_tricks, smuggling, nonsense, nul_and_line_folds)
 """A server may wait for the rest of these, so we say that there is none."""
 
@@ -217,3 +222,33 @@ def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
     assert {b"200", b"400", b"401", b"405"} <= statuses.keys()
     # Most of it must have come as far as the application.
     assert statuses[b"401"] + statuses[b"200"] + statuses[b"405"] > REQUESTS / 4, statuses
+
+
+def test_bodies_that_are_cut_off_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    authserver = installation(tmp_path / "data", port)
+    form = b"grant_type=refresh_token&client_id=c&service=registry&refresh_token=x"
+    chunked = b"%x\r\n%s\r\n" % (len(form), form)
+    whole = (
+        (b"Content-Length: %d" % len(form), form),
+        (b"Transfer-Encoding: chunked", chunked + b"0\r\n\r\n"),
+    )
+    cut = (
+        (b"Content-Length: %d" % (len(form) + 1), form),
+        (b"Content-Length: %d" % (MAX_BYTES + 1), form),
+        (b"Transfer-Encoding: chunked", chunked),
+        (b"Transfer-Encoding: chunked", chunked + b"x\r\n"),
+    )
+
+    def post(length: bytes, body: bytes) -> bytes:
+        sent = request(b"POST /token HTTP/1.1", FORM, length, body=body)
+        return exchange(port, sent, finished=(length, body) in whole)[9:12]
+
+    with authserver.serving(port, "--workers", "1") as server:
+        assert [post(*one) for one in whole] == [b"401"] * len(whole)
+        assert [post(*one) for one in cut] == [b"400"] * len(cut)
+        for number in range(CUT_OFF):
+            assert post(*cut[number % len(cut)]) == b"400"
+            if number == CUT_OFF // 5:
+                settled = resident(server.workers)
+        assert resident(server.workers) < settled * CUT_OFF_MAY_GROW

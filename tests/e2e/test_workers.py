@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -177,6 +180,26 @@ def test_a_second_server_on_the_same_port_is_refused(served: Served, tmp_path: P
     assert _in_each_worker(lambda: fetch(f"{served.url}/readyz").status) == {200}
 
 
+def _policies(served: Served) -> list[set[int]]:
+    tasks = [Path(f"/proc/{pid}/task").iterdir() for pid in served.process.workers]
+    return [{os.sched_getscheduler(int(thread.name)) for thread in threads} for threads in tasks]
+
+
+def test_threads_of_workers_do_not_interrupt_each_other(served: Served) -> None:
+    assert all(os.SCHED_BATCH in policies for policies in _policies(served))
+
+
+def test_systemd_may_forbid_to_ask_for_that(installed: Authserver) -> None:
+    with _serving(installed, INVOCATION_ID="0" * 32) as served:
+        assert _policies(served) == [{os.SCHED_OTHER}] * 2
+
+
+def test_another_policy_is_left_as_it_is(installed: Authserver) -> None:
+    idle = dataclasses.replace(installed, program=("chrt", "--idle", "0", *installed.program))
+    with _serving(idle) as served:
+        assert _policies(served) == [{os.SCHED_IDLE}] * 2
+
+
 def test_a_killed_worker_is_replaced_and_service_goes_on(installed: Authserver) -> None:
     with _serving(installed) as served:
         killed, left = served.process.workers
@@ -202,6 +225,46 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
         assert served.process.stop() == 0
         assert answer.result() == 401
         _assert_gone(workers, served)
+
+
+def test_a_body_that_is_half_sent_is_taken_however_often_a_worker_is_told_to_stop(
+    installed: Authserver,
+) -> None:
+    """Ctrl-C in a terminal is a signal to each process, and then another from the first."""
+    form = urlencode({"grant_type": "password", "username": ADMIN[0], "password": ADMIN[1]})
+    body = f"{form}&client_id=test&service=registry".encode()
+    head = (
+        "POST /token HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with (
+        _serving(installed) as served,
+        socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection,
+    ):
+        connection.sendall(head.encode())
+        assert b" 100 " in connection.recv(1000)
+        connection.sendall(body[:5])
+        workers = served.process.workers
+        for number in 5 * (signal.SIGINT, signal.SIGTERM):
+            for pid in workers:
+                # One that waited for nothing is gone after the first.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            assert wait_until(lambda: not any(map(told, workers)), 5)
+        connection.sendall(body[5:])
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        begun = time.monotonic()
+        assert served.process.stop() == 0
+        assert time.monotonic() - begun < STOP_AT_MOST_SECONDS
+
+
+def told(pid: int) -> bool:
+    """Whether a signal waits for a process to take notice of it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return any(int(mask, 16) for mask in re.findall(r"(?:Sig|Shd)Pnd:\s+(\w+)", status))
 
 
 def test_a_connection_that_is_kept_open_does_not_hold_the_server_up(installed: Authserver) -> None:

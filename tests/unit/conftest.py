@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from authserver.db.safe import Safe
@@ -14,10 +13,6 @@ from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
 from tests import stores
 from tests.world import Clock
-
-# No deadline: a slow machine is no failure.
-hypothesis.settings.register_profile("unit", deadline=None, max_examples=100)
-hypothesis.settings.load_profile("unit")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from authserver import live
 from authserver.core.errors import NotReady
-from authserver.db import accepting, accounts, keys, retention
+from authserver.db import accepting, accounts, keys, retention, snapshot
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -27,6 +27,7 @@ from authserver.db.models import (
     TokenRecord,
 )
 from authserver.db.safe import Safe
+from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.verifying import Verification
 from authserver.journal import Journal, TokenEvent
@@ -519,6 +520,25 @@ def test_a_process_starts_while_another_writes(settings: Settings, store: Store)
         with pytest.raises(NotReady, match="another writer holds the store"):
             started.live.tick()
     started.store.engine.dispose()
+
+
+def first_snapshot(settings: Settings, known: Snapshot | None = None) -> Snapshot:
+    started = wire(settings, known=known)
+    started.store.engine.dispose()
+    return started.live.current.snapshot
+
+
+def test_a_worker_goes_on_from_what_its_server_has_read(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = first_snapshot(settings)
+    monkeypatch.setattr(snapshot, "load", lambda _: pytest.fail("all was read again"))
+    assert first_snapshot(settings, known) is known
+    with store.change("test") as change:
+        accounts.add_user(change, "later", None)
+    later = first_snapshot(settings, known)
+    assert later.accounts.keys() - known.accounts.keys() == {"later"}
+    assert later.rules is known.rules
 
 
 def test_old_records_are_pruned_at_the_start(

@@ -206,6 +206,24 @@ def test_a_store_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
     assert follow(store, known).issuer == "another"
 
 
+def test_a_store_that_was_put_back_and_has_the_same_version_is_read_as_a_whole(
+    store: Store,
+) -> None:
+    """A worker may be made anew long after its server has read the state."""
+    add_user(store, "alice")
+    known = load(store)
+    with store.append() as session:
+        session.execute(update(Alteration).values(at=store.clock() - MONTH))
+        session.execute(update(StoreState).values(issuer="another"))
+    assert follow(store, known).issuer == "another"
+
+
+def test_what_is_known_already_is_not_read(store: Store, never_load: Callable[[], None]) -> None:
+    known = load(store)
+    never_load()
+    assert follow(store, known) is known
+
+
 @pytest.mark.parametrize("kept", [0, 1])
 def test_what_is_noted_no_more_is_read_as_a_whole(
     store: Store, kept: int, monkeypatch: pytest.MonkeyPatch

@@ -58,7 +58,7 @@ def standing(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=25, suppress_health_check=[*HealthCheck])
 def test_every_operation_does_as_the_document_says(
     case: schemathesis.Case[Any], standing: World
 ) -> None:

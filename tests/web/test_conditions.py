@@ -130,9 +130,7 @@ def peopled(world: World) -> World:
     st.sampled_from(["a/b", "a/c", "alice/b"]),
     st.sampled_from(ADDRESSES),
 )
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_question_agrees_with_the_token_endpoint(
     peopled: World, wanted: list[dict[str, Any]], name: str | None, repository: str, peer: str
 ) -> None:

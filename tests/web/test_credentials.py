@@ -186,8 +186,11 @@ def test_what_is_kept_of_app_tokens_is_bounded_and_not_the_secret(
         header = basic("alice", secret)
         first, again = (credentials.read_authorization(header) for _ in range(2))
         assert first == again == AppToken("alice", tokens.digest(secret), well_formed=True)
+        assert first is again
         assert len(credentials._read_before) <= 3
         assert secret not in repr(credentials._read_before)
+    short = credentials.read_authorization(basic("a", secret))
+    assert short is credentials.read_authorization(basic("a", secret))
     kept = dict(credentials._read_before)
     long = credentials.read_authorization(basic("a" * 400, secret))
     assert isinstance(long, AppToken)

@@ -8,11 +8,13 @@ from threading import Event, get_ident
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug.exceptions import RequestTimeout
 
-from authserver.core.errors import MustWait
+from authserver.core.errors import BadRequest, MustWait
 from authserver.places import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.gateway import AT_ONCE, EventLoop, Gateway
+from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
+from authserver.web.rsgi import EventLoop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -74,6 +76,8 @@ class Future:
 
     def result(self) -> bytes:
         assert self.value is not None
+        if isinstance(self.value, CancelledError):
+            raise CancelledError
         if isinstance(self.value, BaseException):
             raise self.value
         return self.value
@@ -81,7 +85,7 @@ class Future:
 
 class Exchange:
     def __init__(self, *pieces: bytes | BaseException) -> None:
-        self.body, self.pieces = Future(), list(pieces)
+        self.body, self.pieces, self.ended = Future(), list(pieces), False
         self.answered = Event()
         self.answer: tuple[int, list[tuple[str, str]], bytes] | None = None
 
@@ -92,9 +96,14 @@ class Exchange:
         return self
 
     def __anext__(self) -> Future:
+        """Give the next piece. What was cut off gives nothing, as the end does, but goes on."""
+        if self.ended:
+            raise StopAsyncIteration
         future = Future()
         if self.pieces:
-            future.end(self.pieces.pop(0))
+            piece = self.pieces.pop(0)
+            self.ended = piece == b""
+            future.end(b"" if isinstance(piece, BaseException) else piece)
         return future
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -212,6 +221,18 @@ def test_headers_are_what_wsgi_makes_of_them(path: str) -> None:
     assert environ["CONTENT_TYPE"] == "text/plain"
 
 
+@pytest.mark.parametrize("path", ["/token", "/other"])
+@pytest.mark.parametrize("other", ["user_agent", "content_length"])
+def test_a_name_with_an_underscore_is_another_one(path: str, other: str) -> None:
+    """A proxy sets and drops the one with a hyphen only."""
+    name = other.replace("_", "-")
+    headers = Headers((name, "22"), (other, "1"))
+    app = App()
+    assert ask(gateway(app), Scope(path=path, headers=headers)).status == 200
+    [(environ, _)] = app.asked
+    assert [value for value in environ.values() if value in {"1", "22"}] == ["22"]
+
+
 @pytest.mark.parametrize(
     ("client", "address"),
     [
@@ -242,6 +263,43 @@ def test_nobody_waits_for_a_short_body() -> None:
     exchange.body.end(b"a=b")
     assert exchange.text == b"a=b"
     assert app.asked[0][1] == get_ident()
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(query_string="q" * (LONG_QUERY + 1)),
+        post(LONG_BODY + 1),
+        post(3, ("content-type", "t" * (LONG_BODY + 1))),
+    ],
+)
+def test_what_is_long_is_answered_apart_one_by_one(scope: Scope) -> None:
+    """Reading it may be much work, for which nobody else is to wait."""
+
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        if environ[AT_ONCE]:
+            raise MustWait
+        return b"later"
+
+    app = App(answer)
+    taking = gateway(app)
+    for _ in range(2):
+        exchange = ask(taking, scope)
+        exchange.body.end(b"a=b")
+        assert exchange.text == b"later"
+    (first, one), (_, later), (second, same), _ = app.asked
+    assert first[AT_ONCE]
+    assert second[AT_ONCE]
+    assert one == same
+    assert len({get_ident(), one, later}) == 3
+
+
+def test_an_error_that_cannot_be_told_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise OSError
+
+    monkeypatch.setattr("authserver.web.gateway.log.error", fail)
+    assert ask(gateway(App(fail)), Scope()).status == 500
 
 
 def test_a_short_body_is_there_for_whoever_waits() -> None:
@@ -308,7 +366,7 @@ def test_a_late_piece_is_given_up() -> None:
 @pytest.mark.parametrize("length", [3, 100_000])
 def test_a_body_that_is_cut_off_is_an_error(length: int) -> None:
     cut = RuntimeError("RSGI stream error")
-    exchange = ask(gateway(App(answers(Exception))), post(length), cut)
+    exchange = ask(gateway(App(answers(Exception))), post(length), b"a=b", cut, b"")
     exchange.body.end(cut)
     assert exchange.text == b"BadRequest"
 
@@ -330,14 +388,23 @@ def test_one_client_has_so_many_bodies_under_way_and_no_more() -> None:
     assert taking.places.taken == 0
 
 
-def test_a_body_that_came_leaves_nothing_behind() -> None:
-    """The real future keeps its callback and is not seen by Python's collector."""
-    taking = gateway(App(read))
+@pytest.mark.parametrize("value", [b"a=b", RuntimeError("closed"), CancelledError()])
+def test_a_body_that_came_or_was_lost_leaves_nothing_behind(value: bytes | BaseException) -> None:
+    """The real future keeps its callback and its error, and is not seen by Python's collector."""
+
+    def answer(environ: "WSGIEnvironment") -> bytes:
+        try:
+            return read(environ)
+        except (BadRequest, RequestTimeout) as error:
+            return type(error).__name__.encode()
+
+    taking = gateway(App(answer))
     exchange = ask(taking, post(3))
     body, exchange.body = exchange.body, Future()
     callback, gone = body.callback, weakref.ref(body)
-    body.end(b"a=b")
+    body.end(value)
     del body
+    assert exchange.status == 200
     assert callback is not None
     assert gone() is None
 

@@ -58,7 +58,7 @@ def scope_texts() -> st.SearchStrategy[str]:
     return st.lists(formed | st.text(max_size=30), max_size=4).map(" ".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(header=headers())
 @example(header=GOOD)
 @example(header="Basic " + base64.b64encode(b"admin:\0").decode())
@@ -74,7 +74,7 @@ def test_no_header_breaks_the_endpoint_and_only_the_right_one_gets_a_token(
         assert "eyJ" not in response.text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scopes=st.lists(scope_texts(), max_size=4), known=st.booleans())
 @example(scopes=["registry:catalog:*", "repository:public/a:*"], known=False)
 def test_any_scope_is_answered_and_only_what_was_asked_is_granted(
@@ -98,7 +98,7 @@ def test_any_scope_is_answered_and_only_what_was_asked_is_granted(
             assert actions == ["pull"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(query=st.binary(max_size=100).map(quote) | st.text("%&=+;seric0aF", max_size=60))
 def test_no_query_breaks_the_endpoint(shared: World, query: str) -> None:
     with capture_logs():
