@@ -63,7 +63,8 @@ def main() -> None:
     plan = replace(plan, rounds=chosen.rounds or plan.rounds)
     with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
         measured, startup, others = _measure(plan, Path(directory))
-    found = table.lines(measured, machine.cores(), plan.large, startup, others)
+    number = sum(plan.sizes[plan.large])
+    found = table.lines(measured, machine.cores(), plan.large, number, startup, others)
     _say("", *table.details(measured), "", *map(str, found))
     if any(row.is_disturbed for row in measured.values()):
         _say("", "Other processes were busy in every round of the rows marked DISTURBED.")

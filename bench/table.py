@@ -43,9 +43,19 @@ class Line:
 Rows = Mapping[str, Row]
 
 
-def lines(rows: Rows, cores: int, large: str, startup: Figure, flood: Flood) -> list[Line]:
-    """Return the lines that the rows allow; ``large`` is the large installation's name."""
-    found = [*_rates(rows), *_bcrypt(rows, cores), *_sizes(rows, large)]
+def lines(
+    rows: Rows, cores: int, large: str, number: int, startup: Figure, flood: Flood
+) -> list[Line]:
+    """Return the lines that the rows allow.
+
+    ``large`` is the large installation's name, ``number`` how many rules and accounts it has.
+    """
+    found = [
+        *_rates(rows),
+        *_bcrypt(rows, cores),
+        *_sizes(rows, large),
+        *_memory(rows, large, number),
+    ]
     found += _flood(flood)
     times = "× the imports"
     found.append(Line("start-up to the first token", times, startup, 3, 2, lower_is_better=True))
@@ -104,11 +114,19 @@ def _sizes(rows: Rows, large: str) -> list[Line]:
             "p99 while a rule changes every second", "× without", figure, 3, 3, lower_is_better=True
         )
     )
-    resident = rows[f"app token, {large}"].figure(lambda one: one.resident / 1e6)
-    found.append(Line(f"resident memory of a worker, {large}", "MB", resident))
-    small = rows["app token"].figure(lambda one: one.resident / 1e6)
-    found.append(Line("resident memory of a worker", "MB", small, 120, 80, lower_is_better=True))
     return found
+
+
+def _memory(rows: Rows, large: str, number: int) -> list[Line]:
+    of_small = rows["app token"].figure(lambda one: one.resident / 1e6)
+    of_large = rows[f"app token, {large}"]
+    beside = of_large.figure(lambda one: one.resident / 1e6 - number / 1e3)
+    name = "resident memory of a worker"
+    return [
+        Line(f"{name}, {large}", "MB", of_large.figure(lambda one: one.resident / 1e6)),
+        Line(f"{name}, beside 1 KB for each of them", "MB", beside, 120, 80, lower_is_better=True),
+        Line(name, "MB", of_small, 120, 80, lower_is_better=True),
+    ]
 
 
 def _flood(flood: Flood) -> list[Line]:
