@@ -60,7 +60,7 @@ def test_init_makes_keys_a_registry_and_an_administrator_with_two_visible_rules(
     ]
     assert rules == [("allow", "repository", "**", "*"), ("allow", "registry", "catalog", "*")]
     assert [key["role"] for key in bare.json("key", "list")] == ["authority", "signing key"]
-    assert bare("db", "check").count(": ok") == 4
+    assert bare("db", "check").count(": ok") == 5
 
 
 def test_init_takes_the_names_it_is_given(bare: Commands) -> None:
