@@ -85,8 +85,11 @@ class Busy:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return how long a process has worked so far, without its children."""
-    fields = stat_fields(pid)
+    """Return how long a process has worked so far, without its children; 0 if it has ended."""
+    try:
+        fields = stat_fields(pid)
+    except OSError:  # such as one of PostgreSQL's, which come and go
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 

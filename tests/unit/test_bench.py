@@ -1,5 +1,8 @@
 """The parts of the bench: what it reads, and how it puts figures together. Nothing is timed."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -112,6 +115,13 @@ def test_what_others_took_is_told_from_what_was_ours() -> None:
     before = machine.Busy(100.0, 40.0)
     assert machine.Busy(110.0, 47.0).others_since(before) == 3.0
     assert machine.Busy(101.0, 42.0).others_since(before) == 0.0
+
+
+def test_a_process_that_has_ended_works_no_more() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert machine.cpu_seconds(ended.pid) == 0
+    assert machine.cpu_seconds(os.getpid()) > 0
 
 
 def test_the_raw_rates_are_of_processor_time() -> None:
