@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
-
-_MARKS = {"qmark": "?", "pyformat": "%s"}
 
 
 class Bulk:
@@ -19,20 +18,43 @@ class Bulk:
         self._table, self._columns = table, [table.columns[name] for name in columns]
 
     def insert(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-        """Insert the rows; there must be one at least."""
+        """Insert the rows; there must be one at least.
+
+        Raises:
+            DBAPIError: as if SQLAlchemy had inserted them.
+        """
         dialect = connection.dialect
         by_column = map(list, zip(*rows, strict=True))
         stored = [
             values if (made := _storing(column.type, dialect)) is None else map(made, values)
             for column, values in zip(self._columns, by_column, strict=True)
         ]
-        connection.exec_driver_sql(self._statement(dialect), list(zip(*stored, strict=True)))
-
-    def _statement(self, dialect: Dialect) -> str:
+        ready = zip(*stored, strict=True)
         quote = dialect.identifier_preparer.quote
         names = ", ".join(quote(column.name) for column in self._columns)
-        marks = ", ".join([_MARKS[dialect.paramstyle]] * len(self._columns))
-        return f"INSERT INTO {quote(self._table.name)} ({names}) VALUES ({marks})"  # noqa: S608
+        into = f"{quote(self._table.name)} ({names})"
+        if dialect.name == "postgresql":
+            _copy(connection, f"COPY {into} FROM STDIN", ready)
+            return
+        marks = ", ".join("?" for _ in self._columns)
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(ready))  # noqa: S608
+
+
+def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    dialect, driver = connection.dialect, connection.connection
+    base: type[Exception] = dialect.loaded_dbapi.Error
+    try:
+        cursor: Any = driver.cursor()
+        with cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except base as error:
+        is_lost = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+        if is_lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, base, connection_invalidated=is_lost, dialect=dialect
+        ) from error
 
 
 def _storing(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

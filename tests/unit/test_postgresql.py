@@ -14,12 +14,13 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, insert, inspect, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from authserver.core.errors import NotReady
 from authserver.db import accounts, app_tokens, numbering, registries, schema, snapshot
 from authserver.db.app_tokens import Wanted
-from authserver.db.models import Account, StoreState, TokenRecord
+from authserver.db.bulk import Bulk
+from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.trail import Trail
 from authserver.journal import Kind, TokenEvent, Use, Uses
@@ -310,6 +311,31 @@ def test_no_values_are_in_what_is_raised(store: Store) -> None:
 
 
 # What it keeps.
+
+
+def test_what_rows_cannot_hold_is_told_as_ever(store: Store) -> None:
+    """They are copied in, which is nothing that SQLAlchemy does."""
+    bulk = Bulk(AuditChain.metadata.tables["audit_chain"], ["id", "name", "seq", "mac", "ended"])
+    with store.append() as session, pytest.raises(DataError, match="NUL"):
+        bulk.insert(session.connection(), [(2, "a\0b", 0, "", False)])
+    with store.append() as session, pytest.raises(IntegrityError):
+        bulk.insert(session.connection(), [(2, "twice", 0, "", False)] * 2)
+
+
+def test_a_connection_that_is_lost_while_rows_are_copied_is_told_as_ever(store: Store) -> None:
+    bulk = Bulk(AuditChain.metadata.tables["audit_chain"], ["id", "name", "seq", "mac", "ended"])
+
+    def write(*, ending: bool) -> None:
+        with store.append() as session:
+            pid = session.scalar(text("SELECT pg_backend_pid()"))
+            if ending:
+                with store.engine.connect() as another:
+                    another.execute(text(f"SELECT pg_terminate_backend({pid})"))
+            bulk.insert(session.connection(), [(2, "a", 0, "", False)])
+
+    with pytest.raises(NotReady, match="terminat"):
+        write(ending=True)
+    write(ending=False)
 
 
 def test_ids_are_not_given_out_again_and_have_64_bits(store: Store) -> None:
