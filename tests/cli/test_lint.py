@@ -30,7 +30,7 @@ def record(world: World, days: float, rules: str) -> None:
     empty = {
         column.name: ""
         for column in TokenRecord.__table__.columns
-        if column.name not in ("id", "at", "jwt_id", "rules")
+        if column.name not in ("id", "at", "rules") and not column.nullable
     }
     store = world.wiring.store
     with store.append() as session:
