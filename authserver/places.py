@@ -17,7 +17,10 @@ class Places:
         self._lock = Lock()
 
     def enter(self, client: str, leaving: int = 0) -> bool:
-        """Take a place if there is one without the last ``leaving``; :meth:`leave` is for later."""
+        """Take a place, if there is one without the last ``leaving``; tell whether there was.
+
+        It is given back by :meth:`leave`.
+        """
         client = household(client)
         with self._lock:
             mine = self._by_client.get(client, 0)

@@ -206,6 +206,7 @@ def _environ_name(header: str) -> str:
 
 
 def header_name(key: str) -> str:
+    """Return the header that WSGI has under ``key``."""
     return key.removeprefix("HTTP_").replace("_", "-").lower()
 
 
