@@ -1,10 +1,10 @@
-"""Hashing passwords: by few processors at a time, for the whole server.
+"""Hashing passwords: by turns, for the whole server.
 
-A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, most
-processors and threads stay for requests that need none.
+A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, no more of
+them are hashed at a time than there are processors, and as many threads answer requests that need
+none: the kernel gives both their part.
 """
 
-import os
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator
@@ -25,11 +25,6 @@ PATIENCE = 5.0
 _T = TypeVar("_T")
 
 
-def processors() -> int:
-    """Return how many processors hash passwords: half of them, at least one."""
-    return max(1, len(os.sched_getaffinity(0)) // 2)
-
-
 class Hashing:
     """Lets requests that hash a password in by turns.
 
@@ -48,7 +43,7 @@ class Hashing:
     ) -> None:
         self.places = places
         self._shared, self._monotonic = shared, monotonic
-        self._free: list[int] = [*range(turns)]
+        self._turns, self._free = range(turns), turns
         self._waiting: list[tuple[bool, int]] = []
         self._arrivals = count()
         self._checks: dict[bytes, Future[bool | None]] = {}
@@ -114,27 +109,26 @@ class Hashing:
 
     @contextmanager
     def _turn(self, deadline: float, *, guest: bool) -> Iterator[None]:
-        turn = self._wait(deadline, guest=guest)
+        self._wait(deadline, guest=guest)
         try:
-            with self._shared.alone(turn):
+            with self._shared.one_of(self._turns):
                 yield
         finally:
             with self._changed:
-                self._free.append(turn)
+                self._free += 1
                 self._changed.notify_all()
 
-    def _wait(self, deadline: float, *, guest: bool) -> int:
+    def _wait(self, deadline: float, *, guest: bool) -> None:
         """Wait for a turn of this process: guests first, then in the order of arrival."""
         with self._changed:
             ticket = (not guest, next(self._arrivals))
             insort(self._waiting, ticket)
             came = self._changed.wait_for(
-                lambda: bool(self._free) and self._waiting[0] == ticket,
+                lambda: self._free > 0 and self._waiting[0] == ticket,
                 max(0.0, deadline - self._monotonic()),
             )
             self._waiting.remove(ticket)
             if not came:
                 raise Busy("a password has waited too long to be checked")
-            turn = self._free.pop()
+            self._free -= 1
             self._changed.notify_all()
-            return turn

@@ -7,10 +7,11 @@ puts the path in its environment, which its workers inherit however they are sta
 import fcntl
 import mmap
 import os
+import secrets
 import struct
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 import structlog
@@ -76,6 +77,33 @@ class Shared:
             finally:
                 self._set(fcntl.F_UNLCK, number)
 
-    def _set(self, kind: int, number: int) -> None:
+    @contextmanager
+    def one_of(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Hold one of several locks: one that is free, or any if none is."""
+        with ExitStack() as held:
+            for number in numbers:
+                if self._take(number):
+                    held.callback(self._leave, number)
+                    break
+            else:
+                held.enter_context(self.alone(secrets.choice(numbers)))
+            yield
+
+    def _take(self, number: int) -> bool:
+        """Take a lock if it is free."""
+        if not self._in_process[number].acquire(blocking=False):
+            return False
+        try:
+            self._set(fcntl.F_WRLCK, number, fcntl.F_OFD_SETLK)
+        except BlockingIOError:
+            self._in_process[number].release()
+            return False
+        return True
+
+    def _leave(self, number: int) -> None:
+        self._set(fcntl.F_UNLCK, number)
+        self._in_process[number].release()
+
+    def _set(self, kind: int, number: int, how: int = fcntl.F_OFD_SETLKW) -> None:
         # Locks of the open file, not of the process: the kernel takes no two threads for one.
-        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLKW, _FLOCK.pack(kind, 0, number, 1, 0))
+        fcntl.fcntl(self._descriptor, how, _FLOCK.pack(kind, 0, number, 1, 0))

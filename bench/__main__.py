@@ -127,7 +127,7 @@ def _on_postgresql(data_dir: Path) -> Iterator[Server]:
 def _round(
     measurement: Measurement, servers: Mapping[str, Server], seconds: int, directory: Path
 ) -> Round:
-    server = servers[measurement.on]
+    server, seconds = servers[measurement.on], seconds * measurement.times
     installation = server.installation
     pids = [pid for each in servers.values() for pid in each.pids]
     es256, bcrypt = machine.es256_rate(0.2), machine.bcrypt_rate(COST, 0.5)

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +48,14 @@ class Load:
 class Request:
     """One request, sent again and again.
 
-    ``{n}`` in the query or in the form is another number each time.
+    ``{n}`` in the query or in the form is another number each time, and ``by_turns`` are values of
+    the Authorization header, another each time.
     """
 
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     form: str | None = None
+    by_turns: Sequence[str] = ()
 
     def script(self) -> str:
         """Return the request as a script for wrk."""
@@ -65,13 +67,16 @@ class Request:
         lines.append(f"wrk.path = {_lua(path)}")
         if self.form is not None:
             lines += ['wrk.method = "POST"', f"wrk.body = {_lua(self.form)}"]
-        if "{n}" in path + (self.form or ""):
+        if self.by_turns or "{n}" in path + (self.form or ""):
             # Otherwise wrk writes the request once, and takes less time itself.
             body = "nil" if self.form is None else _numbered(self.form)
+            turns = ", ".join(map(_lua, self.by_turns))
+            header = 'wrk.headers["Authorization"]'
             lines += [
-                "local n = 0",
+                f"local n, turns = 0, {{{turns}}}",
                 "function request()",
                 "  n = n + 1",
+                f"  {header} = turns[n % #turns + 1] or {header}",
                 f"  return wrk.format(nil, {_numbered(path)}, nil, {body})",
                 "end",
             ]

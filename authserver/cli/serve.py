@@ -1,13 +1,12 @@
 """``authserver serve``."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import click
 import structlog
 
-from authserver import logs
+from authserver import logs, processors
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
 from authserver.metrics.listener import Scraped, scraped
@@ -62,7 +61,7 @@ def command(
     if upgrade:
         _upgrade(context)
     host, port = host or chosen.host, port or chosen.port
-    workers = workers or chosen.workers or len(os.sched_getaffinity(0))
+    workers = workers or chosen.workers or processors.available()
     with context.read():
         pass
     wiring = wire(chosen)

@@ -112,7 +112,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(5001, ge=1, le=65535, description="Port that serve listens on.")
     workers: int | None = Field(
-        None, ge=1, le=256, description="Worker processes; by default one for each processor."
+        None,
+        ge=1,
+        le=256,
+        description="Worker processes; by default one for each processor that it may use.",
     )
     unix_socket: Path | None = Field(
         None,

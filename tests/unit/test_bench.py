@@ -74,6 +74,9 @@ def test_a_request_is_told_to_wrk() -> None:
     assert 'wrk.body = "b=2"' in Request(form="b=2").script()
     assert '"/token?a=" .. n .. "&b", nil, nil' in Request("a={n}&b").script()
     assert '"/token?", nil, "b=" .. n .. ""' in Request(form="b={n}").script()
+    turns = Request("a=1", by_turns=["x", "y"]).script()
+    assert 'turns = 0, {"x", "y"}' in turns
+    assert "turns[n % #turns + 1]" in turns
 
 
 def test_rounds_in_which_others_were_busy_do_not_count() -> None:

@@ -1,6 +1,5 @@
 """Hashing: by turns that all processes share, with few who wait, and once for equal checks."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import pytest
 
 from authserver import hashing
 from authserver.core.errors import Busy
-from authserver.hashing import PATIENCE, Hashing, processors
+from authserver.hashing import PATIENCE, Hashing
 from authserver.places import Places
 from authserver.shared import ENVIRON, Shared
 from tests.world import wait_until
@@ -55,14 +54,6 @@ def busy(threads: ThreadPoolExecutor, pool: Hashing) -> Iterator[None]:
         running.result(SECONDS)
 
 
-@pytest.mark.parametrize(("there", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (64, 32)])
-def test_half_of_the_processors_hash(
-    monkeypatch: pytest.MonkeyPatch, there: int, expected: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(there)))
-    assert processors() == expected
-
-
 def test_only_as_many_work_as_there_are_turns(threads: ThreadPoolExecutor) -> None:
     pool = Hashing(Shared.make(), 2, Places(8, 8))
     works = [Slow() for _ in range(4)]
@@ -88,6 +79,25 @@ def test_processes_that_share_memory_share_the_turns(
         assert wait_until(lambda: taken(other) == 1, SECONDS)
         assert not work.begun.wait(0.05)
     work.go.set()
+    assert waiting.result(SECONDS)
+
+
+def test_each_takes_a_turn_that_is_free(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Shared.make()
+    monkeypatch.setenv(ENVIRON, memory.path)
+    pools = [Hashing(memory, 3, Places(8, 8)), *(Hashing(Shared.join(), 3, Places(8, 8)),) * 2]
+    works = [Slow() for _ in pools]
+    for pool, work in zip(pools, works, strict=True):
+        threads.submit(pool.run, "a", work, guest=False)
+        assert work.begun.wait(SECONDS)
+    fourth = Slow()
+    waiting = threads.submit(pools[0].run, "a", fourth, guest=False)
+    assert wait_until(lambda: taken(pools[0]) == 2, SECONDS)
+    assert not fourth.begun.wait(0.05)
+    for work in (*works, fourth):
+        work.go.set()
     assert waiting.result(SECONDS)
 
 
