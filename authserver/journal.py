@@ -132,7 +132,7 @@ class Journal:
 
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
     """Store events as records, the next of this process's chain."""
-    store.trail.tokens(session, list(map(_record, events)), events[-1].at)
+    store.trail.tokens(session, map(_record, events), events[-1].at)
 
 
 def _shorten(event: TokenEvent) -> None:

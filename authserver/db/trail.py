@@ -9,9 +9,10 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,9 @@ BEGIN = "audit.begin"
 """The change that begins the chains of a store that has records already."""
 
 MAX_HOST = 60
+# Records on their way to the store, each in several forms, are most of what a busy worker's memory
+# grows by.
+AT_A_TIME = 256
 _SEALED_AS = "audit trail"
 _LINES = "audit lines"
 _OWN = "audit chain"
@@ -163,22 +167,25 @@ class Trail:
             session.flush()
             changing.chain.record_id = changing.last.id
 
-    def tokens(self, session: Session, records: Sequence[tuple[Any, ...]], at: datetime) -> None:
+    def tokens(self, session: Session, records: Iterable[tuple[Any, ...]], at: datetime) -> None:
         """Write records of token requests, the next of this process's chain.
 
         Each is the values of its columns, in the order of TOKEN_COLUMNS.
         """
-        chain = self._chain(session, at)
-        texts = map(FORMS[Kind.TOKEN].text, records)
-        made = list(self.key(session).links(chain.name, chain.head, Kind.TOKEN, texts))
-        _TOKENS.insert(
-            session.connection(),
-            [
-                (*values, chain.id, link.head.seq, link.head.mac)
-                for values, link in zip(records, made, strict=True)
-            ],
-        )
-        head = made[-1].head
+        chain, records = self._chain(session, at), iter(records)
+        head, key = chain.head, self.key(session)
+        while some := list(islice(records, AT_A_TIME)):
+            texts = map(FORMS[Kind.TOKEN].text, some)
+            made = list(key.links(chain.name, head, Kind.TOKEN, texts))
+            head = made[-1].head
+            _TOKENS.insert(
+                session.connection(),
+                [
+                    (*values, chain.id, link.head.seq, link.head.mac)
+                    for values, link in zip(some, made, strict=True)
+                ],
+            )
+            self._note(session, made)
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
         session.execute(
@@ -187,7 +194,6 @@ class Trail:
             .values(seq=head.seq, mac=head.mac, record_id=last.scalar_subquery())
         )
         self._tried = session.info[_OWN] = replace(chain, head=head)
-        self._note(session, made)
 
     def _chain(self, session: Session, at: datetime) -> Chain:
         """Return this process's chain, as it is in the store; a new one if that is not ours."""
