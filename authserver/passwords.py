@@ -163,8 +163,8 @@ class Passwords:
         return cost_of(stored) < self.cost
 
     def _tag(self, account_id: int, stored: str, text: str) -> bytes:
-        message = b"\0".join((str(account_id).encode(), stored.encode(), _normalised(text)))
-        return hmac.digest(self.key, message, sha256)
+        message = f"{account_id}\0{stored}\0{nfc(text)}"
+        return hmac.digest(self.key, message.encode("utf-8", "surrogatepass"), sha256)
 
 
 def _nobodys_hash(cost: int) -> bytes:
