@@ -1,6 +1,7 @@
 """The command line."""
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -8,33 +9,39 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from authserver import __version__, memory
 from authserver.core.errors import AuthserverError
 
-# In the order in which --help lists them.
-_MODULES = {
-    "init": "init",
-    "serve": "serve",
-    "registry": "registry",
-    "user": "user",
-    "robot": "robot",
-    "token": "token",
-    "session": "session",
-    "group": "group",
-    "acl": "acl",
-    "policy": "policy",
-    "key": "key",
-    "jwt": "jwt",
-    "import": "imports",
-    "audit": "audit",
-    "db": "db",
-    "backup": "backup",
-    "restore": "restore",
-    "config": "config",
-    "health": "health",
-    "completion": "completion",
+# In the order in which --help lists them, with the module of each that is not called the same. What
+# they are for is said here too: to load them all for that takes over a second.
+COMMANDS = {
+    "init": "Set up: keys, a first registry entry, a first administrator.",
+    "serve": "Serve registry tokens until SIGTERM.",
+    "registry": "The registries that accept our tokens.",
+    "user": "People: accounts with a password.",
+    "robot": "Programs: accounts without a password, which show app tokens.",
+    "token": "App tokens: secrets that programs use as a password.",
+    "session": "Logins that go on without the password (refresh tokens).",
+    "group": "Groups of accounts, for rules that hold for several.",
+    "acl": "Who may do what on which repositories, and why.",
+    "policy": "Registries, accounts, groups and rules as one YAML file.",
+    "key": "The keys that sign registry tokens.",
+    "jwt": "Look into registry tokens.",
+    "import": "Move in from another way of keeping accounts.",
+    "audit": "Records of changes and of token requests.",
+    "db": "The store: its schema and its health.",
+    "backup": "Write the whole store to one encrypted file.",
+    "restore": "Set a new store up from a backup.",
+    "config": "The settings.",
+    "health": "Ask a running server whether it can issue tokens.",
+    "completion": "Print the completion script of a shell.",
 }
+_MODULES = {"import": "imports"}
+
+# How many objects there may be more before garbage is looked for: what is loaded is none.
+GARBAGE_AFTER = 100_000
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
@@ -43,13 +50,26 @@ class Commands(click.Group):
     """Loads a command when it is called, and turns the domain's errors into exit status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_MODULES)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _MODULES:
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"authserver.cli.{_MODULES[cmd_name]}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = import_module(f"authserver.cli.{module}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [
+            CompletionItem(name, help=purpose)
+            for name, purpose in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:
@@ -111,6 +131,7 @@ def point_at(config_file: Path | None, data_dir: Path | None) -> None:
 def main() -> None:
     """Run the command line; files are made for their owner only."""
     os.umask(0o077)
+    gc.set_threshold(GARBAGE_AFTER)
     memory.keep_private()
     _keep_closed()
     try:

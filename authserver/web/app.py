@@ -62,6 +62,8 @@ PASSWORDS_AT_ONCE = THREADS // 3
 PASSWORDS_EACH = THREADS // 6
 HELD_AT_ONCE = THREADS // 3
 PR_SET_PDEATHSIG = 1
+# How many objects there may be more before garbage is looked for, of which requests leave little.
+GARBAGE_AFTER = 5_000
 
 log = structlog.get_logger()
 
@@ -269,6 +271,7 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
 
 
 @dataclass(frozen=True)

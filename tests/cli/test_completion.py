@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from authserver.cli import cli
+from authserver.cli import COMMANDS, cli
 from authserver.cli.names import SUBJECT
 from tests import stores
 from tests.cli.commands import Commands
@@ -60,6 +60,12 @@ def test_names_are_completed_by_what_the_argument_is(
     peopled: Commands, args: list[str], incomplete: str, names: list[str]
 ) -> None:
     assert completed(*args, incomplete=incomplete) == names
+
+
+def test_commands_are_completed() -> None:
+    assert completed(incomplete="re") == ["registry", "restore"]
+    assert completed() == list(COMMANDS)
+    assert "--help" in completed(incomplete="-")
 
 
 def test_subjects_are_completed(peopled: Commands) -> None:

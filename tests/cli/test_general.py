@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection
 
 from authserver import __version__, logs
-from authserver.cli import cli
+from authserver.cli import COMMANDS, cli
 from authserver.db import store
 from authserver.settings.loading import DEFAULT_CONFIG_FILE
 from tests.cli.commands import Commands
@@ -193,6 +193,24 @@ def test_the_help_names_the_default_file(bare: Commands) -> None:
 def test_no_sentence_is_cut_off_in_a_list_of_commands(bare: Commands, group: list[str]) -> None:
     _, _, commands = bare(*group, "--help").partition("Commands:")
     assert "..." not in commands
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    """It is told without loading them."""
+    said = {name: command.get_short_help_str(limit=200) for name, command in inside(cli).items()}
+    assert said == COMMANDS
+
+
+@pytest.mark.parametrize("args", [("--help",), ("--version",)])
+def test_what_needs_no_store_does_not_wait_for_its_libraries(args: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from authserver.cli import cli; cli(sys.argv[1:], standalone_mode=False);"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *args], check=True, capture_output=True, text=True
+    )
+    assert not {"sqlalchemy", "flask", "pydantic"} & set(done.stdout.split())
 
 
 def test_an_unknown_setting_stops_every_command(run: Commands) -> None:
