@@ -13,6 +13,7 @@ from authserver.core.scope import MalformedScope
 from authserver.credentials import Identity
 from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
+from authserver.journal import MAX_TEXT
 
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024
@@ -28,6 +29,10 @@ class Question:
     services: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+
+    @property
+    def requested(self) -> str:
+        return " ".join(self.scopes)
 
     @property
     def characters(self) -> int:
@@ -54,10 +59,14 @@ class Answer:
 
     ``outcome`` is ``granted``, ``partial`` or ``denied``; ``reason`` says why something was not
     granted, ``rules`` which rules led here. One that is ``conditional`` is good for one request.
+    ``scope`` is all that is granted; ``requested`` and ``granted`` are cut to what a record holds,
+    and shared by the records of equal requests.
     """
 
     service: str
     claims: Template
+    scope: str
+    requested: str
     granted: str
     outcome: str
     reason: str
@@ -100,10 +109,11 @@ def answer(
         access=claims.access(decisions),
     )
     conditional = any(rule.conditions for rules in candidates for rule in rules)
-    return _told(decisions, malformed, service, template, conditional=conditional)
+    return _told(question, decisions, malformed, service, template, conditional=conditional)
 
 
 def _told(
+    question: Question,
     decisions: list[Decision],
     malformed: list[str],
     service: str,
@@ -114,11 +124,14 @@ def _told(
     given = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
     short = [d for d in decisions if not d.complete]
     used = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
+    granted = " ".join(map(str, given))
     outcome = "partial" if given else "denied"
     return Answer(
         service=service,
         claims=template,
-        granted=" ".join(map(str, given)),
+        scope=granted,
+        requested=question.requested[:MAX_TEXT],
+        granted=granted[:MAX_TEXT],
         outcome=outcome if short or malformed else "granted",
         reason="; ".join([*malformed, *map(_shortfall, short)]),
         rules=" ".join(map(str, sorted(used)[:MAX_RULES])),

@@ -157,10 +157,11 @@ class Issuer:
         claims = answered.claims.encode(issued_at, jwt_id)
         token = state.signer_of(answered.service).sign_encoded(claims, now)
         event.service, event.jwt_id = answered.service, jwt_id
-        event.outcome, event.granted = answered.outcome, answered.granted
+        event.outcome, event.requested = answered.outcome, answered.requested
+        event.granted = answered.granted
         event.reason, event.rules = answered.reason, answered.rules
         staying = self._refresh_token(request, state, identity, answered.service)
-        return Issued(token, issued_at, answered.claims.lifetime, answered.granted, staying)
+        return Issued(token, issued_at, answered.claims.lifetime, answered.scope, staying)
 
     def _answer(
         self, request: TokenRequest, snapshot: Snapshot, identity: Identity | None, now: datetime
@@ -239,7 +240,7 @@ def _begun(request: TokenRequest) -> TokenEvent:
         address=request.origin.address,
         client=request.origin.client,
         service=" ".join(request.question.services),
-        requested=" ".join(request.question.scopes),
+        requested=request.question.requested,
     )
 
 

@@ -48,8 +48,7 @@ class Plan:
 
     @property
     def measurements(self) -> list[Measurement]:
-        sizes = [row for name in self.sizes for row in rows.on_another(name)]
-        return [*rows.ROWS, *sizes, rows.while_changing(self.large), rows.ON_POSTGRESQL]
+        return list(rows.all_rows(self.sizes, self.large))
 
 
 FULL = Plan(5, 5, SIZES, LARGE, 60)

@@ -1,9 +1,9 @@
 """The rows of the table: what is sent to which installation."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
@@ -91,18 +91,21 @@ ROWS = (
 ON_POSTGRESQL = Measurement("app token, on PostgreSQL", app_token, POSTGRESQL)
 
 
-def on_another(name: str) -> tuple[Measurement, ...]:
-    """Return the rows that are measured on an installation of another size as well."""
-    return (
-        Measurement(f"app token, {name}", app_token, name),
-        Measurement(f"app token, another repository each time, {name}", another_each_time, name),
-    )
+def all_rows(sizes: Iterable[str], large: str) -> Iterator[Measurement]:
+    """Give the rows, each before those that are held against it: what others do changes fast.
 
-
-def while_changing(name: str) -> Measurement:
-    """Return the row in which a rule is changed every second."""
-    row = f"app token, {name}, a rule changed every second"
-    return Measurement(row, app_token, name, changing=True)
+    ``sizes`` are the installations of other sizes; while app tokens are used in the ``large`` one
+    a rule is changed every second.
+    """
+    for row in ROWS:
+        yield row
+        if row.making is app_token:
+            yield ON_POSTGRESQL
+        if row.making in (app_token, another_each_time):
+            yield from (replace(row, name=f"{row.name}, {size}", on=size) for size in sizes)
+        if row.making is app_token:
+            changed = f"{row.name}, {large}, a rule changed every second"
+            yield replace(row, name=changed, on=large, changing=True)
 
 
 @contextmanager

@@ -19,9 +19,9 @@ packages=(
     buildah         # builds the image
     containerd      # and its command ctr
     curl
-    debootstrap     # a base for the image
     docker-registry # Distribution 2.8
     docker.io       # the docker command and its engine
+    mmdebstrap      # a base for the image
     nginx-light
     openssl
     podman

@@ -69,13 +69,13 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    require("buildah", "podman", "runc", "debootstrap")
+    require("buildah", "podman", "runc", "mmdebstrap")
     if os.geteuid() != 0:
         pytest.skip("building a base and running it without a bridge needs root")
     base = tmp_path_factory.mktemp("base") / "rootfs"
     subprocess.run(
         [
-            str(which("debootstrap")), "--variant=minbase",
+            str(which("mmdebstrap")), "--variant=apt",
             "--include=python3-venv,ca-certificates", "bookworm", str(base),
         ],
         check=True, capture_output=True, timeout=600,
