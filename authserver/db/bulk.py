@@ -3,12 +3,15 @@
 SQLAlchemy's way to put values in their places takes longer than the database takes to store them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
+
+Insert = Callable[[Iterable[Sequence[Any]]], None]
 
 
 class Bulk:
@@ -17,37 +20,59 @@ class Bulk:
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self._table, self._columns = table, [table.columns[name] for name in columns]
 
-    def insert(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-        """Insert the rows; there must be one at least.
+    @contextmanager
+    def into(self, connection: Connection) -> Iterator[Insert]:
+        """Give what inserts rows, at least one at a time, until the block ends.
+
+        Nothing else may be done with the connection meanwhile.
 
         Raises:
             DBAPIError: as if SQLAlchemy had inserted them.
         """
         dialect = connection.dialect
-        by_column = map(list, zip(*rows, strict=True))
-        stored = [
-            values if (made := _storing(column.type, dialect)) is None else map(made, values)
-            for column, values in zip(self._columns, by_column, strict=True)
-        ]
-        ready = zip(*stored, strict=True)
         quote = dialect.identifier_preparer.quote
         names = ", ".join(quote(column.name) for column in self._columns)
         into = f"{quote(self._table.name)} ({names})"
         if dialect.name == "postgresql":
-            _copy(connection, f"COPY {into} FROM STDIN", ready)
+            types = [_name(column.type, dialect) for column in self._columns]
+            with _copying(connection, f"COPY {into} FROM STDIN (FORMAT BINARY)", types) as write:
+                yield lambda rows: _each(write, self._stored(rows, dialect))
             return
         marks = ", ".join("?" for _ in self._columns)
-        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(ready))  # noqa: S608
+        statement = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608
+        yield lambda rows: _executed(connection, statement, list(self._stored(rows, dialect)))
+
+    def _stored(self, rows: Iterable[Sequence[Any]], dialect: Dialect) -> Iterator[tuple[Any, ...]]:
+        by_column = map(list, zip(*rows, strict=True))
+        return zip(
+            *(
+                values if (made := _storing(column.type, dialect)) is None else map(made, values)
+                for column, values in zip(self._columns, by_column, strict=True)
+            ),
+            strict=True,
+        )
 
 
-def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+def _each(write: Callable[[Sequence[Any]], None], rows: Iterable[Sequence[Any]]) -> None:
+    for row in rows:
+        write(row)
+
+
+def _executed(connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
+    connection.exec_driver_sql(statement, rows)
+
+
+@contextmanager
+def _copying(
+    connection: Connection, statement: str, types: Sequence[str]
+) -> Iterator[Callable[[Sequence[Any]], None]]:
     dialect, driver = connection.dialect, connection.connection
     base: type[Exception] = dialect.loaded_dbapi.Error
     try:
         cursor: Any = driver.cursor()
         with cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
+            copy.set_types(types)
+            yield copy.write_row
     except base as error:
         is_lost = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
         if is_lost:
@@ -55,6 +80,11 @@ def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]])
         raise DBAPIError.instance(
             statement, None, error, base, connection_invalidated=is_lost, dialect=dialect
         ) from error
+
+
+def _name(type_: TypeEngine[Any], dialect: Dialect) -> str:
+    """Return a type's name, without what limits it."""
+    return type_.compile(dialect).lower().partition("(")[0]
 
 
 def _storing(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

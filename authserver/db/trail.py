@@ -174,18 +174,16 @@ class Trail:
         """
         chain, records = self._chain(session, at), iter(records)
         head, key = chain.head, self.key(session)
-        while some := list(islice(records, AT_A_TIME)):
-            texts = map(FORMS[Kind.TOKEN].text, some)
-            made = list(key.links(chain.name, head, Kind.TOKEN, texts))
-            head = made[-1].head
-            _TOKENS.insert(
-                session.connection(),
-                [
+        with _TOKENS.into(session.connection()) as insert:
+            while some := list(islice(records, AT_A_TIME)):
+                texts = map(FORMS[Kind.TOKEN].text, some)
+                made = list(key.links(chain.name, head, Kind.TOKEN, texts))
+                head = made[-1].head
+                insert(
                     (*values, chain.id, link.head.seq, link.head.mac)
                     for values, link in zip(some, made, strict=True)
-                ],
-            )
-            self._note(session, made)
+                )
+                self._note(session, made)
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
         session.execute(
