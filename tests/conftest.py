@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from authserver import processors
 from authserver.settings import Settings
 from tests import postgres, stores
 from tests.postgres import Cluster
@@ -29,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="What the stores are in. On PostgreSQL only tests that have a store are run.",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return half as many again as there are processors: many tests wait for servers."""
+    return processors.available() * 3 // 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
