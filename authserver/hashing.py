@@ -1,8 +1,7 @@
-"""Hashing passwords: by turns, for the whole server.
+"""Hashing passwords: by few processors at a time, for the whole server.
 
-A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, no more of
-them are hashed at a time than there are processors, and as many threads answer requests that need
-none: the kernel gives both their part.
+A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, most
+processors and threads stay for requests that need none.
 """
 
 import time
@@ -14,7 +13,7 @@ from itertools import count
 from threading import Condition
 from typing import TypeVar
 
-from authserver import passwords
+from authserver import passwords, processors
 from authserver.core.errors import Busy
 from authserver.places import Places
 from authserver.shared import Shared
@@ -23,6 +22,11 @@ PATIENCE = 5.0
 """Seconds for which a request waits for its turn."""
 
 _T = TypeVar("_T")
+
+
+def at_a_time() -> int:
+    """Return how many passwords are hashed at a time: by half of the processors, at least one."""
+    return max(1, processors.available() // 2)
 
 
 class Hashing:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g, request
 
-from authserver import logs, memory, processors, settings
+from authserver import logs, memory, settings
 from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.counting import counts
@@ -27,7 +27,7 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
 from authserver.guessing import Guesses, limits
-from authserver.hashing import Hashing
+from authserver.hashing import Hashing, at_a_time
 from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
@@ -140,7 +140,7 @@ def wire(
     )
     shared = Shared.join()
     seen = observations or Observations()
-    hashing = Hashing(shared, processors.available(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    hashing = Hashing(shared, at_a_time(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
     holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
     guesses = _guesses(chosen, shared, safe.master, seen)
     authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)

@@ -8,9 +8,9 @@ from threading import Event
 
 import pytest
 
-from authserver import hashing
+from authserver import hashing, processors
 from authserver.core.errors import Busy
-from authserver.hashing import PATIENCE, Hashing
+from authserver.hashing import PATIENCE, Hashing, at_a_time
 from authserver.places import Places
 from authserver.shared import ENVIRON, Shared
 from tests.world import wait_until
@@ -52,6 +52,14 @@ def busy(threads: ThreadPoolExecutor, pool: Hashing) -> Iterator[None]:
     finally:
         slow.go.set()
         running.result(SECONDS)
+
+
+@pytest.mark.parametrize(("there", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (64, 32)])
+def test_half_of_the_processors_hash(
+    monkeypatch: pytest.MonkeyPatch, there: int, expected: int
+) -> None:
+    monkeypatch.setattr(processors, "available", lambda: there)
+    assert at_a_time() == expected
 
 
 def test_only_as_many_work_as_there_are_turns(threads: ThreadPoolExecutor) -> None:
