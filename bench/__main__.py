@@ -133,6 +133,7 @@ def _round(
     wrk = Wrk(installation.url, directory)
     request = measurement.making(installation)
     _warm(wrk, request)
+    server.settle()
     busy, worked, began = machine.Busy.now(pids), server.worked(), time.monotonic()
     with ExitStack() as stack:
         if measurement.changing:
