@@ -9,8 +9,11 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from itertools import count
-from threading import Condition
+from queue import SimpleQueue
+from threading import Condition, Thread
 from typing import TypeVar
 
 from authserver import passwords, processors
@@ -52,6 +55,14 @@ class Hashing:
         self._arrivals = count()
         self._checks: dict[bytes, Future[bool | None]] = {}
         self._changed = Condition()
+        self._apart: _Apart | None = None
+
+    def start(self) -> None:
+        """Hash in threads apart from now on, not in those of the requests.
+
+        They weigh as much as the thread that calls this, whatever others weigh later.
+        """
+        self._apart = _Apart()
 
     def hash_new(self, client: str, password: str, cost: int) -> str:
         """Return the hash of a password that a guest at the address ``client`` chose.
@@ -68,8 +79,8 @@ class Hashing:
         Raises:
             Busy: too many wait, or this one has waited for too long.
         """
-        with self._place(client, guest=guest) as deadline, self._turn(deadline, guest=guest):
-            return work()
+        with self._place(client, guest=guest) as deadline:
+            return self._do(work, deadline, guest=guest)
 
     def once(self, client: str, check: bytes, work: Callable[[], bool], *, guest: bool) -> bool:
         """Do ``work`` in a turn, or wait for the result of an equal ``check`` that is under way.
@@ -94,8 +105,7 @@ class Hashing:
             return first.result()
         result = None
         try:
-            with self._turn(deadline, guest=guest):
-                result = work()
+            result = self._do(work, deadline, guest=guest)
         finally:
             with self._changed:
                 del self._checks[check]
@@ -111,16 +121,19 @@ class Hashing:
                 raise Busy("too many passwords wait to be checked")
             yield self._monotonic() + PATIENCE
 
-    @contextmanager
-    def _turn(self, deadline: float, *, guest: bool) -> Iterator[None]:
+    def _do(self, work: Callable[[], _T], deadline: float, *, guest: bool) -> _T:
         self._wait(deadline, guest=guest)
         try:
-            with self._shared.one_of(self._turns):
-                yield
+            turn = partial(self._turn, work)
+            return turn() if self._apart is None else self._apart(turn)
         finally:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
+
+    def _turn(self, work: Callable[[], _T]) -> _T:
+        with self._shared.one_of(self._turns):
+            return work()
 
     def _wait(self, deadline: float, *, guest: bool) -> None:
         """Wait for a turn of this process: guests first, then in the order of arrival."""
@@ -136,3 +149,38 @@ class Hashing:
                 raise Busy("a password has waited too long to be checked")
             self._free -= 1
             self._changed.notify_all()
+
+
+class _Apart:
+    """Does work in threads that have the nice value and policy of the one that makes this.
+
+    The kernel gives them to a thread from its maker, so one that was made first makes them all.
+    """
+
+    def __init__(self) -> None:
+        self._works: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        # Daemons: an exit waits for the requests' threads, and they wait for these.
+        Thread(target=self._make_threads, name="hashing", daemon=True).start()
+
+    def __call__(self, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` returns, or raise what it raises."""
+        future: Future[_T] = Future()
+        context = copy_context()
+
+        def do() -> None:
+            try:
+                future.set_result(context.run(work))
+            except BaseException as error:  # noqa: BLE001 - for whoever waits
+                future.set_exception(error)
+
+        self._works.put(do)
+        return future.result()
+
+    def _make_threads(self) -> None:
+        """Make a thread for each piece of work: that is nothing beside a bcrypt."""
+        while True:
+            work = self._works.get()
+            try:
+                Thread(target=work, name="hash", daemon=True).start()
+            except RuntimeError:  # there may be no more of them
+                work()

@@ -43,7 +43,16 @@ from authserver.settings import Settings
 from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
-from authserver.web import accepting, api, errors, health, invitation, public_keys, request_ids
+from authserver.web import (
+    accepting,
+    api,
+    errors,
+    health,
+    invitation,
+    public_keys,
+    request_ids,
+    sharing,
+)
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.gateway import THREADS, Gateway
@@ -296,6 +305,8 @@ def worker(inherited: Inherited) -> Gateway:
     observations = Observations(MAX_WAITING) if inherited.scraped else None
     wiring = wire(chosen, observations, inherited.snapshot)
     spare_the_collector()
+    wiring.issuer.authenticator.hashing.start()
+    sharing.give_way()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)

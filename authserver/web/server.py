@@ -4,10 +4,8 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE, EEXIST
 from pathlib import Path
@@ -37,8 +35,6 @@ STOP_TIMEOUT = 30
 # What new workers are given to start, and old ones to answer whoever is connected.
 STARTING_SECONDS = 3.0
 LEAVING_SECONDS = HEADER_TIMEOUT_MS / 1000
-# How long a thread may keep the interpreter from another that wants it.
-SWITCH_SECONDS = 0.0005
 
 # The server's own log lines go where ours go.
 _LOGGING: dict[str, Any] = {
@@ -128,7 +124,6 @@ def _work(
 ) -> None:
     """Be a worker: as Granian's own for RSGI, but without asyncio, which the gateway needs not."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
-    _let_threads_work_on()
     stopping, stopped = WorkerSignal(), threading.Event()
     stopping.add_cb(stopped.set)
     _stop_when_told(stopping)
@@ -144,21 +139,6 @@ def _work(
     serve(scheduler, loop, stopping)
     gateway.start()
     stopped.wait()
-
-
-def _let_threads_work_on() -> None:
-    """Have the threads that this one makes interrupt each other less, for they work together.
-
-    Otherwise the one that reads and writes for the HTTP server interrupts the one for Python at
-    each answer, though that has more to answer, and both start anew with cold caches.
-    """
-    # systemd kills whoever does what a unit forbids; a unit has CPUSchedulingPolicy= for this. And
-    # whoever chose another policy meant it.
-    if "INVOCATION_ID" not in os.environ and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    # Records are written by a thread too, and no request should wait ten times as long for that.
-    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _stop_when_told(stopping: WorkerSignal) -> None:

@@ -101,3 +101,12 @@ def test_systemd_takes_the_unit(unit: Path) -> None:
 
 def test_the_unit_is_hardened(unit: Path) -> None:
     run(str(which("systemd-analyze")), "security", "--offline=true", "--threshold=15", str(unit))
+
+
+def test_the_unit_allows_what_authserver_asks_for_where_it_does_not_see_systemd() -> None:
+    lines = (DEPLOY / "systemd" / "authserver.service").read_text().splitlines()
+    filters = [line for line in lines if line.startswith("SystemCallFilter=")]
+    assert filters[-1] == "SystemCallFilter=sched_setscheduler setpriority"
+    assert "UnsetEnvironment=INVOCATION_ID" in lines
+    # Whoever has another policy is left with it.
+    assert not [line for line in lines if line.startswith(("CPUSchedulingPolicy=", "Nice="))]

@@ -189,6 +189,29 @@ def test_threads_of_workers_do_not_interrupt_each_other(served: Served) -> None:
     assert all(os.SCHED_BATCH in policies for policies in _policies(served))
 
 
+def _weighty_seconds(worker: int) -> float:
+    """Return the most that a thread with the nice value 0 has worked so far."""
+    seconds = [0.0]
+    for thread in Path(f"/proc/{worker}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            if os.getpriority(os.PRIO_PROCESS, int(thread.name)) == 0:
+                nanoseconds = int((thread / "schedstat").read_text().split()[0])
+                seconds.append(nanoseconds / 1e9)
+    return max(seconds)
+
+
+def test_threads_that_hash_weigh_more_than_those_that_answer(installed: Authserver) -> None:
+    with (
+        _serving(installed, AUTHSERVER_BCRYPT_COST="13") as served,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        workers = served.process.workers
+        before = max(map(_weighty_seconds, workers))
+        answer = pool.submit(served.status, "alice", "a wrong one")
+        assert wait_until(lambda: max(map(_weighty_seconds, workers)) > before + 0.1, 10)
+        assert answer.result() == 401
+
+
 def test_systemd_may_forbid_to_ask_for_that(installed: Authserver) -> None:
     with _serving(installed, INVOCATION_ID="0" * 32) as served:
         assert _policies(served) == [{os.SCHED_OTHER}] * 2

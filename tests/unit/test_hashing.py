@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
-from threading import Event
+from threading import Event, Thread, get_ident
 
 import pytest
 
@@ -212,3 +213,51 @@ def test_what_refuses_the_first_is_no_result_for_the_others(threads: ThreadPoolE
         first.result(SECONDS)
     assert [future.result(SECONDS) for future in others] == [True, True]
     assert taken(pool) == 0
+
+
+def test_once_started_it_hashes_in_threads_apart() -> None:
+    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    assert pool.run("a", get_ident, guest=False) == get_ident()
+    pool.start()
+    assert pool.run("a", get_ident, guest=False) != get_ident()
+    assert taken(pool) == 0
+
+
+def test_threads_apart_know_whose_work_they_do() -> None:
+    request: ContextVar[str] = ContextVar("request")
+    request.set("this one")
+    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool.start()
+    assert pool.run("a", request.get, guest=False) == "this one"
+
+
+def test_what_fails_in_a_thread_apart_fails_where_it_is_waited_for(
+    threads: ThreadPoolExecutor,
+) -> None:
+    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool.start()
+
+    def fail() -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pool.run("a", fail, guest=False)
+    with pytest.raises(ZeroDivisionError):
+        pool.once("a", b"", fail, guest=False)
+    with busy(threads, pool):
+        assert taken(pool) == 1
+    assert pool.once("a", b"", lambda: True, guest=False)
+
+
+def test_where_no_more_threads_can_be_made_passwords_are_hashed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool.start()
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    there = pool.run("a", get_ident, guest=False)
+    assert pool.run("b", get_ident, guest=False) == there != get_ident()
