@@ -95,7 +95,7 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood
             installation = made(directory / name.replace(" ", "-"), rules, accounts)
             servers[name] = stack.enter_context(serving(installation))
         small = servers[SMALL].installation
-        cold = made(directory / COLD, 10, 10, {"AUTHSERVER_REMEMBER_PASSWORDS": "0"})
+        cold = made(directory / COLD, 10, 10, rows.EACH_BY_BCRYPT)
         servers[COLD] = stack.enter_context(serving(cold))
         servers[POSTGRESQL] = stack.enter_context(_on_postgresql(directory / POSTGRESQL))
         found: dict[str, list[Round]] = {m.name: [] for m in plan.measurements}

@@ -13,6 +13,12 @@ from bench.wrk import Request
 
 SMALL, COLD, POSTGRESQL = "small", "cold", "PostgreSQL"
 LOGINS = 8
+EACH_BY_BCRYPT = {
+    "AUTHSERVER_REMEMBER_PASSWORDS": "0",
+    "AUTHSERVER_FAILURES_PER_ADDRESS": "1000000",
+    "AUTHSERVER_FAILURES_PER_ACCOUNT": "1000000",
+}
+"""Settings of COLD: no password is remembered, and no wrong one is refused unread."""
 
 Making = Callable[[Installation], Request]
 
@@ -67,7 +73,11 @@ def cold_password(installation: Installation) -> Request:
 
 
 def wrong_password(installation: Installation) -> Request:
-    return Request(installation.push(), installation.basic("wrong"))
+    """Return a push by another wrong password each time."""
+    wrong = (f"wrong {n}" for n in range(100))
+    return Request(
+        installation.push(), by_turns=[installation.basic(one)["Authorization"] for one in wrong]
+    )
 
 
 def refresh(installation: Installation) -> Request:
@@ -83,7 +93,7 @@ ROWS = (
     Measurement("refresh grant", refresh),
     Measurement("10 scopes", anonymous(10)),
     Measurement("50 scopes", anonymous(50)),
-    Measurement("wrong password", wrong_password, connections=1, times=4),
+    Measurement("wrong password", wrong_password, COLD, connections=1, times=4),
     Measurement("password cold", cold_password, COLD, connections=1, beside=app_token, times=4),
 )
 
