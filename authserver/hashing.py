@@ -123,17 +123,17 @@ class Hashing:
 
     def _do(self, work: Callable[[], _T], deadline: float, *, guest: bool) -> _T:
         self._wait(deadline, guest=guest)
+        turn = partial(self._turn, work)
+        return turn() if self._apart is None else self._apart(turn)
+
+    def _turn(self, work: Callable[[], _T]) -> _T:
         try:
-            turn = partial(self._turn, work)
-            return turn() if self._apart is None else self._apart(turn)
+            with self._shared.one_of(self._turns):
+                return work()
         finally:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
-
-    def _turn(self, work: Callable[[], _T]) -> _T:
-        with self._shared.one_of(self._turns):
-            return work()
 
     def _wait(self, deadline: float, *, guest: bool) -> None:
         """Wait for a turn of this process: guests first, then in the order of arrival."""

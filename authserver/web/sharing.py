@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from authserver import processors
 
-NICE = 10
+NICE = 12
 """The nice value of all threads but those that hash passwords.
 
 The kernel gives each thread that has work the same part, and those that answer are never without
-work under load: a bcrypt would have a third of two processors, not half of them. At ten a thread
-gets a tenth of what one that hashes gets, where they meet.
+work under load: a bcrypt would have a third of two processors, not half of them. At twelve a thread
+gets a fifteenth of what one that hashes gets, where they meet.
 """
 
 SWITCH_SECONDS = 0.0005
@@ -23,7 +23,7 @@ def give_way() -> None:
 
     Otherwise the one that reads and writes for the HTTP server interrupts the one for Python at
     each answer, though that has more to answer, and both start anew with cold caches. Where there
-    is one processor, hashing would leave a tenth of it: there all weigh the same.
+    is one processor, hashing would leave a fifteenth of it: there all weigh the same.
     """
     # Records are written by a thread too, and no request should wait ten times as long for that.
     sys.setswitchinterval(SWITCH_SECONDS)
