@@ -1,6 +1,7 @@
 """What requests leave behind: kept in memory for a moment, written in batches off the request."""
 
 import hmac
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
+MAX_BATCH = 2_000
+"""Records that are stored in one go: whoever stores them has changes to read meanwhile."""
 MAX_RECORDS = 2_000_000
 MAX_TEXT = 1000
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
@@ -103,15 +106,20 @@ class Journal:
         """Return what stands for a name that no account has: people type passwords there."""
         return f"unknown-{hmac.digest(self.key, name.encode(), sha256).hex()[:12]}"
 
-    def write(self, store: Store) -> None:
-        """Store what is pending, in one transaction; on an error it stays pending."""
+    def write(self, store: Store) -> bool:
+        """Store what is pending, MAX_BATCH at most, in one transaction.
+
+        Return whether there may be more.
+
+        On an error it stays pending.
+        """
         if self._lost:
             log.error("token records were lost", number=self._lost)
             self.lost += self._lost
             self._lost = 0
-        events = self.take()
+        events = self.take(MAX_BATCH)
         if not events:
-            return
+            return False
         try:
             with store.append() as session:
                 insert_events(store, session, events)
@@ -119,11 +127,12 @@ class Journal:
             self.put_back(events)
             raise
         self.stuck = False
+        return len(events) == MAX_BATCH
 
-    def take(self) -> list[TokenEvent]:
-        """Take out all that is pending, oldest first."""
+    def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
+        """Take out what is pending, oldest first, so many at most."""
         with self._taking:
-            return [self.pending.popleft() for _ in range(len(self.pending))]
+            return [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
 
     def put_back(self, events: list[TokenEvent]) -> None:
         """Have what was taken out wait again, before what came since."""

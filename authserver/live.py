@@ -274,10 +274,13 @@ class Live:
         self.refresh(known)
         self._rotate()
 
-    def tick(self) -> None:
-        """Do all that is due: refresh, rotate the key; write, seal and prune records; warn."""
+    def tick(self) -> bool:
+        """Do all that is due: refresh, rotate the key; write, seal and prune records; warn.
+
+        Return whether there may be more records than were written in one go.
+        """
         self.refresh()
-        self._write()
+        more = self._write()
         self._rotate()
         now = self.monotonic()
         if self._sealing.due(now):
@@ -288,6 +291,7 @@ class Live:
         self._warn(now)
         # Last: a disk that fails must not keep the signing key from being rotated.
         self.spool.write(self.store)
+        return more
 
     def _prune(self, now: float) -> None:
         # Each record is verified before. If a day's are due, all else must not wait for that.
@@ -331,17 +335,20 @@ class Live:
         if not self._thread.stop(STOP_WAITS):
             return
         try:
-            self._write()
+            while self._write():
+                pass
             self._seal()
             with self.store.append() as session:
                 self.store.trail.end(session)
         except AuthserverError as error:
             log.error("the last records could not be stored", error=str(error))
 
-    def _write(self) -> None:
-        for pending in (self.rehashes, self.uses, self.journal):
-            pending.write(self.store)
+    def _write(self) -> bool:
+        self.rehashes.write(self.store)
+        self.uses.write(self.store)
+        more = self.journal.write(self.store)
         self._written_at = self.monotonic()
+        return more
 
     def _seal(self) -> None:
         with self.store.append() as session:
@@ -352,12 +359,9 @@ class Live:
                 error=self.altered,
             )
 
-    def _try(self) -> None:
+    def _try(self) -> bool:
         try:
-            self.tick()
-            if self._failing:
-                log.info("the store can be used again")
-            self._failing = False
+            more = self.tick()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             self.errors += 1
             if not self._failing:
@@ -367,3 +371,8 @@ class Live:
                     tokens_go_on_for=f"{self.max_staleness:.0f} s",
                 )
             self._failing = True
+            return False
+        if self._failing:
+            log.info("the store can be used again")
+        self._failing = False
+        return more

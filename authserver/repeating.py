@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Repeating:
-    """Does ``work`` every ``interval`` seconds until it is stopped; it must not raise."""
+    """Does ``work`` every ``interval`` seconds until it is stopped; it must not raise.
+
+    Work that returns True is not done yet, and goes on at once.
+    """
 
     name: str
     interval: float
@@ -32,5 +35,6 @@ class Repeating:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._ended.wait(self.interval):
-            self.work()
+        seconds = self.interval
+        while not self._ended.wait(seconds):
+            seconds = 0.0 if self.work() is True else self.interval

@@ -58,6 +58,18 @@ def test_records_wait_until_they_are_written_together(store: Store, one: TokenEv
     assert written(store) == ["a", "b", "c"]
 
 
+def test_many_are_written_some_at_a_time_in_their_order(
+    store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_BATCH", 2)
+    made = filled(one, *"abcde")
+    assert made.write(store)
+    assert written(store) == ["a", "b"]
+    assert made.write(store)
+    assert not made.write(store)
+    assert written(store) == list("abcde")
+
+
 def test_a_record_is_written_once(store: Store, one: TokenEvent) -> None:
     made = filled(one, "a")
     made.write(store)

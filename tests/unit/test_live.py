@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Executable, select, text, update
 from structlog.testing import capture_logs
 
-from authserver import live
+from authserver import journal, live
 from authserver.core.errors import NotReady
 from authserver.db import accepting, accounts, keys, retention, snapshot
 from authserver.db.models import (
@@ -660,6 +660,29 @@ def test_at_most_a_second_of_records_is_lost_with_the_process(
     process.live._thread._run()
     assert len(written) >= 200
     assert max(b - a for a, b in pairwise(written)) <= 1.0
+
+
+def test_while_there_are_more_records_it_goes_on_and_reads_what_changed(
+    process: Process, store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_BATCH", 2)
+    for number in range(5):
+        process.live.journal.add(replace(one, request_id=str(number)))
+    seen: list[tuple[float, int, bool]] = []
+
+    class Rounds:
+        """Waits for nothing; after the second round there is an account more."""
+
+        def wait(self, seconds: float) -> bool:
+            seen.append((seconds, recorded(store), "alice" in process.accounts))
+            if len(seen) == 2:
+                add_user(store, "alice")
+            return len(seen) == 4
+
+    process.live._thread._ended = Rounds()  # type: ignore[assignment]
+    process.live._thread._run()
+    waits = [live.INTERVAL, 0.0, 0.0, live.INTERVAL]
+    assert seen == list(zip(waits, [0, 2, 4, 5], [False, False, True, True], strict=True))
 
 
 # The thread.
