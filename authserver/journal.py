@@ -107,11 +107,9 @@ class Journal:
         return f"unknown-{hmac.digest(self.key, name.encode(), sha256).hex()[:12]}"
 
     def write(self, store: Store) -> bool:
-        """Store what is pending, MAX_BATCH at most, in one transaction.
+        """Store what is pending, MAX_BATCH at most, in one transaction; on an error it stays so.
 
         Return whether there may be more.
-
-        On an error it stays pending.
         """
         if self._lost:
             log.error("token records were lost", number=self._lost)
