@@ -67,7 +67,8 @@ def full(world: World) -> World:
     (event,) = list(world.wiring.issuer.journal.pending)[-1:]
     for _ in range(RECORDS):
         world.wiring.issuer.journal.add(event)
-    world.wiring.live.tick()
+    while world.wiring.live.tick():
+        pass
     with world.wiring.store.change("test") as change:
         accounts.add_user(change, "last", None)
         accounts.remove(change, "last")

@@ -23,10 +23,15 @@ SYSTEMD = Path("/lib/systemd/systemd")
 URL = "http://127.0.0.1:5001"
 PASSWORD = "correct horse battery"
 # This machine's file system, but for where the unit keeps and finds things. The interpreter may be
-# in a home directory, which the unit does not see.
+# in a home directory, which the unit does not see. systemd changes the kernel's settings and how
+# control groups are mounted, for the whole machine, unless it has mounts of its own.
 START = """
 set -e
 mount --make-rprivate /
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
+mount -t sysfs -o ro sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for place in /run /opt /var/lib; do mount -t tmpfs tmpfs $place; done
 mkdir -p /run/units /run/lock /opt/python /opt/packages /opt/source /opt/authserver/bin
 mount --bind "$BASE" /opt/python
@@ -46,6 +51,13 @@ cp /opt/source/deploy/systemd/authserver.service /run/units
 printf '[Unit]\\nWants=authserver.service\\n' > /run/units/test.target
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH=/run/units \
     "$SYSTEMD" --system --unit=test.target
+"""
+# Control groups without processes are no more than directories.
+CLEAN = """
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+cd /sys/fs/cgroup
+for group in init.scope system.slice; do find $group -depth -type d -exec rmdir {} +; done
+test ! -e init.scope -a ! -e system.slice
 """
 
 
@@ -101,6 +113,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+def _is_clean() -> bool:
+    command = [str(which("unshare")), "--mount", "--cgroup", "bash", "-c", CLEAN]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     require("unshare", "nsenter", "runuser", "curl", "systemctl")
@@ -121,6 +138,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             yield made
         finally:
             process.stop(signal.SIGKILL)
+            assert wait_until(_is_clean, 10)
 
 
 def test_it_serves_under_the_unit(machine: Machine) -> None:
