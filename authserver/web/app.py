@@ -51,7 +51,7 @@ from authserver.web import (
     invitation,
     public_keys,
     request_ids,
-    sharing,
+    scheduling,
 )
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
@@ -305,8 +305,9 @@ def worker(inherited: Inherited) -> Gateway:
     observations = Observations(MAX_WAITING) if inherited.scraped else None
     wiring = wire(chosen, observations, inherited.snapshot)
     spare_the_collector()
+    # In this order: a thread has its nice value from the one that makes it.
     wiring.issuer.authenticator.hashing.start()
-    sharing.give_way()
+    scheduling.give_way()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from authserver import processors
-from authserver.web.sharing import NICE
+from authserver.web.scheduling import NICE
 from tests.programs import Process, require, started, which
 from tests.world import wait_until
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -189,6 +189,17 @@ def test_threads_of_workers_do_not_interrupt_each_other(served: Served) -> None:
     assert all(os.SCHED_BATCH in policies for policies in _policies(served))
 
 
+def _being_checked(
+    served: Served, pool: ThreadPoolExecutor, seconds: Callable[[list[int]], float]
+) -> Future[int]:
+    """Have a wrong password checked; return once that shows in the ``seconds`` of workers."""
+    workers = served.process.workers
+    before = seconds(workers)
+    answer = pool.submit(served.status, "alice", "a wrong one")
+    assert wait_until(lambda: seconds(workers) > before + 0.1, 10)
+    return answer
+
+
 def _weighty_seconds(worker: int) -> float:
     """Return the most that a thread with the nice value 0 has worked so far."""
     seconds = [0.0]
@@ -205,10 +216,7 @@ def test_threads_that_hash_weigh_more_than_those_that_answer(installed: Authserv
         _serving(installed, AUTHSERVER_BCRYPT_COST="13") as served,
         ThreadPoolExecutor(1) as pool,
     ):
-        workers = served.process.workers
-        before = max(map(_weighty_seconds, workers))
-        answer = pool.submit(served.status, "alice", "a wrong one")
-        assert wait_until(lambda: max(map(_weighty_seconds, workers)) > before + 0.1, 10)
+        answer = _being_checked(served, pool, lambda pids: max(map(_weighty_seconds, pids)))
         assert answer.result() == 401
 
 
@@ -241,9 +249,7 @@ def test_a_request_in_flight_finishes_when_the_server_stops(installed: Authserve
         ThreadPoolExecutor(1) as pool,
     ):
         workers = served.process.workers
-        before = sum(map(cpu_seconds, workers))
-        answer = pool.submit(served.status, "alice", "a wrong one")
-        assert wait_until(lambda: sum(map(cpu_seconds, workers)) > before + 0.1, 10)
+        answer = _being_checked(served, pool, lambda pids: sum(map(cpu_seconds, pids)))
         assert not answer.done()
         assert served.process.stop() == 0
         assert answer.result() == 401

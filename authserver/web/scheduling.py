@@ -1,4 +1,4 @@
-"""How a worker's threads share the processors, and the interpreter."""
+"""How the threads of a worker are scheduled: on the processors, and in the interpreter."""
 
 import os
 import sys

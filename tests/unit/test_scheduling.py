@@ -1,4 +1,4 @@
-"""How a worker's threads share the processors. Each is tried in a thread, which ends with it."""
+"""How the threads of a worker are scheduled. Each is tried in a thread, which ends with it."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from authserver import processors
-from authserver.web import sharing
+from authserver.web import scheduling
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def _shares() -> tuple[int, int]:
 
 
 def _after_giving_way(thread: ThreadPoolExecutor) -> tuple[int, int]:
-    thread.submit(sharing.give_way).result()
+    thread.submit(scheduling.give_way).result()
     return thread.submit(_shares).result()
 
 
 def test_threads_give_way(thread: ThreadPoolExecutor) -> None:
     before = _shares()
-    assert _after_giving_way(thread) == (os.SCHED_BATCH, sharing.NICE)
+    assert _after_giving_way(thread) == (os.SCHED_BATCH, scheduling.NICE)
     assert _shares() == before
 
 
