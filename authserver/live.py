@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from authserver import journal, keyring, tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady
 from authserver.credentials import AppToken, Refresh, Shown
-from authserver.db import endings, keys, own_keys, published, snapshot
+from authserver.db import endings, keys, own_keys, published, schema, snapshot
 from authserver.db.endings import Ending
 from authserver.db.published import Published
 from authserver.db.safe import Safe
@@ -37,6 +37,7 @@ PRUNE_EVERY = 3600.0
 ROTATE_EVERY = 60.0
 ROTATION_WAITS = 1.0
 SEAL_EVERY = 60.0
+SCHEMA_EVERY = 2.0
 WARN_EVERY = 24 * 3600.0
 MAX_SKEW = timedelta(seconds=5)
 
@@ -112,7 +113,8 @@ class Live:
 
     ``monotonic`` is a clock in seconds that never goes back. ``max_staleness`` is for how many
     seconds the state is answered from when the store cannot be reached; 0 means not at all.
-    ``trouble`` is why the last look at it failed, ``altered`` what the last checkpoint found wrong.
+    ``trouble`` is why the last look at it failed, ``unfit`` why its schema is not this version's,
+    ``altered`` what the last checkpoint found wrong.
     """
 
     store: Store
@@ -128,11 +130,13 @@ class Live:
     """How many times the thread could not do what was due."""
     _state: State | None = None
     trouble: str | None = None
+    unfit: str | None = None
     altered: str | None = None
     _written_at: float | None = None
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
     _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
+    _schema: Every = field(default_factory=lambda: Every(SCHEMA_EVERY))
     _warning: Every = field(default_factory=lambda: Every(WARN_EVERY))
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _thread: Repeating = field(init=False)
@@ -218,6 +222,7 @@ class Live:
         """
         now = self.monotonic()
         with self._looking() as session:
+            self._look_at_schema(session, now)
             time = self.store.time(session)
             skew = self.store.clock() - time
             state = self._state
@@ -227,6 +232,15 @@ class Live:
             self.safe = self.safe.still_of(session)
             known = state.snapshot if state is not None else known
             self._state = self._load(session, known, now, time, skew)
+
+    def _look_at_schema(self, session: Session, now: float) -> None:
+        if self._schema.due(now):
+            self._schema.last = now
+            try:
+                schema.require_head(session.connection())
+                self.unfit = None
+            except NotReady as error:
+                self.unfit = str(error)
 
     def _load(
         self, session: Session, known: Snapshot | None, now: float, time: datetime, skew: timedelta

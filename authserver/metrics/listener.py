@@ -1,14 +1,15 @@
-"""Serving ``/metrics`` on a listener of its own, which is never the public one.
+"""Serving ``/metrics`` and ``/readyz`` in full on a listener that is never the public one.
 
 It is bound before the workers are made: each takes from the same queue, so whichever has time
 answers, for all of them.
 """
 
+import json
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,10 @@ from authserver.metrics.exposition import expose
 from authserver.metrics.sheets import Sheets
 
 PATH = "/metrics"
+READY = "/readyz"
 BACKLOG = 16
+
+Examined = Callable[[], tuple[int, Mapping[str, object]]]
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is private
 
@@ -32,9 +36,12 @@ class Scraped:
     listener: socket.socket
     sheets: Sheets
 
-    def serve(self) -> None:
-        """Answer scrapes in threads of this process until it ends."""
-        server = _Server(self.listener, self.sheets)
+    def serve(self, examined: Examined) -> None:
+        """Answer scrapes in threads of this process until it ends.
+
+        ``examined`` returns the status code and the body of ``/readyz``.
+        """
+        server = _Server(self.listener, self.sheets, examined)
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 
@@ -78,11 +85,12 @@ def _directory() -> Iterator[Path]:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, listener: socket.socket, sheets: Sheets) -> None:
+    def __init__(self, listener: socket.socket, sheets: Sheets, examined: Examined) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.sheets = sheets
+        self.examined = examined
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,13 +100,19 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5.0
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != PATH:
+        path = self.path.partition("?")[0]
+        if path == PATH:
+            now = time.monotonic()
+            values = self.server.sheets.added_up(now)
+            self._answer(200, *expose(values, now, self.headers.get("Accept", "")))
+        elif path == READY:
+            code, body = self.server.examined()
+            self._answer(code, json.dumps(body).encode(), "application/json")
+        else:
             self.send_error(404, explain=f"metrics are at {PATH}")
-            return
-        now = time.monotonic()
-        values = self.server.sheets.added_up(now)
-        body, content_type = expose(values, now, self.headers.get("Accept", ""))
-        self.send_response(200)
+
+    def _answer(self, code: int, body: bytes, content_type: str) -> None:
+        self.send_response(code)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

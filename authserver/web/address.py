@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
+FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 LONGEST = 60
 """No address with a port is longer. Clients write some of these, and what was read is kept."""
 
@@ -47,6 +48,16 @@ class ClientAddress:
         if len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST):
             return self.of(peer, forwarded)
         return self._known(peer, forwarded)
+
+    def is_local(self, environ: "WSGIEnvironment") -> bool:
+        """Whether the request was sent on this machine, to this machine, and through no proxy.
+
+        Some proxies tell nothing of the client, but pass on the host that it asked for.
+        """
+        if any(name in environ for name in (*FORWARDING, self.environ_name)):
+            return False
+        host, peer = environ.get("HTTP_HOST", ""), environ.get("REMOTE_ADDR") or ""
+        return _is_loopback(host) and (self.unix_socket or _is_loopback(peer))
 
     @cached_property
     def _known(self) -> Callable[[str, str | None], str]:
@@ -90,6 +101,11 @@ class ClientAddress:
                 "AUTHSERVER_TRUSTED_PROXIES; this is said once",
                 peer=printable(peer),
             )
+
+
+def _is_loopback(host: str) -> bool:
+    address = _parse(host)
+    return address.is_loopback if address else host.partition(":")[0].lower() == "localhost"
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:

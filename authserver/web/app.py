@@ -191,7 +191,7 @@ def create_app(wiring: Wiring) -> Flask:
     client_address = _client_address(chosen)
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
-    health.register(app, wiring.live)
+    health.register(app, wiring.live, client_address)
     public_keys.register(app, wiring.live)
     others = Late(api.PREFIX, lambda: _api(wiring, client_address), app.wsgi_app)
     outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
@@ -328,6 +328,6 @@ def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -
     )
     reporter.report()
     reporter.start()
-    scraped.serve()
+    scraped.serve(lambda: health.examined(wiring.live))
     # After the records are written, and what could not be is known.
     multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)

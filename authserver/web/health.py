@@ -1,60 +1,68 @@
-"""Liveness and readiness."""
+"""Liveness and readiness, answered from memory: probes cost the store nothing."""
 
-from collections.abc import Sequence
+from typing import Any
 
-from flask import Flask, Response, json
+from flask import Flask, Response, json, request
 
 from authserver.checks import failures
-from authserver.core.errors import AuthserverError
-from authserver.db import schema
+from authserver.core.errors import NotReady
 from authserver.live import Live
+from authserver.web.address import ClientAddress
 
 NEED_THE_STORE = ("store", "schema")
+_OK = {"status": "ok"}
 
 
-def register(app: Flask, live: Live) -> None:
-    """Serve ``/livez`` (the process answers) and ``/readyz`` (it can issue tokens)."""
+def register(app: Flask, live: Live, client_address: ClientAddress) -> None:
+    """Serve ``/livez`` (the process answers) and ``/readyz`` (it can issue tokens).
+
+    Reasons name paths and addresses of the installation, so only this machine gets them.
+    """
 
     @app.get("/livez")
     def livez() -> Response:
-        return _answer({"process": None})
+        return _response(200, {"status": "ok", "checks": {"process": _OK}, "warnings": []})
 
     @app.get("/readyz")
     def readyz() -> Response:
-        trouble = _look(live)
-        found = failures(
-            {
-                "store": lambda: _check_store(live),
-                "schema": lambda: _check_schema(live, trouble),
-                "signing_key": lambda: _check_signing_key(live),
-                "clock": lambda: _check_clock(live),
-            }
-        )
-        warnings = [] if found["store"] else live.current.warnings
-        return _answer(found, trouble and _stale(live, trouble), warnings)
+        code, body = examined(live)
+        local = client_address.is_local(request.environ)
+        return _response(code, body if local else {"status": body["status"]})
 
 
-def _look(live: Live) -> str | None:
-    """Return why the store cannot be reached. Where that is known, nobody hangs with it again."""
-    if live.stale:
-        return live.trouble or "the store does not answer"
-    try:
-        live.refresh()
-    except AuthserverError as error:
-        return str(error)
-    return None
+def examined(live: Live) -> tuple[int, dict[str, Any]]:
+    """Return the status code of ``/readyz`` and the body with the reason of each failed check."""
+    found = failures(
+        {
+            "store": lambda: _check_store(live),
+            "schema": lambda: _check_schema(live),
+            "signing_key": lambda: _check_signing_key(live),
+            "clock": lambda: _check_clock(live),
+        }
+    )
+    ready = not any(found.values())
+    stale = _stale(live) if live.stale else None
+    state = None if found["store"] else live.latest
+    body = {
+        "status": ("stale" if stale else "ok") if ready else "failing",
+        "checks": {
+            name: _told(reason, stale if name in NEED_THE_STORE else None)
+            for name, reason in found.items()
+        },
+        "warnings": state.warnings if state else [],
+    }
+    return (200 if ready else 503), body
 
 
 def _check_store(live: Live) -> None:
     _ = live.current
 
 
-def _check_schema(live: Live, trouble: str | None) -> None:
-    if trouble:
+def _check_schema(live: Live) -> None:
+    if live.stale:
         _check_store(live)
-        return
-    with live.store.read() as session:
-        schema.require_head(session.connection())
+    elif live.unfit:
+        raise NotReady(live.unfit)
 
 
 def _check_signing_key(live: Live) -> None:
@@ -65,30 +73,21 @@ def _check_clock(live: Live) -> None:
     live.current.require_clock()
 
 
-def _stale(live: Live, trouble: str) -> str:
+def _stale(live: Live) -> str:
     """Return what is said of the store while tokens go on without it."""
     return (
-        f"{trouble}; what tokens are issued by is {live.age:.0f} s old, "
-        f"and may be {live.max_staleness:.0f}"
+        f"{live.trouble or 'the store does not answer'}; what tokens are issued by is "
+        f"{live.age:.0f} s old, and may be {live.max_staleness:.0f}"
     )
-
-
-def _answer(
-    found: dict[str, str | None], stale: str | None = None, warnings: Sequence[str] = ()
-) -> Response:
-    ready = not any(found.values())
-    status = ("stale" if stale else "ok") if ready else "failing"
-    checks = {
-        name: _told(reason, stale if name in NEED_THE_STORE else None)
-        for name, reason in found.items()
-    }
-    body = {"status": status, "checks": checks, "warnings": list(warnings)}
-    response = Response(json.dumps(body), 200 if ready else 503, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def _told(reason: str | None, stale: str | None) -> dict[str, str]:
     if reason:
         return {"status": "failing", "reason": reason}
-    return {"status": "stale", "reason": stale} if stale else {"status": "ok"}
+    return {"status": "stale", "reason": stale} if stale else _OK
+
+
+def _response(code: int, body: dict[str, Any]) -> Response:
+    response = Response(json.dumps(body), code, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -112,6 +112,14 @@ def test_metrics_are_on_their_own_listener_only(served: Served) -> None:
     assert fetch(f"http://127.0.0.1:{served.metrics_port}/token").status == 404
 
 
+def test_readiness_is_told_in_full_on_this_listener(served: Served) -> None:
+    answer = fetch(f"http://127.0.0.1:{served.metrics_port}/readyz")
+    assert answer.status == 200
+    assert answer.json()["checks"].keys() == {"store", "schema", "signing_key", "clock"}
+    outside = fetch(f"{served.url}/readyz", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert (outside.status, outside.json()) == (200, {"status": "ok"})
+
+
 def test_a_slow_scraper_holds_no_other_up(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.metrics_port), timeout=20) as slow:
         slow.sendall(b"GET /metr")

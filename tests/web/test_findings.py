@@ -9,6 +9,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from authserver.core.errors import NotReady
 from authserver.core.names import HOSTILE_MAX
 from authserver.core.patterns import Pattern
 from authserver.core.policy import decide
@@ -146,9 +147,9 @@ def test_rules_on_others_are_not_matched_against_names(monkeypatch: pytest.Monke
 def test_a_store_that_is_gone_is_not_ready(world: World, settings: Settings) -> None:
     Path(settings.data_dir / "authserver.db").rename(settings.data_dir / "elsewhere.db")
     world.wiring.live.max_staleness = 0
-    assert world.client.get("/readyz").status_code == 503
     with pytest.raises(Exception, match="there is no store at"):
         world.wiring.live.refresh()
+    assert world.client.get("/readyz").status_code == 503
     assert not (settings.data_dir / "authserver.db").exists()
 
 
@@ -157,6 +158,8 @@ def test_a_store_that_is_no_database_is_not_ready(world: World, settings: Settin
     world.close()
     for path in settings.data_dir.glob("authserver.db*"):
         path.write_bytes(b"no database" * 1000)
+    with pytest.raises(NotReady):
+        world.wiring.live.refresh()
     response = world.client.get("/readyz")
     assert response.json is not None
     assert response.json["status"] == "stale"

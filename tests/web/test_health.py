@@ -1,14 +1,16 @@
 """/livez and /readyz: whether the process answers, and whether it can issue tokens."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from authserver.core.errors import NotReady
 from authserver.db import own_keys, registries
 from authserver.headers import HeaderMode, KeyType
-from authserver.live import STALE_AFTER
+from authserver.live import SCHEMA_EVERY, STALE_AFTER
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back
 
@@ -18,6 +20,11 @@ CHECKS = {"store", "schema", "signing_key", "clock"}
 def ready(world: World) -> tuple[int, dict[str, str]]:
     """Return the status of /readyz and the reason of each check that fails."""
     response = world.client.get("/readyz")
+    elsewhere = world.client.get("/readyz", environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    assert (elsewhere.status_code, elsewhere.json) == (
+        response.status_code,
+        {"status": response.json["status"]} if response.json else None,
+    )
     assert response.mimetype == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     body: Any = response.json
@@ -33,6 +40,13 @@ def pass_by(world: World, seconds: float) -> None:
     live = world.wiring.live
     late = live.current.read_at + seconds
     live.monotonic = lambda: late
+
+
+def look_again(world: World) -> None:
+    """Do what the thread does some seconds later."""
+    pass_by(world, SCHEMA_EVERY + 1)
+    with suppress(NotReady):
+        world.wiring.live.refresh()
 
 
 def test_a_process_that_answers_is_alive(world: World) -> None:
@@ -115,6 +129,7 @@ def warnings(world: World) -> list[str]:
 
 def test_a_schema_that_is_behind_is_not_ready(world: World) -> None:
     take_schema_back(world.wiring.settings)
+    look_again(world)
     status, reasons = ready(world)
     assert status == 503
     assert "authserver db upgrade" in reasons["schema"]
@@ -124,6 +139,7 @@ def test_a_schema_that_is_ahead_is_not_ready(world: World) -> None:
     engine = world.wiring.store.engine.execution_options(authserver_write=True)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    look_again(world)
     status, reasons = ready(world)
     assert status == 503
     assert reasons.keys() == {"schema"}
@@ -133,6 +149,7 @@ def test_a_schema_that_is_ahead_is_not_ready(world: World) -> None:
 def test_without_the_store_it_says_so_and_is_ready_as_long_as_tokens_go_on(world: World) -> None:
     """Where all replicas lose the store, a balancer that took all of them out would end it all."""
     put_out_of_reach(world)
+    look_again(world)
     pass_by(world, 12)
     status, reasons = ready(world)
     assert status == 200
@@ -144,10 +161,16 @@ def test_without_the_store_it_says_so_and_is_ready_as_long_as_tokens_go_on(world
     assert {"store", "schema"} <= reasons.keys()
 
 
-def test_a_store_that_hangs_is_left_alone(world: World) -> None:
-    pass_by(world, STALE_AFTER + 1)
+@pytest.mark.parametrize("seconds", [0, STALE_AFTER + 1, 61])
+def test_readiness_never_waits_for_the_store(world: World, seconds: float) -> None:
     nothing: Any = None
     world.wiring.live.store = replace(world.wiring.live.store, engine=nothing)
+    pass_by(world, seconds)
+    assert ready(world)[0] == (200 if seconds < 60 else 503)
+
+
+def test_a_store_that_hangs_is_told(world: World) -> None:
+    pass_by(world, STALE_AFTER + 1)
     status, reasons = ready(world)
     assert status == 200
     assert "does not answer" in reasons["store"]
@@ -167,6 +190,34 @@ def test_where_nothing_can_be_recorded_it_is_not_ready(world: World) -> None:
     status, reasons = ready(world)
     assert status == 503
     assert "spool" in reasons["store"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Forwarded-For": ""},
+        {"Forwarded": "for=127.0.0.1"},
+        {"X-Real-IP": "127.0.0.1"},
+        {"Via": "1.1 proxy"},
+        {"Host": "auth.example.com"},
+        {"Host": "localhost.example.com:5001"},
+        {"Host": "["},
+        {"Host": "192.0.2.1"},
+        {"Host": ""},
+    ],
+    ids=str,
+)
+def test_what_a_proxy_on_this_machine_passes_on_gets_no_reasons(
+    world: World, headers: dict[str, str]
+) -> None:
+    assert world.client.get("/readyz", headers=headers).json == {"status": "ok"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:5001", "127.0.0.1:5001", "[::1]:5001"])
+def test_this_machine_gets_the_reasons(world: World, host: str) -> None:
+    body: Any = world.client.get("/readyz", headers={"Host": host}).json
+    assert body["checks"].keys() == CHECKS
 
 
 def test_a_process_stays_alive_whatever_is_not_ready(world: World) -> None:
