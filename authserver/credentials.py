@@ -227,6 +227,30 @@ class Authenticator:
             self.holding.hold(origin.address)
             raise
 
+    def still(
+        self, proved: Identity, shown: Shown, snapshot: Snapshot, origin: Origin
+    ) -> Identity | None:
+        """Return who shows a credential by a later snapshot than the one that proved it.
+
+        Nothing waits here. None means that a password has to be checked again: its account was
+        removed, disabled, or has another hash for which it is not known to be right.
+
+        Raises:
+            Unauthorized: a token is not good any more; LoginEnded if it is a refresh token.
+        """
+        match shown:
+            case AppToken():
+                return self._by_app_token(shown, snapshot, origin)
+            case Refresh():
+                return self._by_refresh_token(shown, snapshot, origin)
+            case Basic(name, password):
+                known, now = proved.known, snapshot.accounts.get(name)
+                if now is None or now.id != known.id or now.disabled:
+                    return None
+                same = now.password_hash == known.password_hash
+                return _by_password(now) if same or self._remembers(now, password) else None
+        return None
+
     def _by_password(
         self, shown: Basic, snapshot: Snapshot, client: str, *, stale: bool, at_once: bool
     ) -> Identity:

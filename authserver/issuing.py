@@ -29,9 +29,9 @@ from authserver.credentials import (
     kind_of,
 )
 from authserver.db import refresh_tokens
-from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.journal import Journal, TokenEvent
+from authserver.keyring import Signer
 from authserver.live import Live, State
 from authserver.metrics.observations import Observations, TokenRequestSeen
 from authserver.tokens import Prefix
@@ -150,28 +150,54 @@ class Issuer:
         state = self.live.knowing(request.shown, at_once=request.at_once)
         identity = self._identity(request, state, event)
         now = self.clock()
-        answered = self._answer(request, state.snapshot, identity, now)
+        answered, signer = self._decide(request, state, identity, now)
+        staying = self._refresh_token(request, state, identity, answered.service)
+        if not request.at_once:
+            # It may have waited, and others have changed what it is answered by.
+            state, identity = self._anew(request, identity, event)
+            now = self.clock()
+            answered, signer = self._decide(request, state, identity, now)
         if identity is not None:
             self.authenticator.used(identity)
         issued_at, jwt_id = int(now.timestamp()), secrets.token_urlsafe(16)
         claims = answered.claims.encode(issued_at, jwt_id)
-        token = state.signer_of(answered.service).sign_encoded(claims, now)
+        token = signer.sign_encoded(claims, now)
         event.service, event.jwt_id = answered.service, jwt_id
         event.outcome, event.requested = answered.outcome, answered.requested
         event.granted = answered.granted
         event.reason, event.rules = answered.reason, answered.rules
-        staying = self._refresh_token(request, state, identity, answered.service)
         return Issued(token, issued_at, answered.claims.lifetime, answered.scope, staying)
 
-    def _answer(
-        self, request: TokenRequest, snapshot: Snapshot, identity: Identity | None, now: datetime
-    ) -> Answer:
+    def _decide(
+        self, request: TokenRequest, state: State, identity: Identity | None, now: datetime
+    ) -> tuple[Answer, Signer]:
+        """Return what a request is answered by this state, and what signs that."""
+        snapshot = state.snapshot
         found = self.remembered.find(snapshot, identity, request.question)
         if found is None:
             here = Circumstances(address(request.origin.address), now)
             found = answer(snapshot, identity, request.question, here, self.token_ttl)
             self.remembered.keep(snapshot, identity, request.question, found)
-        return found
+        return found, state.signer_of(found.service)
+
+    def _anew(
+        self, request: TokenRequest, identity: Identity | None, event: TokenEvent
+    ) -> tuple[State, Identity | None]:
+        """Return the state of now, and who shows the credential by that state.
+
+        A password is checked again if the account has another hash by now: the same password
+        may have been hashed anew, at a higher cost.
+        """
+        while True:
+            state = self.live.current
+            if identity is None:
+                return state, None
+            still = self.authenticator.still(
+                identity, request.shown, state.snapshot, request.origin
+            )
+            if still is not None:
+                return state, still
+            identity = self._identity(request, state, event)
 
     def _identity(self, request: TokenRequest, state: State, event: TokenEvent) -> Identity | None:
         if request.shown is None:

@@ -20,6 +20,7 @@ from authserver.credentials import (
 )
 from authserver.db import standing
 from authserver.db.models import Account
+from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
 from authserver.journal import Journal, TokenEvent
 from authserver.live import Live
@@ -97,12 +98,34 @@ class Callers:
         return Caller(identity, shown)
 
     def _identity(self, shown: Basic | AppToken | Malformed, origin: Origin) -> Identity:
-        state = self.live.knowing(shown)
+        self.live.knowing(shown)
+        still: Identity | None = None
+        while still is None:
+            # A password that was hashed anew while this one waited is checked again.
+            identity = self.authenticator.authenticate(shown, self._snapshot, origin)
+            still = self.authenticator.still(identity, shown, self._snapshot, origin)
+        self.authenticator.used(still)
+        return still
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        state = self.live.current
         if state.stale:
             raise NotReady("the administration needs the store, which cannot be reached")
-        identity = self.authenticator.authenticate(shown, state.snapshot, origin)
-        self.authenticator.used(identity)
-        return identity
+        return state.snapshot
+
+    def still(self, caller: Caller, origin: Origin) -> Caller:
+        """Return the caller by the state of now: a request has waited since the caller was known.
+
+        Raises:
+            Unauthorized: the account or the credential is not good any more.
+            NotReady: the store cannot be reached.
+        """
+        shown = caller.shown
+        found = self.authenticator.still(caller.identity, shown, self._snapshot, origin)
+        if found is None:
+            raise Unauthorized("the account was removed, disabled or changed meanwhile")
+        return Caller(found, shown)
 
     def prove(self, caller: Caller, password: str, origin: Origin) -> Caller:
         """Return the caller as the one who knows this password: the same check, the same work.

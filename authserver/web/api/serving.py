@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Any
@@ -138,7 +138,7 @@ class _Endpoint:
         if not self.at_once.acquire(timeout=WAITS):
             raise NotReady("too many requests to the admin API at once")
         try:
-            return _response(operation.handler(call))
+            return _response(operation.handler(_anew(call)))
         finally:
             self.at_once.release()
 
@@ -172,6 +172,15 @@ class _Endpoint:
         # Only here is it known who sends it: no stranger's body may be as large.
         self.bodies.read(request.environ, address, operation.max_bytes)
         return requests.body(request.environ["wsgi.input"].read(), operation.body)
+
+
+def _anew(call: Call[Any, Any]) -> Call[Any, Any]:
+    """Return the call by who its caller is now: it has waited for a password, a body, a place."""
+    if call.who is None:
+        return call
+    who = call.parts.callers.still(call.who, call.origin)
+    who.require(call.need)
+    return replace(call, who=who)
 
 
 def _response(reply: Reply) -> Response:
