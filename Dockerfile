@@ -8,6 +8,7 @@ COPY authserver authserver
 COPY migrations migrations
 RUN python3 -m venv /opt/authserver \
     && /opt/authserver/bin/pip install --no-cache-dir --upgrade 'pip>=25.1' \
+    && /opt/authserver/bin/pip uninstall -qq --yes setuptools \
     && /opt/authserver/bin/pip install --no-cache-dir '.[postgresql]'
 
 FROM ${BASE}

@@ -41,16 +41,21 @@ format: .venv/.dev
 
 # What a server runs on: the virtual environment of an installation, or one as it is made today.
 INSTALLATION ?= build/runtime
+# Unless an installation is named: what `make run` serves from, too.
+AUDITED = $(if $(filter build/runtime,$(INSTALLATION)),.venv) $(INSTALLATION)
 
 # Asks PyPI, which knows the advisories; what cannot be asked about is an error.
 ADVISORIES = https://pypi.org/pypi/pip/json
 
-audit: build/supply-chain/.done $(INSTALLATION)
+audit: build/supply-chain/.done .venv/.run $(INSTALLATION)
 	@$(BIN)/python -c 'from urllib.request import urlopen; urlopen("$(ADVISORIES)", timeout=20)' \
 		2>/dev/null || { echo "$(ADVISORIES) cannot be read: nothing was looked up"; exit 1; }
-	@$(BIN)/pip --python $(INSTALLATION)/bin/python freeze --exclude authserver >build/runtime.txt
-	@build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
-		-r build/runtime.txt
+	@failed=; for place in $(AUDITED); do \
+		echo "$$place:"; \
+		$(BIN)/pip --python "$$place/bin/python" freeze --all --exclude authserver >build/audited.txt \
+		&& build/supply-chain/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
+			-r build/audited.txt || failed=1; \
+	done; test -z "$$failed"
 
 sbom: build/supply-chain/.done $(INSTALLATION)
 	@version=$$($(INSTALLATION)/bin/python -c \
@@ -65,6 +70,8 @@ sbom: build/supply-chain/.done $(INSTALLATION)
 	@echo "Making .venv …"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@# Python 3.11 puts its own there, which is old and which nothing uses.
+	@$(BIN)/pip uninstall -qq --yes setuptools
 	@touch $@
 
 .venv/.run: .venv/.pip pyproject.toml

@@ -85,6 +85,41 @@ def test_make_run_sets_up_once_and_serves_what_is_there(
         assert _token_status(environ, *admin) == 200
 
 
+def test_what_is_made_to_run_has_nothing_that_was_not_asked_for(
+    clone: Path, environ: dict[str, str]
+) -> None:
+    _shell("make .venv/.run", clone, environ)
+    installed = _shell(".venv/bin/pip freeze --all", clone, environ)
+    assert "pip==" in installed
+    assert "setuptools" not in installed
+
+
+def test_every_package_that_is_installed_is_looked_up(
+    clone: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """PyPI may be out of reach, so what asks it only shows what it would ask about."""
+    _shell("make .venv/.run", clone, environ)
+    place, tools = tmp_path / "installation", clone / "build" / "supply-chain"
+    _shell(f"'{sys.executable}' -m venv '{place}'", clone, environ)
+    (tools / "bin").mkdir(parents=True)
+    (tools / "bin" / "pip-audit").write_text('#!/bin/sh\neval cat \\"\\${$#}\\"\n')
+    (tools / "bin" / "pip-audit").chmod(0o700)
+    (tools / ".done").touch()
+    known = (tmp_path / "known").as_uri()
+    (tmp_path / "known").touch()
+    looked_up = _shell(f"make audit INSTALLATION={place} ADVISORIES={known}", clone, environ)
+    there = _shell(f"'{place}/bin/python' -m pip freeze --all", clone, environ)
+    assert "pip==" in there
+    assert set(there.splitlines()) <= set(looked_up.splitlines())
+    by_default = _shell(f"make audit ADVISORIES={known}", clone, environ)
+    ours, _, todays = by_default.partition("build/runtime:\n")
+    assert ours.startswith(".venv:\n")
+    here = _shell(".venv/bin/pip freeze --all --exclude authserver", clone, environ)
+    assert "pip==" in here
+    assert set(here.splitlines()) <= set(ours.splitlines())
+    assert "granian==" in todays
+
+
 def _printed(label: str, output: str) -> str:
     found = re.search(rf"^ +{label} +(\S+)$", output, re.MULTILINE)
     assert found, output
