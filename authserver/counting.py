@@ -23,6 +23,13 @@ _WAYS = 8
 _BUCKET = _ENTRY.size * _WAYS
 _LOCK = LOCKS - 1
 
+KINDS = ("password", "address", "account", "cheap", "guest")
+"""Kinds of counts: the namespaces of limits. Each has a part of the memory; the others share one.
+
+A flood of one kind makes room for itself at the cost of that kind alone.
+"""
+_PARTS = 8
+
 ANSWERS_WITHIN = 0.5
 TRIED_AGAIN_AFTER = 5.0
 
@@ -32,7 +39,7 @@ log = structlog.get_logger()
 
 
 class SharedStorage(Storage):
-    """Counts in memory that all workers share. Where it is full, the oldest counts are lost.
+    """Counts in memory that all workers share. Where a kind's part is full, its oldest are lost.
 
     ``clock`` is in seconds, the same in all processes.
     """
@@ -83,7 +90,8 @@ class SharedStorage(Storage):
     def _find(self, key: str) -> tuple[int, float, int]:
         """Return where a key's count is or belongs, when its window ends (0: none), the count."""
         digest, now = _digest(key), self._clock()
-        first = _BUCKET * (int.from_bytes(digest[:8]) % (BYTES // _BUCKET))
+        buckets = BYTES // _PARTS // _BUCKET
+        first = _BUCKET * (buckets * _part(key) + int.from_bytes(digest[:8]) % buckets)
         places = range(first, first + _BUCKET, _ENTRY.size)
         oldest, oldest_ends = first, math.inf
         for place in places:
@@ -93,6 +101,11 @@ class SharedStorage(Storage):
             if ends < oldest_ends:
                 oldest, oldest_ends = place, ends
         return oldest, 0.0, 0
+
+
+def _part(key: str) -> int:
+    kind = key.partition("/")[0]
+    return KINDS.index(kind) if kind in KINDS else _PARTS - 1
 
 
 def _digest(key: str) -> bytes:

@@ -266,7 +266,7 @@ class Authenticator:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
         if at_once:
             raise MustWait
-        self.guesses.require_few(client, shown.name)
+        self.guesses.require_few(client, shown.name, exists=known is not None)
         state = (known.password_hash, known.disabled) if known else ()
         right = self.hashing.once(
             client,
@@ -289,7 +289,7 @@ class Authenticator:
         self, shown: Basic, known: KnownAccount | None, highest_cost: int, client: str
     ) -> bool:
         """Check a password, now that it is its turn: while it waited, others were wrong."""
-        self.guesses.require_few(client, shown.name)
+        self.guesses.require_few(client, shown.name, exists=known is not None)
         stored = known.password_hash if known else None
         usable = known is not None and not known.disabled
         right = self.passwords.check(shown.password, stored, highest_cost, usable=usable)

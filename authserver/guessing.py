@@ -75,8 +75,8 @@ class Guesses:
     _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _all_until: float = field(default=0.0, init=False)
 
-    def require_few(self, address: str, name: str) -> None:
-        """Check that a password may be checked.
+    def require_few(self, address: str, name: str, *, exists: bool) -> None:
+        """Check that a password may be checked; ``exists`` tells whether an account has the name.
 
         Raises:
             TooManyAttempts: too many from this address, or with this name from it, were wrong.
@@ -90,7 +90,8 @@ class Guesses:
             by_account = now + max(self._wait(limit.per_account, account) for limit in self.limits)
         until = max(by_home, by_account)
         if until > now:
-            self.counts.local.hit(_cheap, account)
+            # Names that nobody has are made up without end: all of an address have one count.
+            self.counts.local.hit(_cheap, account if exists else home)
             self.observations.limits.append("address" if by_home == until else "account")
             raise TooManyAttempts(math.ceil(until - now))
 

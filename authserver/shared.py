@@ -18,7 +18,7 @@ import structlog
 
 # Not one of the settings' names: nobody sets it.
 ENVIRON = "_AUTHSERVER_SHARED"
-BYTES = 2 * 1024 * 1024
+BYTES = 4 * 1024 * 1024
 LOCKS = 1024
 
 # struct flock: type, whence, start, length, pid.

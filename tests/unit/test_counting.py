@@ -66,7 +66,7 @@ def test_counts_can_be_cleared() -> None:
 
 
 def test_where_memory_is_full_the_oldest_counts_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "BYTES", counting._BUCKET)
+    monkeypatch.setattr(counting, "BYTES", counting._BUCKET * counting._PARTS)
     counted = Counting()
     for number in range(12):
         counted.storage.incr(str(number), 60)

@@ -1,19 +1,25 @@
 """Guessing: what is counted, for whom, and for how long."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import RateLimitItemPerSecond
 
+from authserver import counting
 from authserver.core.errors import TooManyAttempts
 from authserver.core.households import household
-from authserver.counting import Counts, SharedStorage, Windows
-from authserver.guessing import CHEAP_TRIES, HOUR, MINUTE, Guesses, limits
+from authserver.counting import KINDS, Counts, SharedStorage, Windows
+from authserver.guessing import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
 from authserver.shared import Shared
 from tests.unit.clocks import Seconds
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.1"
+ACCOUNTS = ("alice", "bob")
+SMALL = 16 * 1024
+"""Bytes of memory for counts, and how many of them are more than there is room for."""
+FLOOD = 5000
 
 
 @dataclass
@@ -32,7 +38,7 @@ class Door:
     def wait(self, address: str = HOME, name: str = "alice") -> int:
         """Return for how long nothing is checked, 0 if it is."""
         try:
-            self.guesses.require_few(address, name)
+            self.guesses.require_few(address, name, exists=name in ACCOUNTS)
         except TooManyAttempts as error:
             return error.retry_after
         return 0
@@ -153,6 +159,62 @@ def test_whoever_tries_on_does_not_find_a_remembered_password() -> None:
     assert door.guesses.may_be_remembered(HOME, "alice")
     door.clock.at += MINUTE
     assert door.guesses.may_be_remembered(ELSEWHERE, "alice")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_flood_of_one_kind_of_counts_evicts_one_of_another(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(counting, "BYTES", SMALL)
+    counts = Door().guesses.counts
+    items = {item: RateLimitItemPerSecond(1, HOUR, item) for item in KINDS}
+    for item in items.values():
+        counts.hit(item, "one")
+    for number in range(FLOOD):
+        counts.hit(items[kind], str(number))
+    assert not counts.wait(items[kind], "one"), "it was no flood"
+    assert all(counts.wait(item, "one") for other, item in items.items() if other != kind)
+
+
+def test_whatever_is_counted_is_of_a_kind_that_has_its_own_memory() -> None:
+    for limit in limits(1, 1):
+        counted = (limit.each_password, limit.per_address, limit.per_account, _cheap, _guest)
+        assert tuple(item.namespace for item in counted) == KINDS
+
+
+@pytest.mark.parametrize("name", ["made-up-{}", "alice"])
+def test_refused_requests_make_no_room_for_more_guesses(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever names they have, and whichever worker is asked then."""
+    monkeypatch.setattr(counting, "BYTES", SMALL)
+    door = Door()
+    checked = 0
+    for minute in range(30):
+        for number in range(40):
+            checked += door.fail("wrong", name=f"user-{minute}-{number}")
+        for number in range(FLOOD // 10):
+            assert door.wait(name=name.format(f"{minute}-{number}")) > 0
+        door.guesses = replace(door.guesses)  # another worker, which remembers nothing
+        door.clock.at += MINUTE
+    assert checked == 150
+
+
+def test_refused_requests_with_names_that_nobody_has_leave_one_count() -> None:
+    door = Door()
+    for number in range(30):
+        door.fail("wrong", name=f"user-{number}")
+    before = entries(door)
+    for number in range(100):
+        assert door.wait(name=f"made-up-{number}") > 0
+    assert entries(door) == before + 1
+
+
+def entries(door: Door) -> int:
+    """Return how many counts are kept."""
+    memory = bytes(door.guesses.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
+    size = counting._ENTRY.size
+    return sum(any(memory[at : at + 16]) for at in range(0, len(memory), size))
 
 
 NAMES, PASSWORDS = st.sampled_from(["alice", "bob", "nobody"]), st.sampled_from("abcdefgh")
