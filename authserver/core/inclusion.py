@@ -24,8 +24,11 @@ _Steps = tuple[str, ...]
 _Place = tuple[int, int]
 
 
-def within(inner: Pattern, outers: Sequence[Pattern]) -> bool:
-    """Whether each name that ``inner`` covers, one of ``outers`` covers for the same account."""
+def within(inner: Pattern, outers: Sequence[Pattern], *, share: int = 1) -> bool:
+    """Whether each name that ``inner`` covers, one of ``outers`` covers for the same account.
+
+    So many such questions share the places of one; after these it gives up and says no.
+    """
     if inner in outers or any(outer.text == ANY_SEGMENTS for outer in outers):
         return True
     if ACCOUNT not in inner.text and "*" not in inner.text:
@@ -34,13 +37,13 @@ def within(inner: Pattern, outers: Sequence[Pattern]) -> bool:
     start = frozenset((which, 0) for which in range(len(around)))
     todo = [(0, start, True)]
     seen = set(todo)
-    places = 0
+    places = MAX_PLACES // share
     while todo:
         at, outside, boundary = todo.pop()
         if _ends(steps, at) and not boundary and not any(_ends(around[w], p) for w, p in outside):
             return False
-        places += 1 + len(outside)
-        if places > MAX_PLACES:
+        places -= 1 + len(outside)
+        if places < 0:
             return False
         symbols = _symbols([(steps, at), *((around[which], place) for which, place in outside)])
         for symbol, after in _moves(steps, at, symbols):

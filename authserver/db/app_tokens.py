@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session, joinedload
 
 from authserver import tokens
 from authserver.core import scope
-from authserver.core.conditions import network
+from authserver.core.bounds import Bounds, placed, str_limit
+from authserver.core.conditions import Network, network
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
-from authserver.core.rules import ACTIONS, Effect, Limit, in_order, rule_actions, rule_pattern
+from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
 from authserver.db import named, paging
 from authserver.db.models import Account, AppToken
 from authserver.db.paging import Window
@@ -34,12 +35,27 @@ class Wanted:
     """A new app token: ``lifetime`` None means that it never expires.
 
     Of ``scopes`` may be :data:`ADMIN`; without any it stands for all of the account on registries.
+    It ends at ``latest``, if that comes before its lifetime is over.
     """
 
     name: str
     lifetime: timedelta | None
     scopes: Sequence[str] = ()
     networks: Sequence[str] = ()
+    latest: datetime | None = None
+
+    def end(self, now: datetime) -> datetime | None:
+        """Return when one that is made ``now`` expires."""
+        return _earlier(None if self.lifetime is None else now + self.lifetime, self.latest)
+
+    def bounds(self, account: str, now: datetime) -> Bounds:
+        """Return the bounds of one that is made ``now``.
+
+        Raises:
+            Refused: a scope or a network is no good.
+        """
+        networks = tuple(network(text) for text in self.networks)
+        return _bounds(account, self.scopes or None, networks, self.end(now))
 
 
 def create(change: Change, account: str, wanted: Wanted, random: Random) -> tuple[AppToken, str]:
@@ -66,7 +82,7 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
         networks=[str(network(text)) for text in wanted.networks] or None,
         created_by=change.actor,
         created_at=change.at,
-        expires_at=None if wanted.lifetime is None else change.at + wanted.lifetime,
+        expires_at=wanted.end(change.at),
     )
     change.session.add(row)
     change.session.flush()
@@ -74,10 +90,17 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
     return row, secret
 
 
-def rotate(change: Change, token_id: int, grace: timedelta, random: Random) -> tuple[AppToken, str]:
+def rotate(
+    change: Change,
+    token_id: int,
+    grace: timedelta,
+    random: Random,
+    latest: datetime | None = None,
+) -> tuple[AppToken, str]:
     """Give an app token a new secret; the old one stays good for ``grace``.
 
-    The time that was left to live begins anew, as long as it was when the token was made.
+    The time that was left to live begins anew, as long as it was when the token was made, but for
+    what is after ``latest``.
 
     Raises:
         NotFound: there is no such app token.
@@ -93,7 +116,8 @@ def rotate(change: Change, token_id: int, grace: timedelta, random: Random) -> t
     row.secret_hash = tokens.digest(secret)
     if row.expires_at is not None:
         lifetime = row.expires_at - row.created_at
-        row.created_at, row.expires_at = change.at, change.at + lifetime
+        end = change.at + lifetime if latest is None else min(change.at + lifetime, latest)
+        row.created_at, row.expires_at = end - lifetime, end
     change.record("token.rotate", _target(row), before=before, after=_terms(row))
     return row, secret
 
@@ -155,6 +179,31 @@ def administers(ceiling: Sequence[str] | None) -> bool:
     return ceiling is not None and ADMIN in ceiling
 
 
+def bounds(row: AppToken) -> Bounds:
+    """Return the bounds of an app token."""
+    networks = tuple(network(text) for text in row.networks or ())
+    return _bounds(row.account.name, row.ceiling, networks, row.expires_at)
+
+
+def _bounds(
+    account: str,
+    ceiling: Sequence[str] | None,
+    networks: tuple[Network, ...],
+    end: datetime | None,
+) -> Bounds:
+    allowed = limits(ceiling)
+    return Bounds(
+        limits=None if allowed is None else placed(allowed, account),
+        admin=administers(ceiling),
+        networks=networks,
+        end=end,
+    )
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
 def _entry(text: str) -> str:
     return ADMIN if text == ADMIN else str_limit(ceiling_limit(text))
 
@@ -173,10 +222,6 @@ def ceiling_limit(text: str) -> Limit:
         rule_pattern(read.type, read.name),
         rule_actions(Effect.ALLOW, read.type, ",".join(read.actions)),
     )
-
-
-def str_limit(limit: Limit) -> str:
-    return f"{limit.type}:{limit.pattern}:{','.join(in_order(limit.type, limit.actions))}"
 
 
 def described(row: AppToken, now: datetime) -> dict[str, Any]:

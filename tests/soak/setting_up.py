@@ -17,8 +17,9 @@ from tests.world import basic
 
 
 def administrator(here: Place) -> str:
-    """Return an app token that may administer."""
-    made = here.replicas[0].authserver.run("token", "create", "admin", "--name", "soak", "--admin")
+    """Return an app token that may administer, and make others for repositories."""
+    bounds = ("--admin", "--scope", "repository:**:all")
+    made = here.replicas[0].authserver.run("token", "create", "admin", "--name", "soak", *bounds)
     return made.stdout.strip()
 
 

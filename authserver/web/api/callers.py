@@ -6,6 +6,7 @@ from enum import Enum
 import structlog
 from flask import Request, g
 
+from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.credentials import (
@@ -52,6 +53,27 @@ class Caller:
     def is_narrow(self) -> bool:
         """Whether this is an app token without an admin ceiling."""
         return self.identity.app_token is not None and not self.identity.app_token.admin
+
+    @property
+    def bounds(self) -> Bounds:
+        """Return what the credential may be used for at most."""
+        token = self.identity.app_token
+        if token is None:
+            return UNBOUNDED
+        limits = None if token.ceiling is None else placed(token.ceiling, token.account)
+        return Bounds(limits, token.admin, token.networks, token.expires_at)
+
+    def require_within(self, made: Bounds) -> None:
+        """Check that a credential which is to be made is within the one that was shown.
+
+        Raises:
+            Forbidden: it is not.
+        """
+        for found in beyond(made, self.bounds):
+            raise Forbidden(
+                f"an app token makes no credential that is wider than itself, and this one is not "
+                f"good for {found}: ask for less, or use the password"
+            )
 
     def require(self, need: Need) -> None:
         """Check what an operation takes.

@@ -4,6 +4,7 @@ import secrets
 
 from pydantic import Field
 
+from authserver.core.bounds import UNBOUNDED
 from authserver.db import invitations
 from authserver.web.api.callers import Need
 from authserver.web.api.models import Answer, Body, Name, Password, Query
@@ -44,6 +45,7 @@ class Redeemed(Answer):
 @OPERATIONS.operation("POST", "/invitations", answer=Invitation, body=Invited, statuses=(201,))
 def invite_user(call: Call[Invited, Query]) -> Reply:
     """Invite a user, who is added if not there. An earlier invitation of the same user ends."""
+    call.caller.require_within(UNBOUNDED)
     with call.change() as change, references():
         row, code = invitations.invite(change, call.body.user, secrets.token_bytes)
     link = call.parts.settings.invitation_link(code)

@@ -1,12 +1,14 @@
 """App tokens."""
 
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from authserver.core.bounds import str_limit
 from authserver.core.errors import NotFound
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
@@ -25,20 +27,25 @@ Network = Annotated[str, Field(max_length=50, examples=["10.0.0.0/8"])]
 
 
 class NewToken(Body):
-    """An app token that is to be made."""
+    """An app token that is to be made. One that an app token makes is within that one's bounds."""
 
     name: Name = Field(description="What it is called, once an account.")
     scopes: list[Scope] = Field(
         default=[],
         max_length=100,
         description="What it may be used for at most; `admin` is the admin API. Without any: for "
-        "all that the account may do on registries.",
+        "all that the account may do on registries, or an app token that makes it.",
     )
     networks: list[Network] = Field(
-        default=[], max_length=100, description="Where it may be used from; without any, anywhere."
+        default=[],
+        max_length=100,
+        description="Where it may be used from; without any, anywhere, or where an app token that "
+        "makes it may.",
     )
     lifetime: Annotated[int, Field(ge=60, le=LIFETIME_MAX), WHOLE] | None = Field(
-        default=90 * DAY, description="In seconds; null is for ever."
+        default=90 * DAY,
+        description="In seconds; null is for ever. Left out, it ends with an app token that makes "
+        "it, if that is sooner.",
     )
 
 
@@ -135,8 +142,7 @@ def showing(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
 
 def making(call: Call[Any, Query], account: str, new: NewToken, where: str) -> Reply:
     """Make an app token."""
-    lifetime = None if new.lifetime is None else timedelta(seconds=new.lifetime)
-    wanted = Wanted(new.name, lifetime, new.scopes, new.networks)
+    wanted = _wanted(call, account, new)
     with call.change() as change, references():
         row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
         told = shown(call).described(row) | {"token": secret}
@@ -148,13 +154,35 @@ def making(call: Call[Any, Query], account: str, new: NewToken, where: str) -> R
         )
 
 
+def _wanted(call: Call[Any, Query], account: str, new: NewToken) -> Wanted:
+    """Return what is to be made; what is left out is as the credential that makes it has it.
+
+    Raises:
+        Forbidden: it is wider than that credential.
+    """
+    own, now = call.caller.bounds, call.parts.store.clock()
+    wanted = Wanted(
+        new.name,
+        lifetime=None if new.lifetime is None else timedelta(seconds=new.lifetime),
+        scopes=new.scopes or [str_limit(limit) for limit in own.limits or ()],
+        networks=new.networks or [str(network) for network in own.networks],
+        latest=None if "lifetime" in new.model_fields_set else own.end,
+    )
+    call.caller.require_within(wanted.bounds(account, now))
+    # The store's clock may be another than this one.
+    return replace(wanted, latest=own.end)
+
+
 def rotating(call: Call[Rotation, Query], owner: str | None = None) -> Reply:
     """Give an app token a new secret."""
     how = shown(call, owner)
-    grace = timedelta(seconds=call.body.grace)
+    number, grace = call.path["id"], timedelta(seconds=call.body.grace)
+    with call.read() as session:
+        call.caller.require_within(app_tokens.bounds(how.find(session, number)))
     with call.change() as change:
-        how.find(change.session, call.path["id"])
-        row, secret = app_tokens.rotate(change, call.path["id"], grace, secrets.token_bytes)
+        how.find(change.session, number)
+        latest = call.caller.bounds.end
+        row, secret = app_tokens.rotate(change, number, grace, secrets.token_bytes, latest)
         told = how.described(row) | {"token": secret}
         return Reply(NewSecret.model_validate(told), 200, how.state_tag(row))
 

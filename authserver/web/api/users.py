@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account
@@ -85,6 +86,7 @@ Resource(
 @OPERATIONS.operation("POST", "/users/{name}/password", body=NewPassword, statuses=(204,))
 def set_password(call: Call[NewPassword, Query]) -> Reply:
     """Give a user a new password; whoever was logged in has to log in again."""
+    call.caller.require_within(UNBOUNDED)
     name = call.path["name"]
     with call.read() as session:
         named.account(session, name, _USER)

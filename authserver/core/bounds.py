@@ -1,0 +1,83 @@
+"""Bounds of credentials: what a credential makes is within what it may be used for itself."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from authserver.core.conditions import Conditions, Network, shown
+from authserver.core.inclusion import within
+from authserver.core.names import is_path_component
+from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
+from authserver.core.rules import ALL, CATALOG, Limit, expand, in_order
+
+_EVERYTHING = (
+    Limit("repository", Pattern(ANY_SEGMENTS), frozenset({ALL})),
+    Limit("registry", Pattern(CATALOG), frozenset({ALL})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a credential may be used for at most.
+
+    ``limits`` None is all of the account on registries. ``admin``: it may administer. Without
+    ``networks`` it is good from anywhere, without an ``end`` for ever.
+    """
+
+    limits: tuple[Limit, ...] | None
+    admin: bool
+    networks: tuple[Network, ...] = ()
+    end: datetime | None = None
+
+
+UNBOUNDED = Bounds(limits=None, admin=True)
+"""The bounds of a password, and of what leads to one."""
+
+
+def placed(limits: Iterable[Limit], account: str) -> tuple[Limit, ...]:
+    """Return ``limits`` with the account's own name for ``{account}``.
+
+    Limits that can cover nothing because of that name are left out.
+    """
+    return tuple(
+        replace(limit, pattern=Pattern(limit.pattern.text.replace(ACCOUNT, account)))
+        for limit in limits
+        if ACCOUNT not in limit.pattern.text or is_path_component(account)
+    )
+
+
+def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
+    """Give what of ``made`` is beyond ``maker``, in words. The limits of both are placed."""
+    if made.admin and not maker.admin:
+        yield "administering"
+    if maker.limits is not None:
+        wanted = _EVERYTHING if made.limits is None else made.limits
+        yield from (str_limit(limit) for limit in wanted if not _covered(limit, maker, len(wanted)))
+    if not Conditions(made.networks).within(Conditions(maker.networks)):
+        yield f"from {','.join(map(str, made.networks)) or 'anywhere'}"
+    if not Conditions(valid_until=made.end).within(Conditions(valid_until=maker.end)):
+        yield f"until {shown(made.end)}" if made.end else "for ever"
+
+
+def str_limit(limit: Limit) -> str:
+    """Return a limit as it is written, ``type:pattern:actions``."""
+    return f"{limit.type}:{limit.pattern}:{','.join(in_order(limit.type, limit.actions))}"
+
+
+def _covered(limit: Limit, maker: Bounds, number: int) -> bool:
+    """Whether each action is covered; all of the ``number`` limits share the work of one."""
+    return all(
+        within(limit.pattern, outers, share=number)
+        for outers in {
+            _patterns(maker.limits or (), limit.type, action)
+            for action in expand(limit.type, limit.actions)
+        }
+    )
+
+
+def _patterns(limits: Sequence[Limit], kind: str, action: str) -> tuple[Pattern, ...]:
+    return tuple(
+        limit.pattern
+        for limit in limits
+        if limit.type == kind and action in expand(kind, limit.actions)
+    )
