@@ -46,7 +46,7 @@ class KnownRegistry:
 class KnownAppToken:
     """An app token, by one of its secrets. ``expires_at`` None means never.
 
-    ``admin``: it may administer where its account may.
+    ``admin``: it may administer where its account may. ``rotated``: this secret was replaced.
     """
 
     id: int
@@ -56,6 +56,7 @@ class KnownAppToken:
     ceiling: tuple[Limit, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
     admin: bool = False
+    rotated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,7 @@ def _app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
         )
         known[row.secret_hash] = token
         if row.previous_hash is not None:
-            known[row.previous_hash] = replace(token, expires_at=row.previous_until)
+            known[row.previous_hash] = replace(token, expires_at=row.previous_until, rotated=True)
     return known
 
 

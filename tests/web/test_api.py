@@ -216,20 +216,21 @@ def test_whoever_was_an_administrator_a_moment_ago_writes_nothing(
     call(office, "GET", "/users/eve", status=404)
 
 
-@pytest.mark.parametrize("expire", [False, True])
+@pytest.mark.parametrize(("grace", "status"), [(None, 401), (0, 401), (60, 403)])
 def test_a_token_that_is_revoked_or_rotated_meanwhile_writes_nothing(
-    office: World, monkeypatch: pytest.MonkeyPatch, expire: bool
+    office: World, monkeypatch: pytest.MonkeyPatch, grace: int | None, status: int
 ) -> None:
     number, secret = office.app_token(ADMIN, "admin")
 
     def spoil(change: Any) -> None:
-        if expire:
-            app_tokens.rotate(change, number, timedelta(0), lambda size: bytes([7]) * size)
-        else:
+        if grace is None:
             app_tokens.revoke(change, number)
+        else:
+            again = timedelta(seconds=grace)
+            app_tokens.rotate(change, number, again, lambda size: bytes([7]) * size)
 
     spoilt(office, monkeypatch, spoil)
-    call(office, "PUT", "/users/eve", (ADMIN, secret), 401, json={})
+    call(office, "PUT", "/users/eve", (ADMIN, secret), status, json={})
     call(office, "GET", "/users/eve", status=404)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from authserver.db import app_tokens
 from tests.web.test_api import ADMINISTRATIVE, ALICE, call, got
-from tests.world import ADMIN, World
+from tests.world import ADMIN, PASSWORD, World
 
 MOUNT = "service=registry&scope=repository:open/a:pull,push&scope=repository:closed/b:pull"
 
@@ -51,6 +51,52 @@ def test_a_narrow_token_is_exchanged_for_nothing_wider(office: World) -> None:
     exchanged = office.post(grant_type="refresh_token", refresh_token=narrow, scope=scope)
     assert exchanged.status_code in (400, 401)
     call(office, "POST", "/me/tokens", ("alice", narrow), 403, json={"name": "wider"})
+
+
+# A secret from an old log: its owner has rotated it away, and it is good for the grace.
+
+CHANGES: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("PUT", "/users/bob", {}),
+    ("PATCH", "/users/alice", {"disabled": True}),
+    ("POST", "/users/alice/password", {"password": "another one"}),
+    ("POST", "/invitations", {"user": "carol"}),
+    ("PUT", "/robots/bot", {}),
+    ("PUT", "/groups/dev", {}),
+    ("PUT", "/registries/other", {}),
+    ("POST", "/rules", {"effect": "deny", "subjects": ["everyone"], "patterns": ["**"]}),
+    ("POST", "/tokens", {"account": "ci", "name": "mine"}),
+    ("POST", "/me/tokens", {"name": "mine"}),
+    ("POST", "/sessions/revoke", {"account": ADMIN}),
+    ("POST", "/me/sessions/revoke", {}),
+    ("POST", "/authorities", {}),
+    ("POST", "/me/password", {"current": PASSWORD, "new": "another one"}),
+    ("POST", "/tokens/{id}/rotate", {"grace": 0}),
+    ("POST", "/me/tokens/{id}/rotate", {"grace": 0}),
+    ("DELETE", "/robots/ci", None),
+    ("DELETE", "/tokens/{id}", None),
+    ("DELETE", "/me/tokens/{id}", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_a_secret_that_was_rotated_away_changes_nothing(
+    office: World, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    unbounded = ("admin", "repository:**:all", "registry:catalog:*")
+    number, old = office.app_token(ADMIN, *unbounded, lifetime=None)
+    path, anyhow = path.format(id=number), {"If-Match": "*"}
+    body = body | {"actions": ["pull"]} if path == "/rules" and body else body
+    sent: dict[str, Any] = {"headers": anyhow if method in ("PATCH", "DELETE") else {}}
+    sent |= {} if body is None else {"json": body}
+    rotated = call(office, "POST", f"/tokens/{number}/rotate", status=200, json={}).json
+    assert rotated is not None
+    before = office.wiring.live.current.snapshot.version
+    told = call(office, method, path, (ADMIN, old), 403, **sent)
+    assert "was rotated" in told.text
+    assert office.wiring.live.current.snapshot.version == before
+    assert office.get("service=registry", auth=(ADMIN, old)).status_code == 200
+    done = call(office, method, path, (ADMIN, rotated["token"]), **sent)
+    assert done.status_code < 300, done.text
 
 
 # Harbor CVE-2019-16919: who ran one project made robots with rights on others.

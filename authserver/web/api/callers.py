@@ -69,6 +69,9 @@ class Caller:
         Raises:
             Forbidden: it is not.
         """
+        token = self.identity.app_token
+        if token is not None and token.rotated:
+            raise standing.rotated()
         for found in beyond(made, self.bounds):
             raise Forbidden(
                 f"an app token makes no credential that is wider than itself, and this one is not "
