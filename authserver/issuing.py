@@ -117,6 +117,8 @@ class Issuer:
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
         event, began = _begun(request), perf_counter()
+        # Before anything is decided, so that it is decided by what is true after the wait.
+        self.journal.give_way()
         try:
             issued = self._issue(request, event)
         except MustWait:

@@ -1,29 +1,39 @@
 """What requests leave behind: kept in memory for a moment, written in batches off the request."""
 
 import hmac
+import math
 import sys
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter, gt
-from threading import Lock
-from typing import NamedTuple
+from threading import Condition
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
+from authserver.audit import links
+from authserver.audit.links import encoded
 from authserver.core.names import printable
 from authserver.db import accounts, alterations, refresh_tokens, retention
-from authserver.db.chained import TOKEN_COLUMNS, token_values
+from authserver.db.chained import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
 
 MAX_PENDING = 20_000
 MAX_BATCH = 2_000
 """Records that are stored in one go: whoever stores them has changes to read meanwhile."""
+MANY_PENDING = 2 * MAX_BATCH
+"""From so many on whoever adds records waits for whoever stores them."""
+PATIENCE = 0.5
+"""Seconds after the last records were stored for which that is waited for: a store may hang."""
 MAX_RECORDS = 2_000_000
 MAX_TEXT = 1000
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
@@ -41,8 +51,13 @@ _LONGEST = {
     "reason": MAX_TEXT,
 }
 
+KEPT = 256
+"""So many parts of records are kept that others may share; a hostile one has up to 30 KB."""
+
 _texts = attrgetter(*_LONGEST)
-_LIMITS = [_LONGEST.get(name) for name in TOKEN_COLUMNS]
+_AT, _JWT_ID, _REQUEST_ID = _OWN = [*map(TOKEN_COLUMNS.index, ("at", "jwt_id", "request_id"))]
+_SHARED = [name for index, name in enumerate(TOKEN_COLUMNS) if index not in _OWN]
+_shared = attrgetter(*_SHARED)
 
 log = structlog.get_logger()
 
@@ -73,7 +88,8 @@ class TokenEvent:
 class Journal:
     """Collects token events until :meth:`write` stores them.
 
-    It is ``stuck`` while neither the store nor the spool takes any.
+    It is ``stuck`` while neither the store nor the spool takes any. ``wake`` has what is pending
+    stored now.
     """
 
     key: bytes = field(repr=False)
@@ -81,8 +97,11 @@ class Journal:
     lost: int = 0
     """How many were lost in all."""
     stuck: bool = False
+    monotonic: Callable[[], float] = time.monotonic
+    wake: Callable[[], None] = lambda: None
     _lost: int = 0
-    _taking: Lock = field(default_factory=Lock, repr=False)
+    _stored_at: float = -math.inf
+    _taking: Condition = field(default_factory=Condition, repr=False)
 
     @property
     def full(self) -> bool:
@@ -102,6 +121,25 @@ class Journal:
             return
         self.pending.append(event)
 
+    def give_way(self) -> None:
+        """Wait while many records are pending and are being stored.
+
+        For a thread after each answer: otherwise those that answer outrun the one that stores.
+        """
+        if len(self.pending) < MANY_PENDING:
+            return
+        self.wake()
+        with self._taking:
+            while len(self.pending) >= MANY_PENDING:
+                left = self._stored_at + PATIENCE - self.monotonic()
+                if left <= 0:
+                    return
+                self._taking.wait(left)
+
+    def stored(self) -> None:
+        """Take note that what was taken out is kept by the store, or by the spool."""
+        self.stuck, self._stored_at = False, self.monotonic()
+
     def hashed(self, name: str) -> str:
         """Return what stands for a name that no account has: people type passwords there."""
         return f"unknown-{hmac.digest(self.key, name.encode(), sha256).hex()[:12]}"
@@ -116,21 +154,22 @@ class Journal:
             self.lost += self._lost
             self._lost = 0
         events = self.take(MAX_BATCH)
-        if not events:
-            return False
-        try:
-            with store.append() as session:
-                insert_events(store, session, events)
-        except Exception:
-            self.put_back(events)
-            raise
-        self.stuck = False
+        if events:
+            try:
+                with store.append() as session:
+                    insert_events(store, session, events)
+            except Exception:
+                self.put_back(events)
+                raise
+            self.stored()
         return len(events) == MAX_BATCH
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
         """Take out what is pending, oldest first, so many at most."""
         with self._taking:
-            return [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
+            taken = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
+            self._taking.notify_all()
+        return taken
 
     def put_back(self, events: list[TokenEvent]) -> None:
         """Have what was taken out wait again, before what came since."""
@@ -147,11 +186,25 @@ def _shorten(event: TokenEvent) -> None:
         setattr(event, name, getattr(event, name)[:limit])
 
 
-def _record(event: TokenEvent) -> tuple[object, ...]:
-    return tuple(
-        value if limit is None else printable(value, limit)
-        for value, limit in zip(token_values(event), _LIMITS, strict=True)
-    )
+def _record(event: TokenEvent) -> TokenRow:
+    """Return an event as a record. What it shares with others is put together once for all."""
+    at, jwt_id, request_id = own = event.at, event.jwt_id, event.request_id
+    shared, template = _kept(jwt_id is not None, *_shared(event))
+    values = shared.copy()
+    values[_AT], values[_JWT_ID], values[_REQUEST_ID] = own
+    said = (at, request_id) if jwt_id is None else own
+    return tuple(values), template % tuple(map(encoded, said))
+
+
+@lru_cache(KEPT)
+def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
+    """Return the values of records that share ``texts``, and a template of what they say."""
+    given = dict(zip(_SHARED, texts, strict=True))
+    safe = {name: printable(given[name], limit) for name, limit in _LONGEST.items()}
+    values: list[Any] = [(given | safe).get(name, "") for name in TOKEN_COLUMNS]
+    if not issued:
+        values[_JWT_ID] = None
+    return values, FORMS[links.Kind.TOKEN].template(values, _OWN)
 
 
 def prune(store: Store, days: int) -> int:

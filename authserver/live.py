@@ -144,6 +144,12 @@ class Live:
 
     def __post_init__(self) -> None:
         self._thread = Repeating("live", INTERVAL, self._try)
+        self.journal.wake = self._wake
+
+    def _wake(self) -> None:
+        # A store that fails is not to be asked again and again.
+        if not self._failing:
+            self._thread.wake()
 
     @property
     def age(self) -> float:

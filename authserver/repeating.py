@@ -15,7 +15,8 @@ class Repeating:
     name: str
     interval: float
     work: Callable[[], object]
-    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+    _ended: bool = field(default=False, init=False)
+    _woken: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -23,12 +24,17 @@ class Repeating:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
+    def wake(self) -> None:
+        """Have the work done now, or once more if it is being done."""
+        self._woken.set()
+
     def stop(self, patience: float | None = None) -> bool:
         """End the thread, if it was started; return whether it has ended in ``patience`` seconds.
 
         None waits for as long as it takes.
         """
-        self._ended.set()
+        self._ended = True
+        self.wake()
         if self._thread is None:
             return True
         self._thread.join(patience)
@@ -36,5 +42,11 @@ class Repeating:
 
     def _run(self) -> None:
         seconds = self.interval
-        while not self._ended.wait(seconds):
+        while self._pause(seconds):
             seconds = 0.0 if self.work() is True else self.interval
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait for so long, unless woken; return whether to go on."""
+        self._woken.wait(seconds)
+        self._woken.clear()
+        return not self._ended

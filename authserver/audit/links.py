@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -144,14 +144,31 @@ class Form:
     def text(self, values: Sequence[Any]) -> str:
         """Return what :func:`text` returns."""
         said = [
-            key + (encode_basestring_ascii(value) if type(value) is str else _encoded(value))
+            key + encoded(value)
             for key, index in self._keys
             if (value := values[index]) is not None
         ]
         return f"{{{', '.join(said)}}}"
 
+    def template(self, values: Sequence[Any], own: Collection[int]) -> str:
+        """Return a template for the texts of records that differ only in the columns ``own``.
 
-def _encoded(value: object) -> str:
+        ``template % values`` is what :meth:`text` returns. The values are :func:`encoded`, and in
+        the order of the columns' names outside. Those that are None here are None in each record.
+        """
+        said = [
+            key.replace("%", "%%")
+            + ("%s" if index in own else encoded(values[index]).replace("%", "%%"))
+            for key, index in self._keys
+            if values[index] is not None
+        ]
+        return f"{{{', '.join(said)}}}"
+
+
+def encoded(value: object) -> str:
+    """Return a value as the text of a record has it."""
+    if type(value) is str:
+        return encode_basestring_ascii(value)
     return f'"{_plain(value)}"' if isinstance(value, datetime) else _encode(value)
 
 

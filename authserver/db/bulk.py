@@ -5,11 +5,15 @@ SQLAlchemy's way to put values in their places takes longer than the database ta
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
+
+AT_ONCE = 64
+"""Rows in one statement: the driver keeps it, and each row of it takes half a kilobyte."""
 
 Insert = Callable[[Iterable[Sequence[Any]]], None]
 
@@ -38,9 +42,9 @@ class Bulk:
             with _copying(connection, f"COPY {into} FROM STDIN (FORMAT BINARY)", types) as write:
                 yield lambda rows: _each(write, self._stored(rows, dialect))
             return
-        marks = ", ".join("?" for _ in self._columns)
-        statement = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608
-        yield lambda rows: _executed(connection, statement, list(self._stored(rows, dialect)))
+        marks = f"({', '.join('?' for _ in self._columns)})"
+        statement = f"INSERT INTO {into} VALUES {{}}"  # noqa: S608
+        yield lambda rows: _executed(connection, statement, marks, self._stored(rows, dialect))
 
     def _stored(self, rows: Iterable[Sequence[Any]], dialect: Dialect) -> Iterator[tuple[Any, ...]]:
         by_column = map(list, zip(*rows, strict=True))
@@ -58,8 +62,14 @@ def _each(write: Callable[[Sequence[Any]], None], rows: Iterable[Sequence[Any]])
         write(row)
 
 
-def _executed(connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
-    connection.exec_driver_sql(statement, rows)
+def _executed(
+    connection: Connection, statement: str, marks: str, rows: Iterator[tuple[Any, ...]]
+) -> None:
+    # The driver gives the interpreter to another thread with each statement, and so for each row
+    # if they have one each; meanwhile the write lock is held.
+    while some := tuple(chain.from_iterable(islice(rows, AT_ONCE))):
+        number = len(some) // marks.count("?")
+        connection.exec_driver_sql(statement.format(", ".join([marks] * number)), some)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Which records are in chains, and what of them is covered by their HMACs."""
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from typing import Any
 
 from authserver.audit.links import Form, Kind
 from authserver.db.models import AuditRecord, TokenRecord
@@ -21,5 +21,6 @@ COLUMNS: Mapping[Kind, Sequence[str]] = {
 
 FORMS: Mapping[Kind, Form] = {kind: Form(columns) for kind, columns in COLUMNS.items()}
 TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
-token_values = attrgetter(*TOKEN_COLUMNS)
-"""Returns the values of what has the columns of a token record, in their order."""
+
+TokenRow = tuple[tuple[Any, ...], str]
+"""A token record before it has a place in a chain: its columns' values, and its text."""

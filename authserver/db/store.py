@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
@@ -22,6 +24,9 @@ BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
 
 APPEND_WAITS = 0.25
+
+TRY_FOR = 5
+"""Milliseconds for which SQLite tries to take the lock of a writer by itself: 3 times."""
 
 # An engine's option: that a transaction will write, and how many seconds it may wait to begin.
 _WRITE = "authserver_write"
@@ -230,8 +235,24 @@ def _begin_sqlite(connection: Connection) -> None:
     if wait is None:
         connection.exec_driver_sql("BEGIN")
         return
+    deadline = monotonic() + wait
+    # SQLite tries ever less often, at last every 0.1 s: who has just come would always be first.
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {TRY_FOR}")
+    while not _begun(connection, deadline):
+        pass
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begun(connection: Connection, deadline: float) -> bool:
+    """Begin to write, unless another does for so long that it should be tried anew."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        is_busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+        if not is_busy or monotonic() > deadline:
+            raise
+        return False
+    return True
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -26,7 +26,7 @@ from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
-from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS
+from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.rows import held, is_of_a_value
 from authserver.db.safe import master_key_id
@@ -167,21 +167,18 @@ class Trail:
             session.flush()
             changing.chain.record_id = changing.last.id
 
-    def tokens(self, session: Session, records: Iterable[tuple[Any, ...]], at: datetime) -> None:
-        """Write records of token requests, the next of this process's chain.
-
-        Each is the values of its columns, in the order of TOKEN_COLUMNS.
-        """
+    def tokens(self, session: Session, records: Iterable[TokenRow], at: datetime) -> None:
+        """Write records of token requests, the next of this process's chain."""
         chain, records = self._chain(session, at), iter(records)
         head, key = chain.head, self.key(session)
         with _TOKENS.into(session.connection()) as insert:
             while some := list(islice(records, AT_A_TIME)):
-                texts = map(FORMS[Kind.TOKEN].text, some)
+                texts = [text for _, text in some]
                 made = list(key.links(chain.name, head, Kind.TOKEN, texts))
                 head = made[-1].head
                 insert(
                     (*values, chain.id, link.head.seq, link.head.mac)
-                    for values, link in zip(some, made, strict=True)
+                    for (values, _), link in zip(some, made, strict=True)
                 )
                 self._note(session, made)
         of_chain = TokenRecord.chain_id == chain.id

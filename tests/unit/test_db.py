@@ -1,5 +1,6 @@
 """The store: its schema, its transactions, and the functions on each noun."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, delete, inspect, select, text, update
+from sqlalchemy import Engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from authserver.core.errors import NotFound, NotReady, Refused
@@ -466,6 +467,27 @@ def test_a_reader_sees_one_state_while_others_write(store: Store) -> None:
         do(store, user("alice"))
         assert snapshot.version(session) == before
         assert len(snapshot.load(session).accounts) == 1
+
+
+@pytest.mark.sqlite
+def test_a_writer_that_has_waited_long_tries_as_often_as_one_that_has_just_come(
+    store: Store,
+) -> None:
+    """SQLite itself tries 13 times in a second, and ever less often: the longer, the later."""
+    tries: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def executed(_: object, __: object, statement: str, *___: object) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            tries.append(statement)
+
+    other = sqlite3.connect(store.file or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(NotReady, match="another writer"), store.change("test", wait=2.0):
+        pass
+    other.close()
+    # Each of them is three of SQLite's.
+    assert len(tries) > 20
 
 
 # Accounts and groups.

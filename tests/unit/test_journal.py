@@ -1,5 +1,6 @@
 """Records of token requests."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +12,18 @@ from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
 from authserver import journal
+from authserver.audit import links
 from authserver.core.errors import NotReady
+from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
+from authserver.db.verifying import Verification
 from authserver.journal import Journal, Kind, TokenEvent, Use, Uses
+from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, Clock, World
 
 KEY = b"k" * 32
+FROM_CLIENTS = ("account", "client", "service", "requested", "granted", "reason")
 
 
 def rows(store: Store) -> Sequence[TokenRecord]:
@@ -93,6 +99,81 @@ def test_what_could_not_be_written_is_kept_in_its_order(
     assert written(store) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("jwt_id", [None, "j2", ""])
+@pytest.mark.parametrize("moment", [0, 1, 120_000])
+@pytest.mark.parametrize("text", ["", "100%s", 'é"\\\n\0\ud800', "%%"])
+def test_a_record_says_the_same_whatever_others_shared_with_it(
+    one: TokenEvent, jwt_id: str | None, moment: int, text: str
+) -> None:
+    """Also at the start of a second, which has no microseconds to tell."""
+    shared = dict.fromkeys(FROM_CLIENTS, text)
+    at = one.at.replace(microsecond=moment)
+    event = replace(one, jwt_id=jwt_id, at=at, request_id=text, **shared)
+    for other in (one, replace(event, jwt_id="j3"), replace(event, jwt_id=None)):
+        journal._record(other)
+    values, said = journal._record(event)
+    told = dict(zip(TOKEN_COLUMNS, values, strict=True))
+    assert said == links.text(told)
+    assert (told["at"], told["jwt_id"], told["request_id"]) == (at, jwt_id, text)
+
+
+@pytest.mark.parametrize("number", [1, 63, 64, 65, 256, 257, 700])
+def test_however_many_are_written_together_each_is_in_its_place(
+    store: Store, one: TokenEvent, number: int
+) -> None:
+    ids = [f"r{n}" for n in range(number)]
+    filled(one, *ids).write(store)
+    assert written(store) == ids
+    with store.read() as session:
+        report = Verification(session, store.trail.key(session), None, lambda *_: None).run()
+    assert (report.faults, report.verified["token"]) == ([], number)
+
+
+# Who answers must not outrun who writes.
+
+
+@pytest.fixture
+def many(one: TokenEvent, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """A journal with as many records as make whoever answers wait."""
+    monkeypatch.setattr(journal, "MANY_PENDING", 2)
+    made = filled(one, "a", "b")
+    made.monotonic = Seconds()
+    made.stored()
+    return made
+
+
+def test_who_answers_waits_until_the_store_has_taken_what_is_pending(
+    many: Journal, store: Store
+) -> None:
+    done: list[str] = []
+    waits = threading.Event()
+    many.wake = waits.set
+
+    def answer() -> None:
+        many.give_way()
+        done.append("answered")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    assert waits.wait(30)
+    done.append("written")
+    many.write(store)
+    answering.join(30)
+    assert done == ["written", "answered"]
+
+
+def test_who_answers_does_not_wait_while_few_records_do(many: Journal) -> None:
+    many.pending.pop()
+    many.wake = pytest.fail
+    many.give_way()
+
+
+def test_who_answers_does_not_wait_for_a_store_that_hangs(many: Journal) -> None:
+    many.monotonic.at += journal.PATIENCE  # type: ignore[attr-defined]
+    many.give_way()
+    assert len(many.pending) == 2
+
+
 def full(made: Journal) -> bool:
     return made.full
 
@@ -137,9 +218,6 @@ def test_a_journal_that_is_stuck_is_full_until_the_store_takes_it(
     assert full(made)
     made.write(store)
     assert not full(made)
-
-
-FROM_CLIENTS = ("account", "client", "service", "requested", "granted", "reason")
 
 
 def test_hostile_text_is_written_safe_and_short(store: Store, one: TokenEvent) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authserver.audit import links
-from authserver.audit.links import Form
+from authserver.audit.links import Form, encoded
 
 COLUMNS = ("at", "request_id", "service", "jwt_id", "count", "é")
 
@@ -25,6 +25,23 @@ VALUES = st.one_of(
 def test_the_quick_way_says_the_same(values: tuple[Any, ...]) -> None:
     said = links.text(dict(zip(COLUMNS, values, strict=True)))
     assert Form(COLUMNS).text(values) == said
+
+
+OWN = (0, 3, 1)
+"""Columns in the order of their names outside: at, jti, request_id."""
+
+
+@given(st.tuples(*[VALUES] * len(COLUMNS)), st.tuples(*[VALUES] * len(OWN)))
+def test_records_that_share_what_they_say_are_told_by_one_template(
+    values: tuple[Any, ...], others: tuple[Any, ...]
+) -> None:
+    form, other = Form((*COLUMNS, "100%s")), [*values, "%s%%"]
+    template = form.template(other, OWN)
+    for index, value in zip(OWN, others, strict=True):
+        # What is None in one is None in all of them.
+        other[index] = value if None not in (value, values[index]) else values[index]
+    said = [encoded(other[index]) for index in OWN if values[index] is not None]
+    assert template % tuple(said) == form.text(other)
 
 
 def test_times_are_in_utc_and_columns_have_their_names_outside() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from structlog.testing import capture_logs
 
+from authserver import journal
 from authserver.core.errors import NotReady
 from authserver.db import accounts, records
 from authserver.db.records import Filter
@@ -244,3 +245,22 @@ def test_a_record_is_not_lost_while_the_store_cannot_be_written(world: World) ->
     with unwritable(world), pytest.raises(NotReady):
         journal.write(world.wiring.store)
     assert len(tokens(world)) == 1
+
+
+def test_under_load_answers_wait_and_none_is_refused_or_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue of records is far from full when whoever answers begins to wait."""
+    monkeypatch.setattr(journal, "MAX_BATCH", 2)
+    monkeypatch.setattr(journal, "MANY_PENDING", 4)
+    monkeypatch.setattr(journal, "MAX_PENDING", 20)
+    monkeypatch.setattr(journal, "PATIENCE", 30.0)
+    world.allow("anonymous", "public/*", "pull")
+    world.wiring.issuer.journal.stored()
+    world.wiring.live.start()
+    pull = scopes("repository:public/app:pull")
+    codes = [world.get(pull).status_code for _ in range(200)]
+    world.wiring.live.stop()
+    assert codes == [200] * 200
+    with world.wiring.store.read() as session:
+        assert len(records.listed(session, Filter("token"), 1000)) == 200

@@ -209,3 +209,4 @@ class Callers:
                 at=self.live.store.clock(),
             )
         )
+        self.journal.give_way()
