@@ -207,7 +207,8 @@ def _client_address(chosen: Settings) -> ClientAddress:
     )
 
 
-def _gateway(wiring: Wiring) -> Gateway:
+def gateway_over(wiring: Wiring) -> Gateway:
+    """Return what takes requests for the application over ``wiring``."""
     prefixes, client_address = (
         ("", wiring.settings.path_prefix or ""),
         _client_address(wiring.settings),
@@ -251,6 +252,12 @@ def _flask(wiring: Wiring) -> Flask:
         part = (request.endpoint or "none").partition(" ")[0]
         wiring.observations.responses.append((part, response.status_code))
         return response
+
+    @app.teardown_request
+    def let_go(_: BaseException | None) -> None:
+        # Its traceback has the frames that hold the request, which holds it: garbage that would
+        # stay until somebody looks for it.
+        request.routing_exception = None
 
     return app
 
@@ -313,7 +320,7 @@ def worker(inherited: Inherited) -> Gateway:
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     if inherited.scraped is not None:
         _report(wiring, inherited.scraped, inherited.certificate)
-    return _gateway(wiring)
+    return gateway_over(wiring)
 
 
 def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -> None:

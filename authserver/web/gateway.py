@@ -27,7 +27,7 @@ from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
 from authserver.web.rsgi import CUT, Body, Exchange, Future, Headers, Incoming, Reply, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
@@ -85,59 +85,62 @@ class Gateway:
 
     def __call__(self, incoming: Incoming) -> None:
         """Take a request; called in the HTTP server's one thread, which must never wait."""
-        with _answering(incoming.proto):
-            self._take(incoming.scope, incoming.proto)
+        scope, turn = incoming.scope, _Turn(incoming.proto)
+        # A frame that somebody keeps keeps those of its callers.
+        del incoming
+        with turn:
+            self._take(scope, turn)
 
-    def _take(self, scope: Scope, exchange: Exchange) -> None:
+    def _take(self, scope: Scope, turn: "_Turn") -> None:
         if scope.path not in self.quick:
-            self._threads.submit(self._whole, scope, exchange)
+            self._threads.submit(self._whole, scope, turn)
             return
         headers = scope.headers
         environ = rsgi.environ(scope, headers, self._names)
         if environ["REQUEST_METHOD"] != "POST":
             if len(environ["QUERY_STRING"]) > LONG_QUERY:
-                self._long.submit(self._apart, environ, exchange)
+                self._long.submit(self._apart, environ, turn)
             else:
-                self._try(environ, exchange)
+                self._try(environ, turn)
         elif _is_short(environ, headers):
-            self._await(environ, exchange)
+            self._await(environ, turn)
         else:
-            self._threads.submit(self._whole, scope, exchange)
+            self._threads.submit(self._whole, scope, turn)
 
-    def _try(self, environ: "WSGIEnvironment", exchange: Exchange) -> None:
+    def _try(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
         reply = Reply()
         environ[AT_ONCE] = True
         try:
             parts = self.app(environ, reply)
         except MustWait:
             environ[AT_ONCE] = False
-            self._threads.submit(self._answer, environ, exchange)
+            self._threads.submit(self._answer, environ, turn)
         else:
-            rsgi.send(exchange, reply, parts)
+            turn.end(reply, parts)
 
-    def _apart(self, environ: "WSGIEnvironment", exchange: Exchange) -> None:
-        with _answering(exchange):
-            self._try(environ, exchange)
+    def _apart(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
+        with turn:
+            self._try(environ, turn)
 
-    def _await(self, environ: "WSGIEnvironment", exchange: Exchange) -> None:
+    def _await(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
         client = self.client_of(environ)
         if not self.places.enter(client):
             environ["wsgi.input"] = _Lost(NotReady, TOO_MANY)
-            self._try(environ, exchange)
+            self._try(environ, turn)
             return
         # What the callback keeps must not keep the future: that is no garbage to Python.
-        this, body = object(), exchange()
+        this, body = object(), turn.exchange()
         self._arriving[this] = _Arriving(body, time.monotonic() + self.seconds)
 
         def arrived(future: Future) -> None:
             del self._arriving[this]
             self.places.leave(client)
             environ["wsgi.input"] = _arrived(future)
-            with _answering(exchange):
+            with turn:
                 if _is_long(environ):
-                    self._long.submit(self._apart, environ, exchange)
+                    self._long.submit(self._apart, environ, turn)
                 else:
-                    self._try(environ, exchange)
+                    self._try(environ, turn)
 
         body.add_done_callback(arrived)
 
@@ -148,33 +151,56 @@ class Gateway:
             if this.deadline < now:
                 this.body.cancel()
 
-    def _whole(self, scope: Scope, exchange: Exchange) -> None:
+    def _whole(self, scope: Scope, turn: "_Turn") -> None:
         """Answer a request in this thread, with all that WSGI has."""
-        with _answering(exchange):
+        with turn:
             environ = rsgi.whole_environ(scope)
-            environ["wsgi.input"] = Body(exchange, self.seconds)
-            self._answer(environ, exchange)
+            environ["wsgi.input"] = Body(turn, self.seconds)
+            self._answer(environ, turn)
 
-    def _answer(self, environ: "WSGIEnvironment", exchange: Exchange) -> None:
-        with _answering(exchange):
+    def _answer(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
+        with turn:
             reply = Reply()
-            rsgi.send(exchange, reply, self.app(environ, reply))
+            turn.end(reply, self.app(environ, reply))
 
 
-class _answering:  # noqa: N801 - made for each request: contextlib's take longer
-    """Answers with an error where the block raises one: Granian would not even tell of it."""
+class _Turn:
+    """Holds an exchange until it is answered, and is all that holds it.
 
-    __slots__ = ("exchange",)
+    As long as an exchange whose body was not read is there, Granian keeps the connection and
+    answers nothing else on it. Frames and environments may be kept for long, as by a traceback.
+
+    As a context it answers with an error if the block raises one: Granian would not even tell.
+    """
+
+    __slots__ = ("_exchange",)
 
     def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
+        self._exchange: Exchange | None = exchange
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange, while it is not answered."""
+        if self._exchange is None:
+            raise RuntimeError("the request was answered already")
+        return self._exchange
+
+    def end(self, reply: Reply, parts: "Iterable[bytes]") -> None:
+        """Answer with ``reply`` and the body ``parts``."""
+        body = rsgi.joined(parts)
+        self._respond(reply.status, reply.headers, body)
+
+    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.response_bytes(status, headers, body)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         if error is not None:
-            self.exchange.response_bytes(500, [], b"")
+            self._respond(500, [], b"")
             # What is raised into Granian ends its one thread for Python.
             with suppress(Exception):
                 log.error("unexpected error", exc_info=error)

@@ -59,6 +59,13 @@ class Exchange(Protocol):
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
 
 
+class Turn(Protocol):
+    """Holds an exchange while it is not answered."""
+
+    @property
+    def exchange(self) -> Exchange: ...
+
+
 class Incoming(Protocol):
     """A request, as Granian gives it to a scheduler."""
 
@@ -101,8 +108,8 @@ def _no_writing(_: bytes) -> None:
 class Body(RawIOBase):
     """A body as it arrives, for a thread that waits for it; within some seconds from the start."""
 
-    def __init__(self, exchange: Exchange, seconds: float) -> None:
-        self._exchange, self._seconds = exchange, seconds
+    def __init__(self, turn: Turn, seconds: float) -> None:
+        self._turn, self._seconds = turn, seconds
         self._deadline: float | None = None
         self._held = memoryview(b"")
         self._ended = False
@@ -128,9 +135,9 @@ class Body(RawIOBase):
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
-            self._exchange.__aiter__()
+            self._turn.exchange.__aiter__()
         came = Event()
-        piece = self._exchange.__anext__()
+        piece = self._turn.exchange.__anext__()
         piece.add_done_callback(lambda _: came.set())
         if not came.wait(max(0.0, self._deadline - time.monotonic())):
             piece.cancel()
@@ -141,7 +148,7 @@ class Body(RawIOBase):
 
     def _end(self) -> bytes:
         try:
-            self._exchange.__anext__()
+            self._turn.exchange.__anext__()
         except StopAsyncIteration:
             return b""
         # Granian gives nothing as well where the body was cut off, or has trailers, but goes on.
@@ -210,14 +217,13 @@ def header_name(key: str) -> str:
     return key.removeprefix("HTTP_").replace("_", "-").lower()
 
 
-def send(exchange: Exchange, reply: Reply, parts: Iterable[bytes]) -> None:
-    """Send a reply whose body is ``parts``."""
+def joined(parts: Iterable[bytes]) -> bytes:
+    """Return a body that an application gave in ``parts``, which are closed if they can be."""
     if isinstance(parts, list) and len(parts) == 1:
-        body = parts[0]
-    else:
-        try:
-            body = b"".join(parts)
-        finally:
-            if (close := getattr(parts, "close", None)) is not None:
-                close()
-    exchange.response_bytes(reply.status, reply.headers, body)
+        only: bytes = parts[0]
+        return only
+    try:
+        return b"".join(parts)
+    finally:
+        if (close := getattr(parts, "close", None)) is not None:
+            close()

@@ -14,15 +14,13 @@ import pytest
 
 from tests.e2e.fetching import curl
 from tests.e2e.lab import ADMIN, PASSWORD, installation, serving_registry
+from tests.e2e.nginx import NGINX, certificate, configured, site
 from tests.programs import Authserver, clean_environ, free_port, require, running, which
 from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-NGINX = "127.0.0.9"
-"""Where nginx connects from; clients come from elsewhere."""
-
 REGISTRIES = {"2": "docker-registry", "3": "registry-3.1.1"}
 
 LOGIN_FAILED = {
@@ -36,41 +34,6 @@ PULL_DENIED = {
 }
 
 Done = subprocess.CompletedProcess[str]
-
-
-def certificate(place: Path) -> tuple[Path, Path]:
-    """Make a certificate for localhost and its key."""
-    key, cert = place / "privkey.pem", place / "fullchain.pem"
-    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-nodes", "-days", "2", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*request, *names, *files], check=True, capture_output=True)
-    return cert, key
-
-
-def site(port: int, registry: str, authserver: int, cert: Path, key: Path) -> str:
-    """Return the shipped configuration with the names of this place."""
-    text = (ROOT / "deploy" / "nginx" / "registry.conf").read_text()
-    for shipped, here in {
-        "server 127.0.0.1:5000": f"server {registry.replace('localhost', '127.0.0.1')}",
-        "server 127.0.0.1:5001": f"server 127.0.0.1:{authserver}",
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "server_name registry.example.com": "server_name localhost",
-        "/etc/nginx/tls/fullchain.pem": str(cert),
-        "/etc/nginx/tls/privkey.pem": str(key),
-    }.items():
-        assert shipped in text
-        text = text.replace(shipped, here)
-    return text
-
-
-def nginx_config(place: Path) -> str:
-    temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{name}_temp_path {place}/nginx-{name};" for name in temp)
-    return (
-        f"daemon off; pid {place}/nginx.pid; error_log stderr; events {{}}"
-        f"http {{ access_log off; proxy_bind {NGINX}; {paths} include {place}/site.conf; }}"
-    )
 
 
 @dataclass(frozen=True)
@@ -126,9 +89,7 @@ def front(
         authserver.serving(port_inside, "--workers", "2"),
         serving_registry(place, section, program) as registry,
     ):
-        (place / "site.conf").write_text(site(port, registry.host, port_inside, cert, key))
-        (place / "nginx.conf").write_text(nginx_config(place))
-        nginx = [str(which("nginx")), "-p", str(place), "-c", str(place / "nginx.conf")]
+        nginx = configured(place, site(port, registry.host, port_inside, cert, key))
         url = f"https://localhost:{port}/v2/"
         with running(nginx, url, place / "nginx.log", certificate=cert):
             yield Front(f"localhost:{port}", cert, authserver, place)
@@ -330,9 +291,7 @@ def test_too_many_token_requests_of_one_address_are_told_so_in_json(tmp_path: Pa
     for shipped, here in (("rate=10r/s", "rate=1r/m"), ("burst=200 delay=100", "burst=2 nodelay")):
         assert text.count(shipped) == 1
         text = text.replace(shipped, here)
-    (tmp_path / "site.conf").write_text(text)
-    (tmp_path / "nginx.conf").write_text(nginx_config(tmp_path))
-    nginx = [str(which("nginx")), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    nginx = configured(tmp_path, text)
     base = f"https://localhost:{port}"
     trust = ("--cacert", str(cert))
     with running(nginx, f"{base}/v2/", tmp_path / "nginx.log", certificate=cert):

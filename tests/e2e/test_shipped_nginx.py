@@ -1,0 +1,114 @@
+"""What the shipped nginx passes on to a server of ours, and what it answers itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.e2e.fetching import Answer, curl
+from tests.e2e.nginx import certificate, configured, site
+from tests.programs import free_port, require, running
+
+pytestmark = pytest.mark.e2e
+
+
+@contextmanager
+def noting() -> Iterator[tuple[int, list[str]]]:
+    """Serve on a port, and note what is asked there."""
+    asked: list[str] = []
+
+    class Noting(BaseHTTPRequestHandler):
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if not name.startswith("do_"):
+                raise AttributeError(name)
+            return self._note
+
+        def _note(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Noting) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@dataclass(frozen=True)
+class Front:
+    """The shipped nginx in front of what notes everything."""
+
+    base: str
+    certificate: Path
+    asked: list[str]
+
+    def ask(self, path: str, *args: str) -> tuple[Answer, list[str]]:
+        """Return the answer, and what came through."""
+        self.asked.clear()
+        answer = curl("--cacert", str(self.certificate), "--path-as-is", *args, self.base + path)
+        return answer, list(self.asked)
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    require("nginx", "openssl", "curl")
+    place = tmp_path_factory.mktemp("front")
+    place.chmod(0o755)
+    port, nobody = free_port(), free_port()
+    cert, key = certificate(place)
+    with noting() as (inside, asked):
+        nginx = configured(place, site(port, f"127.0.0.1:{nobody}", inside, cert, key))
+        base = f"https://localhost:{port}"
+        with running(nginx, f"{base}/nothing", place / "nginx.log", certificate=cert):
+            yield Front(base, cert, asked)
+
+
+@pytest.mark.parametrize("path", ["/token", "/auth/token/", "/invitation"])
+def test_get_and_post_come_through(front: Front, path: str) -> None:
+    assert front.ask(f"{path}?a=%61&b=/../c")[1] == [f"GET {path}?a=%61&b=/../c"]
+    assert front.ask(path, "--data", "a=b")[1] == [f"POST {path}"]
+
+
+@pytest.mark.parametrize("path", ["/token", "/invitation"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "FOO"])
+def test_no_other_method_comes_through(front: Front, path: str, method: str) -> None:
+    answer, asked = front.ask(path, "--request", method, "--data", "a=b")
+    assert asked == []
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["details"] == answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "means"),
+    [
+        ("/api/v1/registries/..%2f..%2f..%2ftoken", "/token"),
+        ("/api/v1/../../token", "/token"),
+        ("/%74oken", "/token"),
+        ("//token/", "/token/"),
+        ("/v2/..%2Finvitation", "/invitation"),
+    ],
+)
+def test_a_path_comes_through_as_nginx_read_it(front: Front, path: str, means: str) -> None:
+    assert front.ask(f"{path}?a=b")[1] == [f"GET {means}?a=b"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/token%0a", "/token%00", "/token%3fa", "/token/..%2fapi%2fv1", "/api/v1", "/%61pi/v1"]
+)
+def test_no_other_path_comes_through(front: Front, path: str) -> None:
+    answer, asked = front.ask(path)
+    assert answer.status in {400, 404}
+    assert asked == []
