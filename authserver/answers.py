@@ -166,8 +166,9 @@ def _require_bound(identity: Identity | None, service: str) -> None:
 
 
 def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:
-    shown = {nfc(name) for name in named if name}
-    if identity is not None and shown - {identity.known.account.name}:
+    if identity is None:
+        return
+    if any(nfc(name) != identity.known.account.name for name in named if name):
         raise Unauthorized("the account parameter is not the authenticated account")
 
 

@@ -6,7 +6,9 @@ import unicodedata
 from authserver.core.errors import Refused
 
 REPOSITORY_NAME_MAX = 255
-HOSTILE_MAX = 1024
+ACCOUNT_NAME_MAX = 128
+HOSTILE_MAX = 4 * ACCOUNT_NAME_MAX
+"""Characters of a text that may become a name in NFC, which is at least a quarter as long."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -58,8 +60,8 @@ def account_name(text: str) -> str:
         Refused: it is empty, too long, a subject word, or has a character that names may not have.
     """
     name = nfc(text)
-    if not 1 <= len(name) <= 128:
-        raise Refused(f"a name has 1 to 128 characters, this one has {len(name)}")
+    if not 1 <= len(name) <= ACCOUNT_NAME_MAX:
+        raise Refused(f"a name has 1 to {ACCOUNT_NAME_MAX} characters, this one has {len(text)}")
     if bad := sorted({c for c in name if _is_forbidden(c)}):
         listed = " ".join(ascii(c) for c in bad)
         raise Refused(
@@ -76,8 +78,11 @@ def _is_forbidden(char: str) -> bool:
 
 
 def folded(name: str) -> str:
-    """Return the form in which account and group names must be unique."""
-    return unicodedata.normalize("NFC", name.casefold())
+    """Return the form in which account and group names must be unique.
+
+    Hostile text is cut as :func:`nfc` cuts it, and is the form of no name.
+    """
+    return nfc(name[: HOSTILE_MAX + 1].casefold())
 
 
 def service_name(text: str) -> str:
@@ -89,7 +94,7 @@ def service_name(text: str) -> str:
     """
     if _service.fullmatch(text) is None:
         raise Refused(
-            f"{text!r} cannot be a registry's service: use 1 to 255 printable ASCII characters "
+            f"{printable(text)!r} cannot be a registry's service: use 1 to 255 printable ASCII characters "
             "without quotes, backslashes, or spaces at the ends"
         )
     return text

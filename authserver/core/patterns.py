@@ -21,6 +21,9 @@ from authserver.core.names import (
 ACCOUNT = "{account}"
 ANY_SEGMENTS = "**"
 
+PATTERN_MAX = (REPOSITORY_NAME_MAX + 1) // 2 * (len(ACCOUNT) + 1) - 1
+"""Characters of the longest pattern that can match a name: segments that are all ``{account}``."""
+
 _allowed = re.compile(r"[a-zA-Z0-9._:*-]+")
 
 _P = TypeVar("_P")
@@ -74,9 +77,10 @@ def repository_pattern(text: str) -> Pattern:
     """
     if not text:
         raise Refused("a pattern is empty; '**' covers every repository")
+    require_length(text)
     for segment in text.split("/"):
         _check_segment(text, segment)
-    if not is_repository_name(_shortest_match(text)):
+    if not is_repository_name(_short_match(text)):
         raise Refused(
             f"the pattern {text!r} can match no valid repository name: names are lower-case "
             f"segments of letters, digits and single . _ __ or -, at most {REPOSITORY_NAME_MAX} "
@@ -85,14 +89,30 @@ def repository_pattern(text: str) -> Pattern:
     return Pattern(text)
 
 
-def _shortest_match(text: str) -> str:
-    """Return the shortest name that ``text`` covers, or something that is no name.
+def require_length(text: str) -> None:
+    """Check that a pattern is no longer than PATTERN_MAX, before anything else looks at it.
+
+    Raises:
+        Refused: it is.
+    """
+    if len(text) > PATTERN_MAX:
+        raise Refused(
+            f"a pattern of {len(text)} characters can match no valid repository name: the longest "
+            f"has {PATTERN_MAX}"
+        )
+
+
+def _short_match(text: str) -> str:
+    """Return a name that ``text`` covers, the shortest if need be, or something that is no name.
 
     A digit is valid wherever a wild card may stand (component, host label, port), so a pattern
     that can match anything at all matches with each of its wild cards replaced by one; nothing
     in its place is shorter where that is valid too.
     """
     pieces = text.replace(ACCOUNT, "0").replace(ANY_SEGMENTS, "0").split("*")
+    filled = "0".join(pieces)
+    if len(filled) <= REPOSITORY_NAME_MAX or sum(map(len, pieces)) > REPOSITORY_NAME_MAX:
+        return filled
     name = pieces[0]
     for number, piece in enumerate(pieces[1:], 1):
         rest = "0".join(pieces[number + 1 :])

@@ -7,6 +7,7 @@ not with the number of rules. The index decides nothing: it leaves out rules tha
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from authserver.core.names import REPOSITORY_NAME_MAX
 from authserver.core.rules import Rule
 from authserver.core.subjects import ANONYMOUS, Account
 
@@ -92,10 +93,13 @@ def _keys(rule: Rule) -> set[str]:
 
 
 def _starts(name: str) -> Iterator[str]:
-    """Give what the patterns that cover ``name`` may begin with, from nothing to all of it."""
+    """Give what the patterns that cover ``name`` may begin with, from nothing to all of it.
+
+    Nothing begins with more than a name may have: of a hostile one the rest is left alone.
+    """
     yield ""
     at = name.find("/")
-    while at >= 0:
+    while 0 <= at <= REPOSITORY_NAME_MAX:
         yield name[:at]
         at = name.find("/", at + 1)
     yield name

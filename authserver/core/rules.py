@@ -15,7 +15,7 @@ from authserver.core.conditions import (
     new_conditions,
 )
 from authserver.core.errors import Refused
-from authserver.core.patterns import Pattern, repository_pattern
+from authserver.core.patterns import Pattern, repository_pattern, require_length
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, Subject
 
@@ -182,6 +182,7 @@ def rule_pattern(kind: str, text: str) -> Pattern:
     """
     if kind == "repository":
         return repository_pattern(text)
+    require_length(text)
     pattern = Pattern(text)
     whole = "**" not in text or text == "**"
     if not whole or not pattern.matches(CATALOG, None):

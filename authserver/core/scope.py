@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from authserver.core.errors import Refused
+from authserver.core.patterns import PATTERN_MAX
 
 _type = re.compile(r"([a-z0-9]+)(?:\(([a-z0-9]+)\))?")
 
 
 class MalformedScope(Refused):
-    """The text is no scope: ``type:name:actions`` is missing a part or its type is no type."""
+    """The text is no scope: a part is missing, its type is no type, or its name is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,16 @@ def parse(text: str) -> Scope:
     may hold a host's port.
 
     Raises:
-        MalformedScope: there are fewer than two colons, the type is no type, the name is empty.
+        MalformedScope: there are fewer than two colons, the type is no type, the name is empty
+            or longer than any name or pattern.
     """
     kind, colon, rest = text.partition(":")
     name, last_colon, actions = rest.rpartition(":")
     matched = _type.fullmatch(kind)
     if not (colon and last_colon and name and matched):
         raise MalformedScope(f"malformed scope {text!r}: a scope is type:name:action[,action…]")
+    if len(name) > PATTERN_MAX:
+        raise MalformedScope(f"malformed scope: a name of {len(name)} characters")
     return Scope(matched[1], name, tuple(dict.fromkeys(actions.split(","))), matched[2])
 
 

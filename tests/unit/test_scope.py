@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authserver.core.patterns import PATTERN_MAX
 from authserver.core.scope import MalformedScope, Scope, merge, parse, split
 
-names = st.text(min_size=1)
+names = st.text(min_size=1, max_size=PATTERN_MAX)
 actions = st.lists(st.text().filter(lambda a: ":" not in a and "," not in a), min_size=1).map(
     lambda drawn: tuple(dict.fromkeys(drawn))
 )
