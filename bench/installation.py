@@ -57,7 +57,12 @@ class Installation:
     @property
     def environ(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTHSERVER_")}
-        own = {"AUTHSERVER_DATA_DIR": str(self.data_dir), "AUTHSERVER_LOG_FORMAT": "json"}
+        own = {
+            "AUTHSERVER_DATA_DIR": str(self.data_dir),
+            "AUTHSERVER_LOG_FORMAT": "json",
+            # One machine is all clients here.
+            "AUTHSERVER_REQUESTS_PER_ADDRESS": "0",
+        }
         return {**kept, **own, **self.settings}
 
     def store(self) -> Store:

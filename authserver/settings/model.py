@@ -188,6 +188,13 @@ class Settings(BaseSettings):
         description="Wrong passwords a minute from one address for any names, and five times as "
         "many an hour.",
     )
+    requests_per_address: int = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        description="Requests a second from one address (of IPv6 a /64) that each worker answers, "
+        "after 20 times as many at once; the others are answered 429. 0: no limit.",
+    )
     limits_url: SecretStr | None = Field(
         None,
         description="URL of the Redis or Valkey in which replicas count wrong passwords together; "

@@ -57,6 +57,7 @@ from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.gateway import THREADS, Gateway
 from authserver.web.late import Late
+from authserver.web.rate_limit import RateLimit, Rates
 from authserver.web.tls import Certificate
 from authserver.web.token import HEADERS, PATHS, Endpoint
 
@@ -195,6 +196,9 @@ def create_app(wiring: Wiring) -> Flask:
     public_keys.register(app, wiring.live)
     others = Late(api.PREFIX, lambda: _api(wiring, client_address), app.wsgi_app)
     outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
+    if chosen.requests_per_address:
+        rates, seen = Rates(chosen.requests_per_address), wiring.observations
+        outer = RateLimit(rates, client_address.of_request, seen, outer)
     if chosen.path_prefix:
         outer = _without(chosen.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]

@@ -24,6 +24,7 @@ def lasting(
         bcrypt_cost=cost,
         failures_per_account=UNLIMITED,
         failures_per_address=UNLIMITED,
+        requests_per_address=0,
     )
     world = World.over(settings)
     started = world.wiring.live.monotonic()
