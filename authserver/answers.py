@@ -13,7 +13,7 @@ from authserver.core.scope import MalformedScope
 from authserver.credentials import Identity
 from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
-from authserver.journal import MAX_TEXT
+from authserver.token_event import MAX_TEXT
 
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024

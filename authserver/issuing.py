@@ -16,7 +16,6 @@ from authserver import tokens
 from authserver.answers import Answer, Question, Remembered, answer
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
-from authserver.core.names import printable
 from authserver.credentials import (
     AppToken,
     Authenticator,
@@ -30,13 +29,13 @@ from authserver.credentials import (
 )
 from authserver.db import refresh_tokens
 from authserver.db.store import Store
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal
 from authserver.keyring import Signer
 from authserver.live import Live, State
 from authserver.metrics.observations import Observations, TokenRequestSeen
+from authserver.token_event import TokenEvent
 from authserver.tokens import Prefix
 
-MAX_REASON = 1000
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4
@@ -124,12 +123,12 @@ class Issuer:
         except MustWait:
             raise
         except Exception as error:
-            _refuse(event, error)
-            self._record(request, event, began, type(error))
+            event.reason, tell = _refusal(error)
+            if self._record(request, event, began, type(error)):
+                tell("token refused", **event.told)
             raise
-        self._record(request, event, began, None)
-        if event.reason:
-            log.info("scope denied", **_seen(event))
+        if self._record(request, event, began, None) and event.reason:
+            log.info("scope denied", **event.told)
         return issued
 
     def _record(
@@ -138,12 +137,14 @@ class Issuer:
         event: TokenEvent,
         began: float,
         refusal: type[Exception] | None,
-    ) -> None:
+    ) -> bool:
+        """Record a request; return whether it gets a line in the log as well."""
         event.at = self.clock()
-        self.journal.add(event)
+        told = self.journal.add(event)
         kind, seconds = kind_of(request.shown), perf_counter() - began
         seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
         self.observations.token_requests.append(seen)
+        return told
 
     def _issue(self, request: TokenRequest, event: TokenEvent) -> Issued:
         request.question.require_size()
@@ -272,28 +273,14 @@ def _begun(request: TokenRequest) -> TokenEvent:
     )
 
 
-def _refuse(event: TokenEvent, error: Exception) -> None:
-    """Put why there is no token into the event and into the log's line."""
+def _refusal(error: Exception) -> tuple[str, Callable[..., object]]:
+    """Return why there is no token, and what tells the log."""
     match error:
         case TokenRequestError():
-            event.reason = error.reason
-            log.warning("token refused", **_seen(event))
+            return error.reason, log.warning
         case Busy():
             # What clients do is no fault of the installation.
-            event.reason = str(error)
-            log.warning("token refused", **_seen(event))
+            return str(error), log.warning
         case NotReady():
-            event.reason = str(error)
-            log.error("token refused", **_seen(event))
-        case _:
-            event.reason = "unexpected error"
-            log.error("token refused", **_seen(event))
-
-
-def _seen(event: TokenEvent) -> dict[str, str]:
-    return {
-        "account": event.account or "anonymous",
-        "address": event.address,
-        "service": printable(event.service),
-        "reason": printable(event.reason, MAX_REASON),
-    }
+            return str(error), log.error
+    return "unexpected error", log.error

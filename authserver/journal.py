@@ -5,13 +5,13 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
-from operator import attrgetter, gt
+from operator import attrgetter
 from threading import Condition
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from authserver.db import accounts, alterations, refresh_tokens, retention
 from authserver.db.chained import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
+from authserver.tallies import Tallies
+from authserver.token_event import LONGEST, TokenEvent
 
 MAX_PENDING = 20_000
 MAX_BATCH = 2_000
@@ -35,26 +37,12 @@ MANY_PENDING = 2 * MAX_BATCH
 PATIENCE = 0.5
 """Seconds after the last records were stored for which that is waited for: a store may hang."""
 MAX_RECORDS = 2_000_000
-MAX_TEXT = 1000
-_UNKNOWN = datetime.fromtimestamp(0, UTC)
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
-
-_LONGEST = {
-    "account": 150,
-    "credential": 200,
-    "address": 60,
-    "client": 200,
-    "service": 200,
-    "requested": MAX_TEXT,
-    "granted": MAX_TEXT,
-    "reason": MAX_TEXT,
-}
 
 KEPT = 256
 """So many parts of records are kept that others may share; a hostile one has up to 30 KB."""
 
-_texts = attrgetter(*_LONGEST)
 _AT, _JWT_ID, _REQUEST_ID = _OWN = [*map(TOKEN_COLUMNS.index, ("at", "jwt_id", "request_id"))]
 _SHARED = [name for index, name in enumerate(TOKEN_COLUMNS) if index not in _OWN]
 _shared = attrgetter(*_SHARED)
@@ -62,26 +50,8 @@ _shared = attrgetter(*_SHARED)
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class TokenEvent:
-    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
-
-    It is made when the request begins; what is learnt on its way is put into it.
-    """
-
-    request_id: str
-    address: str
-    client: str
-    service: str = ""
-    requested: str = ""
-    outcome: str = "refused"
-    account: str = ""
-    credential: str = ""
-    granted: str = ""
-    jwt_id: str | None = None
-    reason: str = ""
-    rules: str = ""
-    at: datetime = _UNKNOWN
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -89,16 +59,18 @@ class Journal:
     """Collects token events until :meth:`write` stores them.
 
     It is ``stuck`` while neither the store nor the spool takes any. ``wake`` has what is pending
-    stored now.
+    stored now. What strangers ask in vain goes through ``tallies``.
     """
 
     key: bytes = field(repr=False)
+    clock: Callable[[], datetime] = _now
     pending: deque[TokenEvent] = field(default_factory=deque, repr=False)
     lost: int = 0
     """How many were lost in all."""
     stuck: bool = False
     monotonic: Callable[[], float] = time.monotonic
     wake: Callable[[], None] = lambda: None
+    tallies: Tallies = field(default_factory=Tallies, repr=False)
     _lost: int = 0
     _stored_at: float = -math.inf
     _taking: Condition = field(default_factory=Condition, repr=False)
@@ -108,18 +80,32 @@ class Journal:
         """Whether what happens now could be recorded nowhere, so that no token may be issued."""
         return self.stuck or len(self.pending) >= MAX_PENDING
 
-    def add(self, event: TokenEvent) -> None:
-        """Take an event; never blocks. If too many wait, one that issued nothing is only counted.
+    def add(self, event: TokenEvent) -> bool:
+        """Take an event; never blocks. Return whether it will have a record and a line of its own.
 
-        Tokens are issued no more then; the few that are on their way are recorded still.
+        If too many wait, one that issued nothing is only counted. Tokens are issued no more then;
+        the few that are on their way are recorded still.
         """
-        # Whoever sends much must not have us keep much.
-        if any(map(gt, map(len, _texts(event)), _LONGEST.values())):
-            _shorten(event)
+        event.shorten()
+        if event.is_for_nothing and self.tallies.count(event):
+            return False
+        self._append(event)
+        return True
+
+    def _append(self, event: TokenEvent) -> None:
         if len(self.pending) >= MAX_PENDING and event.jwt_id is None:
-            self._lost += 1
-            return
-        self.pending.append(event)
+            self._lost += event.requests or 1
+        else:
+            self.pending.append(event)
+
+    def finish(self) -> None:
+        """Have what was counted so far wait to be written: nothing more will come."""
+        self._told(self.tallies.end(self.clock()))
+
+    def _told(self, counts: Iterable[TokenEvent]) -> None:
+        for count in counts:
+            self._append(count)
+            log.warning("token requests in vain", requests=count.requests, **count.told)
 
     def give_way(self) -> None:
         """Wait while many records are pending and are being stored.
@@ -166,6 +152,7 @@ class Journal:
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
         """Take out what is pending, oldest first, so many at most."""
+        self._told(self.tallies.ended(self.clock()))
         with self._taking:
             taken = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
             self._taking.notify_all()
@@ -179,11 +166,6 @@ class Journal:
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
     """Store events as records, the next of this process's chain."""
     store.trail.tokens(session, map(_record, events), events[-1].at)
-
-
-def _shorten(event: TokenEvent) -> None:
-    for name, limit in _LONGEST.items():
-        setattr(event, name, getattr(event, name)[:limit])
 
 
 def _record(event: TokenEvent) -> TokenRow:
@@ -200,7 +182,7 @@ def _record(event: TokenEvent) -> TokenRow:
 def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     """Return the values of records that share ``texts``, and a template of what they say."""
     given = dict(zip(_SHARED, texts, strict=True))
-    safe = {name: printable(given[name], limit) for name, limit in _LONGEST.items()}
+    safe = {name: printable(given[name], limit) for name, limit in LONGEST.items()}
     values: list[Any] = [(given | safe).get(name, "") for name in TOKEN_COLUMNS]
     if not issued:
         values[_JWT_ID] = None

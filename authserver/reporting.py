@@ -114,6 +114,7 @@ class Reporter:
         totals.gauge(families.RECORDS_SPOOLED, value=live.spool.waiting)
         totals.gauge(families.RECORDS_FULL, value=live.journal.full)
         totals.reached(families.RECORDS_LOST, live.journal.lost)
+        totals.reached(families.REQUESTS_COUNTED, live.journal.tallies.total)
         totals.gauge(families.RECORDS_ALTERED, value=live.altered is not None)
         outbox = live.store.trail.outbox
         totals.gauge(families.LOG_PENDING, value=outbox.pending)

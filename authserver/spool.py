@@ -21,8 +21,9 @@ from authserver import spool_file
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
-from authserver.journal import TokenEvent, insert_events
+from authserver.journal import insert_events
 from authserver.spool_file import SpoolFile
+from authserver.token_event import TokenEvent
 
 log = structlog.get_logger()
 
@@ -174,9 +175,10 @@ def _event(line: bytes) -> TokenEvent | None:
     """Read a line; None if it was cut off or altered."""
     try:
         told = json.loads(line)
+        requests = told.pop("requests", None)
         texts = told | {"jwt_id": told["jwt_id"] or ""}
         at = datetime.fromisoformat(told["at"]).astimezone(UTC)
-        event = TokenEvent(**told | {"at": at})
+        event = TokenEvent(**told | {"at": at}, requests=requests and int(requests))
     except (ValueError, TypeError, KeyError):
         return None
     return event if all(isinstance(text, str) for text in texts.values()) else None

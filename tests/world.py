@@ -70,12 +70,12 @@ def set_up(settings: Settings) -> None:
     store.engine.dispose()
 
 
-def take_schema_back(settings: Settings) -> None:
-    """Take the store's schema one revision back, as if this version had brought the latest."""
+def take_schema_back(settings: Settings, to: str = "-1") -> None:
+    """Take the store's schema back: by one revision, as if this version had brought the latest."""
     # An engine of its own: its connections leave foreign keys alone.
     engine = create_engine(settings.store_url)
     with engine.begin() as connection:
-        command.downgrade(schema.config(connection), "-1")
+        command.downgrade(schema.config(connection), to)
     engine.dispose()
 
 

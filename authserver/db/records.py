@@ -209,6 +209,7 @@ def _token(row: RowMapping) -> Record:
         "jti": row["jwt_id"],
         "reason": row["reason"],
         "rules": _rules(row),
+        "requests": row["requests"] or 1,
         "request_id": row["request_id"],
     }
     return Record(row["id"], row["at"], told)

@@ -89,6 +89,10 @@ RECORDS_LOST = _counter(
     "authserver_audit_records_lost_total",
     "Records of refused token requests that were lost because too many waited.",
 )
+REQUESTS_COUNTED = _counter(
+    "authserver_audit_requests_counted_total",
+    "Requests of strangers in vain that share a record with others: only their number is stored.",
+)
 RECORDS_ALTERED = _gauge(
     "authserver_audit_records_altered",
     "1 while the last checkpoint found audit records that are not as they were written.",

@@ -108,6 +108,7 @@ class Wiring:
 
     def stop(self) -> None:
         """End the threads; what the store does not take goes to the spool."""
+        self.issuer.journal.finish()
         self.live.stop()
         self.spooler.stop()
         self.second_copy.stop()
@@ -131,7 +132,7 @@ def wire(
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
         # Now, not at the first record.
         trail.key(session)
-    journal = Journal(safe.master.derive("names in records"))
+    journal = Journal(safe.master.derive("names in records"), now)
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     live = Live(
         store,

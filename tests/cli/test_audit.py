@@ -177,6 +177,19 @@ def test_records_are_found_by_what_they_say(
     assert [json.loads(line).get("jti") for line in exported] == [r.get("jti") for r in found]
 
 
+def test_a_record_of_many_requests_says_how_many(asked: Commands, world: World) -> None:
+    for _ in range(100):
+        world.get("service=registry&scope=repository:team/ab:pull")
+    world.wiring.issuer.journal.finish()
+    world.wiring.issuer.journal.write(world.wiring.store)
+    last = asked.json("audit", "list", "--outcome", "denied")[-1]
+    assert last["requests"] > 1
+    assert f"token denied, {last['requests']} times" in asked("audit", "list")
+    (exported,) = asked("audit", "export", "--outcome", "denied").splitlines()[-1:]
+    assert json.loads(exported)["requests"] == last["requests"]
+    assert asked.json("audit", "verify")["ok"]
+
+
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-24T12:00", "5"])
 def test_a_time_that_is_none_is_wrong_usage(run: Commands, time: str) -> None:
     run("audit", "list", "--since", time, status=2)
@@ -312,7 +325,7 @@ def test_without_the_master_key_nothing_is_changed_and_nothing_verified(run: Com
 
 def test_an_upgrade_begins_the_chains(asked: Commands) -> None:
     asked("db", "upgrade")
-    take_schema_back(stores.settings(asked.data_dir))
+    take_schema_back(stores.settings(asked.data_dir), "0005")
     asked("db", "upgrade")
     told = asked.json("audit", "verify")
     assert told["ok"]

@@ -110,7 +110,8 @@ class Judge:
         return Verdict(
             "granted",
             by,
-            jwt_id=claims["jti"],
+            # A token that grants nothing may be counted with others like it.
+            jwt_id=claims["jti"] if actions else "",
             stale=not all(fact.may_be(value=True, since=recent, until=received) for fact in needed),
             narrow=not all(
                 fact.may_be(value=False, since=since, until=received) for fact in left_out

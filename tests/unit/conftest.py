@@ -9,8 +9,8 @@ import pytest
 
 from authserver.db.safe import Safe
 from authserver.db.store import Store
-from authserver.journal import TokenEvent
 from authserver.sealing import MasterKey, read_master_key
+from authserver.token_event import TokenEvent
 from tests import stores
 from tests.world import Clock
 
@@ -42,5 +42,6 @@ def one(clock: Clock) -> TokenEvent:
     """One token request that was granted."""
     known: dict[str, Any] = {"at": clock.at, "request_id": "r1", "outcome": "granted"}
     known |= {"account": "alice", "address": "192.0.2.1", "client": "docker/28", "jwt_id": "j1"}
-    known |= {"service": "registry", "requested": "repository:a:pull"}
+    known |= {"service": "registry", "requested": "repository:a:pull", "requests": None}
+    known |= {"credential": "password", "granted": "repository:a:pull"}
     return TokenEvent(**{field.name: "" for field in fields(TokenEvent)} | known)

@@ -18,7 +18,8 @@ from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.verifying import Verification
-from authserver.journal import Journal, Kind, TokenEvent, Use, Uses
+from authserver.journal import Journal, Kind, Use, Uses
+from authserver.token_event import MAX_TEXT, TokenEvent
 from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, Clock, World
 
@@ -106,7 +107,7 @@ def test_a_record_says_the_same_whatever_others_shared_with_it(
     one: TokenEvent, jwt_id: str | None, moment: int, text: str
 ) -> None:
     """Also at the start of a second, which has no microseconds to tell."""
-    shared = dict.fromkeys(FROM_CLIENTS, text)
+    shared: dict[str, Any] = dict.fromkeys(FROM_CLIENTS, text)
     at = one.at.replace(microsecond=moment)
     event = replace(one, jwt_id=jwt_id, at=at, request_id=text, **shared)
     for other in (one, replace(event, jwt_id="j3"), replace(event, jwt_id=None)):
@@ -229,7 +230,7 @@ def test_hostile_text_is_written_safe_and_short(store: Store, one: TokenEvent) -
     for name, row in zip(FROM_CLIENTS, rows(store), strict=True):
         value, width = getattr(row, name), TokenRecord.__table__.c[name].type
         assert value.isprintable()
-        assert len(value) <= (getattr(width, "length", None) or 10 * journal.MAX_TEXT + 1)
+        assert len(value) <= (getattr(width, "length", None) or 10 * MAX_TEXT + 1)
 
 
 def test_an_unknown_name_is_hashed() -> None:

@@ -30,10 +30,11 @@ from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.verifying import Verification
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.sealing import MasterKey, beside, make_master_key, take_over
 from authserver.settings import Settings
+from authserver.token_event import TokenEvent
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds
 from tests.world import ADMIN, Clock

@@ -24,8 +24,9 @@ from authserver.db.bulk import Bulk
 from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.trail import Trail
-from authserver.journal import Kind, TokenEvent, Use, Uses
+from authserver.journal import Kind, Use, Uses
 from authserver.settings import Pool, Settings
+from authserver.token_event import TokenEvent
 from tests.postgres import PASSWORD, Cluster
 from tests.programs import free_port
 from tests.world import Clock, set_up, trail_in, wait_until

@@ -17,9 +17,10 @@ from authserver import spool_file, spooler
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal
 from authserver.spool import Spool, _event, _line
 from authserver.spooler import Spooler
+from authserver.token_event import TokenEvent
 from tests.world import Clock
 
 ROOM = 1 << 20
@@ -80,7 +81,11 @@ def test_what_was_kept_is_stored_in_its_order_and_the_file_is_gone(
     assert stored(store) == ["a", "b", "c"]
 
 
-def test_each_field_comes_back_as_it_was(spool: Spool, store: Store, one: TokenEvent) -> None:
+@pytest.mark.parametrize("requests", [None, 37])
+def test_each_field_comes_back_as_it_was(
+    spool: Spool, store: Store, one: TokenEvent, requests: int | None
+) -> None:
+    one.requests = requests
     spool.keep([one])
     spool.write(store)
     with store.read() as session:

@@ -18,6 +18,7 @@ from authserver.metrics.sheets import Sheets
 from authserver.reporting import Reporter
 from authserver.settings import Settings
 from authserver.shared import Shared
+from authserver.tallies import STORED_EACH
 from authserver.web.app import create_app, wire
 from tests.programs import free_port
 from tests.web.conftest import populate
@@ -233,6 +234,12 @@ def test_records_that_wait_and_that_were_lost_are_counted(
     reported.world.wiring.live.tick()
     assert reported.value("authserver_audit_records_pending") == 0
     assert reported.value("authserver_audit_records_lost_total") == 3
+
+
+def test_requests_that_are_only_counted_are_told_of(reported: Reported) -> None:
+    for _ in range(50):
+        reported.world.get("scope=x")
+    assert reported.value("authserver_audit_requests_counted_total") == 50 - STORED_EACH
 
 
 def test_a_store_that_cannot_be_reached_is_told_of(reported: Reported) -> None:

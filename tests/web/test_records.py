@@ -1,6 +1,7 @@
 """Every token request leaves one record, and nothing secret in it or in the log."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,21 @@ from urllib.parse import urlencode
 
 import pytest
 from structlog.testing import capture_logs
+from werkzeug.test import TestResponse
 
-from authserver import journal
+from authserver import journal, tallies
+from authserver import tokens as tokens_made
 from authserver.core.errors import NotReady
 from authserver.db import accounts, records
 from authserver.db.records import Filter
+from authserver.tokens import Prefix
 from tests.stores import dumped
 from tests.web.faults import unwritable
 from tests.web.lasting import lasting
 from tests.world import ADMIN, PASSWORD, SERVICE, World, basic
+
+MOST_RECORDS = tallies.STORED + tallies.COUNTS + 3
+"""Of what strangers ask in vain, in a minute and one worker."""
 
 SESAME = "open sesame"
 BOB = ("bob", SESAME)
@@ -264,3 +271,46 @@ def test_under_load_answers_wait_and_none_is_refused_or_lost(
     assert codes == [200] * 200
     with world.wiring.store.read() as session:
         assert len(records.listed(session, Filter("token"), 1000)) == 200
+
+
+# What strangers can do as often as they like.
+
+
+def test_state_that_strangers_make_grow_is_bounded(world: World) -> None:
+    """Whatever they ask, by whatever credentials, there is little more of it, and a count."""
+    before = len(everything(world))
+    with capture_logs() as logged:
+        sent = sum(1 for number in range(150) for _ in strange(world, number))
+        world.wiring.issuer.journal.finish()
+    tokens(world)
+    with world.wiring.store.read() as session:
+        found = records.listed(session, Filter("token"), limit=sent)
+    assert sum(record["requests"] for record in found) == sent
+    assert len(found) <= MOST_RECORDS
+    assert len(logged) <= MOST_RECORDS
+    assert len(everything(world)) - before <= MOST_RECORDS * 2000
+    assert len(repr(logged)) <= MOST_RECORDS * 2000
+    # Who logs in has his own record as ever.
+    world.get("service=registry", auth=(ADMIN, PASSWORD))
+    assert tokens(world)[-1]["account"] == ADMIN
+
+
+def strange(world: World, number: int) -> Iterator[TestResponse]:
+    """Ask for what a stranger gets nothing by, one way after the other, each time another thing."""
+    named = f"{number}/" + "x" * 240
+    here: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": f"198.51.{number % 100}.7"}}
+    agent: dict[str, Any] = {"headers": {"User-Agent": f"{number}" * 500}}
+    yield world.get(
+        scopes(*(f"repository:{n}{named}:pull,push" for n in range(9))), **here, **agent
+    )
+    yield world.get(scopes(f"junk{number}" * 50), **here)
+    yield world.get(f"service={number}", **agent)
+    yield world.get("service=registry", **here)
+    app_token = tokens_made.make(Prefix.APP, secrets.token_bytes)
+    yield world.get("service=registry", auth=(f"who{number}", app_token))
+    yield world.get("service=registry", auth=(ADMIN, app_token), **here)
+    header = {"HTTP_AUTHORIZATION": f"Basic {number}"}
+    yield world.get("service=registry", environ_overrides=header)
+    refresh_token = tokens_made.make(Prefix.REFRESH, secrets.token_bytes)
+    yield world.post(grant_type="refresh_token", refresh_token=refresh_token)
+    yield world.client.get("/api/v1/me", headers={"Authorization": f"Basic {number}"})

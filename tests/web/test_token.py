@@ -295,14 +295,14 @@ def test_an_unknown_path_is_not_found_in_json(shared: World, path: str) -> None:
 
 
 def test_an_unexpected_error_is_answered_in_json_and_tells_nothing(
-    shared: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("sesame")
 
     monkeypatch.setattr("authserver.answers.decide", broken)
     with capture_logs() as logged:
-        response = shared.get(scopes("repository:a:pull"))
+        response = world.get(scopes("repository:a:pull"))
     error_of(response, 500)
     assert "sesame" not in response.text
     assert "Traceback" not in response.text

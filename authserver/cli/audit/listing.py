@@ -115,7 +115,10 @@ def _who(record: Mapping[str, Any]) -> str:
 
 
 def _what(record: Mapping[str, Any]) -> str:
-    return str(record["action"] if record["kind"] == "change" else f"token {record['outcome']}")
+    if record["kind"] == "change":
+        return str(record["action"])
+    times = f", {record['requests']} times" if record["requests"] > 1 else ""
+    return f"token {record['outcome']}{times}"
 
 
 def _on(record: Mapping[str, Any]) -> str:

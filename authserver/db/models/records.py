@@ -27,7 +27,10 @@ class AuditRecord(Base):
 
 
 class TokenRecord(Base):
-    """A token request and its outcome; written in batches, off the request's path."""
+    """A token request and its outcome; written in batches, off the request's path.
+
+    It stands for as many ``requests`` that were in vain, None for one.
+    """
 
     __tablename__ = "token_record"
     __table_args__ = (Index("ix_token_record_at", "at"), {"sqlite_autoincrement": True})
@@ -46,6 +49,7 @@ class TokenRecord(Base):
     jwt_id: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     rules: Mapped[str] = mapped_column(Text)
+    requests: Mapped[int | None]
     chain_id: Mapped[int | None]
     seq: Mapped[int | None]
     mac: Mapped[str | None] = mapped_column(String(64))

@@ -44,6 +44,9 @@ class TokenRecord(Answer):
     jti: str | None
     reason: str
     rules: list[int] = Field(description="The rules by which it was decided.")
+    requests: int = Field(
+        description="How many requests it stands for: of strangers, who got nothing, more than one."
+    )
     request_id: str
 
 

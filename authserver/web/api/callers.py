@@ -23,8 +23,9 @@ from authserver.db import standing
 from authserver.db.models import Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
-from authserver.journal import Journal, TokenEvent
+from authserver.journal import Journal
 from authserver.live import Live
+from authserver.token_event import TokenEvent
 
 log = structlog.get_logger()
 
@@ -196,17 +197,15 @@ class Callers:
         if isinstance(shown, Basic | AppToken):
             known = shown.name in self.live.current.snapshot.accounts
             account = shown.name if known else self.journal.hashed(shown.name)
-        log.warning(
-            "api request refused", account=account, address=origin.address, reason=printable(reason)
+        event = TokenEvent(
+            request_id=g.request_id,
+            address=origin.address,
+            client=origin.client,
+            account=account,
+            reason=f"admin API: {reason}",
+            at=self.live.store.clock(),
         )
-        self.journal.add(
-            TokenEvent(
-                request_id=g.request_id,
-                address=origin.address,
-                client=origin.client,
-                account=account,
-                reason=f"admin API: {reason}",
-                at=self.live.store.clock(),
-            )
-        )
+        if self.journal.add(event):
+            told = {"account": account, "address": origin.address, "reason": printable(reason)}
+            log.warning("api request refused", **told)
         self.journal.give_way()

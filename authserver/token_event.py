@@ -1,0 +1,75 @@
+"""One token request and what became of it, on its way to the records."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter, gt
+
+from authserver.core.names import printable
+
+MAX_TEXT = 1000
+UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
+
+LONGEST = {
+    "account": 150,
+    "credential": 200,
+    "address": 60,
+    "client": 200,
+    "service": 200,
+    "requested": MAX_TEXT,
+    "granted": MAX_TEXT,
+    "reason": MAX_TEXT,
+}
+"""How many characters of each text a record keeps."""
+
+# The reason has room for the longest name of a repository and for what is wrong with it.
+_IN_VAIN = {"client": 100, "requested": 300, "reason": 350}
+
+_texts = attrgetter(*LONGEST)
+
+
+@dataclass(slots=True)
+class TokenEvent:
+    """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
+
+    It is made when the request begins; what is learnt on its way is put into it. ``requests`` is
+    how many requests it stands for, None for one.
+    """
+
+    request_id: str
+    address: str
+    client: str
+    service: str = ""
+    requested: str = ""
+    outcome: str = "refused"
+    account: str = ""
+    credential: str = ""
+    granted: str = ""
+    jwt_id: str | None = None
+    reason: str = ""
+    rules: str = ""
+    at: datetime = UNKNOWN_TIME
+    requests: int | None = None
+
+    @property
+    def is_for_nothing(self) -> bool:
+        """Whether nobody proved to be somebody, and nothing was granted: strangers can do that."""
+        return not self.credential and not self.granted
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Return what a line in the log says of it."""
+        return {
+            "account": self.account or "anonymous",
+            "address": self.address,
+            "service": printable(self.service),
+            "reason": printable(self.reason, MAX_TEXT),
+        }
+
+    def shorten(self) -> None:
+        """Cut the texts: a client that sends much must not have us keep much."""
+        if any(map(gt, map(len, _texts(self)), LONGEST.values())):
+            for name, limit in LONGEST.items():
+                setattr(self, name, getattr(self, name)[:limit])
+        if self.is_for_nothing or self.outcome in ("denied", "refused"):
+            for name, limit in _IN_VAIN.items():
+                setattr(self, name, printable(getattr(self, name), limit))
