@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import click
 import structlog
@@ -13,6 +14,7 @@ from authserver.metrics.listener import Scraped, scraped
 from authserver.settings import Settings
 from authserver.web import server
 from authserver.web.app import Inherited, spare_the_collector, wire, worker
+from authserver.web.server import Listener, Place
 from authserver.web.tls import Certificate
 
 log = structlog.get_logger()
@@ -82,24 +84,42 @@ def command(
     wiring.store.engine.dispose()
     context.store.engine.dispose()
     spare_the_collector()
-    place = server.Place(host, port, chosen.unix_socket, int(chosen.unix_socket_mode, 8))
-    certificate = _certificate(chosen)
-    address = place.url(chosen.scheme)
+    listeners = _listeners(chosen, host, port)
+    where = dict(zip(("listening", "administration"), (it.url for it in listeners), strict=False))
     with _scraped(chosen) as scrapes:
+        certificates = [it.certificate for it in listeners if it.certificate]
         server.run(
-            place,
+            listeners,
             workers,
-            partial(worker, Inherited(snapshot, scrapes, certificate)),
-            lambda: log.info("serving", listening=address, realm=chosen.realm, workers=workers),
-            certificate,
+            partial(worker, Inherited(snapshot, scrapes, certificates)),
+            lambda: log.info("serving", **where, realm=chosen.realm, workers=workers),
         )
     log.info("stopped")
 
 
-def _certificate(chosen: Settings) -> Certificate | None:
-    if chosen.tls_certificate_file is None or chosen.tls_key_file is None:
-        return None
-    return Certificate(chosen.tls_certificate_file, chosen.tls_key_file)
+def _listeners(chosen: Settings, host: str, port: int) -> list[Listener]:
+    """Return the public listener, and that of the administration if it has its own."""
+    mode = int(chosen.unix_socket_mode, 8)
+    chosen_with = "AUTHSERVER_UNIX_SOCKET" if chosen.unix_socket else "--host and --port"
+    certificate = _certificate(chosen.tls_files)
+    public = Listener(Place(host, port, chosen.unix_socket, mode, chosen_with), certificate)
+    match chosen.admin_place:
+        case None:
+            return [public]
+        case Path() as path:
+            place = Place("", 0, path, mode, chosen_with="AUTHSERVER_ADMIN_LISTEN")
+            return [public, Listener(place)]
+        case admin_host, admin_port:
+            place = Place(admin_host, admin_port, chosen_with="AUTHSERVER_ADMIN_LISTEN")
+            if chosen.admin_tls_files != chosen.tls_files or chosen.admin_client_ca_file:
+                certificate = _certificate(chosen.admin_tls_files, chosen.admin_client_ca_file)
+            return [public, Listener(place, certificate)]
+
+
+def _certificate(
+    files: tuple[Path, Path] | None, clients: Path | None = None
+) -> Certificate | None:
+    return Certificate(*files, clients) if files else None
 
 
 def _scraped(chosen: Settings) -> AbstractContextManager[Scraped | None]:

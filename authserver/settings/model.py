@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +23,7 @@ from authserver.core.names import service_name
 from authserver.passwords import MAX_COST, MIN_COST
 
 PREFIX = "AUTHSERVER_"
+UNIX = "unix:"
 LIMITS_SCHEMES = ("redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix")
 
 # As it is written by various programs; the driver is always psycopg.
@@ -34,6 +35,8 @@ REMEDIES = {
     "them, and no address bits after the prefix",
     "proxy_header": "must be the name of one header, like X-Forwarded-For",
     "unix_socket_mode": "must be octal permissions like 660",
+    "admin_listen": "must be an address and a port, like 127.0.0.1:5002, or a Unix socket, like "
+    "unix:/run/authserver/admin.sock",
     "metrics_listen": "must be an address and a port, like 127.0.0.1:9464",
     "registry_host": "must be a host name, with a port if need be, like registry.example.com:5000",
 }
@@ -123,7 +126,9 @@ class Settings(BaseSettings):
         "connect to it is believed about the client's address.",
     )
     unix_socket_mode: str = Field(
-        "660", pattern=r"^0?[0-7]{3}$", description="Permissions of that socket, in octal."
+        "660",
+        pattern=r"^0?[0-7]{3}$",
+        description="Permissions of Unix sockets that serve listens on, in octal.",
     )
     tls_certificate_file: Path | None = Field(
         None,
@@ -132,6 +137,26 @@ class Settings(BaseSettings):
     )
     tls_key_file: Path | None = Field(
         None, description="PEM file of that certificate's private key, without a passphrase."
+    )
+    admin_listen: str | None = Field(
+        None,
+        pattern=r"^(unix:/[^\x00]+|([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$",
+        description="Address and port, or Unix socket, on which serve offers the admin API, like "
+        "127.0.0.1:5002 or unix:/run/authserver/admin.sock; the public listener then has it no "
+        "more. By default that one has it.",
+    )
+    admin_tls_certificate_file: Path | None = Field(
+        None,
+        description="PEM file of the certificate for that address, as tls_certificate_file, which "
+        "it is by default.",
+    )
+    admin_tls_key_file: Path | None = Field(
+        None, description="PEM file of that certificate's private key."
+    )
+    admin_client_ca_file: Path | None = Field(
+        None,
+        description="PEM file of authorities: only clients with a certificate from one of them may "
+        "connect to that address. They still need an account.",
     )
     metrics_listen: str | None = Field(
         None,
@@ -249,7 +274,30 @@ class Settings(BaseSettings):
             )
         if self.unix_socket is not None and self.tls_key_file is not None:
             raise ValueError("AUTHSERVER_UNIX_SOCKET: TLS is not served on a Unix socket")
+        self._check_administration()
         return self
+
+    def _check_administration(self) -> None:
+        if (self.admin_tls_certificate_file is None) != (self.admin_tls_key_file is None):
+            raise ValueError(
+                "AUTHSERVER_ADMIN_TLS_CERTIFICATE_FILE and AUTHSERVER_ADMIN_TLS_KEY_FILE: "
+                "set both or neither"
+            )
+        own = self.admin_tls_key_file or self.admin_client_ca_file
+        if own is not None and not isinstance(self.admin_place, tuple):
+            raise ValueError(
+                "AUTHSERVER_ADMIN_TLS_KEY_FILE, AUTHSERVER_ADMIN_CLIENT_CA_FILE: TLS is served on "
+                "an address: set AUTHSERVER_ADMIN_LISTEN, like 127.0.0.1:5002"
+            )
+        if self.admin_client_ca_file is not None and self.admin_tls_files is None:
+            raise ValueError(
+                "AUTHSERVER_ADMIN_CLIENT_CA_FILE: clients show certificates in TLS only: set "
+                "AUTHSERVER_ADMIN_TLS_CERTIFICATE_FILE and AUTHSERVER_ADMIN_TLS_KEY_FILE"
+            )
+        if self.unix_socket is not None and self.admin_place == self.unix_socket:
+            raise ValueError(
+                "AUTHSERVER_ADMIN_LISTEN: this is AUTHSERVER_UNIX_SOCKET; choose another"
+            )
 
     @field_validator("public_url")
     @classmethod
@@ -264,11 +312,13 @@ class Settings(BaseSettings):
         _ = url.port  # raises what names a port that is none
         return value.rstrip("/")
 
-    @field_validator("metrics_listen")
+    @field_validator("metrics_listen", "admin_listen")
     @classmethod
-    def _metrics_listen(cls, value: str | None) -> str | None:
-        if value is not None and not 0 < int(value.rpartition(":")[2]) < 2**16:
-            raise ValueError(REMEDIES["metrics_listen"])
+    def _port(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or value.startswith(UNIX):
+            return value
+        if not 0 < int(value.rpartition(":")[2]) < 2**16:
+            raise ValueError(REMEDIES[str(info.field_name)])
         return value
 
     @field_validator("trusted_proxies", mode="before")
@@ -348,10 +398,28 @@ class Settings(BaseSettings):
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Return the host and the port on which metrics are served."""
-        if self.metrics_listen is None:
+        return _address(self.metrics_listen) if self.metrics_listen else None
+
+    @property
+    def admin_place(self) -> tuple[str, int] | Path | None:
+        """Return the host and the port, or the Unix socket, on which the admin API is served."""
+        if self.admin_listen is None:
             return None
-        host, _, port = self.metrics_listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        if self.admin_listen.startswith(UNIX):
+            return Path(self.admin_listen.removeprefix(UNIX))
+        return _address(self.admin_listen)
+
+    @property
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """Return the files of the public listener's certificate and of its key."""
+        certificate, key = self.tls_certificate_file, self.tls_key_file
+        return (certificate, key) if certificate and key else None
+
+    @property
+    def admin_tls_files(self) -> tuple[Path, Path] | None:
+        """Return such files for the admin API on an address."""
+        certificate, key = self.admin_tls_certificate_file, self.admin_tls_key_file
+        return (certificate, key) if certificate and key else self.tls_files
 
     @property
     def scheme(self) -> str:
@@ -392,6 +460,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # What is passed in comes from files, and the environment stands above files.
         return env_settings, init_settings
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def bracketed(host: str) -> str:

@@ -7,10 +7,11 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -158,8 +159,7 @@ def wire(
     ttl, random = chosen.token_ttl, secrets.token_bytes
     issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
-    bodies, second_copy = Bodies(Places(BODIES_AT_ONCE, BODIES_EACH)), SecondCopy(trail.outbox)
-    return Wiring(chosen, store, live, issuer, bodies, spooler, second_copy)
+    return Wiring(chosen, store, live, issuer, _bodies(), spooler, SecondCopy(trail.outbox))
 
 
 def _spool(chosen: Settings) -> Spool:
@@ -195,7 +195,9 @@ def create_app(wiring: Wiring) -> Flask:
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     health.register(app, wiring.live, client_address)
     public_keys.register(app, wiring.live)
-    others = Late(api.PREFIX, lambda: _api(wiring, client_address), app.wsgi_app)
+    others = app.wsgi_app
+    if chosen.admin_listen is None:
+        others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
     outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
     if chosen.requests_per_address:
         rates, seen = Rates(chosen.requests_per_address), wiring.observations
@@ -206,10 +208,36 @@ def create_app(wiring: Wiring) -> Flask:
     return app
 
 
+def create_administration(wiring: Wiring) -> "WSGIApplication":
+    """Return the admin API alone, for a listener of its own, with its own bounds on bodies."""
+    client_address, bodies = _client_address_at_administration(wiring.settings), _bodies()
+    others = _flask(wiring).wsgi_app
+    return Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others)
+
+
 def _client_address(chosen: Settings) -> ClientAddress:
     return ClientAddress(
         chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
     )
+
+
+def _client_address_at_administration(chosen: Settings) -> ClientAddress:
+    unix_socket = isinstance(chosen.admin_place, Path)
+    return ClientAddress(chosen.trusted_proxies, chosen.proxy_header, unix_socket)
+
+
+def _bodies() -> Bodies:
+    return Bodies(Places(BODIES_AT_ONCE, BODIES_EACH))
+
+
+def _gateways(wiring: Wiring) -> list[Gateway]:
+    """Return what takes the requests of each listener, the public one first."""
+    gateways = [gateway_over(wiring)]
+    if wiring.settings.admin_listen is not None:
+        client_address = _client_address_at_administration(wiring.settings)
+        administration = create_administration(wiring)
+        gateways.append(Gateway(administration, frozenset(), (), client_address.of_request))
+    return gateways
 
 
 def gateway_over(wiring: Wiring) -> Gateway:
@@ -226,7 +254,7 @@ def gateway_over(wiring: Wiring) -> Gateway:
     )
 
 
-def _api(wiring: Wiring, client_address: ClientAddress) -> "WSGIApplication":
+def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":
     # Its models take a good part of what a start takes.
     from authserver.web.api import serving  # noqa: PLC0415
     from authserver.web.api.callers import Callers  # noqa: PLC0415
@@ -235,7 +263,7 @@ def _api(wiring: Wiring, client_address: ClientAddress) -> "WSGIApplication":
     app, authenticator = _flask(wiring), wiring.issuer.authenticator
     callers = Callers(wiring.live, authenticator, wiring.issuer.journal)
     parts = Parts(wiring.settings, wiring.store, callers, authenticator.hashing)
-    serving.register(app, parts, client_address, wiring.bodies)
+    serving.register(app, parts, client_address, bodies)
     return app.wsgi_app
 
 
@@ -304,10 +332,10 @@ class Inherited:
 
     snapshot: Snapshot
     scraped: Scraped | None = None
-    certificate: Certificate | None = None
+    certificates: Sequence[Certificate] = ()
 
 
-def worker(inherited: Inherited) -> Gateway:
+def worker(inherited: Inherited) -> list[Gateway]:
     """Return what takes one worker's requests; the server calls this in each of them."""
     _end_with_parent()
     memory.keep_private()
@@ -324,11 +352,11 @@ def worker(inherited: Inherited) -> Gateway:
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     if inherited.scraped is not None:
-        _report(wiring, inherited.scraped, inherited.certificate)
-    return gateway_over(wiring)
+        _report(wiring, inherited.scraped, inherited.certificates)
+    return _gateways(wiring)
 
 
-def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -> None:
+def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate]) -> None:
     reporter = Reporter(
         f"{os.getpid()}-{secrets.token_hex(4)}",
         scraped.sheets,
@@ -336,7 +364,7 @@ def _report(wiring: Wiring, scraped: Scraped, certificate: Certificate | None) -
         wiring.observations,
         wiring.issuer.authenticator.guesses.counts,
         now,
-        certificate.ends if certificate else None,
+        min((certificate.ends for certificate in certificates), default=None),
     )
     reporter.report()
     reporter.start()

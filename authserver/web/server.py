@@ -5,13 +5,21 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EADDRINUSE, EEXIST
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from granian._granian import CallbackScheduler, RSGIWorker, WorkerSignal
+from granian._granian import (
+    CallbackScheduler,
+    ListenerSpec,
+    RSGIWorker,
+    UnixListenerSpec,
+    WorkerSignal,
+)
 from granian._signals import set_main_signals
 from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
@@ -25,7 +33,7 @@ from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
 from authserver.web.gateway import Gateway
 from authserver.web.rsgi import EventLoop
-from authserver.web.tls import Certificate
+from authserver.web.tls import Certificate, watch
 
 BACKLOG = 1024
 HEADER_TIMEOUT_MS = 10_000
@@ -50,13 +58,14 @@ _LOGGING: dict[str, Any] = {
 class Place:
     """Where to listen: a Unix socket if there is one, else a host and a port.
 
-    ``mode`` is the Unix socket's permissions.
+    ``mode`` is the Unix socket's permissions, ``chosen_with`` what an operator chooses it with.
     """
 
     host: str
     port: int
     unix_socket: Path | None = None
     mode: int = 0o660
+    chosen_with: str = "--host and --port"
 
     def url(self, scheme: str) -> str:
         if self.unix_socket is not None:
@@ -64,24 +73,48 @@ class Place:
         return f"{scheme}://{bracketed(self.host)}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place to listen on; with a ``certificate`` TLS is served there."""
+
+    place: Place
+    certificate: Certificate | None = None
+
+    @property
+    def url(self) -> str:
+        return self.place.url("https" if self.certificate else "http")
+
+    @property
+    def tls(self) -> tuple[Any, ...]:
+        """Return what Granian takes of TLS: 1.2 and 1.3."""
+        minimum, certificate = str(SSLProtocols.tls12), self.certificate
+        if certificate is None:
+            return (False, None, None, None, minimum, None, [], False)
+        # Granian's own way to say it would resolve the paths, which lead nowhere.
+        path, clients = certificate.held, certificate.held_clients
+        return (True, path, path, None, minimum, clients, [], clients is not None)
+
+
 def run(
-    place: Place,
+    listeners: Sequence[Listener],
     workers: int,
-    load: Callable[[], Gateway],
+    load: Callable[[], Sequence[Gateway]],
     listening: Callable[[], None],
-    certificate: Certificate | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish.
 
-    ``load`` makes what takes the requests, in each worker; ``listening`` is called once the socket
-    is there. With a ``certificate`` TLS is served; a new one is served by new workers.
+    ``load`` makes what takes the requests of each listener, in each worker; ``listening`` is called
+    once the sockets are there. A new certificate is served by new workers.
 
     Raises:
-        Refused: the address cannot be listened on.
+        Refused: one of the addresses cannot be listened on.
     """
     # What this process holds open, its workers hold too.
     multiprocessing.set_start_method("fork", force=True)
-    _require_free(place)
+    with ExitStack() as held:
+        for listener in listeners:
+            _require_free(listener.place, held)
+    place = listeners[0].place
     shared = Shared.make()
     os.environ[ENVIRON] = shared.path
     server = _Server(
@@ -103,45 +136,52 @@ def run(
         log_dictconfig=_LOGGING,
         log_level=LogLevels.error,
     )
-    if certificate is not None:
-        server.serve_tls(certificate)
+    server.listen_on(listeners)
     server.on_startup(listening)
     # Workers are told only once they know what to do.
     signal.signal(accepting.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
-    server.serve(_work, target_loader=load, wrap_loader=False)
+    loaded: Any = lambda: (load(), server.others)  # noqa: E731
+    server.serve(_work, target_loader=loaded, wrap_loader=False)
 
 
 @WorkerProcess.wrap_target  # type: ignore[untyped-decorator]
 def _work(
     number: int,
-    gateway: Gateway,
-    listener: Any,  # noqa: ANN401 - as all that Granian hands on from itself to itself
+    loaded: tuple[Sequence[Gateway], "Sequence[_Other]"],
+    first: Any,  # noqa: ANN401 - as all that Granian hands on from itself to itself
     pipe: object,
     _loop: object,
     mode: RuntimeModes,
     *settings: Any,  # noqa: ANN401
 ) -> None:
-    """Be a worker: as Granian's own for RSGI, but without asyncio, which the gateway needs not."""
+    """Run one worker: Granian's RSGI worker for each listener, without asyncio."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
-    stopping, stopped = WorkerSignal(), threading.Event()
-    stopping.add_cb(stopped.set)
+    gateways, others = loaded
+    places = [(first, tls), *(((None, other.holder), other.tls) for other in others)]
+    stopping, stopped = [WorkerSignal() for _ in places], [threading.Event() for _ in places]
+    for signalled, event in zip(stopping, stopped, strict=True):
+        signalled.add_cb(event.set)
     _stop_when_told(stopping)
     # Its stub has not all that it takes.
     make: Any = RSGIWorker
-    worker = make(
-        number, listener, pipe, *threads, version, http1, http2, websockets, files, *tls, metrics
-    )
-    loop = EventLoop()
-    scheduler: Any = CallbackScheduler(loop, gateway, None, None, None)  # type: ignore[call-arg]
-    scheduler._schedule_fn = gateway  # noqa: SLF001 - its one way to be told
-    serve = getattr(worker, WORKERS_METHODS[mode][(listener[0] or listener[1]).is_uds()])
-    serve(scheduler, loop, stopping)
-    gateway.start()
-    stopped.wait()
+    kept = []
+    for gateway, (sock, tls), signalled in zip(gateways, places, stopping, strict=True):
+        worker = make(
+            number, sock, pipe, *threads, version, http1, http2, websockets, files, *tls, metrics
+        )
+        loop = EventLoop()
+        scheduler: Any = CallbackScheduler(loop, gateway, None, None, None)  # type: ignore[call-arg]
+        scheduler._schedule_fn = gateway  # noqa: SLF001 - its one way to be told
+        serve = getattr(worker, WORKERS_METHODS[mode][(sock[0] or sock[1]).is_uds()])
+        serve(scheduler, loop, signalled)
+        gateway.start()
+        kept.append((worker, scheduler))
+    for event in stopped:
+        event.wait()
 
 
-def _stop_when_told(stopping: WorkerSignal) -> None:
+def _stop_when_told(stopping: Sequence[WorkerSignal]) -> None:
     """Have SIGTERM and SIGINT stop this worker, however often they come.
 
     Whoever presses Ctrl-C twice sends three of them, and what Granian has no room for any more it
@@ -153,31 +193,67 @@ def _stop_when_told(stopping: WorkerSignal) -> None:
         nonlocal told
         if not told:
             told = True
-            stopping.set()
+            for signalled in stopping:
+                signalled.set()
 
     set_main_signals(tell)  # type: ignore[no-untyped-call]
+
+
+class _Other:
+    """A socket that is listened on beside the server's own; all workers accept from it."""
+
+    def __init__(self, listener: Listener) -> None:
+        place = self._place = listener.place
+        self.tls = listener.tls
+        spec: Any = (
+            ListenerSpec(place.host, place.port, BACKLOG)
+            if place.unix_socket is None
+            else UnixListenerSpec(str(place.unix_socket), BACKLOG, place.mode)
+        )
+        self.holder = spec.build()
+        self._socket = socket.socket(fileno=self.holder.get_fd())
+        # Whoever comes before the first worker listens waits for it.
+        self._socket.listen(BACKLOG)
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._place.unix_socket is not None:
+            self._place.unix_socket.unlink(missing_ok=True)
 
 
 class _Server(MPServer):
     """Granian, but for what it has no settings for."""
 
-    certificate: Certificate | None = None
+    others: Sequence[_Other] = ()
+    _listeners: Sequence[Listener] = ()
+    _certificates: Sequence[Certificate] = ()
 
-    def serve_tls(self, certificate: Certificate) -> None:
-        """Serve TLS 1.2 and 1.3; have new workers take over when there is a new certificate."""
-        self.certificate = certificate
-        # build_ssl_context() would resolve the path, which leads nowhere.
-        path, minimum = certificate.held, str(SSLProtocols.tls12)
-        self.ssl_ctx: Any = (True, path, path, None, minimum, None, [], False)
-        self.on_startup(lambda: certificate.watch(lambda: os.kill(os.getpid(), signal.SIGHUP)))
+    def listen_on(self, listeners: Sequence[Listener]) -> None:
+        """Listen there, the first place being the server's own.
+
+        New workers take over when there is a new certificate.
+        """
+        self._listeners, self.ssl_ctx = listeners, listeners[0].tls
+        found = {id(it.certificate): it.certificate for it in listeners if it.certificate}
+        self._certificates = list(found.values())
+        if self._certificates:
+            renewed = partial(os.kill, os.getpid(), signal.SIGHUP)
+            self.on_startup(lambda: watch(self._certificates, renewed))
 
     def _init_shared_socket(self) -> None:
         super()._init_shared_socket()  # type: ignore[no-untyped-call]
-        if self.certificate is not None:
+        own_queues: Any = self._ssp
+        if self._certificates and own_queues is not None:
             # A worker with a queue of its own would take with it those who wait there.
-            self._shd: Any = self._ssp.build()  # type: ignore[attr-defined]
+            self._shd: Any = own_queues.build()
             self._sso = socket.socket(fileno=self._shd.get_fd())
             self._ssp = None
+        self.others = [_Other(listener) for listener in self._listeners[1:]]
+
+    def _drop_shared_socket(self) -> None:
+        super()._drop_shared_socket()  # type: ignore[no-untyped-call]
+        for other in self.others:
+            other.close()
 
     def _reload(
         self, spawn_target: Callable[..., None], target_loader: Callable[[], object]
@@ -204,8 +280,11 @@ class _Server(MPServer):
             worker.inner.kill()
 
 
-def _require_free(place: Place) -> None:
-    """Check that nobody listens there: the server's sockets would share the place with it."""
+def _require_free(place: Place, held: ExitStack) -> None:
+    """Check that nobody listens there: the server's sockets would share the place with it.
+
+    The place is taken until ``held`` is closed, so that nothing else is chosen for it.
+    """
     try:
         if place.unix_socket is not None:
             _require_no_server(place.unix_socket)
@@ -213,15 +292,14 @@ def _require_free(place: Place) -> None:
         family, kind, protocol, _, address = socket.getaddrinfo(
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
+        probe = held.enter_context(socket.socket(family, kind, protocol))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
     except OSError as error:
-        remedy = "AUTHSERVER_UNIX_SOCKET" if place.unix_socket else "--host and --port"
         raise Refused(
             f"cannot listen on {place.url('http').removeprefix('http://')}: "
-            f"{error.strerror or error}; choose another with {remedy}"
+            f"{error.strerror or error}; choose another with {place.chosen_with}"
         ) from None
 
 

@@ -439,7 +439,62 @@ def test_what_is_no_address_for_metrics_is_refused(host: Host, address: str) -> 
         host.load(METRICS_LISTEN=address)
 
 
+@pytest.mark.parametrize(
+    ("listen", "place"),
+    [
+        ("127.0.0.1:5002", ("127.0.0.1", 5002)),
+        ("[::1]:5002", ("::1", 5002)),
+        ("unix:/run/authserver/admin.sock", Path("/run/authserver/admin.sock")),
+    ],
+)
+def test_where_the_administration_is_served(
+    host: Host, listen: str, place: tuple[str, int] | Path
+) -> None:
+    assert host.load(ADMIN_LISTEN=listen).settings.admin_place == place
+
+
+@pytest.mark.parametrize("listen", ["5002", "h:0", "h:65536", "unix:", "unix:a.sock", "/a.sock"])
+def test_what_is_no_place_for_the_administration_is_refused(host: Host, listen: str) -> None:
+    with pytest.raises(Refused, match=r"an address and a port, like .*, or a Unix socket, like"):
+        host.load(ADMIN_LISTEN=listen)
+
+
+def test_the_administrations_certificate_is_the_public_one_unless_it_has_its_own(
+    host: Host,
+) -> None:
+    public = {"TLS_CERTIFICATE_FILE": "a", "TLS_KEY_FILE": "b", "ADMIN_LISTEN": "h:1"}
+    assert host.load(**public).settings.admin_tls_files == (Path("a"), Path("b"))
+    own = {"ADMIN_TLS_CERTIFICATE_FILE": "c", "ADMIN_TLS_KEY_FILE": "d"}
+    chosen = host.load(**public, **own).settings
+    assert (chosen.tls_files, chosen.admin_tls_files) == (
+        (Path("a"), Path("b")),
+        (Path("c"), Path("d")),
+    )
+
+
+OWN = {"ADMIN_TLS_CERTIFICATE_FILE": "a", "ADMIN_TLS_KEY_FILE": "b"}
 ALONE = {
+    "the administration's key": (
+        {"ADMIN_LISTEN": "h:1", "ADMIN_TLS_KEY_FILE": "b"},
+        "set both or neither",
+    ),
+    "a certificate for no administration": (OWN, "set AUTHSERVER_ADMIN_LISTEN, like"),
+    "a certificate for a Unix socket of the administration": (
+        OWN | {"ADMIN_LISTEN": "unix:/a"},
+        "set AUTHSERVER_ADMIN_LISTEN, like",
+    ),
+    "clients' certificates for no administration": (
+        {"ADMIN_CLIENT_CA_FILE": "a"},
+        "set AUTHSERVER_ADMIN_LISTEN, like",
+    ),
+    "clients' certificates without TLS": (
+        {"ADMIN_LISTEN": "h:1", "ADMIN_CLIENT_CA_FILE": "a"},
+        "set AUTHSERVER_ADMIN_TLS_CERTIFICATE_FILE",
+    ),
+    "one Unix socket for both": (
+        {"ADMIN_LISTEN": "unix:/a", "UNIX_SOCKET": "/a"},
+        "this is AUTHSERVER_UNIX_SOCKET",
+    ),
     "a certificate": ({"TLS_CERTIFICATE_FILE": "a"}, "set both or neither"),
     "a key": ({"TLS_KEY_FILE": "a"}, "set both or neither"),
     "TLS on a Unix socket": (
