@@ -141,9 +141,11 @@ class Journal:
             self._lost = 0
         events = self.take(MAX_BATCH)
         if events:
+            # Before the store is locked, for others wait for that.
+            records = list(map(_record, events))
             try:
                 with store.append() as session:
-                    insert_events(store, session, events)
+                    store.trail.tokens(session, records, events[-1].at)
             except Exception:
                 self.put_back(events)
                 raise
@@ -189,15 +191,18 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     return values, FORMS[links.Kind.TOKEN].template(values, _OWN)
 
 
-def prune(store: Store, days: int) -> int:
+def prune(store: Store, days: int, records: int) -> int:
     """Delete token records that are too old or too many, and logins that were idle for too long.
 
-    Return how many records there were: as many as go at once, so ask again until there is none.
+    Return how many records there were, about ``records`` at most: ask again until there is none.
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
         alterations.prune(session)
-    return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
+    deleted, cutoff = 0, store.clock() - timedelta(days=days)
+    while deleted < records and (some := retention.prune(store, cutoff, MAX_RECORDS)):
+        deleted += some
+    return deleted
 
 
 class Kind(StrEnum):

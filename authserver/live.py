@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from authserver import journal, keyring, tokens
-from authserver.core.errors import AuthserverError, MustWait, NotReady
+from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.credentials import AppToken, Refresh, Shown
-from authserver.db import endings, keys, own_keys, published, schema, snapshot
+from authserver.db import endings, keys, own_keys, published, retention, schema, snapshot
 from authserver.db.endings import Ending
 from authserver.db.published import Published
 from authserver.db.safe import Safe
@@ -34,6 +34,9 @@ RECORDS_WAIT = 1.0
 LOOK_WAITS = 2.0
 STOP_WAITS = 5.0
 PRUNE_EVERY = 3600.0
+PRUNED_AT_ONCE = 1000
+MANY_RECORDS = journal.MAX_RECORDS * 11 // 10
+"""From so many on pruning does not give way to writing any more."""
 ROTATE_EVERY = 60.0
 ROTATION_WAITS = 1.0
 SEAL_EVERY = 60.0
@@ -133,6 +136,8 @@ class Live:
     unfit: str | None = None
     altered: str | None = None
     _written_at: float | None = None
+    _sealed: int = 0
+    """How many sealed records of token requests there were at the last checkpoint."""
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
     _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
@@ -307,15 +312,22 @@ class Live:
             self._seal()
             self._sealing.last = now
         if self._pruning.due(now):
-            self._prune(now)
+            self._prune(now, more)
         self._warn(now)
         # Last: a disk that fails must not keep the signing key from being rotated.
         self.spool.write(self.store)
         return more
 
-    def _prune(self, now: float) -> None:
+    def _prune(self, now: float, more: bool) -> None:
+        """Delete a part of what is due; if ``more`` records wait to be written, only if it must be.
+
+        Then as much is deleted as was written, and answers wait for both.
+        """
+        if more and self._sealed < MANY_RECORDS:
+            return
         # Each record is verified before. If a day's are due, all else must not wait for that.
-        if journal.prune(self.store, self.record_days) == 0:
+        number = journal.MAX_BATCH if more else PRUNED_AT_ONCE
+        if journal.prune(self.store, self.record_days, number) == 0:
             self.store.overwrite_deleted()
             self._pruning.last = now
 
@@ -373,6 +385,9 @@ class Live:
     def _seal(self) -> None:
         with self.store.append() as session:
             self.altered = self.store.trail.checkpoint(session, self.store.time(session))
+            self._sealed = retention.sealed(session)
+        if self._sealed > journal.MAX_RECORDS:
+            self._pruning.last = None
         if self.altered:
             log.error(
                 "audit records were altered in the store: run `authserver audit verify`",
@@ -383,6 +398,8 @@ class Live:
         try:
             more = self.tick()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+            if self._is_short(error):
+                return True
             self.errors += 1
             if not self._failing:
                 log.error(
@@ -396,3 +413,8 @@ class Live:
             log.info("the store can be used again")
         self._failing = False
         return more
+
+    def _is_short(self, error: Exception) -> bool:
+        """Whether it is only that another has been writing, and not for long yet."""
+        is_known = self._written_at is not None and not self.records_late
+        return isinstance(error, Occupied) and is_known

@@ -21,6 +21,10 @@ class NotReady(AuthserverError):
     """The installation cannot serve as it is: schema, master key or signing key."""
 
 
+class Occupied(NotReady):
+    """Another writer holds the store; what failed may be tried again."""
+
+
 class Busy(NotReady):
     """Too much of a kind is being done; ``retry_after`` is in seconds."""
 

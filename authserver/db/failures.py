@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import exc
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from authserver.core.errors import NotReady
+from authserver.core.errors import NotReady, Occupied
 
 _BUSY = "another writer holds the store: try again"
 
@@ -26,7 +26,10 @@ _REMEDIES = {
 
 @contextmanager
 def named_errors() -> Iterator[None]:
-    """Raise NotReady, with what an operator can do, where the database driver gave up."""
+    """Raise NotReady, with what an operator can do, where the database driver gave up.
+
+    It is Occupied where another writer was waited for.
+    """
     try:
         yield
     except exc.TimeoutError as error:
@@ -36,7 +39,7 @@ def named_errors() -> Iterator[None]:
     except DBAPIError as error:
         if (named := _named(error)) is None:
             raise
-        raise NotReady(named) from error
+        raise (Occupied if named.startswith(_BUSY) else NotReady)(named) from error
 
 
 def _named(error: DBAPIError) -> str | None:

@@ -88,7 +88,7 @@ def _oldest(
 ) -> Sequence[Found]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
     first = islice(reading.rows(session, Kind.TOKEN), at_once)
-    return list(_due(first, period, _sealed(session) - most))
+    return list(_due(first, period, sealed(session) - most))
 
 
 def _due(
@@ -109,7 +109,7 @@ def _due(
         yield row_id, row
 
 
-def _sealed(session: Session) -> int:
+def sealed(session: Session) -> int:
     """Return how many sealed token records there are, as the marks say.
 
     Rows can be put in, and be given other numbers; by these somebody could have all else deleted.

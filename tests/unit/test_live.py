@@ -500,6 +500,7 @@ def test_old_records_are_pruned_every_hour(
 def test_a_process_keeps_up_while_it_prunes_much(
     process: Process, store: Store, clock: Clock, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live, "PRUNED_AT_ONCE", 2)
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     for _ in range(5):
         process.live.journal.add(one)
@@ -511,6 +512,56 @@ def test_a_process_keeps_up_while_it_prunes_much(
         process.live.tick()
         left.append(recorded(store))
     assert left == [3, 1, 0]
+
+
+def test_pruning_gives_way_to_writing_until_it_is_much_that_is_due(
+    process: Process, store: Store, clock: Clock, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_BATCH", 4)
+    monkeypatch.setattr(live, "PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    clock.move(timedelta(days=31))
+    process.live._pruning.last = None
+    left = []
+    for many in (100, 100, 8):
+        monkeypatch.setattr(live, "MANY_RECORDS", many)
+        for _ in range(4):
+            process.live.journal.add(one)
+        process.monotonic.at += 61
+        process.live.tick()
+        left.append(recorded(store))
+    # In the end as many go as came.
+    assert left == [4, 8, 8]
+    for _ in range(3):
+        process.live.tick()
+        left.append(recorded(store))
+    assert left[3:] == [6, 4, 2]
+
+
+def test_a_store_with_too_many_records_is_pruned_at_the_next_checkpoint(
+    process: Process, store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not for an hour that as many come as like."""
+    monkeypatch.setattr(journal, "MAX_RECORDS", 2)
+    for _ in range(5):
+        process.live.journal.add(one)
+    process.monotonic.at += 61
+    process.live.tick()
+    assert recorded(store) == 2
+
+
+@pytest.mark.sqlite
+def test_another_writer_is_no_trouble_while_records_are_not_late(
+    process: Process, store: Store, one: TokenEvent
+) -> None:
+    process.live.journal.add(one)
+    with capture_logs() as logged, store.change("somebody"):
+        assert process.live._try() is True
+        process.monotonic.at += live.RECORDS_WAIT + 0.5
+        assert process.live._try() is False
+    assert process.live._try() is False
+    assert [line["event"] for line in logged] == ["cannot keep up with the store"]
+    assert recorded(store) == 1
 
 
 @pytest.mark.sqlite
