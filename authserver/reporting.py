@@ -104,6 +104,8 @@ class Reporter:
             totals.count(families.PASSWORD_CHECKS, result)
         for limit in taken(seen.limits):
             totals.count(families.LIMITED, limit)
+        for header in taken(seen.unreadable):
+            totals.count(families.UNREADABLE_ADDRESSES, header)
 
     def _read(self) -> None:
         totals, live = self.totals, self.live

@@ -67,6 +67,11 @@ LIMITED = _counter(
     "Logins that were turned away unchecked after too many failures, by the limit that was hit.",
     "limit",
 )
+UNREADABLE_ADDRESSES = _counter(
+    "authserver_unreadable_addresses_total",
+    "Requests whose client is unknown: a trusted proxy's header could not be read.",
+    "header",
+)
 LIMITS_ALONE = _gauge(
     "authserver_limits_alone",
     "1 while failed logins are counted by this server alone: the common store of counts is away.",

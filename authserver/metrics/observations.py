@@ -28,7 +28,8 @@ class Observations:
     """Each kind may be appended to by any thread; of each the latest ``most`` are kept.
 
     ``responses`` are parts of the application and status codes, ``passwords`` are ``remembered``,
-    ``right`` or ``wrong``, ``limits`` the names of limits that were hit.
+    ``right`` or ``wrong``, ``limits`` the names of limits that were hit, ``unreadable`` the name of
+    the header in which a trusted proxy's address of the client could not be read.
     """
 
     def __init__(self, most: int = 0) -> None:
@@ -36,6 +37,7 @@ class Observations:
         self.responses: deque[tuple[str, int]] = deque(maxlen=most)
         self.passwords: deque[str] = deque(maxlen=most)
         self.limits: deque[str] = deque(maxlen=most)
+        self.unreadable: deque[str] = deque(maxlen=most)
 
 
 def taken(waiting: deque[T]) -> Iterator[T]:

@@ -326,6 +326,16 @@ class Settings(BaseSettings):
     def _trusted_proxies(cls, value: object) -> object:
         return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
 
+    @field_validator("proxy_header")
+    @classmethod
+    def _proxy_header(cls, value: str) -> str:
+        if value.lower() == "forwarded":
+            raise ValueError(
+                "must not be Forwarded (RFC 7239), which is not read yet: have the proxy set "
+                "X-Forwarded-For to the client's address, and name that"
+            )
+        return value
+
     @field_validator("issuer")
     @classmethod
     def _issuer(cls, value: str) -> str:

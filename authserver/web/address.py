@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authserver.core.names import printable
+from authserver.metrics.observations import Observations
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
+CLIENT = "authserver.client"
+"""In the environment of a request: the address, once it was found."""
 FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 LONGEST = 60
 """No address with a port is longer. Clients write some of these, and what was read is kept."""
@@ -36,18 +39,31 @@ class ClientAddress:
     trusted: Sequence[Network]
     header: str
     unix_socket: bool = False
+    observations: Observations = field(default_factory=Observations, repr=False)
     _warned: bool = field(default=False, init=False)
+    _told: bool = field(default=False, init=False)
 
     @cached_property
     def environ_name(self) -> str:
         return "HTTP_" + self.header.upper().replace("-", "_")
 
     def of_request(self, environ: "WSGIEnvironment") -> str:
-        """Return the address of the client that sends this request, or UNKNOWN."""
+        """Return the address of the client that sends this request, or UNKNOWN.
+
+        It is asked for several times, and found once.
+        """
+        found: str | None = environ.get(CLIENT)
+        if found is None:
+            found = environ[CLIENT] = self._find(environ)
+        return found
+
+    def _find(self, environ: "WSGIEnvironment") -> str:
         peer, forwarded = environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name)
-        if len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST):
-            return self.of(peer, forwarded)
-        return self._known(peer, forwarded)
+        long = len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST)
+        found = self.of(peer, forwarded) if long else self._known(peer, forwarded)
+        if found == UNKNOWN and forwarded is not None:
+            self._tell(peer, forwarded)
+        return found
 
     def is_local(self, environ: "WSGIEnvironment") -> bool:
         """Whether the request was sent on this machine, to this machine, and through no proxy.
@@ -92,6 +108,18 @@ class ClientAddress:
 
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self.trusted)
+
+    def _tell(self, peer: str, forwarded: str) -> None:
+        self.observations.unreadable.append(self.header)
+        if not self._told:
+            self._told = True
+            log.error(
+                f"{self.header} cannot be read: all clients whose proxy writes such a header are "
+                "one, without an address, to limits and rules; set AUTHSERVER_PROXY_HEADER to a "
+                "header that holds nothing but addresses; this is said once",
+                peer=printable(peer),
+                value=printable(forwarded, 100),
+            )
 
     def _warn(self, peer: str) -> None:
         if not self._warned:

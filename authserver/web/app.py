@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,18 @@ class Wiring:
     @property
     def observations(self) -> Observations:
         return self.issuer.observations
+
+    @cached_property
+    def client_address(self) -> ClientAddress:
+        return self._client_address(unix_socket=self.settings.unix_socket is not None)
+
+    @cached_property
+    def client_address_at_administration(self) -> ClientAddress:
+        return self._client_address(unix_socket=isinstance(self.settings.admin_place, Path))
+
+    def _client_address(self, *, unix_socket: bool) -> ClientAddress:
+        proxies, header = self.settings.trusted_proxies, self.settings.proxy_header
+        return ClientAddress(proxies, header, unix_socket, self.observations)
 
     def start(self) -> None:
         """Start the threads, and write back what earlier processes left in the spool."""
@@ -190,7 +203,7 @@ def _guesses(
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app, chosen = _flask(wiring), wiring.settings
-    client_address = _client_address(chosen)
+    client_address = wiring.client_address
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     health.register(app, wiring.live, client_address)
@@ -199,9 +212,7 @@ def create_app(wiring: Wiring) -> Flask:
     if chosen.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
     outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
-    if chosen.requests_per_address:
-        rates, seen = Rates(chosen.requests_per_address), wiring.observations
-        outer = RateLimit(rates, client_address.of_request, seen, outer)
+    outer = _rate_limited(wiring, client_address, outer)
     if chosen.path_prefix:
         outer = _without(chosen.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]
@@ -210,20 +221,20 @@ def create_app(wiring: Wiring) -> Flask:
 
 def create_administration(wiring: Wiring) -> "WSGIApplication":
     """Return the admin API alone, for a listener of its own, with its own bounds on bodies."""
-    client_address, bodies = _client_address_at_administration(wiring.settings), _bodies()
+    client_address, bodies = wiring.client_address_at_administration, _bodies()
     others = _flask(wiring).wsgi_app
-    return Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others)
+    app = Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others)
+    return _rate_limited(wiring, client_address, app)
 
 
-def _client_address(chosen: Settings) -> ClientAddress:
-    return ClientAddress(
-        chosen.trusted_proxies, chosen.proxy_header, chosen.unix_socket is not None
-    )
-
-
-def _client_address_at_administration(chosen: Settings) -> ClientAddress:
-    unix_socket = isinstance(chosen.admin_place, Path)
-    return ClientAddress(chosen.trusted_proxies, chosen.proxy_header, unix_socket)
+def _rate_limited(
+    wiring: Wiring, client_address: ClientAddress, app: "WSGIApplication"
+) -> "WSGIApplication":
+    """Return ``app`` behind a rate limit of its own, if there is to be one."""
+    rate = wiring.settings.requests_per_address
+    if not rate:
+        return app
+    return RateLimit(Rates(rate), client_address.of_request, wiring.observations, app)
 
 
 def _bodies() -> Bodies:
@@ -234,7 +245,7 @@ def _gateways(wiring: Wiring) -> list[Gateway]:
     """Return what takes the requests of each listener, the public one first."""
     gateways = [gateway_over(wiring)]
     if wiring.settings.admin_listen is not None:
-        client_address = _client_address_at_administration(wiring.settings)
+        client_address = wiring.client_address_at_administration
         administration = create_administration(wiring)
         gateways.append(Gateway(administration, frozenset(), (), client_address.of_request))
     return gateways
@@ -242,10 +253,7 @@ def _gateways(wiring: Wiring) -> list[Gateway]:
 
 def gateway_over(wiring: Wiring) -> Gateway:
     """Return what takes requests for the application over ``wiring``."""
-    prefixes, client_address = (
-        ("", wiring.settings.path_prefix or ""),
-        _client_address(wiring.settings),
-    )
+    prefixes, client_address = ("", wiring.settings.path_prefix or ""), wiring.client_address
     return Gateway(
         create_app(wiring).wsgi_app,
         frozenset(prefix + path for prefix in prefixes for path in PATHS),

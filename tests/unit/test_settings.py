@@ -262,6 +262,8 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(
         ("LOG_FORMAT", "xml", "must be one of console, json"),
         ("TRUSTED_PROXIES", "proxy.example.com, 10.0.0.1/8", "must be networks like"),
         ("PROXY_HEADER", "X Forwarded For", "must be the name of one header"),
+        ("PROXY_HEADER", "Forwarded", "must not be Forwarded (RFC 7239), which is not read yet"),
+        ("PROXY_HEADER", "forwarded", "must not be Forwarded (RFC 7239), which is not read yet"),
         ("REGISTRY_HOST", "https://r.example.com", "must be a host name"),
         ("PUBLIC_URL", "auth.example.com", "must be a URL like"),
     ],

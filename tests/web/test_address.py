@@ -5,6 +5,7 @@ from ipaddress import ip_network
 import pytest
 from structlog.testing import capture_logs
 
+from authserver.metrics.observations import Observations
 from authserver.settings import Settings
 from authserver.web.address import UNKNOWN, ClientAddress
 from tests.world import ADMIN, PASSWORD, World
@@ -51,6 +52,45 @@ def test_an_unnamed_peer_that_sends_the_header_is_warned_of_once() -> None:
         address.of("192.0.2.1", "198.51.100.7")
     assert [entry["log_level"] for entry in logs] == ["warning"]
     assert "AUTHSERVER_TRUSTED_PROXIES" in logs[0]["event"]
+
+
+UNREADABLE = (
+    "for=198.51.100.7",
+    "",
+    "unknown",
+    "198.51.100.7, https",
+    "198.51.100.7;by=x",
+    "x" * 99,
+)
+
+
+@pytest.mark.parametrize("forwarded", UNREADABLE)
+def test_a_trusted_proxys_header_that_cannot_be_read_is_told_once_and_counted(
+    forwarded: str,
+) -> None:
+    seen = Observations(10)
+    address = ClientAddress(TRUSTED, "X-Real-IP", observations=seen)
+    with capture_logs() as logs:
+        for _ in range(3):
+            environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_REAL_IP": forwarded}
+            for _ in range(2):  # each part of the application asks
+                assert address.of_request(environ) == UNKNOWN
+    (line,) = logs
+    assert line["log_level"] == "error"
+    assert line["peer"] == "10.0.0.1"
+    assert line["event"].startswith("X-Real-IP cannot be read")
+    assert "AUTHSERVER_PROXY_HEADER" in line["event"]
+    assert list(seen.unreadable) == ["X-Real-IP"] * 3
+
+
+def test_what_an_untrusted_peer_writes_is_not_told() -> None:
+    address = ClientAddress(TRUSTED, "X-Real-IP", observations=Observations(10))
+    for environ in (
+        {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_REAL_IP": "nonsense"},
+        {"REMOTE_ADDR": "10.0.0.1"},
+    ):
+        assert address.of_request(environ) == environ["REMOTE_ADDR"]
+    assert not address.observations.unreadable
 
 
 def recorded_address(world: World, headers: dict[str, str]) -> str:

@@ -156,6 +156,16 @@ def test_responses_are_counted_by_part_and_code(reported: Reported) -> None:
     }
 
 
+def test_clients_whose_address_cannot_be_read_are_counted(settings: Settings) -> None:
+    trusting = Settings(**settings.model_dump() | {"trusted_proxies": "127.0.0.1/32"})
+    wiring = wire(trusting, Observations(MAX_WAITING))
+    world = World(wiring, create_app(wiring).test_client())
+    for path in ("/token", "/bundle.pem", "/api/v1/me"):
+        world.client.get(path, headers={"X-Forwarded-For": "for=192.0.2.1"})
+    assert list(wiring.observations.unreadable) == ["X-Forwarded-For"] * 3
+    world.close()
+
+
 def test_logins_that_are_turned_away_are_counted_by_the_limit_that_was_hit(
     reported: Reported,
 ) -> None:
