@@ -94,8 +94,8 @@ def service_name(text: str) -> str:
     """
     if _service.fullmatch(text) is None:
         raise Refused(
-            f"{printable(text)!r} cannot be a registry's service: use 1 to 255 printable ASCII characters "
-            "without quotes, backslashes, or spaces at the ends"
+            f"{printable(text)!r} cannot be a registry's service: use 1 to 255 printable ASCII "
+            "characters without quotes, backslashes, or spaces at the ends"
         )
     return text
 
