@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.settings import Settings
@@ -178,6 +178,16 @@ def test_the_client_behind_a_proxy_is_counted(limits: Limits) -> None:
     with limits.world(trusted_proxies="192.0.2.0/24") as world:
         answers = [ask(world, "/token", headers={"X-Forwarded-For": who}) for who in clients]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+def test_the_administrations_own_listener_has_a_count_of_its_own(limits: Limits) -> None:
+    with limits.world(admin_listen="127.0.0.1:5002") as world:
+        administration = Client(app.create_administration(world.wiring))
+        assert [ask(world, "/token").status_code for _ in range(2)] == [200, 429]
+        where = {"REMOTE_ADDR": HOME}
+        asked = [administration.get("/api/v1/me", environ_overrides=where) for _ in range(2)]
+        assert asked[0].status_code == 401
+        problem(asked[1])
 
 
 def test_0_is_no_limit(limits: Limits) -> None:
