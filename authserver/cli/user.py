@@ -1,6 +1,7 @@
 """``authserver user``: people."""
 
 import secrets
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -23,8 +24,10 @@ from authserver.cli.output import (
     yes,
 )
 from authserver.cli.public_url import doubts
+from authserver.cli.values import Values
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, invitations, named, rule_rows, rules
+from authserver.db import accounts, app_tokens, invitations, named, rule_rows, rules
+from authserver.db.accounts import AdminTokens
 from authserver.db.models import Account, RuleSubject
 
 _password_stdin = click.option(
@@ -67,13 +70,41 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
 @command.command("edit")
 @click.argument("name")
 @click.option("--admin/--no-admin", required=True, help="Whether the user may administer.")
+@click.option(
+    "--admin-tokens",
+    type=Values(AdminTokens),
+    help="With --admin: keep or revoke the app tokens that would administer from then on, "
+    "instead of asking.",
+)
 @pass_context
-def edit(context: Context, name: str, admin: bool) -> None:
-    """Let the user NAME administer, or no longer."""
+def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | None) -> None:
+    """Let the user NAME administer, or no longer.
+
+    App tokens that were made with --admin while NAME was no administrator would administer as
+    well: they are shown first.
+    """
+    if admin_tokens and not admin:
+        raise click.UsageError("--admin-tokens goes with --admin")
+    if admin and admin_tokens is None and sys.stdin.isatty():
+        admin_tokens = _asked(context, name)
     with context.change() as change:
-        changed = accounts.set_admin(change, name, admin=admin)
+        changed = accounts.set_admin(change, name, admin=admin, admin_tokens=admin_tokens)
     state = "may administer" if admin else "may not administer"
     note(f"{name} {state} now." if changed else f"{name} {state}, as before.")
+
+
+def _asked(context: Context, name: str) -> AdminTokens | None:
+    """Show the app tokens that would administer, and ask about them; None if there are none."""
+    with context.read() as session:
+        row = named.account(session, name, AccountKind.USER)
+        found = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
+    if not found:
+        return None
+    for token in found:
+        until = f"until {when(token.expires_at)}" if token.expires_at else "for ever"
+        used = f"last used {when(token.last_used_at)}" if token.last_used_at else "never used"
+        note(f"The app token {token.id} ({token.name}) would administer, {until}; {used}.")
+    return AdminTokens(click.prompt("Keep or revoke?", type=Values(AdminTokens), err=True))
 
 
 @command.command("invite")

@@ -1,6 +1,7 @@
 """Accounts: users and robots."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind
-from authserver.db import named, paging, refresh_tokens, rules
+from authserver.db import app_tokens, named, paging, refresh_tokens, rules
 from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -125,20 +126,48 @@ def replace_robot(
     change.record("robot.edit", f"robot:{row.name}", before=before, after=_ownership(row))
 
 
-def set_admin(change: Change, name: str, *, admin: bool) -> bool:
+class AdminTokens(StrEnum):
+    """What becomes of the app tokens with an admin ceiling when their user may administer."""
+
+    KEEP = "keep"
+    REVOKE = "revoke"
+
+
+def set_admin(
+    change: Change, name: str, *, admin: bool, admin_tokens: AdminTokens | None = None
+) -> bool:
     """Let a user administer, or no longer; False if it was so already.
 
     Raises:
         NotFound: there is no such user.
+        Refused: the user has app tokens that would administer from then on, and ``admin_tokens``
+            does not say what becomes of them.
     """
     row = named.account(change.session, name, AccountKind.USER)
     if row.admin == admin:
         return False
+    kept = _decided(change, row, admin_tokens) if admin else []
     row.admin = admin
-    change.record(
-        "user.edit", f"user:{row.name}", before={"admin": not admin}, after={"admin": admin}
-    )
+    after = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
+    change.record("user.edit", f"user:{row.name}", before={"admin": not admin}, after=after)
     return True
+
+
+def _decided(change: Change, row: Account, admin_tokens: AdminTokens | None) -> list[int]:
+    """Revoke or keep the app tokens of a new administrator; return the ids of those kept."""
+    found = app_tokens.administering(change.session, row, change.at)
+    if found and admin_tokens is None:
+        edit = f"authserver user edit {row.name} --admin --admin-tokens"
+        names = ", ".join(f"{token.id} ({token.name})" for token in found)
+        raise Refused(
+            f"{row.name} has app tokens that would administer from then on: {names}. To revoke "
+            f"them: `{edit} revoke`; to let them: `{edit} keep`"
+        )
+    if admin_tokens is AdminTokens.KEEP:
+        return [token.id for token in found]
+    for token in found:
+        app_tokens.revoke(change, token.id)
+    return []
 
 
 def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:

@@ -167,6 +167,16 @@ def listed(
     return session.scalars(paging.within(query, AppToken.id, window)).all()
 
 
+def administering(session: Session, account: Account, now: datetime) -> list[AppToken]:
+    """Return the app tokens with an admin ceiling that an account has and that are good."""
+    mine = select(AppToken).where(AppToken.account_id == account.id).order_by(AppToken.id)
+    return [
+        row
+        for row in session.scalars(mine)
+        if administers(row.ceiling) and (row.expires_at is None or row.expires_at > now)
+    ]
+
+
 def limits(ceiling: Sequence[str] | None) -> tuple[Limit, ...] | None:
     """Return what a stored ceiling allows on registries at most; None is all of the account."""
     if ceiling is None:

@@ -1,12 +1,19 @@
 """authserver user: people and their passwords."""
 
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from authserver import passwords
 from authserver.db import invitations, named, snapshot
 from authserver.settings import Settings
+from tests import stores
 from tests.cli.commands import Commands
-from tests.programs import Authserver
+from tests.programs import Authserver, clean_environ
 from tests.world import ADMIN, PASSWORD, World
 
 
@@ -277,3 +284,75 @@ def test_a_user_becomes_an_administrator_and_is_one_no_longer(run: Commands) -> 
     run("user", "edit", "alice", "--no-admin")
     assert run.json("user", "show", "alice")["admin"] is False
     run("user", "edit", "nobody", "--admin", status=1)
+
+
+@pytest.fixture
+def forgetful(run: Commands) -> Commands:
+    """alice, who administers nothing, has app tokens for the day when she will."""
+    add(run, "alice")
+    run("token", "create", "alice", "--name", "old", "--admin")
+    run("token", "create", "alice", "--name", "both", "--admin", "--scope", "repository:a:pull")
+    run("token", "create", "alice", "--name", "plain")
+    return run
+
+
+def tokens_of_alice(run: Commands) -> list[str]:
+    return [token["name"] for token in run.json("token", "list", "alice")]
+
+
+def test_no_forgotten_app_token_administers_when_its_user_may(forgetful: Commands) -> None:
+    forgetful("user", "edit", "alice", "--admin", status=1)
+    assert "1 (old), 2 (both)" in forgetful.err
+    assert "authserver user edit alice --admin --admin-tokens revoke" in forgetful.err
+    assert forgetful.json("user", "show", "alice")["admin"] is False
+    forgetful("user", "edit", "alice", "--admin", "--admin-tokens", "revoke")
+    assert forgetful.json("user", "show", "alice")["admin"] is True
+    assert tokens_of_alice(forgetful) == ["plain"]
+
+
+def test_app_tokens_that_are_to_administer_are_kept_and_recorded(forgetful: Commands) -> None:
+    forgetful("user", "edit", "alice", "--admin", "--admin-tokens", "keep")
+    assert forgetful.last_change()["after"] == {"admin": True, "admin_tokens": [1, 2]}
+    assert tokens_of_alice(forgetful) == ["old", "both", "plain"]
+    forgetful("user", "edit", "alice", "--no-admin", "--admin-tokens", "keep", status=2)
+    # Whoever is an administrator no more is asked again.
+    forgetful("user", "edit", "alice", "--no-admin")
+    forgetful("user", "edit", "alice", "--admin", status=1)
+
+
+def test_a_policy_wakes_no_forgotten_app_token(forgetful: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("accounts:\n  alice: {kind: user, admin: true}\n")
+    forgetful("policy", "apply", file, "--yes", status=1)
+    assert "--admin-tokens revoke" in forgetful.err
+    forgetful("user", "edit", "alice", "--admin", "--admin-tokens", "revoke")
+    forgetful("policy", "apply", file, "--yes")
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        (b"keep\n", ["old", "both", "plain"]),
+        (b"revoke\n", ["plain"]),
+        (b"\x04", None),
+    ],
+)
+def test_at_a_terminal_it_asks_about_forgotten_app_tokens(
+    forgetful: Commands, answer: bytes, left: list[str] | None
+) -> None:
+    outer, inner = pty.openpty()
+    os.write(outer, answer)
+    done = subprocess.run(
+        [sys.executable, "-m", "authserver", "user", "edit", "alice", "--admin"],
+        env=clean_environ(**stores.environ(forgetful.data_dir)),
+        stdin=inner,
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    os.close(inner)
+    os.close(outer)
+    assert b"The app token 1 (old) would administer" in done.stderr
+    assert (done.returncode == 0) == (left is not None)
+    assert forgetful.json("user", "show", "alice")["admin"] == (left is not None)
+    assert tokens_of_alice(forgetful) == (left or ["old", "both", "plain"])

@@ -8,6 +8,7 @@ from werkzeug.test import TestResponse
 
 from authserver.db import accounts, app_tokens, groups, named, records
 from authserver.db.records import Filter
+from authserver.web.api import serving
 from tests.world import ADMIN, PASSWORD, World, basic
 
 AS_ADMIN = (ADMIN, PASSWORD)
@@ -259,6 +260,24 @@ def test_the_last_administrator_stays(office: World, terms: dict[str, bool]) -> 
     call(office, "PATCH", "/users/alice", json={"admin": True}, headers=anyhow, status=200)
     call(office, "DELETE", "/users/admin", status=200, headers=anyhow)
     call(office, "GET", "/users", AS_ADMIN, 401)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_no_forgotten_app_token_administers_when_its_user_may(office: World, method: str) -> None:
+    _, secret = office.app_token("alice", "admin", name="forgotten")
+    office.app_token("alice", "admin", name="expired", lifetime=timedelta(0))
+    anyhow, body = {"If-Match": "*"}, {"admin": True}
+    told = call(office, method, "/users/alice", status=409, json=body, headers=anyhow)
+    assert "1 (forgotten)." in told.text
+    call(office, "GET", "/users", ("alice", secret), 403)
+    kept = "/users/alice?admin_tokens=keep"
+    call(office, method, kept, status=200, json=body, headers=anyhow)
+    call(office, "GET", "/users", ("alice", secret), 200)
+    call(office, method, "/users/alice", status=200, json={"admin": False}, headers=anyhow)
+    revoked = "/users/alice?admin_tokens=revoke"
+    call(office, method, revoked, status=200, json=body, headers=anyhow)
+    call(office, "GET", "/users", ("alice", secret), 401)
+    call(office, method, "/users/alice?admin_tokens=all", status=422, json=body, headers=anyhow)
 
 
 # Two editors.
@@ -588,6 +607,40 @@ def test_a_delegate_touches_nothing_that_others_wrote_or_changed(delegated: Worl
     call(delegated, "POST", "/delegations", ALICE, 403, json=new)
     call(delegated, "DELETE", "/delegations/1", ALICE, 403, headers=anyhow)
     call(delegated, "POST", "/groups/team/members", ALICE, 403, json={"add": ["robot:ci"]})
+
+
+def test_a_delegate_is_told_of_nothing_that_they_may_not_list(delegated: World) -> None:
+    for service in ("hidden-one", "hidden-two"):
+        delegated.registry(service)
+    delegated.user("hidden-user")
+    delegated.robot("hidden-robot", owner="hidden-user")
+    delegated.group("hidden-group", "hidden-user")
+    delegated.allow("group:hidden-group", "a/hidden", "pull", service="hidden-one")
+    mine = call(delegated, "POST", "/rules", ALICE, 201, json=WITHIN).headers["Location"]
+    wrong: list[dict[str, Any]] = [
+        {"registry": "nowhere"},
+        {"registry": "no/where"},
+        {"registry": None},
+        {"subjects": ["user:nobody"]},
+        {"subjects": ["group:nowhere"]},
+        {"patterns": ["b/**"]},
+        {"actions": ["delete"]},
+    ]
+    told = [
+        call(delegated, method, path, ALICE, json=WITHIN | terms, headers={"If-Match": "*"})
+        for terms in wrong
+        for method, path in (("POST", "/rules"), ("PUT", mine), ("PATCH", mine))
+    ]
+    for noun in serving.NOUNS:
+        for operation in noun.found:
+            path = operation.path
+            for name, value in {"{name}": "x", "{service}": "x", "{id}": "3"}.items():
+                path = path.replace(name, value)
+            body: dict[str, Any] = {"json": {}} if operation.body else {}
+            body |= {"headers": {"If-Match": "*"}}
+            told.append(call(delegated, operation.method, path, ALICE, **body))
+    assert {response.status_code for response in told} >= {403, 404, 409, 422}
+    assert not [response.text for response in told if "hidden" in response.text]
 
 
 def test_ending_a_delegation_ends_what_was_written_under_it(delegated: World) -> None:

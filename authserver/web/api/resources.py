@@ -61,7 +61,7 @@ class Resource(Generic[_Row, _Terms]):
     """A noun that is made, replaced, changed and removed by name.
 
     ``terms`` is what is said of it; its fields are fields of ``shown.described``. ``key`` is the
-    name of the path's parameter.
+    name of the path's parameter, ``editing`` the query of PUT and PATCH.
     """
 
     noun: str
@@ -75,6 +75,7 @@ class Resource(Generic[_Row, _Terms]):
     add: Callable[[Call[Any, Any], Change, str, _Terms], object]
     edit: Callable[[Call[Any, Any], Change, _Row, _Terms, bool], None]
     remove: Callable[[Change, _Row, bool], list[str]]
+    editing: type[Force] = Force
 
     def terms_of(self, row: _Row) -> _Terms:
         said = self.shown.described(row)
@@ -137,7 +138,7 @@ class Resource(Generic[_Row, _Terms]):
             name=f"put_{noun}",
             answer=answer,
             body=self.terms,
-            query=Force,
+            query=self.editing,
             statuses=(200, 201),
             conditional=True,
             creates=True,
@@ -149,7 +150,7 @@ class Resource(Generic[_Row, _Terms]):
             name=f"change_{noun}",
             answer=answer,
             body=changed,
-            query=Force,
+            query=self.editing,
             conditional=True,
             tagged=True,
         )(self.patch)

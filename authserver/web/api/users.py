@@ -1,16 +1,17 @@
 """Users: people."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
+from authserver.db.accounts import AdminTokens
 from authserver.db.models import Account
 from authserver.db.store import Change
-from authserver.web.api.models import Answer, Body, Password, Query
+from authserver.web.api.models import Answer, Body, Force, Password, Query
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pages import Page
 from authserver.web.api.resources import Resource, Shown
@@ -24,6 +25,16 @@ class UserTerms(Body):
 
     admin: bool = Field(default=False, description="May administer; no right on any repository.")
     disabled: bool = Field(default=False, description="No credential of it is good.")
+
+
+class Editing(Force):
+    """How a user is changed."""
+
+    admin_tokens: Literal["keep", "revoke"] | None = Field(
+        None,
+        description="What becomes of the app tokens with an admin ceiling of a user who is made "
+        "an administrator: without it, 409 where there are such.",
+    )
 
 
 class User(Answer):
@@ -53,10 +64,14 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(_: Call[Any, Any], change: Change, row: Account, terms: UserTerms, _force: bool) -> None:
+def _edit(
+    call: Call[Any, Any], change: Change, row: Account, terms: UserTerms, _force: bool
+) -> None:
     if row.admin and (terms.disabled or not terms.admin):
         accounts.require_other_administrator(change.session, row)
-    accounts.set_admin(change, row.name, admin=terms.admin)
+    said = call.query.admin_tokens
+    admin_tokens = None if said is None else AdminTokens(said)
+    accounts.set_admin(change, row.name, admin=terms.admin, admin_tokens=admin_tokens)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
@@ -80,6 +95,7 @@ Resource(
     add=_add,
     edit=_edit,
     remove=_remove,
+    editing=Editing,
 ).declare(OPERATIONS)
 
 
