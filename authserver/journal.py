@@ -234,6 +234,7 @@ class Uses:
     idle: timedelta
     _noted: dict[tuple[Kind, int], datetime] = field(default_factory=dict, repr=False)
     _pending: dict[tuple[Kind, int], Use] = field(default_factory=dict, repr=False)
+    _forgot_at: datetime | None = None
 
     def note(self, use: Use) -> bool:
         """Take a use; return whether it will be written, which one a minute is."""
@@ -247,6 +248,7 @@ class Uses:
 
     def write(self, store: Store) -> None:
         """Store what is pending; on an error it stays pending."""
+        self._forget(store.clock())
         pending = dict(self._pending)
         if not pending:
             return
@@ -263,6 +265,15 @@ class Uses:
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]
+
+    def _forget(self, now: datetime) -> None:
+        """Forget, once a minute, the uses that no longer keep another one from being written."""
+        if self._forgot_at is not None and now - self._forgot_at < USES_EVERY:
+            return
+        self._forgot_at = now
+        for key, noted in list(self._noted.items()):
+            if now - noted >= USES_EVERY:
+                self._noted.pop(key, None)
 
     def _update(self, use: Use) -> Update:
         table = AppToken if use.kind is Kind.APP else RefreshToken

@@ -18,7 +18,7 @@ from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.verifying import Verification
-from authserver.journal import Journal, Kind, Use, Uses
+from authserver.journal import USES_EVERY, Journal, Kind, Use, Uses
 from authserver.token_event import MAX_TEXT, TokenEvent
 from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, Clock, World
@@ -282,3 +282,22 @@ def test_tokens_are_locked_in_one_order_whoever_writes(
         uses.note(Use(kind, number, clock.at, "192.0.2.1", "docker"))
     uses.write(store)
     assert locked == [(Kind.APP, 1), (Kind.APP, 3), (Kind.REFRESH, 1), (Kind.REFRESH, 2)]
+
+
+def test_tokens_that_are_used_no_more_are_forgotten(store: Store, clock: Clock) -> None:
+    uses = Uses(timedelta(days=1))
+
+    def use(number: int) -> bool:
+        return uses.note(Use(Kind.APP, number, clock.at, "192.0.2.1", "docker"))
+
+    for minute in range(5):
+        assert all(use(100 * minute + number) for number in range(100))
+        for again in (True, False):
+            assert use(-1) == again, "one that is used on is written once a minute"
+            clock.move(USES_EVERY / 2)
+            uses.write(store)
+    assert len(uses._noted) <= 2 * 100 + 1
+    clock.move(USES_EVERY)
+    uses.write(store)
+    assert not uses._noted
+    assert not uses._pending
