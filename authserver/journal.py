@@ -110,7 +110,7 @@ class Journal:
     def give_way(self) -> None:
         """Wait while many records are pending and are being stored.
 
-        For a thread after each answer: otherwise those that answer outrun the one that stores.
+        For a thread before each answer: otherwise those that answer outrun the one that stores.
         """
         if len(self.pending) < MANY_PENDING:
             return
@@ -141,9 +141,9 @@ class Journal:
             self._lost = 0
         events = self.take(MAX_BATCH)
         if events:
-            # Before the store is locked, for others wait for that.
-            records = list(map(_record, events))
             try:
+                # Before the store is locked, for others wait for that.
+                records = list(map(_record, events))
                 with store.append() as session:
                     store.trail.tokens(session, records, events[-1].at)
             except Exception:
