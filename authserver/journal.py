@@ -130,16 +130,18 @@ class Journal:
         """Return what stands for a name that no account has: people type passwords there."""
         return f"unknown-{hmac.digest(self.key, name.encode(), sha256).hex()[:12]}"
 
-    def write(self, store: Store) -> bool:
-        """Store what is pending, MAX_BATCH at most, in one transaction; on an error it stays so.
+    def write(self, store: Store, most: int = sys.maxsize) -> bool:
+        """Store what is pending in one transaction; on an error it stays so.
 
-        Return whether there may be more.
+        At most so many records are stored, and no more than MAX_BATCH. Return whether there may be
+        more.
         """
         if self._lost:
             log.error("token records were lost", number=self._lost)
             self.lost += self._lost
             self._lost = 0
-        events = self.take(MAX_BATCH)
+        most = min(most, MAX_BATCH)
+        events = self.take(most)
         if events:
             try:
                 # Before the store is locked, for others wait for that.
@@ -150,7 +152,7 @@ class Journal:
                 self.put_back(events)
                 raise
             self.stored()
-        return len(events) == MAX_BATCH
+        return len(events) == most
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
         """Take out what is pending, oldest first, so many at most."""
@@ -191,18 +193,15 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     return values, FORMS[links.Kind.TOKEN].template(values, _OWN)
 
 
-def prune(store: Store, days: int, records: int) -> int:
+def prune(store: Store, days: int) -> int:
     """Delete token records that are too old or too many, and logins that were idle for too long.
 
-    Return how many records there were, about ``records`` at most: ask again until there is none.
+    Return how many records there were: as many as go at once, so ask again until there is none.
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
         alterations.prune(session)
-    deleted, cutoff = 0, store.clock() - timedelta(days=days)
-    while deleted < records and (some := retention.prune(store, cutoff, MAX_RECORDS)):
-        deleted += some
-    return deleted
+    return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
 
 
 class Kind(StrEnum):

@@ -34,9 +34,8 @@ RECORDS_WAIT = 1.0
 LOOK_WAITS = 2.0
 STOP_WAITS = 5.0
 PRUNE_EVERY = 3600.0
-PRUNED_AT_ONCE = 1000
 MANY_RECORDS = journal.MAX_RECORDS * 11 // 10
-"""From so many on pruning does not give way to writing any more."""
+"""From so many on no more are written than are pruned; below, pruning gives way to writing."""
 ROTATE_EVERY = 60.0
 ROTATION_WAITS = 1.0
 SEAL_EVERY = 60.0
@@ -136,8 +135,8 @@ class Live:
     unfit: str | None = None
     altered: str | None = None
     _written_at: float | None = None
-    _sealed: int = 0
-    """How many sealed records of token requests there were at the last checkpoint."""
+    _crowded: bool = False
+    """Whether there were MANY_RECORDS of token requests at the last checkpoint."""
     _pruning: Every = field(default_factory=lambda: Every(PRUNE_EVERY))
     _rotating: Every = field(default_factory=lambda: Every(ROTATE_EVERY))
     _sealing: Every = field(default_factory=lambda: Every(SEAL_EVERY))
@@ -311,23 +310,16 @@ class Live:
         if self._sealing.due(now):
             self._seal()
             self._sealing.last = now
-        if self._pruning.due(now):
-            self._prune(now, more)
+        if self._pruning.due(now) and (self._crowded or not more):
+            self._prune(now)
         self._warn(now)
         # Last: a disk that fails must not keep the signing key from being rotated.
         self.spool.write(self.store)
         return more
 
-    def _prune(self, now: float, more: bool) -> None:
-        """Delete a part of what is due; if ``more`` records wait to be written, only if it must be.
-
-        Then as much is deleted as was written, and answers wait for both.
-        """
-        if more and self._sealed < MANY_RECORDS:
-            return
+    def _prune(self, now: float) -> None:
         # Each record is verified before. If a day's are due, all else must not wait for that.
-        number = journal.MAX_BATCH if more else PRUNED_AT_ONCE
-        if journal.prune(self.store, self.record_days, number) == 0:
+        if journal.prune(self.store, self.record_days) == 0:
             self.store.overwrite_deleted()
             self._pruning.last = now
 
@@ -378,15 +370,17 @@ class Live:
     def _write(self) -> bool:
         self.rehashes.write(self.store)
         self.uses.write(self.store)
-        more = self.journal.write(self.store)
+        most = retention.AT_ONCE if self._crowded else journal.MAX_BATCH
+        more = self.journal.write(self.store, most)
         self._written_at = self.monotonic()
         return more
 
     def _seal(self) -> None:
         with self.store.append() as session:
             self.altered = self.store.trail.checkpoint(session, self.store.time(session))
-            self._sealed = retention.sealed(session)
-        if self._sealed > journal.MAX_RECORDS:
+            records = retention.sealed(session)
+        self._crowded = records >= MANY_RECORDS
+        if records > journal.MAX_RECORDS:
             self._pruning.last = None
         if self.altered:
             log.error(

@@ -262,9 +262,9 @@ def test_old_records_are_pruned(store: Store, one: TokenEvent, clock: Clock) -> 
         made = Journal(KEY)
         made.add(replace(one, at=clock.at - timedelta(days=days), request_id=str(days)))
         made.write(store)
-    assert journal.prune(store, 30, 1000) == 1
+    assert journal.prune(store, 30) == 1
     assert written(store) == ["30", "29", "0"]
-    assert journal.prune(store, 30, 1000) == 0
+    assert journal.prune(store, 30) == 0
 
 
 def test_tokens_are_locked_in_one_order_whoever_writes(

@@ -500,7 +500,6 @@ def test_old_records_are_pruned_every_hour(
 def test_a_process_keeps_up_while_it_prunes_much(
     process: Process, store: Store, clock: Clock, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "PRUNED_AT_ONCE", 2)
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     for _ in range(5):
         process.live.journal.add(one)
@@ -518,24 +517,19 @@ def test_pruning_gives_way_to_writing_until_it_is_much_that_is_due(
     process: Process, store: Store, clock: Clock, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "MAX_BATCH", 4)
-    monkeypatch.setattr(live, "PRUNED_AT_ONCE", 2)
     monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(live, "MANY_RECORDS", 10)
     clock.move(timedelta(days=31))
     process.live._pruning.last = None
+    for _ in range(20):
+        process.live.journal.add(one)
     left = []
-    for many in (100, 100, 8):
-        monkeypatch.setattr(live, "MANY_RECORDS", many)
-        for _ in range(4):
-            process.live.journal.add(one)
+    for _ in range(8):
         process.monotonic.at += 61
         process.live.tick()
         left.append(recorded(store))
-    # In the end as many go as came.
-    assert left == [4, 8, 8]
-    for _ in range(3):
-        process.live.tick()
-        left.append(recorded(store))
-    assert left[3:] == [6, 4, 2]
+    # In the end as many go as come, and then the others.
+    assert left == [4, 8, 10, 10, 10, 10, 10, 8]
 
 
 def test_a_store_with_too_many_records_is_pruned_at_the_next_checkpoint(
