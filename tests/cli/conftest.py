@@ -63,8 +63,8 @@ def full(world: World) -> World:
     world.app_token("ci", "repository:a:pull", networks=("192.0.2.0/24",))
     world.app_token("ci", name="forever", lifetime=None)
     world.log_in("alice")
-    world.get()
     (event,) = list(world.wiring.issuer.journal.pending)[-1:]
+    world.get()
     for _ in range(RECORDS):
         world.wiring.issuer.journal.add(event)
     while world.wiring.live.tick():
