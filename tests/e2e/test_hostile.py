@@ -227,6 +227,7 @@ def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
 def test_bodies_that_are_cut_off_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
+    authserver.env["AUTHSERVER_REQUESTS_PER_ADDRESS"] = "0"  # all come from here
     form = b"grant_type=refresh_token&client_id=c&service=registry&refresh_token=x"
     chunked = b"%x\r\n%s\r\n" % (len(form), form)
     whole = (
