@@ -38,10 +38,13 @@ class SecondCopy:
             log.error("the audit log lacks the last records", error=trouble)
 
     def finish(self) -> str | None:
-        """Write what waits; return why the log lacks some, if so, after at most STOP_WAITS."""
-        if not self.outbox.pending:
+        """Write what waits, and close the log, in at most STOP_WAITS.
+
+        Return why the log lacks some lines, if so.
+        """
+        if self.outbox.sink is None:
             return None
-        writing = Thread(target=self.outbox.write, name="audit log", daemon=True)
+        writing = Thread(target=self.outbox.finish, name="audit log", daemon=True)
         writing.start()
         writing.join(STOP_WAITS)
         return STUCK if writing.is_alive() else self.outbox.trouble

@@ -47,3 +47,9 @@ class Outbox:
                 self.trouble = error.strerror or str(error)
                 return
         self.trouble = None
+
+    def finish(self) -> None:
+        """Write what waits, and let go of the sink."""
+        self.write()
+        if self.sink is not None:
+            self.sink.close()

@@ -1,4 +1,4 @@
-"""Where the second copy of the audit records goes: a file of JSON lines, or syslog (RFC 5424)."""
+"""Where the second copy of audit records goes: a file of JSON lines, or syslog (RFC 5424)."""
 
 import os
 import socket
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 SYSLOG = "syslog"
 SYSLOG_PORT = 514
+SYSLOG_TLS = "syslog+tls"
+SYSLOG_TLS_PORT = 6514
 DEV_LOG = "/dev/log"
 
 
@@ -25,6 +27,9 @@ class Sink(Protocol):
         Raises:
             OSError: they were not taken, or not all of them.
         """
+
+    def close(self) -> None:
+        """Let go of it; it is opened again when there is something to write."""
 
 
 @dataclass
@@ -81,7 +86,7 @@ class Syslog:
         if self._handler is None:
             self._handler = _Handler(self.address, SysLogHandler.LOG_AUTHPRIV)
         for line in lines:
-            self._handler.emit(makeLogRecord({"msg": _message(line), "levelname": "INFO"}))
+            self._handler.emit(makeLogRecord({"msg": message(line), "levelname": "INFO"}))
 
     def close(self) -> None:
         if self._handler is not None:
@@ -96,25 +101,36 @@ class _Handler(SysLogHandler):
         raise  # noqa: PLE0704 - it is called where an error is being handled
 
 
-def _message(line: str) -> str:
+def message(line: str) -> str:
     """Return a message as RFC 5424, section 6, has it after the priority."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return f"1 {time} {socket.gethostname() or '-'} authserver {os.getpid()} audit - {line}"
 
 
-def open_sink(setting: str) -> Sink:
+def open_sink(setting: str, authorities: Path | None = None) -> Sink:
     """Return what AUTHSERVER_AUDIT_LOG names; nothing is opened before there is a line.
+
+    ``authorities`` is the PEM file that a daemon's certificate is verified by.
 
     Raises:
         ValueError: it is neither an absolute path nor a syslog URL.
     """
     url = urlsplit(setting)
-    if url.scheme != SYSLOG:
+    if url.scheme not in (SYSLOG, SYSLOG_TLS):
         if not setting.startswith("/"):
-            raise ValueError("must be an absolute path, syslog:, syslog:/path or syslog://host")
+            raise ValueError(
+                "must be an absolute path, syslog:, syslog:/path, syslog://host or syslog+tls://host"
+            )
         return LogFile(Path(setting))
+    if url.hostname and (url.path or url.query or url.fragment or url.username):
+        raise ValueError(f"must be like {url.scheme}://host, with a port if need be, without more")
+    if url.scheme == SYSLOG_TLS:
+        if not url.hostname:
+            raise ValueError("must be like syslog+tls://host: TLS is spoken with a host")
+        # TLS is loaded only for those who use it.
+        from authserver.audit.syslog_tls import SyslogTls  # noqa: PLC0415
+
+        return SyslogTls(url.hostname, url.port or SYSLOG_TLS_PORT, authorities)
     if url.hostname:
-        if url.path or url.query or url.fragment or url.username:
-            raise ValueError("must be like syslog://host:514, without more")
         return Syslog((url.hostname, url.port or SYSLOG_PORT))
     return Syslog(url.path or DEV_LOG)

@@ -17,7 +17,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from authserver.audit.sinks import Sink, open_sink
+from authserver.audit.sinks import SYSLOG_TLS, Sink, open_sink
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.passwords import MAX_COST, MIN_COST
@@ -231,7 +231,12 @@ class Settings(BaseSettings):
     audit_log: str | None = Field(
         None,
         description="Second copy of the audit records: a file that JSON lines are appended to, "
-        "syslog:, syslog:/path/of/socket or syslog://host:514.",
+        "syslog:, syslog:/path/of/socket, syslog://host:514 (UDP) or syslog+tls://host:6514.",
+    )
+    audit_log_ca_file: Path | None = Field(
+        None,
+        description="PEM file of the authorities that such a host's certificate is verified by; by "
+        "default the system's.",
     )
     max_staleness: int = Field(
         60,
@@ -275,6 +280,7 @@ class Settings(BaseSettings):
         if self.unix_socket is not None and self.tls_key_file is not None:
             raise ValueError("AUTHSERVER_UNIX_SOCKET: TLS is not served on a Unix socket")
         self._check_administration()
+        self._check_audit_log()
         return self
 
     def _check_administration(self) -> None:
@@ -378,10 +384,18 @@ class Settings(BaseSettings):
             open_sink(value)
         return value
 
+    def _check_audit_log(self) -> None:
+        named = self.audit_log_ca_file is not None
+        if named and urlsplit(self.audit_log or "").scheme != SYSLOG_TLS:
+            raise ValueError(
+                "AUTHSERVER_AUDIT_LOG_CA_FILE: only syslog over TLS has a certificate: set "
+                "AUTHSERVER_AUDIT_LOG, like syslog+tls://logs.example.com"
+            )
+
     @property
     def audit_sink(self) -> Sink | None:
         """Return where the second copy of the audit records goes; nothing is opened yet."""
-        return open_sink(self.audit_log) if self.audit_log else None
+        return open_sink(self.audit_log, self.audit_log_ca_file) if self.audit_log else None
 
     @property
     def store_url(self) -> URL:

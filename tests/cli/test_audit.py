@@ -12,6 +12,8 @@ from sqlalchemy import create_engine
 from authserver.cli.audit import listing
 from tests import stores
 from tests.cli.commands import Commands
+from tests.e2e.certificates import Authority
+from tests.syslog_daemon import ENDED, listening
 from tests.world import ADMIN, PASSWORD, World, take_schema_back
 
 SELF = f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"
@@ -306,6 +308,21 @@ def test_an_export_is_a_second_copy(asked: Commands, tmp_path: Path) -> None:
     copy.write_text(lines)
     told = asked.json("audit", "verify", "--against", str(copy))
     assert (told["ok"], told["logged"]) == (True, len(lines.splitlines()))
+
+
+def test_syslog_over_tls_is_a_second_copy(run: Commands, tmp_path: Path) -> None:
+    authority, log = Authority.make(tmp_path / "authority"), tmp_path / "received"
+    with listening(authority, tmp_path) as daemon:
+        run.env["AUTHSERVER_AUDIT_LOG"] = f"syslog+tls://localhost:{daemon.port}"
+        run.env["AUTHSERVER_AUDIT_LOG_CA_FILE"] = str(authority.file)
+        run("group", "add", "dev")
+        received = list(iter(lambda: daemon.got.get(timeout=20), ENDED))
+    del run.env["AUTHSERVER_AUDIT_LOG"], run.env["AUTHSERVER_AUDIT_LOG_CA_FILE"]
+    # After a broken connection some come twice.
+    log.write_text("".join(f"{line}\n" for line in received * 2))
+    assert run.json("audit", "verify", "--against", str(log))["logged"] == 2 * len(received)
+    altered(run, "DELETE FROM audit_record WHERE target = 'group:dev'")
+    assert "is missing" in run("audit", "verify", "--against", log, status=1)
 
 
 def test_a_copy_that_cannot_be_written_is_a_warning(run: Commands, tmp_path: Path) -> None:

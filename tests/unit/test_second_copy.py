@@ -25,6 +25,9 @@ class Stuck:
         assert self.let_go.wait(30)
         self.kept += lines
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:

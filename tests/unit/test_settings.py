@@ -493,6 +493,11 @@ ALONE = {
         {"ADMIN_LISTEN": "h:1", "ADMIN_CLIENT_CA_FILE": "a"},
         "set AUTHSERVER_ADMIN_TLS_CERTIFICATE_FILE",
     ),
+    "authorities of a daemon without TLS": (
+        {"AUDIT_LOG": "syslog://h", "AUDIT_LOG_CA_FILE": "a"},
+        "set AUTHSERVER_AUDIT_LOG, like",
+    ),
+    "authorities of no daemon": ({"AUDIT_LOG_CA_FILE": "a"}, "set AUTHSERVER_AUDIT_LOG, like"),
     "one Unix socket for both": (
         {"ADMIN_LISTEN": "unix:/a", "UNIX_SOCKET": "/a"},
         "this is AUTHSERVER_UNIX_SOCKET",

@@ -94,7 +94,19 @@ def test_what_a_syslog_url_means(setting: str, address: str | tuple[str, int]) -
     assert open_sink(setting) == Syslog(address)
 
 
-@pytest.mark.parametrize("setting", ["audit.jsonl", "http://h", "syslog://h/x", "syslog://u@h"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "audit.jsonl",
+        "http://h",
+        "syslog://h/x",
+        "syslog://u@h",
+        "syslog+tls:",
+        "syslog+tls:/dev/log",
+        "syslog+tls://h/x",
+        "syslog+tls://u@h",
+    ],
+)
 def test_what_is_no_place_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         open_sink(setting)
