@@ -4,7 +4,9 @@ Work is counted in processor time of this thread alone, which neither other proc
 add to. Of each size the least of several runs counts, and only ratios are compared.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import thread_time_ns
 from typing import TypeVar
 
@@ -22,16 +24,27 @@ def doubling(work: Callable[[_Input], object], small: _Input, large: _Input) -> 
 
     It measures again as long as the ratio is above LINEAR: a run can only seem slower than it is.
     """
-    times = _times(work, small)
-    least = [_once(work, each, times) for each in (small, large)]
-    for run in range(_RUNS + _MORE):
-        if run >= _RUNS and least[1] <= LINEAR * least[0]:
-            break
-        least = [
-            min(before, _once(work, each, times))
-            for before, each in zip(least, (small, large), strict=True)
-        ]
+    with _no_garbage():
+        times = _times(work, small)
+        least = [_once(work, each, times) for each in (small, large)]
+        for run in range(_RUNS + _MORE):
+            if run >= _RUNS and least[1] <= LINEAR * least[0]:
+                break
+            least = [
+                min(before, _once(work, each, times))
+                for before, each in zip(least, (small, large), strict=True)
+            ]
     return least[1] / least[0]
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Have no garbage collected: that is work on all that the process has."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _times(work: Callable[[_Input], object], small: _Input) -> int:

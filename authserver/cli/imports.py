@@ -1,5 +1,6 @@
 """``authserver import``: moving in from elsewhere."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,12 +11,12 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.output import json_option, note, note_on_name, print_json, program
-from authserver.core.rules import Effect, new_rule
+from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, named, rule_rows, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
-from authserver.htpasswd import Unusable
+from authserver.htpasswd import Entry, Unusable
 
 
 @click.group("import")
@@ -58,12 +59,14 @@ def from_htpasswd(
     alone, so a second run changes nothing. Passwords are hashed anew at the configured cost on
     each user's first login.
     """
-    content = read_input(file)
+    found = [*htpasswd.parse(read_input(file))]
+    everyone = Subject(SubjectKind.AUTHENTICATED)
+    said = new_rule(Effect.ALLOW, [everyone], allow[:1], allow[1]) if allow else None
     outcome = Outcome(dry_run)
     with context.change() as change:
-        _import(change, content, outcome)
-        if allow:
-            outcome.rule = _allow(change, *allow)
+        _import(change, found, outcome)
+        if said:
+            outcome.rule = _allow(change, said)
         if dry_run:
             change.session.rollback()
     if as_json:
@@ -78,8 +81,8 @@ def from_htpasswd(
         )
 
 
-def _import(change: Change, content: bytes, outcome: Outcome) -> None:
-    for item in htpasswd.parse(content):
+def _import(change: Change, found: Iterable[Entry | Unusable], outcome: Outcome) -> None:
+    for item in found:
         if isinstance(item, Unusable):
             outcome.refused.append(item)
             continue
@@ -95,10 +98,8 @@ def _import(change: Change, content: bytes, outcome: Outcome) -> None:
             outcome.refused.append(Unusable(item.line, item.name, why))
 
 
-def _allow(change: Change, pattern: str, actions: str) -> str | None:
+def _allow(change: Change, said: Rule) -> str | None:
     """Write the rule, unless it is there already."""
-    everyone = Subject(SubjectKind.AUTHENTICATED)
-    said = new_rule(Effect.ALLOW, [everyone], [pattern], actions)
     if rules.same(change.session, said):
         return None
     return str(rule_rows.as_rule(rules.add(change, said, "from htpasswd")))

@@ -93,9 +93,9 @@ def create(
     """
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
+    ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
+    wanted = Wanted(name, expires, ceiling, networks)
     with context.change() as change:
-        ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
-        wanted = Wanted(name, expires, ceiling, networks)
         row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
         # What cannot be printed must not be made: nobody would ever know the secret.
         printed = _formatted(form, row.account.name, name, secret, registry_host or "")

@@ -35,7 +35,11 @@ class Wanted:
     """A new app token: ``lifetime`` None means that it never expires.
 
     Of ``scopes`` may be :data:`ADMIN`; without any it stands for all of the account on registries.
-    It ends at ``latest``, if that comes before its lifetime is over.
+    It ends at ``latest``, if that comes before its lifetime is over. Texts are read when it is
+    made, which is before the change: others have to wait in that.
+
+    Raises:
+        Refused: the name, a scope or a network is no good.
     """
 
     name: str
@@ -44,16 +48,21 @@ class Wanted:
     networks: Sequence[str] = ()
     latest: datetime | None = None
 
+    def __post_init__(self) -> None:
+        read = {
+            "name": account_name(self.name),
+            "scopes": tuple(map(_entry, self.scopes)),
+            "networks": tuple(str(network(text)) for text in self.networks),
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
+
     def end(self, now: datetime) -> datetime | None:
         """Return when one that is made ``now`` expires."""
         return _earlier(None if self.lifetime is None else now + self.lifetime, self.latest)
 
     def bounds(self, account: str, now: datetime) -> Bounds:
-        """Return the bounds of one that is made ``now``.
-
-        Raises:
-            Refused: a scope or a network is no good.
-        """
+        """Return the bounds of one that is made ``now``."""
         networks = tuple(network(text) for text in self.networks)
         return _bounds(account, self.scopes or None, networks, self.end(now))
 
@@ -63,11 +72,9 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
 
     Raises:
         NotFound: there is no such account.
-        Refused: the name, a scope or a network is no good, or the name is taken; or the account
-            has MAX_TOKENS.
+        Refused: the name is taken, or the account has MAX_TOKENS.
     """
-    owner = named.account(change.session, account)
-    name = account_name(wanted.name)
+    owner, name = named.account(change.session, account), wanted.name
     if _find(change.session, owner, name) is not None:
         raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
     mine = select(func.count()).where(AppToken.account_id == owner.id)
@@ -78,8 +85,8 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
         account=owner,
         name=name,
         secret_hash=tokens.digest(secret),
-        ceiling=[_entry(text) for text in wanted.scopes] or None,
-        networks=[str(network(text)) for text in wanted.networks] or None,
+        ceiling=[*wanted.scopes] or None,
+        networks=[*wanted.networks] or None,
         created_by=change.actor,
         created_at=change.at,
         expires_at=wanted.end(change.at),

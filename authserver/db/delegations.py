@@ -1,6 +1,7 @@
 """Delegations: leave for a group's members to write rules within bounds, and what they write."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
@@ -19,22 +20,45 @@ from authserver.db.store import Change
 _REPOSITORY = "repository"
 
 
-def add(
-    change: Change, group: str, service: str, pattern: str, actions: str, comment: str = ""
-) -> Delegation:
-    """Let the members of a group write allows within a pattern on one registry.
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a delegation reaches to: names within a pattern, and actions on them."""
+
+    pattern: Pattern
+    actions: frozenset[str]
+
+
+def extent(pattern: str, actions: str) -> Extent:
+    """Read what a delegation reaches to; before the change, in which others have to wait.
+
+    Raises:
+        Refused: the pattern or an action is no good.
+    """
+    return Extent(
+        rule_pattern(_REPOSITORY, pattern), rule_actions(Effect.ALLOW, _REPOSITORY, actions)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A rule that a delegation covers; :func:`covered` finds out which."""
+
+    rule: Rule
+    delegation_id: int
+
+
+def add(change: Change, group: str, service: str, to: Extent, comment: str = "") -> Delegation:
+    """Let the members of a group write allows on one registry, ``to`` some extent.
 
     Raises:
         NotFound: there is no such group or registry.
-        Refused: the pattern or an action is no good, or the group has that delegation already.
+        Refused: the group has that delegation already.
     """
-    bounds = str(rule_pattern(_REPOSITORY, pattern))
-    may = rule_actions(Effect.ALLOW, _REPOSITORY, actions)
     row = Delegation(
         group=named.group(change.session, group),
         for_registry=named.registry(change.session, service),
-        pattern=bounds,
-        actions=",".join(in_order(_REPOSITORY, may)),
+        pattern=str(to.pattern),
+        actions=",".join(in_order(_REPOSITORY, to.actions)),
         comment=one_line(comment, "a comment"),
         created_by=change.actor,
         created_at=change.at,
@@ -118,28 +142,55 @@ def held_by(session: Session, account: Account) -> Sequence[Delegation]:
     return listed(session, Delegation.group_id.in_([group.id for group in account.groups]))
 
 
-def write(change: Change, author: Account, said: Rule, comment: str = "") -> models.Rule:
+def covered(session: Session, author: Account, said: Rule) -> Covered:
+    """Find a delegation of ``author`` under which a rule may be written.
+
+    It takes time to tell: ask before the change, in which others have to wait. What a delegation
+    reaches to never changes.
+
+    Raises:
+        Refused: there is none.
+    """
+    if said.effect is not Effect.ALLOW:
+        raise Refused("a delegate may write allows only")
+    if strangers := [str(s) for s in said.subjects if s.kind not in NAMED_SUBJECTS]:
+        raise Refused(
+            f"a delegate may write rules on accounts and groups only, not on {', '.join(strangers)}"
+        )
+    held = held_by(session, author)
+    for row in held:
+        if _covers(row, said):
+            return Covered(said, row.id)
+    bounds = "; ".join(str_delegation(row) for row in held) or "none"
+    raise Refused(f"none of your delegations covers this rule; you have: {bounds}")
+
+
+def write(change: Change, author: Account, new: Covered, comment: str = "") -> models.Rule:
     """Add a rule as a delegate.
 
     Raises:
-        Refused: no delegation of ``author`` covers all that the rule says.
+        Refused: the delegation is not ``author``'s any more.
     """
-    held = _covering(change.session, author, said)
-    return rules.add(change, said, comment, author_id=author.id, delegation_id=held.id)
+    _require_held(change.session, author, new)
+    return rules.add(
+        change, new.rule, comment, author_id=author.id, delegation_id=new.delegation_id
+    )
 
 
 def rewrite(
-    change: Change, author: Account, rule_id: int, said: Rule, comment: str | None = None
+    change: Change, author: Account, rule_id: int, new: Covered, comment: str | None = None
 ) -> tuple[models.Rule, bool]:
     """Have one's own rule say something else, within a delegation.
 
     Raises:
         NotFound: there is no such rule.
-        Refused: it is not one's own, or no delegation covers what it shall say.
+        Refused: it is not one's own, or the delegation is not ``author``'s any more.
     """
     own(change.session, author, rule_id)
-    held = _covering(change.session, author, said)
-    return rules.edit(change, rule_id, said, comment, author_id=author.id, delegation_id=held.id)
+    _require_held(change.session, author, new)
+    return rules.edit(
+        change, rule_id, new.rule, comment, author_id=author.id, delegation_id=new.delegation_id
+    )
 
 
 def own(session: Session, author: Account, rule_id: int) -> models.Rule:
@@ -170,28 +221,18 @@ def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> b
     )
 
 
-def _covering(session: Session, author: Account, said: Rule) -> Delegation:
-    """Return the delegation of ``author`` under which a rule may be written."""
-    if said.effect is not Effect.ALLOW:
-        raise Refused("a delegate may write allows only")
-    if strangers := [str(s) for s in said.subjects if s.kind not in NAMED_SUBJECTS]:
-        raise Refused(
-            f"a delegate may write rules on accounts and groups only, not on {', '.join(strangers)}"
-        )
-    held = held_by(session, author)
-    for row in held:
-        if _covers(row, said):
-            return row
-    bounds = "; ".join(str_delegation(row) for row in held) or "none"
-    raise Refused(f"none of your delegations covers this rule; you have: {bounds}")
+def _require_held(session: Session, author: Account, new: Covered) -> None:
+    if new.delegation_id not in {held.id for held in held_by(session, author)}:
+        raise Refused("the delegation that covers this rule is yours no more")
 
 
 def _covers(row: Delegation, said: Rule) -> bool:
+    bounds, number = [Pattern(row.pattern)], len(said.patterns)
     return (
         said.type == _REPOSITORY
         and said.service == row.for_registry.service
         and expand(said.type, said.actions) <= expand(said.type, row.actions.split(","))
-        and all(within(pattern, [Pattern(row.pattern)]) for pattern in said.patterns)
+        and all(within(pattern, bounds, share=number) for pattern in said.patterns)
     )
 
 

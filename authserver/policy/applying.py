@@ -5,8 +5,10 @@ from itertools import groupby
 from typing import Any
 
 from authserver.core.errors import Refused
+from authserver.core.patterns import Pattern
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, delegations, groups, named, registries, rules
+from authserver.db.delegations import Extent
 from authserver.db.store import Change
 from authserver.policy import planning
 from authserver.policy.document import Account, Delegation, Group, Policy, Registry, Statement
@@ -144,8 +146,8 @@ def _delegation(change: Change, entry: Delegation) -> None:
     if entry.id:
         delegations.comment(change, entry.id, entry.comment)
         return
-    actions = ",".join(entry.actions)
-    delegations.add(change, entry.group, entry.service, entry.pattern, actions, entry.comment)
+    to = Extent(Pattern(entry.pattern), entry.actions)
+    delegations.add(change, entry.group, entry.service, to, entry.comment)
 
 
 def _remove(change: Change, entry: Entry, *, force: bool) -> None:

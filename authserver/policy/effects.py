@@ -131,9 +131,8 @@ class _Comparison:
 
     def _of_account(self, account: Account) -> Effects:
         names = {account.name}
-        for state in self._states:
-            owned = (a.name for a in state.accounts.values() if a.owner == account.name)
-            names.update(owned if account.kind is AccountKind.USER else ())
+        if account.kind is AccountKind.USER:
+            names.update(self._owned.get(account.name, ()))
         moved = frozenset(
             name for name in names if self._old.is_enabled(name) != self._new.is_enabled(name)
         )
@@ -148,6 +147,16 @@ class _Comparison:
         if not any(each.is_enabled(n) for each in (self._old, self._new) for n in names):
             return Effects()
         return self._told((rule for one in about for rule in self._naming.get(one, ())), names)
+
+    @cached_property
+    def _owned(self) -> dict[str, set[str]]:
+        """The robots of each user, in either state."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for state in self._states:
+            for account in state.accounts.values():
+                if account.owner is not None:
+                    found[account.owner].add(account.name)
+        return found
 
     @cached_property
     def _naming(self) -> dict[Subject, list[Rule]]:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from authserver.core.rules import Effect, Rule
@@ -10,8 +9,6 @@ from authserver.core.subjects import Subject, SubjectKind
 from authserver.policy.document import Account, Delegation, Group, Registry, Statement
 from authserver.policy.state import State
 from authserver.policy.steps import Membership, Step, Verb
-
-_Subjects = AbstractSet[Subject]
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ def outcome(before: State, steps: Iterable[Step]) -> Outcome:
     working = _Working(
         registries=dict(before.registries),
         accounts=dict(before.accounts),
-        groups=dict(before.groups),
+        groups={name: set(group.members) for name, group in before.groups.items()},
         delegations={each.id: each for each in before.delegations},
     )
     for each in before.rules:
@@ -38,7 +35,7 @@ def outcome(before: State, steps: Iterable[Step]) -> Outcome:
     after = State(
         working.registries,
         working.accounts,
-        working.groups,
+        {name: Group(name, frozenset(members)) for name, members in working.groups.items()},
         list(working.rules.values()),
         list(working.delegations.values()),
         before.log_in,
@@ -52,7 +49,7 @@ def outcome(before: State, steps: Iterable[Step]) -> Outcome:
 class _Working:
     registries: dict[str, Registry]
     accounts: dict[str, Account]
-    groups: dict[str, Group]
+    groups: dict[str, set[Subject]]
     delegations: dict[int, Delegation]
     rules: dict[int, Statement] = field(default_factory=dict)
     naming: defaultdict[Subject, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -72,9 +69,9 @@ class _Working:
             case Account():
                 self.accounts[entry.name] = entry
             case Group():
-                self.groups[entry.name] = Group(entry.name)
+                self.groups[entry.name] = set()
             case Membership():
-                self.regroup(self.groups[entry.group], {entry.member}, frozenset())
+                self.groups[entry.group].add(entry.member)
             case Statement():
                 number = entry.rule.id or self.number()
                 self.put(replace(entry, rule=replace(entry.rule, id=number)))
@@ -94,7 +91,7 @@ class _Working:
             case Membership():
                 about = Subject(SubjectKind.GROUP, entry.group)
                 self.refuse_denies(about, f"rules deny {about} something that {entry.member} gains")
-                self.regroup(self.groups[entry.group], frozenset(), {entry.member})
+                self.groups[entry.group].discard(entry.member)
             case Statement():
                 self.drop(entry.rule.id)
             case Delegation():
@@ -129,9 +126,8 @@ class _Working:
     def remove_account(self, entry: Account) -> None:
         self.refuse_denies(entry.subject, f"rules deny {entry.subject} something")
         self.unname(entry.subject)
-        for group in list(self.groups.values()):
-            if entry.subject in group.members:
-                self.regroup(group, frozenset(), {entry.subject})
+        for members in self.groups.values():
+            members.discard(entry.subject)
         del self.accounts[entry.name]
 
     def remove_group(self, entry: Group) -> None:
@@ -182,9 +178,6 @@ class _Working:
                 disabled = replace(each.rule, enabled=False)
                 self.put(replace(each, rule=disabled, delegation=None))
         del self.delegations[delegation.id]
-
-    def regroup(self, group: Group, joins: _Subjects, leaves: _Subjects) -> None:
-        self.groups[group.name] = Group(group.name, (group.members | joins) - leaves)
 
     def number(self) -> int:
         """Return an id for what is new: below those of the store."""

@@ -55,7 +55,7 @@ def full(world: World) -> World:
         # It has a lower id than its owner.
         accounts.edit_robot(change, "ci", owner="Ünal", description="builds 'all' of \\ it")
         accounts.remove(change, "gone")
-        delegations.add(change, "dev", SERVICE, "dev/**", "push")
+        delegations.add(change, "dev", SERVICE, delegations.extent("dev/**", "push"))
         accounts.add_user(change, "guest", None)
         invitations.invite(change, "guest", secrets.token_bytes)
     world.allow("user:alice,group:dev", "team/**,b", "pull", networks=["10.0.0.0/8"])

@@ -140,7 +140,8 @@ def test_delegates_who_left_and_delegations_to_nobody(alice: Commands, world: Wo
         said = new_rule(
             Effect.ALLOW, subjects("user:admin"), ["team/a"], "pull", service="registry"
         )
-        rule_id = delegations.write(change, author, said).id
+        new = delegations.covered(change.session, author, said)
+        rule_id = delegations.write(change, author, new).id
     assert codes(alice, "--ignore", "shadowed") == []
     with world.wiring.store.change("test") as change:
         groups.remove_member(change, "dev", "alice")

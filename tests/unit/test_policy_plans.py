@@ -20,6 +20,7 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
 from authserver.db import accounts, delegations, groups, rule_rows, rules
+from authserver.db.delegations import extent
 from authserver.db.store import Store
 from authserver.policy import applying, effects, exporting, planning, reading, state
 from authserver.policy.document import Account, BadPolicy, Group, Policy, Registry, Statement
@@ -324,10 +325,12 @@ def test_what_is_too_much_to_tell_is_said_to_be(peopled: Store) -> None:
 
 @pytest.fixture
 def delegated(peopled: Store) -> Store:
-    do(peopled, lambda c: delegations.add(c, "dev", SERVICE, "pay/**", "pull"))
+    do(peopled, lambda c: delegations.add(c, "dev", SERVICE, extent("pay/**", "pull")))
     with peopled.change("api:alice") as change:
         alice = session_account(change.session, "alice")
-        delegations.write(change, alice, said("allow user:bob pay/a pull", SERVICE), "mine")
+        wanted = said("allow user:bob pay/a pull", SERVICE)
+        new = delegations.covered(change.session, alice, wanted)
+        delegations.write(change, alice, new, "mine")
     return peopled
 
 

@@ -73,7 +73,9 @@ CHANGES: Mapping[str, Callable[[Change], object]] = {
     "a changed registry": lambda change: registries.edit(change, SERVICE, token_ttl=900),
     "an invited user": lambda change: invitations.invite(change, "carol", random),
     "an invitation": lambda change: invitations.invite(change, "carol", lambda n: b"i" * n),
-    "a delegation": lambda change: delegations.add(change, "dev", SERVICE, "team/**", "pull"),
+    "a delegation": lambda change: delegations.add(
+        change, "dev", SERVICE, delegations.extent("team/**", "pull")
+    ),
     "a disabled owner": lambda change: accounts.set_disabled(change, "alice", disabled=True),
     "a new password": lambda change: accounts.set_password(change, "bob", HASH),
     "an administrator": lambda change: accounts.set_admin(change, "bob", admin=True),

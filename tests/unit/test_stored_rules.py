@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from authserver.core.errors import NotFound, Refused
+from authserver.core.rules import Rule
 from authserver.db import accounts, delegations, groups, registries, rule_rows, rules
+from authserver.db.delegations import Covered, extent
 from authserver.db.models import Account, Delegation
 from authserver.db.store import Change, Store
 from tests.unit.test_db import audit, contents, do, group, registry, said, seen, user
@@ -200,7 +202,7 @@ def test_a_deny_that_names_several_still_holds_an_account_back(peopled: Store) -
 
 @pytest.fixture
 def delegated(peopled: Store) -> Store:
-    do(peopled, lambda c: delegations.add(c, "dev", SERVICE, "dev/**", "push"))
+    do(peopled, lambda c: delegations.add(c, "dev", SERVICE, extent("dev/**", "push")))
     return peopled
 
 
@@ -208,10 +210,23 @@ def account(change: Change, name: str) -> Account:
     return change.session.scalars(select(Account).where(Account.name == name)).one()
 
 
+def covered(change: Change, author: str, wanted: Rule) -> tuple[Account, Covered]:
+    row = account(change, author)
+    return row, delegations.covered(change.session, row, wanted)
+
+
 def write(store: Store, author: str, line: str, service: str | None = SERVICE, **more: Any) -> int:
     wanted = said(line, service, **more)
-    number: int = do(store, lambda c: delegations.write(c, account(c, author), wanted)).id
+    number: int = do(store, lambda c: delegations.write(c, *covered(c, author, wanted))).id
     return number
+
+
+def rewrite(store: Store, author: str, number: int, wanted: Rule) -> None:
+    def act(change: Change) -> None:
+        row, new = covered(change, author, wanted)
+        delegations.rewrite(change, row, number, new)
+
+    do(store, act)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +274,7 @@ def test_a_delegate_cannot_leave_the_bounds(
 
 
 def test_the_catalog_cannot_be_delegated(delegated: Store) -> None:
-    do(delegated, lambda c: delegations.add(c, "dev", SERVICE, "**", "all"))
+    do(delegated, lambda c: delegations.add(c, "dev", SERVICE, extent("**", "all")))
     with pytest.raises(Refused, match="none of your delegations"):
         write(delegated, "alice", "allow user:carol catalog all", kind="registry")
     with pytest.raises(NotFound):
@@ -274,7 +289,7 @@ def test_who_is_in_no_such_group_writes_nothing(delegated: Store) -> None:
 def test_a_delegate_touches_only_what_they_wrote(delegated: Store) -> None:
     operators = add(delegated, "allow user:carol dev/other pull", service=SERVICE)
     bobs = write(delegated, "bob", "allow user:carol dev/app pull")
-    other = said("allow user:carol dev/b pull", SERVICE)
+    other = Covered(said("allow user:carol dev/b pull", SERVICE), 1)
     for number in (operators, bobs):
         for act in (
             lambda c, n: delegations.rewrite(c, account(c, "alice"), n, other),
@@ -288,11 +303,11 @@ def test_a_delegate_touches_only_what_they_wrote(delegated: Store) -> None:
 def test_a_delegate_changes_and_removes_their_own(delegated: Store) -> None:
     number = write(delegated, "bob", "allow user:carol dev/app pull")
     wanted = said("allow user:carol dev/b push", SERVICE)
-    do(delegated, lambda c: delegations.rewrite(c, account(c, "bob"), number, wanted))
+    rewrite(delegated, "bob", number, wanted)
     assert texts(delegated)[number] == str(wanted)
     beyond = said("allow user:carol x push", SERVICE)
     with pytest.raises(Refused, match="none of your delegations"):
-        do(delegated, lambda c: delegations.rewrite(c, account(c, "bob"), number, beyond))
+        rewrite(delegated, "bob", number, beyond)
     do(delegated, lambda c: delegations.switch(c, account(c, "bob"), number, enabled=False))
     do(delegated, lambda c: delegations.switch(c, account(c, "bob"), number, enabled=True))
     do(delegated, lambda c: rules.delete(c, delegations.own(c.session, account(c, "bob"), number)))
@@ -370,4 +385,4 @@ def test_a_delegation_that_is_no_good_is_refused(
     error: type[Exception],
 ) -> None:
     with pytest.raises(error):
-        do(delegated, lambda c: delegations.add(c, group_name, service, pattern, actions))
+        do(delegated, lambda c: delegations.add(c, group_name, service, extent(pattern, actions)))

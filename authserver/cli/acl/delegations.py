@@ -29,8 +29,9 @@ def delegate(
     to = subject(group)
     if to.kind is not SubjectKind.GROUP:
         raise Refused(f"a delegation is to a group, as in group:payments, not to {to}")
+    extent = delegations.extent(pattern, actions)
     with context.change() as change:
-        row = delegations.add(change, to.name, service, pattern, actions, comment)
+        row = delegations.add(change, to.name, service, extent, comment)
         said = f"Delegation {row.id}: {to} may allow {delegations.str_delegation(row)}."
     note(said)
 

@@ -9,6 +9,7 @@ import click
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
+from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
 from authserver.db import rule_rows, rules
@@ -196,9 +197,13 @@ def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -
 
     Effect and resource type stay: for those, write another rule.
     """
+    with context.read() as session:
+        old = rule_rows.as_rule(rules.get(session, rule_id))
+    said = _rewritten(old, now(), **given)
     with context.change() as change:
-        old = rule_rows.as_rule(rules.get(change.session, rule_id))
-        row, changed = rules.edit(change, rule_id, _rewritten(old, change.at, **given), comment)
+        if rule_rows.as_rule(rules.get(change.session, rule_id)) != old:
+            raise Refused(f"rule {rule_id} was changed meanwhile: run this again")
+        row, changed = rules.edit(change, rule_id, said, comment)
         written = rule_rows.as_rule(row)
     note(f"Rule {written.id}: {written}." if changed else "That is what it said already.")
     if given["actions"]:

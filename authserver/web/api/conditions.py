@@ -72,7 +72,20 @@ class Conditions:
         self.require_stated()
         # A proxy that compresses marks a tag as weak; the state that it names is the same.
         if self.if_match is not None and not self.if_match.contains_weak(current):
-            raise Refusal(
-                HTTPStatus.PRECONDITION_FAILED,
-                "it was changed meanwhile: GET it again and decide anew",
-            )
+            raise _changed()
+
+
+def require_same(seen: str, current: str) -> None:
+    """Check that a state is the one that was seen before the change began.
+
+    Raises:
+        Refusal: it is another one.
+    """
+    if seen != current:
+        raise _changed()
+
+
+def _changed() -> Refusal:
+    return Refusal(
+        HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: GET it again and decide anew"
+    )

@@ -70,10 +70,9 @@ def list_delegations(call: Call[Nothing, Paging]) -> Reply:
 def add_delegation(call: Call[NewDelegation, Query]) -> Reply:
     """Let the members of a group write allows within a pattern on one registry."""
     new = call.body
+    to = delegations.extent(new.pattern, ",".join(new.actions))
     with call.change() as change, references():
-        row = delegations.add(
-            change, new.group, new.registry, new.pattern, ",".join(new.actions), new.comment
-        )
+        row = delegations.add(change, new.group, new.registry, to, new.comment)
         reply = SHOWN.reply(row, 201)
         return Reply(reply.answer, 201, reply.tag, f"{call.here}/{row.id}")
 

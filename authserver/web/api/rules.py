@@ -13,11 +13,13 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as Said
 from authserver.core.subjects import subject
 from authserver.db import delegations, rule_rows, rules, standing
+from authserver.db.delegations import Covered
 from authserver.db.models import Account
 from authserver.db.models import Rule as Row
 from authserver.db.paging import Window
 from authserver.db.store import Change
 from authserver.web.api.callers import Need
+from authserver.web.api.conditions import require_same
 from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, changes_of
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pages import Page, page
@@ -143,21 +145,49 @@ def _terms(row: Row) -> RuleTerms:
     return RuleTerms.model_validate_json(json.dumps(kept))
 
 
-def _rewrite(change: Change, author: Account | None, row: Row, terms: RuleTerms) -> None:
-    old = _terms(row)
+def _rewritten(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Said | None:
+    """Return what a rule is to say; None if it says so already."""
+    if terms == old:
+        return None
     if (terms.effect, terms.type) != (old.effect, old.type):
         raise Refused("effect and resource type stay: write another rule")
-    now = change.at if terms.valid_until != old.valid_until else None
-    said = _said(terms, now)
+    ends_anew = terms.valid_until != old.valid_until
+    return _said(terms, call.parts.store.clock() if ends_anew else None)
+
+
+def _allowed(session: Session, author: Account | None, said: Said) -> Said | Covered:
+    """Return a rule as the caller may write it. Raises as :func:`delegations.covered`."""
+    return said if author is None else delegations.covered(session, author, said)
+
+
+def _write(change: Change, author: Account | None, new: Said | Covered, comment: str) -> Row:
+    match author, new:
+        case None, Said():
+            return rules.add(change, new, comment)
+        case Account(), Covered():
+            return delegations.write(change, author, new, comment)
+    raise _moved()
+
+
+def _rewrite(
+    change: Change, author: Account | None, row: Row, new: Said | Covered, terms: RuleTerms
+) -> None:
     with references():
-        if author is None:
-            rules.edit(change, row.id, said, terms.comment)
-            rules.set_enabled(change, row.id, enabled=terms.enabled)
-        else:
-            delegations.rewrite(change, author, row.id, said, terms.comment)
-            delegations.switch(change, author, row.id, enabled=terms.enabled)
+        match author, new:
+            case None, Said():
+                rules.edit(change, row.id, new, terms.comment)
+                rules.set_enabled(change, row.id, enabled=terms.enabled)
+            case Account(), Covered():
+                delegations.rewrite(change, author, row.id, new, terms.comment)
+                delegations.switch(change, author, row.id, enabled=terms.enabled)
+            case _:
+                raise _moved()
     change.session.flush()
     change.session.expire_all()
+
+
+def _moved() -> Refused:
+    return Refused("what you may do was changed meanwhile: send it again")
 
 
 @OPERATIONS.operation("GET", "/rules", answer=Rules, query=WhichRules, need=Need.SELF)
@@ -184,14 +214,14 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
 )
 def add_rule(call: Call[RuleTerms, Query]) -> Reply:
     """Write a rule; a delegate within one of his delegations."""
+    with call.read() as session:
+        author = delegate(call, session)
+        said = _said(call.body, call.parts.store.clock())
+        new = _allowed(session, author, said)
     with call.change() as change:
         author = delegate(call, change.session)
-        said = _said(call.body, change.at)
         with references():
-            if author is None:
-                row = rules.add(change, said, call.body.comment)
-            else:
-                row = delegations.write(change, author, said, call.body.comment)
+            row = _write(change, author, new, call.body.comment)
         reply = SHOWN.reply(row, 201)
         return Reply(reply.answer, 201, reply.tag, f"{call.here}/{row.id}")
 
@@ -204,15 +234,23 @@ def show_rule(call: Call[Nothing, Query]) -> Reply:
 
 
 def _changed(call: Call[RuleTerms, Query], *, whole: bool) -> Reply:
+    """Change a rule. What takes time to read and to compare comes before others have to wait."""
+    number = call.path["id"]
+    with call.read() as session:
+        author = delegate(call, session)
+        row = _found(session, author, number)
+        seen, old = SHOWN.state_tag(row), _terms(row)
+        call.conditions.require(seen)
+        kept = {} if whole else old.model_dump()
+        terms = RuleTerms.model_validate(kept | call.body.model_dump(exclude_unset=not whole))
+        said = _rewritten(call, terms, old)
+        new = None if said is None else _allowed(session, author, said)
     with call.change() as change:
         author = delegate(call, change.session)
-        row = _found(change.session, author, call.path["id"])
-        call.conditions.require(SHOWN.state_tag(row))
-        old = {} if whole else _terms(row).model_dump()
-        said = call.body.model_dump(exclude_unset=not whole)
-        terms = RuleTerms.model_validate(old | said)
-        if terms != _terms(row):
-            _rewrite(change, author, row, terms)
+        row = _found(change.session, author, number)
+        require_same(seen, SHOWN.state_tag(row))
+        if new is not None:
+            _rewrite(change, author, row, new, terms)
         return SHOWN.reply(row)
 
 
