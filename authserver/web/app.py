@@ -59,6 +59,7 @@ from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.gateway import THREADS, Gateway
 from authserver.web.late import Late
+from authserver.web.meaning import WITH_SLASHES, OneMeaning
 from authserver.web.rate_limit import RateLimit, Rates
 from authserver.web.tls import Certificate
 from authserver.web.token import HEADERS, PATHS, Endpoint
@@ -211,8 +212,8 @@ def create_app(wiring: Wiring) -> Flask:
     others = app.wsgi_app
     if chosen.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
-    outer: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
-    outer = _rate_limited(wiring, client_address, outer)
+    endpoint = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
+    outer = _in_front(wiring, client_address, endpoint)
     if chosen.path_prefix:
         outer = _without(chosen.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]
@@ -224,17 +225,17 @@ def create_administration(wiring: Wiring) -> "WSGIApplication":
     client_address, bodies = wiring.client_address_at_administration, _bodies()
     others = _flask(wiring).wsgi_app
     app = Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others)
-    return _rate_limited(wiring, client_address, app)
+    return _in_front(wiring, client_address, app)
 
 
-def _rate_limited(
+def _in_front(
     wiring: Wiring, client_address: ClientAddress, app: "WSGIApplication"
 ) -> "WSGIApplication":
-    """Return ``app`` behind a rate limit of its own, if there is to be one."""
-    rate = wiring.settings.requests_per_address
+    """Return ``app`` behind what is in front of each: a rate limit, if there is to be one."""
+    plain, rate = OneMeaning(app, wiring.observations), wiring.settings.requests_per_address
     if not rate:
-        return app
-    return RateLimit(Rates(rate), client_address.of_request, wiring.observations, app)
+        return plain
+    return RateLimit(Rates(rate), client_address.of_request, wiring.observations, plain)
 
 
 def _bodies() -> Bodies:
@@ -247,7 +248,9 @@ def _gateways(wiring: Wiring) -> list[Gateway]:
     if wiring.settings.admin_listen is not None:
         client_address = wiring.client_address_at_administration
         administration = create_administration(wiring)
-        gateways.append(Gateway(administration, frozenset(), (), client_address.of_request))
+        gateways.append(
+            Gateway(administration, frozenset(), (), client_address.of_request, (WITH_SLASHES,))
+        )
     return gateways
 
 
@@ -259,6 +262,7 @@ def gateway_over(wiring: Wiring) -> Gateway:
         frozenset(prefix + path for prefix in prefixes for path in PATHS),
         (*HEADERS, client_address.environ_name),
         client_address.of_request,
+        tuple(prefix + WITH_SLASHES for prefix in prefixes),
     )
 
 

@@ -1,6 +1,6 @@
 """From the HTTP server to WSGI; whatever waits for nothing is answered at once.
 
-Granian has one thread for Python, in which it hands over each request in the form of RSGI. Token
+Granian has one thread for Python, in which it hands over each request in the form of ASGI. Token
 requests are answered in that very thread: several threads would hand the interpreter to each other
 all the time. One that finds that it has to wait (for bcrypt, the store, another machine) is given
 to a thread that may, as are all others. Long ones are answered one by one in a thread of their own,
@@ -9,12 +9,12 @@ length.
 """
 
 import time
-from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 from werkzeug.exceptions import RequestTimeout
@@ -22,9 +22,10 @@ from werkzeug.exceptions import RequestTimeout
 from authserver.core.errors import BadRequest, MustWait, NotReady
 from authserver.places import Places
 from authserver.repeating import Repeating
-from authserver.web import rsgi
+from authserver.web import asgi, meaning
+from authserver.web.asgi import CUT, Body, Exchange, Future, Incoming, Piece, Reply, Scope
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
-from authserver.web.rsgi import CUT, Body, Exchange, Future, Headers, Incoming, Reply, Scope
+from authserver.web.meaning import AMBIGUITY, ENCODING, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,23 +58,28 @@ class Gateway:
     """Gives requests to ``app``, those for the paths ``quick`` at once.
 
     Of their headers they get ``headers`` only, by the names that WSGI has for them. ``client_of``
-    tells whose a request is.
+    tells whose a request is. Below the paths ``slashed`` there may be encoded slashes.
     """
 
     app: "WSGIApplication"
     quick: frozenset[str]
     headers: tuple[str, ...]
     client_of: "Callable[[WSGIEnvironment], str]"
+    slashed: tuple[str, ...] = ()
     seconds: float = SECONDS
     places: Places = field(default_factory=lambda: Places(ARRIVING, ARRIVING_EACH))
-    _names: tuple[tuple[str, str], ...] = field(init=False)
-    _arriving: dict[object, "_Arriving"] = field(default_factory=dict, init=False)
+    _quick: frozenset[bytes] = field(init=False)
+    _slashed: tuple[bytes, ...] = field(init=False)
+    _keys: dict[bytes, str] = field(init=False)
+    _arriving: dict["_Arriving", Future] = field(default_factory=dict, init=False)
     _threads: ThreadPoolExecutor = field(init=False)
     _long: ThreadPoolExecutor = field(init=False)
     _watch: Repeating = field(init=False)
 
     def __post_init__(self) -> None:
-        self._names = tuple((rsgi.header_name(key), key) for key in self.headers)
+        self._quick = frozenset(path.encode() for path in self.quick)
+        self._slashed = tuple(path.encode() for path in self.slashed)
+        self._keys = {asgi.header_name(key): key for key in (*self.headers, HOST, ENCODING)}
         self._threads = ThreadPoolExecutor(THREADS, "request")
         # Several would leave the HTTP server's thread the less, the more of them there are.
         self._long = ThreadPoolExecutor(1, "long")
@@ -85,86 +91,99 @@ class Gateway:
 
     def __call__(self, incoming: Incoming) -> None:
         """Take a request; called in the HTTP server's one thread, which must never wait."""
-        scope, turn = incoming.scope, _Turn(incoming.proto)
+        scope, pending = incoming.scope, _Pending(incoming.proto)
         # A frame that somebody keeps keeps those of its callers.
         del incoming
-        with turn:
-            self._take(scope, turn)
+        with pending:
+            self._take(scope, pending)
 
-    def _take(self, scope: Scope, turn: "_Turn") -> None:
-        if scope.path not in self.quick:
-            self._threads.submit(self._whole, scope, turn)
+    def _take(self, scope: Scope, pending: "_Pending") -> None:
+        if scope["raw_path"] not in self._quick:
+            self._threads.submit(self._whole, scope, pending)
             return
-        headers = scope.headers
-        environ = rsgi.environ(scope, headers, self._names)
+        environ = asgi.environ(scope, self._keys.get)
+        _look_at_headers(scope, environ, pending)
         if environ["REQUEST_METHOD"] != "POST":
             if len(environ["QUERY_STRING"]) > LONG_QUERY:
-                self._long.submit(self._apart, environ, turn)
+                self._long.submit(self._apart, environ, pending)
             else:
-                self._try(environ, turn)
-        elif _is_short(environ, headers):
-            self._await(environ, turn)
+                self._try(environ, pending)
+        elif _is_short(environ):
+            self._await(environ, pending)
         else:
-            self._threads.submit(self._whole, scope, turn)
+            self._threads.submit(self._whole, scope, pending)
 
-    def _try(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
+    def _try(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
         reply = Reply()
         environ[AT_ONCE] = True
         try:
             parts = self.app(environ, reply)
         except MustWait:
             environ[AT_ONCE] = False
-            self._threads.submit(self._answer, environ, turn)
+            self._threads.submit(self._answer, environ, pending)
         else:
-            turn.end(reply, parts)
+            pending.end(reply, parts)
 
-    def _apart(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
-        with turn:
-            self._try(environ, turn)
+    def _apart(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
+        with pending:
+            self._try(environ, pending)
 
-    def _await(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
+    def _await(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
         client = self.client_of(environ)
-        if not self.places.enter(client):
+        if self.places.enter(client):
+            deadline = time.monotonic() + self.seconds
+            self._receive(_Arriving(environ, pending, client, deadline))
+        else:
             environ["wsgi.input"] = _Lost(NotReady, TOO_MANY)
-            self._try(environ, turn)
-            return
-        # What the callback keeps must not keep the future: that is no garbage to Python.
-        this, body = object(), turn.exchange()
-        self._arriving[this] = _Arriving(body, time.monotonic() + self.seconds)
+            self._try(environ, pending)
 
-        def arrived(future: Future) -> None:
-            del self._arriving[this]
-            self.places.leave(client)
-            environ["wsgi.input"] = _arrived(future)
-            with turn:
-                if _is_long(environ):
-                    self._long.submit(self._apart, environ, turn)
-                else:
-                    self._try(environ, turn)
+    def _receive(self, arriving: "_Arriving") -> None:
+        # What the callback keeps must not keep the piece: that is no garbage to Python.
+        piece = arriving.pending.exchange.receive()
+        self._arriving[arriving] = piece
+        piece.add_done_callback(partial(self._arrived, arriving))
 
-        body.add_done_callback(arrived)
+    def _arrived(self, arriving: "_Arriving", piece: Future) -> None:
+        environ, pending = arriving.environ, arriving.pending
+        with pending:
+            del self._arriving[arriving]
+            source = arriving.source(piece)
+            if source is None:
+                self._receive(arriving)
+                return
+            self.places.leave(arriving.client)
+            environ["wsgi.input"] = source
+            if _is_long(environ):
+                self._long.submit(self._apart, environ, pending)
+            else:
+                self._try(environ, pending)
 
     def give_up_late(self) -> None:
         """Refuse the requests whose bodies have not come in time; that ends their connections."""
         now = time.monotonic()
-        for this in list(self._arriving.values()):
-            if this.deadline < now:
-                this.body.cancel()
+        for arriving, piece in list(self._arriving.items()):
+            if arriving.deadline < now:
+                piece.cancel()
 
-    def _whole(self, scope: Scope, turn: "_Turn") -> None:
+    def _whole(self, scope: Scope, pending: "_Pending") -> None:
         """Answer a request in this thread, with all that WSGI has."""
-        with turn:
-            environ = rsgi.whole_environ(scope)
-            environ["wsgi.input"] = Body(turn, self.seconds)
-            self._answer(environ, turn)
+        with pending:
+            environ = asgi.whole_environ(scope)
+            _look_at_headers(scope, environ, pending)
+            if (
+                why := meaning.of_path(scope["raw_path"], scope["path"], self._slashed)
+            ) is not None:
+                environ[AMBIGUITY] = why
+            environ["wsgi.input"] = Body(pending, self.seconds)
+            self._answer(environ, pending)
 
-    def _answer(self, environ: "WSGIEnvironment", turn: "_Turn") -> None:
-        with turn:
+    def _answer(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
+        with pending:
             reply = Reply()
-            turn.end(reply, self.app(environ, reply))
+            pending.end(reply, self.app(environ, reply))
 
 
-class _Turn:
+class _Pending:
     """Holds an exchange until it is answered, and is all that holds it.
 
     As long as an exchange whose body was not read is there, Granian keeps the connection and
@@ -173,10 +192,12 @@ class _Turn:
     As a context it answers with an error if the block raises one: Granian would not even tell.
     """
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "closes")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange: Exchange | None = exchange
+        self.closes = False
+        """Whether the answer ends the connection."""
 
     @property
     def exchange(self) -> Exchange:
@@ -187,13 +208,15 @@ class _Turn:
 
     def end(self, reply: Reply, parts: "Iterable[bytes]") -> None:
         """Answer with ``reply`` and the body ``parts``."""
-        body = rsgi.joined(parts)
+        body = asgi.joined(parts)
         self._respond(reply.status, reply.headers, body)
 
     def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.response_bytes(status, headers, body)
+            if self.closes:
+                headers = [*headers, ("Connection", "close")]
+            asgi.send(exchange, status, headers, body)
 
     def __enter__(self) -> None:
         pass
@@ -207,9 +230,27 @@ class _Turn:
         return True
 
 
-class _Arriving(NamedTuple):
-    body: Future
+@dataclass(eq=False, slots=True)
+class _Arriving:
+    """A request whose short body is on its way; it has one of the gateway's places."""
+
+    environ: "WSGIEnvironment"
+    pending: _Pending
+    client: str
     deadline: float
+    _body: bytearray = field(default_factory=bytearray, init=False)
+
+    def source(self, future: Future) -> "BytesIO | _Lost | None":
+        """Return what the body is read from, if ``future`` has the last piece."""
+        try:
+            piece = Piece(future)
+        except BadRequest:
+            return _Lost(BadRequest, CUT)
+        except RequestTimeout:
+            return _Lost(RequestTimeout, LATE)
+        self._body += piece.data
+        complete = piece.last or len(self._body) >= int(self.environ["CONTENT_LENGTH"])
+        return BytesIO(self._body) if complete else None
 
 
 class _Lost:
@@ -222,26 +263,18 @@ class _Lost:
         raise self._kind(self._why)
 
 
-def _arrived(body: Future) -> BytesIO | _Lost:
-    # An error that is raised holds all that called, and so the future: it is not to be kept.
-    try:
-        return BytesIO(body.result())
-    except CancelledError:
-        return _Lost(RequestTimeout, LATE)
-    except RuntimeError as error:
-        # The future keeps it.
-        error.__traceback__ = None
-        return _Lost(BadRequest, CUT)
+def _look_at_headers(scope: Scope, environ: "WSGIEnvironment", pending: _Pending) -> None:
+    """Note whether another server may take a request for something else."""
+    if (why := meaning.of_headers(environ, scope["http_version"])) is not None:
+        environ[AMBIGUITY] = why
+    # Granian reads the chunks, and leaves out a length that came with them: what follows for us may
+    # be a part of the body for a server that goes by the length.
+    pending.closes = why is not None or ENCODING in environ
 
 
-def _is_short(environ: "WSGIEnvironment", headers: Headers) -> bool:
+def _is_short(environ: "WSGIEnvironment") -> bool:
     length = environ.get("CONTENT_LENGTH", "")
-    return (
-        length.isdecimal()
-        and len(length) <= _DIGITS
-        and int(length) <= MAX_BYTES
-        and "transfer-encoding" not in headers
-    )
+    return length.isdecimal() and len(length) <= _DIGITS and int(length) <= MAX_BYTES
 
 
 def _is_long(environ: "WSGIEnvironment") -> bool:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from granian._granian import (
+    ASGIWorker,
     CallbackScheduler,
     ListenerSpec,
-    RSGIWorker,
     UnixListenerSpec,
     WorkerSignal,
 )
@@ -31,8 +31,8 @@ from authserver.core.errors import Refused
 from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
+from authserver.web.asgi import EventLoop
 from authserver.web.gateway import Gateway
-from authserver.web.rsgi import EventLoop
 from authserver.web.tls import Certificate, watch
 
 BACKLOG = 1024
@@ -123,7 +123,8 @@ def run(
         port=place.port,
         uds=place.unix_socket,
         uds_permissions=place.mode,
-        interface=Interfaces.RSGI,
+        interface=Interfaces.ASGI,
+        runtime_mode=RuntimeModes.st,
         workers=workers,
         backlog=BACKLOG,
         http=HTTPModes.http1,
@@ -155,7 +156,7 @@ def _work(
     mode: RuntimeModes,
     *settings: Any,  # noqa: ANN401
 ) -> None:
-    """Run one worker: Granian's RSGI worker for each listener, without asyncio."""
+    """Run one worker: Granian's ASGI worker for each listener, without asyncio."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
     gateways, others = loaded
     places = [(first, tls), *(((None, other.holder), other.tls) for other in others)]
@@ -164,7 +165,7 @@ def _work(
         signalled.add_cb(event.set)
     _stop_when_told(stopping)
     # Its stub has not all that it takes.
-    make: Any = RSGIWorker
+    make: Any = ASGIWorker
     kept = []
     for gateway, (sock, tls), signalled in zip(gateways, places, stopping, strict=True):
         worker = make(

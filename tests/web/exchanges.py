@@ -1,46 +1,50 @@
 """Requests as Granian hands them over, without Granian."""
 
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Pair = tuple[str, str]
 
 
-class Headers:
-    """As Granian's: several values of one name, and none for what is not ASCII."""
+class Scope(dict[str, Any]):
+    """A request, but for its body; ``path`` as it is sent."""
 
-    def __init__(self, *pairs: tuple[str, str]) -> None:
-        self.pairs = pairs
-
-    def __contains__(self, name: str) -> bool:
-        return any(name == one for one, _ in self.pairs)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict(self.pairs))
-
-    def get_all(self, name: str) -> list[str]:
-        return [value for one, value in self.pairs if one == name and value.isascii()]
-
-
-@dataclass
-class Scope:
-    method: str = "GET"
-    path: str = "/token"
-    query_string: str = ""
-    headers: Headers = field(default_factory=Headers)
-    client: str = "192.0.2.1:50000"
-    server: str = "192.0.2.9:8000"
-    scheme: str = "http"
-    http_version: str = "1.1"
-    authority: str | None = None
+    def __init__(
+        self,
+        method: str = "GET",
+        path: str = "/token",
+        query_string: str = "",
+        headers: tuple[Pair, ...] = (),
+        *,
+        client: str = "192.0.2.1",
+        host: tuple[str, ...] = ("localhost",),
+        http_version: str = "1.1",
+    ) -> None:
+        pairs = (*(("host", value) for value in host), *headers)
+        super().__init__(
+            http_version=http_version,
+            server=("192.0.2.9", "8000"),
+            client=(client, "50000"),
+            scheme="http",
+            method=method,
+            path=unquote(path),
+            raw_path=quote(path, safe="/%.~\n").encode(),
+            query_string=query_string.encode(),
+            headers=[(name.encode(), value.encode()) for name, value in pairs],
+        )
 
 
 class Future:
     """As Granian's: it keeps its callback, and calls it once."""
 
     def __init__(self) -> None:
-        self.value: bytes | BaseException | None = None
+        self.value: dict[str, Any] | CancelledError | None = None
         self.callback: Callable[[Future], object] | None = None
 
     def add_done_callback(self, callback: "Callable[[Future], object]") -> None:
@@ -48,7 +52,7 @@ class Future:
         if self.value is not None:
             callback(self)
 
-    def end(self, value: bytes | BaseException) -> bool:
+    def end(self, value: dict[str, Any] | CancelledError) -> bool:
         if self.value is not None:
             return False
         self.value = value
@@ -59,54 +63,68 @@ class Future:
     def cancel(self) -> bool:
         return self.end(CancelledError())
 
-    def result(self) -> bytes:
+    def result(self) -> dict[str, Any]:
         assert self.value is not None
         if isinstance(self.value, CancelledError):
             raise CancelledError
-        if isinstance(self.value, BaseException):
-            raise self.value
         return self.value
 
 
+class CutOff:
+    """In the place of a piece: the connection is gone."""
+
+
 class Exchange:
-    def __init__(self, *pieces: bytes | BaseException) -> None:
-        self.body, self.pieces, self.ended = Future(), list(pieces), False
+    """Has the body come in ``pieces``, an empty one after the last; without any none has come."""
+
+    def __init__(self, *pieces: bytes | CutOff) -> None:
+        self.pieces = list(pieces)
+        self.awaited: Future | None = None
         self.answered = Event()
-        self.answer: tuple[int, list[tuple[str, str]], bytes] | None = None
+        self.messages: list[dict[str, Any]] = []
 
-    def __call__(self) -> Future:
-        return self.body
-
-    def __aiter__(self) -> "Exchange":
-        return self
-
-    def __anext__(self) -> Future:
-        """Give the next piece. What was cut off gives nothing, as the end does, but goes on."""
-        if self.ended:
-            raise StopAsyncIteration
+    def receive(self) -> Future:
         future = Future()
         if self.pieces:
-            piece = self.pieces.pop(0)
-            self.ended = piece == b""
-            future.end(b"" if isinstance(piece, BaseException) else piece)
+            future.end(_message(self.pieces.pop(0)))
+        else:
+            self.awaited = future
         return future
 
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        assert self.answer is None
-        self.answer = status, headers, body
-        self.answered.set()
+    def come(self, piece: bytes | CutOff) -> bool:
+        """Have a piece come that is awaited; return whether it still was."""
+        awaited, self.awaited = self.awaited, None
+        return awaited is not None and awaited.end(_message(piece))
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert not self.answered.is_set()
+        self.messages.append(message)
+        if message["type"] == "http.response.body":
+            self.answered.set()
 
     @property
     def status(self) -> int:
         assert self.answered.wait(10)
-        assert self.answer is not None
-        return self.answer[0]
+        start, _ = self.messages
+        status: int = start["status"]
+        return status
+
+    @property
+    def headers(self) -> list[Pair]:
+        assert self.status
+        return [(name.decode(), value.decode()) for name, value in self.messages[0]["headers"]]
 
     @property
     def text(self) -> bytes:
         assert self.status == 200
-        assert self.answer is not None
-        return self.answer[2]
+        text: bytes = self.messages[1]["body"]
+        return text
+
+
+def _message(piece: bytes | CutOff) -> dict[str, Any]:
+    if isinstance(piece, CutOff):
+        return {"type": "http.disconnect"}
+    return {"type": "http.request", "body": piece, "more_body": piece != b""}
 
 
 @dataclass

@@ -29,11 +29,13 @@ class Wire:
             b"Host: localhost",
             b"Connection: close",
             *headers,
-            b"",
-            b"",
         ]
+        return self.say(b"\r\n".join([*request, b"", b""]))
+
+    def say(self, sent: bytes) -> str:
+        """Return all that is answered until the server hangs up."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(b"\r\n".join(request))
+            connection.sendall(sent)
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
@@ -63,6 +65,8 @@ REFUSED = {
     "good, then bad": [b"Authorization: " + GOOD, b"Authorization: Basic x"],
     "bad, then good": [b"Authorization: Basic x", b"Authorization: " + GOOD],
     "good, then empty": [b"Authorization: " + GOOD, b"Authorization:"],
+    "good, then not ASCII": [b"Authorization: " + GOOD, b"Authorization: \xe9"],
+    "not ASCII, then good": [b"Authorization: \xe9", b"Authorization: " + GOOD],
     "empty, then good": [b"Authorization:", b"Authorization: " + GOOD],
     "wrong password": [b"Authorization: " + basic(ADMIN, "wrong").encode()],
 }
@@ -76,6 +80,63 @@ def test_a_header_that_is_there_and_not_good_is_never_anonymous(
     assert status(answer) == 401
     assert "eyJ" not in answer
     assert body(answer) == body(wire.send(b"Authorization: Bearer x"))
+
+
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+POST = b"POST /token HTTP/1.1\r\nHost: localhost\r\n" + FORM
+LENGTH = b"Content-Length: 3\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\n"
+SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+AMBIGUOUS = {
+    "two hosts": b"GET /token HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "two hosts of which one is not ASCII": b"GET /token HTTP/1.1\r\nHost: a\r\nHost: \xe9\r\n\r\n",
+    "no host": b"GET /token HTTP/1.1\r\n\r\n",
+    "no host elsewhere": b"GET /readyz HTTP/1.1\r\n\r\n",
+    "two lengths": POST + LENGTH + b"Content-Length: 4\r\n\r\na=bc",
+    "chunks that are not last": POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_what_servers_read_differently_is_refused_and_nothing_after_it_is_read(
+    wire: Wire, sent: bytes
+) -> None:
+    answer = wire.say(sent + SMUGGLED)
+    assert status(answer) == 400
+    assert answer.count("HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("length", [CHUNKS, LENGTH + CHUNKS, CHUNKS + LENGTH])
+def test_nothing_after_chunks_is_read(wire: Wire, length: bytes) -> None:
+    answer = wire.say(POST + length + b"\r\n3\r\na=b\r\n0\r\n\r\n" + SMUGGLED)
+    assert status(answer) == 400
+    assert "grant_type" in body(answer)
+    assert answer.count("HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/api/v1/registries/..%2f..%2f..%2ftoken",
+        b"/api/v1/registries/../../../token",
+        b"/api%2fv1/me",
+        b"/%61pi/v1/me",
+        b"/%74oken",
+    ],
+)
+def test_a_path_has_one_spelling(wire: Wire, path: bytes) -> None:
+    answer = wire.send(b"Authorization: " + GOOD, line=b"GET " + path)
+    assert status(answer) == 400
+    (error,) = json.loads(body(answer))["errors"]
+    assert error["code"] == "BAD_REQUEST"
+    assert "x-request-id: " in answer.lower()
+
+
+def test_a_registry_may_have_an_encoded_slash(wire: Wire) -> None:
+    path = b"/api/v1/registries/a%2Fb"
+    answer = wire.send(b"Authorization: " + GOOD, line=b"GET " + path)
+    assert status(answer) == 404
+    assert "a/b" in body(answer)
 
 
 def test_a_good_header_gets_a_token_whatever_the_headers_name_looks_like(wire: Wire) -> None:
