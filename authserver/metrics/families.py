@@ -144,7 +144,7 @@ KEY_EXPIRY = _gauge(
 )
 TLS_EXPIRY = _gauge(
     "authserver_tls_certificate_expiry_timestamp_seconds",
-    "When the TLS certificate that is served expires, since 1970; only if TLS is served.",
+    "When the first TLS certificate that is served expires, since 1970; only if TLS is served.",
     across=min,
 )
 APP_TOKENS = _gauge(
