@@ -25,8 +25,24 @@ class MasterKey:
 
     @property
     def id(self) -> str:
-        """Return what tells this key from another and does not help to guess it."""
+        """Return what tells this key from another and does not help to guess it.
+
+        A store whose audit chains have begun names the key so.
+        """
+        return sha256(b"authserver master key of audit chains\0" + self.secret).hexdigest()[:16]
+
+    @property
+    def id_before_chains(self) -> str:
+        """Return how a store names this key as long as its audit chains have not begun.
+
+        It does not follow from :attr:`id`: without the key, a store that had chains cannot be made
+        into one that never had any.
+        """
         return sha256(b"authserver master key\0" + self.secret).hexdigest()[:16]
+
+    def is_named(self, wanted: str) -> bool:
+        """Whether a store that names its master key ``wanted`` means this one."""
+        return wanted in (self.id, self.id_before_chains)
 
     def derive(self, purpose: str) -> bytes:
         """Return a key of its own for ``purpose``, from which no other can be had."""
@@ -93,9 +109,9 @@ def find_master_key(path: Path, wanted: str) -> MasterKey:
         NotReady: as :func:`read_master_key`, or neither file holds it.
     """
     found = read_master_key(path)
-    if found.id == wanted:
+    if found.is_named(wanted):
         return found
-    if beside(path).exists() and (following := read_master_key(beside(path))).id == wanted:
+    if beside(path).exists() and (following := read_master_key(beside(path))).is_named(wanted):
         return following
     raise NotReady(
         f"the master key {found.id} in {path} is not the one of this store ({wanted}): "

@@ -32,7 +32,7 @@ from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.db.trail import Trail, trail_of
-from authserver.sealing import make_master_key
+from authserver.sealing import make_master_key, read_master_key
 from authserver.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
 
@@ -71,11 +71,17 @@ def set_up(settings: Settings) -> None:
 
 
 def take_schema_back(settings: Settings, to: str = "-1") -> None:
-    """Take the store's schema back: by one revision, as if this version had brought the latest."""
+    """Take the store's schema back: by one revision, as if this version had brought the latest.
+
+    Where that takes the audit chains, the store names its master key as before there were any.
+    """
     # An engine of its own: its connections leave foreign keys alone.
     engine = create_engine(settings.store_url)
     with engine.begin() as connection:
         command.downgrade(schema.config(connection), to)
+        if schema.has_no_chains(schema.current(connection)):
+            before = read_master_key(settings.master_key_path).id_before_chains
+            connection.exec_driver_sql(f"UPDATE store_state SET master_key_id = '{before}'")
     engine.dispose()
 
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import click
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import settings
@@ -19,7 +18,6 @@ from authserver.audit.outbox import Outbox
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
 from authserver.db import keys, schema, setup
-from authserver.db.models import AuditState, StoreState
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.db.trail import trail_of
@@ -90,19 +88,9 @@ class Context:
             note(f"Warning: the audit log lacks this change: {trouble}")
 
     def upgrade(self) -> tuple[str | None, str | None]:
-        """Bring the store to head, and begin its audit chains if they were not.
-
-        Return the revisions before and after.
-        """
-        revisions = schema.upgrade(self.store.engine)
-        with self.store.read() as session:
-            begun = session.get(StoreState, 1) is None or bool(
-                session.scalar(select(AuditState.id))
-            )
-        if not begun:
-            with self.store.change(self.actor) as change:
-                setup.begin_trail(change)
-            self.copy_records()
+        """Bring the store to head; return the revisions before and after."""
+        revisions = setup.upgrade(self.store, self.actor)
+        self.copy_records()
         return revisions
 
     def safe_of(self, session: Session) -> Safe:

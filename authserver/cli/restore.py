@@ -41,6 +41,9 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
         raise type(error)(f"the backup {file}: {error}") from None
     note(f"Restored {told.total} rows, as they were at {when(told.at)}.")
     note("What was disabled, revoked or changed since then is not: look it through.")
+    with context.store.read() as session:
+        if not _has_chains(session):
+            note("It has no audit chains: `authserver audit accept` begins them.")
     if not context.settings.master_key_path.exists():
         note("Without the master key no audit record could be made of this.")
         note(f"Now bring the master key to {context.settings.master_key_path}.")
@@ -71,8 +74,12 @@ def _restore(
         schema.to_head(connection)
         with Session(connection) as session:
             change = Change(session, context.actor, now(), context.store.trail)
-            if context.settings.master_key_path.exists():
+            has_key = context.settings.master_key_path.exists()
+            if has_key:
                 keys.open_all(session, context.safe_of(session))
+                if schema.has_no_chains(told.revision):
+                    setup.begin_first_trail(change)
+            if has_key and _has_chains(session):
                 _record(change, told)
             else:
                 _go_without_record(change)
@@ -80,10 +87,12 @@ def _restore(
     context.copy_records()
 
 
+def _has_chains(session: Session) -> bool:
+    return session.scalar(select(AuditState.id)) is not None
+
+
 def _record(change: Change, told: Header) -> None:
-    """Record what was restored, as the next of its chain; an older store has none yet."""
-    if change.session.scalar(select(AuditState.id)) is None:
-        setup.begin_trail(change)
+    """Record what was restored, as the next of its chain."""
     left_out = retention.are_left_out(change.session)
     if left_out:
         retention.leave_out(change)
@@ -93,7 +102,7 @@ def _record(change: Change, told: Header) -> None:
 
 
 def _go_without_record(change: Change) -> None:
-    """Have other processes look again; without the master key nothing can be recorded.
+    """Have other processes look again; without master key and chains nothing can be recorded.
 
     Raises:
         Refused: the chains would not be verified, for the records of token requests are left out.

@@ -25,6 +25,14 @@ class Occupied(NotReady):
     """Another writer holds the store; what failed may be tried again."""
 
 
+class ChainsLost(NotReady):
+    """The audit chains, or their key, are not there; ``what`` says it without the remedy."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what or message
+
+
 class Busy(NotReady):
     """Too much of a kind is being done; ``retry_after`` is in seconds."""
 

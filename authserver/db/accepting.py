@@ -1,6 +1,7 @@
 """Accepting faults of audit records: what was found is recorded, and sealed as it is."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Mark
 from authserver.audit.walking import Fault, Walk
-from authserver.core.errors import Refused
-from authserver.db import acceptances, checkpoints
+from authserver.core.errors import ChainsLost, Refused
+from authserver.db import acceptances, checkpoints, setup
 from authserver.db.chained import CHANGES, CHANGES_NAME
-from authserver.db.models import AuditChain, AuditMark, AuditState
+from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import Change
 from authserver.db.verifying import Verification
 
@@ -50,6 +51,29 @@ def accept(change: Change, found: Verification, faults: Sequence[Fault], reason:
     """
     require_acceptable(faults, reason)
     Accepting(change, found, faults).run(reason)
+
+
+def begin_anew(change: Change, faults: Sequence[Fault], reason: str) -> None:
+    """Begin the audit chains anew where they, or their key, are lost, and record that.
+
+    Records that there are stay, in no chain: whether they were altered cannot be said any more.
+
+    Raises:
+        Refused: as :func:`require_acceptable`, or they are there.
+        NotReady: there is no master key.
+    """
+    require_acceptable(faults, reason)
+    with suppress(ChainsLost):
+        change.trail.key(change.session)
+        raise Refused("the audit chains are there: look again, and then accept")
+    for table in (AuditMark, AuditChain, AuditState):
+        change.session.execute(delete(table))
+    nowhere = {"seq": None, "mac": None}
+    change.session.execute(update(AuditRecord).values(nowhere))
+    change.session.execute(update(TokenRecord).values(nowhere | {"chain_id": None}))
+    setup.begin_trail(change)
+    after = {"reason": reason, "faults": [acceptances.told(fault) for fault in faults]}
+    change.record(acceptances.ACCEPT, "audit records", after=after)
 
 
 @dataclass

@@ -43,7 +43,7 @@ class Safe:
         Raises:
             NotReady: as :meth:`of`.
         """
-        if self.master.id == master_key_id(session):
+        if self.master.is_named(master_key_id(session)):
             return self
         return Safe.of(session, self.master_key_path, self.directory)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Alembic is imported where a schema is changed: to look at one, which each start does, takes none.
 
+CHAINS = "0006"
+"""The revision that brought the audit chains."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -47,6 +50,11 @@ def revisions() -> tuple[str, ...]:
 def head() -> str:
     """Return the revision that this version of the program works with."""
     return revisions()[-1]
+
+
+def has_no_chains(revision: str | None) -> bool:
+    """Whether a store at that revision is from before there were audit chains."""
+    return revision in revisions() and str(revision) < CHAINS
 
 
 def current(connection: Connection) -> str | None:

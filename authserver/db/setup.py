@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from authserver.audit.links import Kind
+from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, authorities, registries, rules
-from authserver.db.models import AuditRecord, StoreState, TokenRecord
+from authserver.db import accounts, authorities, registries, rules, schema
+from authserver.db.models import AuditRecord, Authority, StoreState, TokenRecord
 from authserver.db.safe import Safe
-from authserver.db.store import Change
+from authserver.db.store import Change, Store
 from authserver.db.trail import BEGIN
 
 
@@ -25,12 +27,46 @@ class First:
     password_hash: str | None
 
 
+def upgrade(store: Store, actor: str) -> tuple[str | None, str | None]:
+    """Bring a store to head; return the revisions before and after.
+
+    The audit chains begin in the transaction of the migration that brings them, and at no other
+    time: where they are not there afterwards, somebody has taken them away.
+
+    Raises:
+        NotReady: the migration failed, or it brings the chains and there is no master key.
+    """
+    with schema.migrating(store.engine) as connection:
+        before = schema.current(connection)
+        schema.to_head(connection)
+        with Session(connection) as session:
+            if schema.has_no_chains(before) and session.get(StoreState, 1) is not None:
+                begin_first_trail(Change(session, actor, store.time(session), store.trail))
+        after = schema.current(connection)
+    store.trail.committed(session)
+    return before, after
+
+
+def begin_first_trail(change: Change) -> None:
+    """Begin the chains of audit records, unless the store had some: that is an alarm, and stays.
+
+    Raises:
+        NotReady: there is no master key.
+    """
+    named = change.session.get_one(StoreState, 1).master_key_id
+    if named != change.trail.master(change.session).id:
+        begin_trail(change)
+
+
 def begin_trail(change: Change) -> None:
     """Begin the chains of audit records in a store that has records already: they stay outside.
 
     Raises:
-        NotReady: the chains' key was taken away, or there is no master key.
+        ChainsLost: there are chains, whose key was taken away.
+        NotReady: there is no master key.
     """
+    state = change.session.get_one(StoreState, 1)
+    state.master_key_id = change.trail.master(change.session).id
     tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
     before = {
         kind.value: change.session.scalars(select(func.max(table.id))).one() or 0
@@ -46,8 +82,11 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
 
     Raises:
         Refused: a name is no good.
+        NotReady: there is a part of a store already.
     """
     session = change.session
+    if session.scalars(select(Authority.id).limit(1)).first() is not None:
+        raise NotReady("store_state has no row, and there are keys already: restore a backup")
     session.add(
         StoreState(
             id=1,

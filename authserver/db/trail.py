@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
 from authserver.audit.outbox import Outbox
-from authserver.core.errors import NotReady
+from authserver.core.errors import ChainsLost, NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
 from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
@@ -70,9 +70,18 @@ class _Changing:
         return session.in_transaction() and self.transaction is session.get_transaction()
 
 
+def lost(what: str) -> ChainsLost:
+    """Return what to raise where the chains cannot be gone on with; ``what`` says why."""
+    return ChainsLost(
+        f"{what}: look into it, and restore a backup; or `authserver audit accept`, which begins "
+        "them anew and goes on telling so",
+        what,
+    )
+
+
 def _sealed_key(session: Session) -> bytes:
     if session.scalar(select(AuditState.id)) is None:
-        raise NotReady("the audit chains were not begun: run `authserver db upgrade`")
+        raise lost("the audit chains are gone: audit_state has no row")
     try:
         sealed = session.scalar(select(AuditState.key))
     except DBAPIError as error:
@@ -80,9 +89,7 @@ def _sealed_key(session: Session) -> bytes:
             raise
         sealed = None
     if not isinstance(sealed, bytes):
-        raise NotReady(
-            "the key of the audit chains, in row 1 of audit_state, cannot be read: restore a backup"
-        )
+        raise lost("the key of the audit chains, in row 1 of audit_state, cannot be read")
     return sealed
 
 
@@ -115,21 +122,26 @@ class Trail:
         """Return the key of the HMACs.
 
         Raises:
-            NotReady: the chains were not begun, or the key does not open with the master key.
+            NotReady: the store's master key is not there.
+            ChainsLost: the chains' own key is not there, or does not open with it.
         """
         if self._key is None:
-            sealed = _sealed_key(session)
-            self._key = AuditKey(self.master(session).open(sealed, _SEALED_AS))
+            sealed, master = _sealed_key(session), self.master(session)
+            try:
+                self._key = AuditKey(master.open(sealed, _SEALED_AS))
+            except NotReady:
+                what = "the key of the audit chains does not open with the master key"
+                raise lost(what) from None
         return self._key
 
     def begin(self, session: Session, at: datetime) -> None:
         """Make the key and the chain of changes. What was recorded before is in no chain.
 
         Raises:
-            NotReady: there are chains, so somebody took their key away.
+            ChainsLost: there are chains, so somebody took their key away.
         """
         if session.scalars(select(AuditChain.id).limit(1)).first() is not None:
-            raise NotReady("the key of the audit chains is gone: restore a backup")
+            raise lost("the key of the audit chains is gone")
         secret = secrets.token_bytes(KEY_BYTES)
         self._key = AuditKey(secret)
         sealed = self.master(session).seal(secret, _SEALED_AS)

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from sqlalchemy import create_engine
 
 from authserver.cli.audit import listing
+from authserver.sealing import read_master_key
 from tests import stores
 from tests.cli.commands import Commands
 from tests.e2e.certificates import Authority
+from tests.programs import Authserver, free_port
 from tests.syslog_daemon import ENDED, listening
 from tests.world import ADMIN, PASSWORD, World, take_schema_back
 
@@ -350,6 +353,65 @@ def test_an_upgrade_begins_the_chains(asked: Commands) -> None:
     assert told["verified"] == {"change": 1, "token": 0}
     assert "in no chain" in asked("audit", "verify")
     assert asked.last_change()["action"] == "audit.begin"
+
+
+# A wiped trail.
+
+TABLES = ("audit_mark", "audit_chain", "audit_state", "audit_record", "token_record")
+
+
+def wipe(run: Commands, *more: str) -> None:
+    for table in TABLES:
+        altered(run, f"DELETE FROM {table}")
+    for statement in more:
+        altered(run, statement)
+
+
+def take_back(run: Commands) -> None:
+    """Have the store look as if it were from before there were chains, without the master key."""
+    settings = stores.settings(run.data_dir)
+    take_schema_back(settings, "0005")
+    named = read_master_key(settings.master_key_path).id
+    altered(run, f"UPDATE store_state SET master_key_id = '{named}'")
+
+
+WIPES: dict[str, Callable[[Commands], None]] = {
+    "the five tables": wipe,
+    "the schema too": take_back,
+    "what says that it was set up": lambda run: wipe(
+        run, "DELETE FROM store_state", "UPDATE registry SET service = 'another'"
+    ),
+}
+
+
+@pytest.mark.parametrize("wiped", WIPES.values(), ids=WIPES.keys())
+def test_a_wiped_trail_is_an_alarm_that_stays(
+    asked: Commands, wiped: Callable[[Commands], None]
+) -> None:
+    wiped(asked)
+    for _ in range(2):
+        asked.result("init", "--admin", "mallory")
+        asked.result("db", "upgrade")
+        asked("audit", "verify", status=1)
+        asked("db", "check", status=1)
+        asked("group", "add", "ops", status=1)
+    started = ("serve", "--init", "--upgrade", "--port", str(free_port()))
+    assert Authserver(asked.data_dir).run(*started, check=False).returncode == 1
+    asked("audit", "verify", status=1)
+
+
+def test_a_wiped_trail_is_accepted_and_told_of_for_good(asked: Commands) -> None:
+    wipe(asked)
+    asked("audit", "verify", status=1)
+    assert "authserver audit accept" in asked.err
+    asked("audit", "accept", "--reason", "Mallory was here", status=2)
+    asked("audit", "accept", "--reason", "Mallory was here", "--yes")
+    asked("group", "add", "ops")
+    told = asked("audit", "verify")
+    assert "all as written, except 1 that are accepted" in told
+    assert "(Mallory was here): the records: the audit chains are gone" in told
+    wipe(asked)
+    asked("audit", "verify", status=1)
 
 
 # Accepting.

@@ -366,3 +366,19 @@ def test_what_an_older_version_wrote_is_restored_and_upgraded(
         True,
         "2026-01-02T03:04:05+00:00",
     )
+
+
+def test_what_a_wiped_store_had_is_restored_and_the_alarm_stays(
+    new: Commands, plain: list[Record], tmp_path: Path, standing: Commands
+) -> None:
+    audit = {"audit_mark", "audit_chain", "audit_state", "audit_record", "token_record"}
+    kept = [record for record in plain if record.get("table") not in audit]
+    rows = kept[0]["rows"] | dict.fromkeys(audit, 0)
+    kept[0] = kept[0] | {"rows": rows}
+    kept[-1] = {"end": sum(rows.values())}
+    with_master_key(new, standing)
+    new("restore", packed(tmp_path / "backup", kept))
+    assert "no audit chains" in new.err
+    new("db", "upgrade")
+    new("audit", "verify", status=1)
+    assert new.json("user", "list") == standing.json("user", "list")

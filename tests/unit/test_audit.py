@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 from authserver.audit.links import Kind
 from authserver.audit.logged import Logged
 from authserver.audit.outbox import Outbox
-from authserver.core.errors import NotReady
-from authserver.db import acceptances, accounts, exporting, groups, retention, setup
+from authserver.audit.walking import Fault
+from authserver.core.errors import ChainsLost, NotReady, Refused
+from authserver.db import acceptances, accepting, accounts, exporting, groups, retention, setup
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -696,8 +697,50 @@ def test_chains_whose_key_is_gone_are_not_begun_anew(busy: Office) -> None:
     process = busy.process()
     with pytest.raises(NotReady, match="is gone"), process.change("test") as change:
         setup.begin_trail(change)
-    with pytest.raises(NotReady, match="db upgrade"):
+    with pytest.raises(ChainsLost, match="audit accept"):
         busy.change(busy.process(), "d")
+
+
+WIPED = (AuditMark, AuditChain, AuditState, AuditRecord, TokenRecord)
+
+
+def test_a_wiped_trail_is_not_begun_anew_by_an_upgrade(busy: Office) -> None:
+    busy.do(*(delete(table) for table in WIPED))
+    process = busy.process()
+    setup.upgrade(process, "test")
+    with pytest.raises(ChainsLost, match="are gone"):
+        busy.verify()
+    with pytest.raises(ChainsLost):
+        busy.change(process, "d")
+
+
+def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_who_accepts_it(
+    busy: Office,
+) -> None:
+    serving = busy.process()
+    busy.ask(serving)
+    busy.do(*(delete(table) for table in WIPED))
+    # It knows the key still, and leaves a chain and records behind.
+    busy.ask(serving, 2)
+    with pytest.raises(ChainsLost):
+        busy.change(busy.process(), "d")
+    process = busy.process()
+    with process.change("test") as change:
+        accepting.begin_anew(change, [Fault("", "the chains are gone")], "it was Mallory")
+    busy.ask(process, 3)
+    busy.change(process, "e")
+    busy.seal()
+    report = busy.verify()
+    assert (report.faults, report.unchained) == ([], {"change": 0, "token": 2})
+    assert report.verified == {"change": 3, "token": 3}
+    assert [one.reason for one in report.accepted] == ["it was Mallory"]
+
+
+def test_chains_that_are_there_are_not_begun_anew(busy: Office) -> None:
+    process, fault = busy.process(), Fault("", "the chains are gone")
+    with pytest.raises(Refused, match="are there"), process.change("test") as change:
+        accepting.begin_anew(change, [fault], "because")
+    assert busy.faults() == []
 
 
 # The second copy.

@@ -2,10 +2,12 @@
 
 import click
 
+from authserver.audit.walking import Fault
 from authserver.cli.audit.verifying import told_faults
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json, require_sure, yes_option
 from authserver.cli.progress import progress_bar
+from authserver.core.errors import ChainsLost
 from authserver.core.names import printable
 from authserver.db import accepting
 from authserver.db.verifying import Verification
@@ -24,22 +26,36 @@ def accept(context: Context, reason: str, sure: bool, as_json: bool) -> None:
     again. Nothing is hidden: `audit verify` goes on telling what was accepted, and by whom; what is
     altered afterwards is a fault again; and a copy of AUTHSERVER_AUDIT_LOG still shows what
     differs. It needs the master key.
+
+    Where the chains or their key are gone, they begin anew, and records that are left are in none:
+    stop every server before.
     """
     reason = printable(reason, accepting.MAX_REASON + 1)
-    with context.read() as session, progress_bar("Verifying") as progress:
-        key = context.store.trail.key(session)
-        found = Verification(session, key, None, progress)
-        faults = found.run().faults
+    found, faults = _looked(context)
     for fault in faults:
         click.echo(printable(str(fault), 1000), err=as_json)
     if faults:
         accepting.require_acceptable(faults, reason)
         require_sure(f"Accept {_number(len(faults))} for good?", sure=sure)
         with context.change() as change:
-            accepting.accept(change, found, faults, reason)
+            if found is None:
+                accepting.begin_anew(change, faults, reason)
+            else:
+                accepting.accept(change, found, faults, reason)
     if as_json:
         print_json({"reason": reason, "accepted": told_faults(faults)})
     note(f"Accepted {_number(len(faults))}." if faults else "There is nothing to accept.")
+
+
+def _looked(context: Context) -> tuple[Verification | None, list[Fault]]:
+    """Return what was looked at, and what is wrong; None where no chain is left to look at."""
+    with context.read() as session, progress_bar("Verifying") as progress:
+        try:
+            key = context.store.trail.key(session)
+        except ChainsLost as error:
+            return None, [Fault("", error.what)]
+        found = Verification(session, key, None, progress)
+        return found, found.run().faults
 
 
 def _number(count: int) -> str:
