@@ -379,7 +379,7 @@ WIPES: dict[str, Callable[[Commands], None]] = {
     "the five tables": wipe,
     "the schema too": take_back,
     "what says that it was set up": lambda run: wipe(
-        run, "DELETE FROM store_state", "UPDATE registry SET service = 'another'"
+        run, "DELETE FROM store_state", "UPDATE registry SET service = service || '-old'"
     ),
 }
 
