@@ -1,9 +1,7 @@
 """What requests leave behind: kept in memory for a moment, written in batches off the request."""
 
 import hmac
-import math
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -34,8 +32,12 @@ MAX_BATCH = 2_000
 """Records that are stored in one go: whoever stores them has changes to read meanwhile."""
 MANY_PENDING = 2 * MAX_BATCH
 """From so many on whoever adds records waits for whoever stores them."""
-PATIENCE = 0.5
-"""Seconds after the last records were stored for which that is waited for: a store may hang."""
+PAUSE = 0.001
+"""Seconds for which that is waited for at most, and twice as long for each MAX_BATCH more.
+
+A store that hangs so slows answers, and stops none: before there are too many records the spool
+takes them.
+"""
 MAX_RECORDS = 2_000_000
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
@@ -68,11 +70,9 @@ class Journal:
     lost: int = 0
     """How many were lost in all."""
     stuck: bool = False
-    monotonic: Callable[[], float] = time.monotonic
     wake: Callable[[], None] = lambda: None
     tallies: Tallies = field(default_factory=Tallies, repr=False)
     _lost: int = 0
-    _stored_at: float = -math.inf
     _taking: Condition = field(default_factory=Condition, repr=False)
 
     @property
@@ -108,23 +108,15 @@ class Journal:
             log.warning("token requests in vain", requests=count.requests, **count.told)
 
     def give_way(self) -> None:
-        """Wait while many records are pending and are being stored.
+        """Wait for a moment if many records are pending, or until some are taken out.
 
         For a thread before each answer: otherwise those that answer outrun the one that stores.
         """
-        if len(self.pending) < MANY_PENDING:
-            return
-        self.wake()
-        with self._taking:
-            while len(self.pending) >= MANY_PENDING:
-                left = self._stored_at + PATIENCE - self.monotonic()
-                if left <= 0:
-                    return
-                self._taking.wait(left)
-
-    def stored(self) -> None:
-        """Take note that what was taken out is kept by the store, or by the spool."""
-        self.stuck, self._stored_at = False, self.monotonic()
+        too_many = len(self.pending) - MANY_PENDING
+        if too_many >= 0:
+            self.wake()
+            with self._taking:
+                self._taking.wait(PAUSE * 2 ** (too_many / MAX_BATCH))
 
     def hashed(self, name: str) -> str:
         """Return what stands for a name that no account has: people type passwords there."""
@@ -151,7 +143,7 @@ class Journal:
             except Exception:
                 self.put_back(events)
                 raise
-            self.stored()
+            self.stuck = False
         return len(events) == most
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:

@@ -46,7 +46,7 @@ class Spooler:
                 log.error("no tokens: their records can be kept nowhere", error=str(error))
             self.journal.stuck = True
         else:
-            self.journal.stored()
+            self.journal.stuck = False
 
     def start(self) -> None:
         """Start the thread."""

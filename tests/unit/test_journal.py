@@ -20,7 +20,6 @@ from authserver.db.store import Store, open_store
 from authserver.db.verifying import Verification
 from authserver.journal import USES_EVERY, Journal, Kind, Use, Uses
 from authserver.token_event import MAX_TEXT, TokenEvent
-from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, Clock, World
 
 KEY = b"k" * 32
@@ -137,15 +136,11 @@ def test_however_many_are_written_together_each_is_in_its_place(
 def many(one: TokenEvent, monkeypatch: pytest.MonkeyPatch) -> Journal:
     """A journal with as many records as make whoever answers wait."""
     monkeypatch.setattr(journal, "MANY_PENDING", 2)
-    made = filled(one, "a", "b")
-    made.monotonic = Seconds()
-    made.stored()
-    return made
+    monkeypatch.setattr(journal, "PAUSE", 60.0)
+    return filled(one, "a", "b")
 
 
-def test_who_answers_waits_until_the_store_has_taken_what_is_pending(
-    many: Journal, store: Store
-) -> None:
+def test_who_answers_waits_until_records_are_taken(many: Journal, store: Store) -> None:
     done: list[str] = []
     waits = threading.Event()
     many.wake = waits.set
@@ -169,10 +164,25 @@ def test_who_answers_does_not_wait_while_few_records_do(many: Journal) -> None:
     many.give_way()
 
 
-def test_who_answers_does_not_wait_for_a_store_that_hangs(many: Journal) -> None:
-    many.monotonic.at += journal.PATIENCE  # type: ignore[attr-defined]
-    many.give_way()
-    assert len(many.pending) == 2
+def test_a_store_that_hangs_slows_answers_and_stops_none(
+    many: Journal, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PAUSE", 0.001)
+    monkeypatch.setattr(journal, "MAX_BATCH", 2)
+    waits: list[float] = []
+    wait = many._taking.wait
+
+    def noted(seconds: float) -> None:
+        waits.append(seconds)
+        wait(seconds)
+
+    monkeypatch.setattr(many._taking, "wait", noted)
+    for _ in range(3):
+        many.give_way()
+        many.add(one)
+        many.add(one)
+    assert waits == [0.001, 0.002, 0.004]
+    assert len(many.pending) == 8
 
 
 def full(made: Journal) -> bool:

@@ -261,9 +261,7 @@ def test_under_load_answers_wait_and_none_is_refused_or_lost(
     monkeypatch.setattr(journal, "MAX_BATCH", 2)
     monkeypatch.setattr(journal, "MANY_PENDING", 4)
     monkeypatch.setattr(journal, "MAX_PENDING", 20)
-    monkeypatch.setattr(journal, "PATIENCE", 30.0)
     world.allow("anonymous", "public/*", "pull")
-    world.wiring.issuer.journal.stored()
     world.wiring.live.start()
     pull = scopes("repository:public/app:pull")
     codes = [world.get(pull).status_code for _ in range(200)]
