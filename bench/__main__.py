@@ -11,12 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from bench import machine, rows, table
+from authserver.live import MANY_RECORDS
+from bench import machine, rows, steady, table, worst
 from bench.figures import Figure, Round, Row
 from bench.flood import Flood, flood
 from bench.installation import COST, Installation, Server, made, serving
 from bench.rows import COLD, POSTGRESQL, SMALL, Measurement
+from bench.table import Line
 from bench.wrk import Load, Request, Wrk, finished
 from tests import postgres
 from tests.postgres import DURABLE
@@ -37,7 +40,8 @@ QUICK_SIZES = {QUICK_LARGE: (1_000, 1_000)}
 class Plan:
     """How much is measured; ``seconds`` is for one row in one round.
 
-    Wrong passwords come for ``flooded`` seconds.
+    Wrong passwords come for ``flooded`` seconds. Plain pulls on many connections come for
+    ``steady``, also where there are so many ``records``; one client does its worst for ``worst``.
     """
 
     rounds: int
@@ -45,14 +49,19 @@ class Plan:
     sizes: Mapping[str, tuple[int, int]]
     large: str
     flooded: int
+    steady: int
+    worst: int
+    records: int = MANY_RECORDS
 
     @property
     def measurements(self) -> list[Measurement]:
         return list(rows.all_rows(self.sizes, self.large))
 
 
-FULL = Plan(5, 5, SIZES, LARGE, 60)
-QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE, 10)
+FULL = Plan(5, 5, SIZES, LARGE, flooded=60, steady=60, worst=120)
+QUICK = Plan(1, 2, QUICK_SIZES, QUICK_LARGE, flooded=10, steady=5, worst=10, records=10_000)
+
+Part = tuple[dict[str, Any], list[Line]]
 
 
 def main() -> None:
@@ -60,19 +69,17 @@ def main() -> None:
     chosen = _arguments()
     plan = QUICK if chosen.quick else FULL
     plan = replace(plan, rounds=chosen.rounds or plan.rounds)
-    with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
-        measured, startup, others = _measure(plan, Path(directory))
-    number = sum(plan.sizes[plan.large])
-    found = table.lines(measured, machine.cores(), plan.large, number, startup, others)
-    _say("", *table.details(measured), "", *map(str, found))
-    if any(row.is_disturbed for row in measured.values()):
-        _say("", "Other processes were busy in every round of the rows marked DISTURBED.")
-    result = {
+    parts, result, found = chosen.part or list(PARTS), dict[str, Any](), list[Line]()
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix="authserver-bench-") as directory:
+            more, lines = PARTS[part](plan, Path(directory))
+        result |= more
+        found += lines
+    _say("", *map(str, found))
+    result |= {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.described(),
         "plan": asdict(plan),
-        "rows": {name: [asdict(one) for one in row.rounds] for name, row in measured.items()},
-        "flood": asdict(others),
         "table": [asdict(line) | {"verdict": line.verdict} for line in found],
     }
     chosen.output.write_text(json.dumps(result, indent=1) + "\n")
@@ -83,8 +90,45 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: is it all there?")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only that; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("bench-results.json"))
     return parser.parse_args()
+
+
+def _rows(plan: Plan, directory: Path) -> Part:
+    measured, startup, others = _measure(plan, directory)
+    number = sum(plan.sizes[plan.large])
+    found = table.lines(measured, machine.cores(), plan.large, number, startup)
+    _say("", *table.details(measured))
+    if any(row.is_disturbed for row in measured.values()):
+        _say("", "Other processes were busy in every round of the rows marked DISTURBED.")
+    rounds = {name: [asdict(one) for one in row.rounds] for name, row in measured.items()}
+    return {"rows": rounds, "flood": asdict(others)}, [*found, *table.of_flood(others)]
+
+
+def _steady(plan: Plan, directory: Path) -> Part:
+    found = []
+    for number in (0, plan.records):
+        for name, served in (("SQLite", _on_sqlite), ("PostgreSQL", _on_postgresql)):
+            place, of = directory / f"{name}-{number}", f"{number} records before, {name}"
+            _say(f"{steady.CONNECTIONS} connections a core, {of} …")
+            with served(place, number) as server:
+                found.append(steady.steady(of, server, directory, plan.steady))
+            _say(str(found[-1]))
+    lines = [line for one in found for line in table.of_steady(one)]
+    return {"steady": [asdict(one) for one in found]}, lines
+
+
+def _worst(plan: Plan, directory: Path) -> Part:
+    found = []
+    for one in worst.measured(directory, plan.worst):
+        _say(str(one))
+        found.append(one)
+    lines = [line for one in found for line in table.of_worst(one)]
+    return {"worst": [asdict(one) for one in found]}, lines
+
+
+PARTS = {"rows": _rows, "steady": _steady, "worst": _worst}
 
 
 def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood]:
@@ -114,11 +158,21 @@ def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood
 
 
 @contextmanager
-def _on_postgresql(data_dir: Path) -> Iterator[Server]:
+def _on_sqlite(data_dir: Path, records: int = 0) -> Iterator[Server]:
+    installation = made(data_dir, 10, 10)
+    steady.fill(installation, records)
+    with serving(installation) as server:
+        yield server
+
+
+@contextmanager
+def _on_postgresql(data_dir: Path, records: int = 0) -> Iterator[Server]:
     with postgres.stopped_cluster() as cluster, postgres.running(cluster, **DURABLE) as process:
         cluster.create("bench")
         url = cluster.url("bench").render_as_string(hide_password=False)
-        with serving(made(data_dir, 10, 10, {"AUTHSERVER_DATABASE_URL": url})) as server:
+        installation = made(data_dir, 10, 10, {"AUTHSERVER_DATABASE_URL": url})
+        steady.fill(installation, records)
+        with serving(installation) as server:
             cluster.disconnect()
             yield replace(server, beside=process)
 

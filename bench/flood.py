@@ -1,6 +1,7 @@
 """Wrong passwords from one address on many connections, and what others notice of them."""
 
 import http.client
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def flood(server: Server, directory: Path, seconds: int) -> Flood:
     guessing = wrk.start(guess(), seconds, CONNECTIONS)
     used = wrk.start(app_token(installation), seconds, 8 * machine.cores())
     answers = []
-    for answer in _logins(installation, seconds):
+    for answer in logins(installation, installation.port, seconds):
         answers.append(answer)
         resident.append(server.resident())
     guessed, beside = finished(guessing), finished(used)
@@ -71,15 +72,26 @@ def _good(load: Load, seconds: int) -> float:
     return (load.requests - load.failed) / seconds
 
 
-def _logins(installation: Installation, seconds: int) -> Iterator[tuple[float, int]]:
+def logins(
+    installation: Installation, port: int, seconds: int, context: ssl.SSLContext | None = None
+) -> Iterator[tuple[float, int]]:
+    """Have people log in one after the other; give the seconds that each took, and the status."""
     for number in range(1, LOGINS + 1):
         time.sleep(seconds / (LOGINS + 2))
         began = time.monotonic()
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", installation.port, PATIENCE, source_address=(ELSEWHERE, 0)
-        )
+        connection = _connection(port, context)
         path = f"/token?service={SERVICE}&offline_token=true"
         connection.request("GET", path, headers=installation.basic(PASSWORD, f"user{number}"))
         status = connection.getresponse().status
         connection.close()
         yield time.monotonic() - began, status
+
+
+def _connection(port: int, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    here, elsewhere = ("127.0.0.1", port, PATIENCE), (ELSEWHERE, 0)
+    if context is None:
+        return http.client.HTTPConnection(*here, source_address=elsewhere)
+    host, port, timeout = here
+    return http.client.HTTPSConnection(
+        host, port, timeout=timeout, source_address=elsewhere, context=context
+    )

@@ -55,6 +55,10 @@ class Installation:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def log(self) -> Path:
+        return self.data_dir.parent / f"serve-{self.port}.log"
+
+    @property
     def environ(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTHSERVER_")}
         own = {
@@ -207,16 +211,16 @@ class Server:
 
 
 @contextmanager
-def serving(installation: Installation) -> Iterator[Server]:
-    """Serve until the block ends, with as many workers as `serve` chooses itself.
+def serving(installation: Installation, *more: str) -> Iterator[Server]:
+    """Serve until the block ends, with ``more`` arguments, or as `serve` chooses itself.
 
     Raises:
         SystemExit: it gives no token.
     """
     began = time.monotonic()
-    with (installation.data_dir.parent / f"serve-{installation.port}.log").open("wb") as log:
+    with installation.log.open("wb") as log:
         process = subprocess.Popen(
-            [*PROGRAM, "serve", "--port", str(installation.port)],
+            [*PROGRAM, "serve", "--port", str(installation.port), *more],
             env=installation.environ,
             stdout=log,
             stderr=log,

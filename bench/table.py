@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from bench.figures import Figure, Row, paired
 from bench.flood import Flood
 from bench.rows import ON_POSTGRESQL
+from bench.steady import CONNECTIONS, Steady
+from bench.worst import Worst
+
+MEMORY = 160
+"""Megabytes of a worker that is attacked; the bound of one that is not is 120."""
+
+STORED = 64
+"""Megabytes of records and log that one client may leave in two minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,7 @@ class Line:
 Rows = Mapping[str, Row]
 
 
-def lines(
-    rows: Rows, cores: int, large: str, number: int, startup: Figure, flood: Flood
-) -> list[Line]:
+def lines(rows: Rows, cores: int, large: str, number: int, startup: Figure) -> list[Line]:
     """Return the lines that the rows allow.
 
     ``large`` is the large installation's name, ``number`` how many rules and accounts it has.
@@ -56,7 +62,6 @@ def lines(
         *_sizes(rows, large),
         *_memory(rows, large, number),
     ]
-    found += _flood(flood)
     times = "× the imports"
     found.append(Line("start-up to the first token", times, startup, 3, 2, lower_is_better=True))
     return found
@@ -129,7 +134,7 @@ def _memory(rows: Rows, large: str, number: int) -> list[Line]:
     ]
 
 
-def _flood(flood: Flood) -> list[Line]:
+def of_flood(flood: Flood) -> list[Line]:
     wrong = "wrong passwords on 64 connections"
     kept, grown = Figure.of([flood.kept]), Figure.of([flood.grown / 1e6])
     return [
@@ -138,6 +143,34 @@ def _flood(flood: Flood) -> list[Line]:
         Line("people who log in meanwhile", "seconds", Figure.of(flood.logins)),
         Line("of these failed", f"of {len(flood.logins)}", Figure.of([flood.refused])),
     ]
+
+
+def of_steady(steady: Steady) -> list[Line]:
+    """Return the lines of many connections: nothing may be refused, and nothing lost."""
+    name, of_all = f"{CONNECTIONS} connections a core, {steady.name}", f"of {steady.requests}"
+    return [
+        Line(f"{name}: rate", "a second", Figure.of([steady.rate])),
+        Line(f"{name}: p99", "seconds", Figure.of([steady.p99])),
+        _at_most(f"{name}: refused", of_all, steady.refused, 0),
+        _at_most(f"{name}: lost", of_all, steady.lost, 0),
+    ]
+
+
+def of_worst(worst: Worst) -> list[Line]:
+    """Return the lines of what others notice of a client that does its worst."""
+    name, kept = f"a client at its worst, {worst.name}", Figure.of([worst.kept])
+    return [
+        Line(f"{name}: app tokens of others", "× without it", kept, 0.4, 0.4),
+        _at_most(f"{name}: their p99", "seconds", worst.p99, 1),
+        _at_most(f"{name}: of these failed", "", worst.failed, 0),
+        _at_most(f"{name}: logins that failed", f"of {len(worst.logins)}", worst.refused, 0),
+        _at_most(f"{name}: a worker", "MB", worst.resident / 1e6, MEMORY),
+        _at_most(f"{name}: stored of it", "MB", worst.stored / 1e6, STORED),
+    ]
+
+
+def _at_most(name: str, unit: str, value: float, bound: float) -> Line:
+    return Line(name, unit, Figure.of([value]), bound, bound, lower_is_better=True)
 
 
 def details(rows: Rows) -> list[str]:

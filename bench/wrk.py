@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_ANOTHER = (
+    '  wrk.headers["X-Forwarded-For"] = "10.0." .. math.floor(n / 250) % 250 .. "." .. n % 250'
+)
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _percentile = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s|m) *$", re.MULTILINE)
 _requests = re.compile(r"^\s+(\d+) requests in ", re.MULTILINE)
@@ -49,13 +52,15 @@ class Request:
     """One request, sent again and again.
 
     ``{n}`` in the query or in the form is another number each time, and ``by_turns`` are values of
-    the Authorization header, another each time.
+    the Authorization header, another each time. ``by_many`` has each be of another client, as a
+    proxy says.
     """
 
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     form: str | None = None
     by_turns: Sequence[str] = ()
+    by_many: bool = False
 
     def script(self) -> str:
         """Return the request as a script for wrk."""
@@ -67,7 +72,7 @@ class Request:
         lines.append(f"wrk.path = {_lua(path)}")
         if self.form is not None:
             lines += ['wrk.method = "POST"', f"wrk.body = {_lua(self.form)}"]
-        if self.by_turns or "{n}" in path + (self.form or ""):
+        if self.by_turns or self.by_many or "{n}" in path + (self.form or ""):
             # Otherwise wrk writes the request once, and takes less time itself.
             body = "nil" if self.form is None else _numbered(self.form)
             turns = ", ".join(map(_lua, self.by_turns))
@@ -77,6 +82,7 @@ class Request:
                 "function request()",
                 "  n = n + 1",
                 f"  {header} = turns[n % #turns + 1] or {header}",
+                *([_ANOTHER] if self.by_many else []),
                 f"  return wrk.format(nil, {_numbered(path)}, nil, {body})",
                 "end",
             ]

@@ -1,6 +1,7 @@
 """The parts of the bench: what it reads, and how it puts figures together. Nothing is timed."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,8 +10,11 @@ import pytest
 
 from bench import machine, table
 from bench.__main__ import QUICK, QUICK_LARGE
+from bench.attacker import Attacker
 from bench.figures import Figure, Round, Row, paired
 from bench.flood import Flood
+from bench.steady import Steady
+from bench.worst import Worst
 from bench.wrk import Load, Request
 
 REPORT = """Running 3s test @ http://127.0.0.1:44177/token
@@ -100,8 +104,8 @@ def test_pairs_are_of_the_same_round() -> None:
 
 def test_the_table_has_a_line_for_each_bound_and_says_how_far_it_got() -> None:
     rows = {m.name: Row(m.name, (replace(ONE, beside=4000),)) for m in QUICK.measurements}
-    lines = table.lines(rows, 2, QUICK_LARGE, 30_000, Figure(4, 4, 4), FLOOD)
-    found = {line.name: line for line in lines}
+    lines = table.lines(rows, 2, QUICK_LARGE, 30_000, Figure(4, 4, 4))
+    found = {line.name: line for line in (*lines, *table.of_flood(FLOOD))}
     assert found["anonymous pull"].verdict == "holds"
     assert found["refresh grant"].verdict == "aim"
     assert found["start-up to the first token"].verdict == "MISSED"
@@ -112,6 +116,35 @@ def test_the_table_has_a_line_for_each_bound_and_says_how_far_it_got() -> None:
     assert found["people who log in meanwhile"].figure == Figure(0.4, 0.3, 0.5)
     assert sum(line.bound is not None for line in found.values()) == 15
     assert all(str(line).startswith(name) for name, line in found.items())
+
+
+def test_load_and_an_attack_are_held_against_their_bounds() -> None:
+    steady = Steady("x", requests=9, rate=1.0, p99=0.1, refused=0, lost=1, records=8)
+    assert [line.verdict for line in table.of_steady(steady)] == ["", "", "aim", "MISSED"]
+    bad = {"kept": 0.39, "p99": 1.1, "failed": 1, "refused": 1, "resident": 1 << 30}
+    worst = Worst("x", logins=(0.1,), stored=1 << 30, answers={}, **bad)  # type: ignore[arg-type]
+    assert {line.verdict for line in table.of_worst(worst)} == {"MISSED"}
+
+
+def test_a_request_of_many_clients_says_whose_it_is() -> None:
+    script = Request("a=1", by_many=True).script()
+    assert 'wrk.headers["X-Forwarded-For"] = "10.0." .. math.floor(n / 250)' in script
+
+
+def test_the_attacker_counts_what_it_is_answered() -> None:
+    ours, theirs = socket.socketpair()
+    attacker = Attacker(0, tls=False, deadline=0.0)
+    answers = (
+        b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 429 Too",
+        b" Many\r\n\r\nHTTP/1",
+        b".1 404 Not Found\r\n",
+    )
+    theirs.sendall(b"".join(answers))
+    attacker.exchange("x", ours, [b"a", b"b", b"c"])
+    assert theirs.recv(100) == b"abc"
+    assert attacker.answers == {"x 200": 1, "x 429": 1, "x 404": 1}
+    ours.close()
+    theirs.close()
 
 
 def test_what_others_took_is_told_from_what_was_ours() -> None:
