@@ -379,7 +379,8 @@ WIPES: dict[str, Callable[[Commands], None]] = {
     "the five tables": wipe,
     "the schema too": take_back,
     "what says that it was set up": lambda run: wipe(
-        run, "DELETE FROM store_state", "UPDATE registry SET service = service || '-old'"
+        run,
+        *(f"DELETE FROM {table}" for table in ("store_state", "rule_subject", "rule", "registry")),
     ),
 }
 
