@@ -100,7 +100,7 @@ def read(content: bytes, file: str) -> Config:
         raise Refused(f"{file}: not to be read as YAML: nested too deeply") from None
     if root is None:
         raise Refused(f"{file}: the file is empty")
-    return _Reader(file).config(root)
+    return _Reader(file, len(content)).config(root)
 
 
 def _where(error: yaml.YAMLError) -> str:
@@ -112,9 +112,12 @@ def _problem(error: yaml.YAMLError) -> str:
     return str(getattr(error, "problem", None) or "it is not UTF-8 text")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reader:
+    """Reads nodes; ``left`` is how many more there may be: aliases repeat what they stand for."""
+
     file: str
+    left: int
 
     def config(self, root: yaml.Node) -> Config:
         parts = dict(self._pairs(root, "the configuration"))
@@ -174,6 +177,7 @@ class _Reader:
     def _pairs(self, node: yaml.Node, what: str) -> Iterator[tuple[str, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
             raise self._refused(node, f"{what} should be a mapping")
+        self._count(node)
         seen: dict[str, int] = {}
         for key, value in node.value:
             name = self._word(key)
@@ -187,7 +191,13 @@ class _Reader:
     def _items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         if not isinstance(node, yaml.SequenceNode):
             raise self._refused(node, f"{what} should be a list")
+        self._count(node)
         return list(node.value)
+
+    def _count(self, node: yaml.CollectionNode) -> None:
+        self.left -= len(node.value)
+        if self.left < 0:
+            raise self._refused(node, "aliases (*) repeat too much: write out what they stand for")
 
     def _word(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):

@@ -20,7 +20,8 @@ NO_CREDENTIALS = ""
 
 _VARIABLE = re.compile(r"\$\{(account|type|name|service)\}")
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
-_UNKNOWN = re.compile(r"\$\{(?:.+?:\d+|labels:)")
+# A colon and a digit anywhere after the first ${ of a line.
+_UNKNOWN = re.compile(r"\$\{labels:|^(?:(?!\$\{).)*\$\{.+?:\d", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,15 @@ def matches_text(pattern: str | None, text: str, request: Request | None = None)
     """
     if pattern is None:
         return True
+    if len(pattern) > regexps.MAX_LENGTH:
+        return None
     if _UNKNOWN.search(pattern) or (request is None and _VARIABLE.search(pattern)):
         return None
     pattern = _VARIABLE.sub(lambda found: quoted(getattr(request, found[1])), pattern)
     if not regexps.is_regexp(pattern):
         return globs.match(pattern, text)
     compiled = regexps.compiled(pattern[1:-1])
-    return None if compiled is None else compiled.search(text) is not None
+    return None if compiled is None else compiled.search(text)
 
 
 def quoted(text: str) -> str:

@@ -7,6 +7,7 @@ two of them side by side.
 import re
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 
 from authserver.core.errors import Refused
 from authserver.core.inclusion import overlap
@@ -96,6 +97,8 @@ def _spelled(parts: Sequence[Part]) -> list[str] | None:
         if choice is None:
             return None
         choices.append(choice)
+    if prod(map(len, choices)) > regexps.MAX_ALTERNATIVES:
+        return None
     return ["".join(chosen) for chosen in product(*choices)]
 
 

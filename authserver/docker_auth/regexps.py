@@ -10,6 +10,10 @@ from enum import Enum
 from functools import lru_cache
 from itertools import product
 
+from authserver.docker_auth.automata import Automaton, TooLarge, automaton
+
+MAX_LENGTH = 4096
+MAX_GROUPS = 50
 MAX_ALTERNATIVES = 32
 
 _PUNCTUATION = r"\\[!-/:-@\[-`{-~]"
@@ -23,6 +27,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _QUANTIFIER = re.compile(r"[*+?{]")
+_WORD = re.compile(r"[^\\.+*?()\[\]{}|^$]+")
 
 
 def is_regexp(text: str) -> bool:
@@ -30,23 +35,25 @@ def is_regexp(text: str) -> bool:
     return len(text) > 2 and text.startswith("/") and text.endswith("/")
 
 
-@lru_cache(maxsize=4096)
-def compiled(expression: str) -> re.Pattern[str] | None:
-    """Return what searches as Go does, or None if that is not sure.
+def is_long(expression: str) -> bool:
+    """Whether an expression is longer, or nested deeper, than we look into."""
+    return len(expression) > MAX_LENGTH or expression.count("(") > MAX_GROUPS
 
-    A group that repeats what repeats is not sure either: Go takes linear time for it, we would not.
-    """
-    found = _TOKEN.findall(expression)
+
+@lru_cache(maxsize=1024)
+def compiled(expression: str) -> Automaton | None:
+    """Return what searches as Go does, or None if that is not sure."""
+    found = [] if is_long(expression) else _TOKEN.findall(expression)
     if "".join(found) != expression or not _repeats_plainly(found):
         return None
     try:
-        # Python's $ also matches before a line feed at the end; Go's does not.
-        return re.compile("".join(r"\Z" if t == "$" else t for t in found), re.ASCII)
-    except re.error:
+        return automaton(found)
+    except (TooLarge, re.error):
         return None
 
 
 def _repeats_plainly(pieces: list[str]) -> bool:
+    """Whether no group repeats what repeats; its states could be too many."""
     inside = [False]
     closed: bool | None = None
     previous = "("
@@ -101,6 +108,8 @@ class _NotPlain(Exception):
 
 def plain(expression: str) -> Plain | None:
     """Return the expression's parts if it is a plain one."""
+    if is_long(expression):
+        return None
     body = expression.removeprefix("^")
     anchored = body.endswith("$") and not body.endswith(r"\$")
     try:
@@ -145,9 +154,9 @@ def _one(text: str) -> tuple[list[tuple[Part, ...]], str]:
             return [(wild,)], text[len(wild.value) :]
     if escaped := re.match(_PUNCTUATION, text):
         return [(escaped[0][1],)], text[2:]
-    if text[0] in "\\.+*?)[]{}|^$":
+    if (word := _WORD.match(text)) is None:
         raise _NotPlain(text)
-    return [(text[0],)], text[1:]
+    return [(word[0],)], text[word.end() :]
 
 
 def _joined(parts: tuple[Part, ...]) -> tuple[Part, ...]:

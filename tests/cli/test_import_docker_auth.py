@@ -216,3 +216,19 @@ def test_what_changed_meanwhile_leaves_nothing_half_written(
     run("import", "docker-auth", whole, "--registry", "other", status=1)
     assert "there is no registry 'other'" in run.err
     assert users(run) == ["admin"]
+
+
+@pytest.mark.parametrize(
+    "name", [f"/^{'a*' * 60}b$/", f"/{'.*a' * 40}/", f"/{'(' * 2000}/", "${" * 2000, "/(a|b)" * 90]
+)
+def test_an_expression_that_takes_others_for_ever_does_not_hang_the_import(
+    run: Commands, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "config.yml"
+    entries = "".join(
+        f"- {{match: {{{key}: '{name}'}}, actions: [pull]}}\n"
+        for key in ("account", "name", "type", "service")
+    )
+    path.write_text(f"acl:\n{entries}- {{match: {{name: {'a' * 200}}}, actions: [pull]}}\n")
+    run("import", "docker-auth", path, "--dry-run", status=1)
+    assert "not taken" in run.err + run.out

@@ -1,5 +1,6 @@
 """docker_auth's configuration and semantics: reading, globs, regular expressions, evaluating."""
 
+import re
 from ipaddress import ip_address
 
 import pytest
@@ -351,3 +352,35 @@ def test_patterns_match_what_the_condition_matches(condition: str, name: str, ac
     theirs = matches_text(condition, name, asked)
     if found is not None and theirs is not None:
         assert any(covers(pattern.text, name, account) for pattern in found) is theirs
+
+
+_atoms = st.sampled_from(
+    ["a", "b", "-", "/", ".", r"\d", "[ab]", "[^a/]", "(a|b)", "(?:ab|)", r"\b"]
+)
+_repeats = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "*?"])
+_pieces = st.lists(st.tuples(_atoms, _repeats).map("".join), min_size=1, max_size=5).map("".join)
+
+
+@given(
+    expression=st.tuples(st.sampled_from(["", "^"]), _pieces, st.sampled_from(["", "$", "|b"])),
+    text=st.text("ab-/1\n", max_size=6),
+)
+def test_all_ways_at_once_come_to_what_one_after_the_other_do(
+    expression: tuple[str, str, str], text: str
+) -> None:
+    written = "".join(expression)
+    compiled = regexps.compiled(written)
+    if compiled is not None:
+        python = re.compile(written.replace("$", r"\Z"), re.ASCII)
+        assert compiled.search(text) is (python.search(text) is not None)
+
+
+def test_aliases_that_repeat_too_much_are_refused() -> None:
+    words = ", ".join(["pull"] * 100)
+    with pytest.raises(Refused, match="aliases"):
+        config(f"x: &x [{words}]\nacl:\n" + "- {match: {}, actions: *x}\n" * 100)
+
+
+def test_an_alias_is_read() -> None:
+    found = config("x: &x [pull]\nacl:\n- {match: {}, actions: *x}\n- {match: {}, actions: *x}\n")
+    assert [entry.actions for entry in found.entries] == [("pull",), ("pull",)]

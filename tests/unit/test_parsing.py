@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject
 from authserver.credentials import read_authorization
 from authserver.db.app_tokens import ceiling_limit
+from authserver.docker_auth import config as docker_auth
+from authserver.docker_auth import globs, regexps
+from authserver.docker_auth import names as docker_auth_names
+from authserver.docker_auth.evaluating import Request, matches_text
 from authserver.policy import assertions, reading
 from authserver.web.address import ClientAddress
 from authserver.web.api import cursors
@@ -70,6 +75,12 @@ def _matches(texts: tuple[str, str]) -> None:
 
 def _rule(texts: list[str]) -> None:
     new_rule(Effect.ALLOW, [subject("everyone")], texts, "pull")
+
+
+def _condition(text: str) -> None:
+    regexps.compiled.cache_clear()
+    globs.match.cache_clear()
+    matches_text(text, "a" * 25, Request("a" * 9, "repository", "a", "registry", ip_address("::1")))
 
 
 def _policy(text: str) -> None:
@@ -220,6 +231,69 @@ WORST: dict[str, tuple[Parse, tuple[Shape, ...]]] = {
     ),
 }  # fmt: skip
 
+
+# At N each of these would take for ever, if ways to match were tried one after the other.
+FEW = N // 4
+WORST |= {
+    "docker_auth's condition": (
+        _condition,
+        (
+            lambda n: "/^" + "a*" * (n // FEW) + "b$/",
+            lambda n: "/" + "a+.*" * (n // FEW) + "b$/",
+            lambda n: "/^" + "(a|a)*" * (n // FEW) + "b$/",
+            lambda n: "/^" + "a?" * (n // FEW * 3) + "a" * (n // FEW * 3) + "$/",
+            lambda n: "/^(" + "a{1,9}" * (n // FEW) + "){9}b$/",
+            many("a*", before="/^", after="b$/"),
+            many("(", before="/", after="/"),
+            many("(a", before="/", after=")/"),
+            many("a{999}", before="/", after="/"),
+            many("[a-b]", before="/", after="/"),
+            many("|", before="/", after="/"),
+            many("${"),
+            many("${account}"),
+            many("*a", after="b"),
+            many("[a", after="]"),
+            many("?", after="b"),
+            many("*"),
+            many("\\"),
+        ),
+    ),
+    "docker_auth's condition as patterns": (
+        docker_auth_names.patterns,
+        (
+            lambda n: "/" + ".*a" * (n // FEW) + "/",
+            lambda n: "/^" + "(a|b)" * (n // FEW) + ".*$/",
+            lambda n: "/" + "(" * (n // FEW * 3) + "a" + ")" * (n // FEW * 3) + "/",
+            many("(", before="/", after="/"),
+            many("a*"),
+        ),
+    ),
+    "docker_auth's condition as words": (
+        regexps.plain,
+        (many("(a|"), many("("), many("a|"), many("(a|b)"), many("\\."), many("a"), many(")")),
+    ),
+    "docker_auth's configuration": (
+        lambda text: docker_auth.read(text.encode(), "config.yml"),
+        (
+            lambda n: (
+                f"x: &x [{'a,' * (n // 4)}]\nacl:\n" + "- {match: , actions: *x}\n" * (n // 50)
+            ),
+            lambda n: (
+                f"x: &x {{match: {{{'a,' * (n // 4)}}}, actions: []}}\nacl:\n"
+                + "- *x\n" * (n // 10)
+            ),
+            many("- {match: {name: a}, actions: [pull]}\n", before="acl:\n"),
+            many("  a: {password: b}\n", before="users:\n"),
+            many("{a: ", before="acl: "),
+            many("- ", before="acl:\n"),
+            many("a: b\n"),
+            many("&a "),
+            many("*a "),
+            many(" ", before="acl: '"),
+            many("a "),
+        ),
+    ),
+}
 
 CASES = [
     pytest.param(parse, shape, id=f"{parser} {number}")
