@@ -66,6 +66,7 @@ class Installation:
             "AUTHSERVER_LOG_FORMAT": "json",
             # One machine is all clients here.
             "AUTHSERVER_REQUESTS_PER_ADDRESS": "0",
+            "AUTHSERVER_CONNECTIONS_PER_ADDRESS": "0",
         }
         return {**kept, **own, **self.settings}
 

@@ -10,20 +10,28 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from authserver.core.errors import Refused
 from authserver.metrics.exposition import expose
 from authserver.metrics.sheets import Sheets
+from authserver.places import Places
 
 PATH = "/metrics"
 READY = "/readyz"
 BACKLOG = 16
+THREADS, THREADS_EACH = 16, 4
+"""Requests at a time to this process, and those of one address; others are hung up on."""
+SECONDS = 10.0
+"""From the connection to the end of the answer."""
 
+_Request = socket.socket | tuple[bytes, socket.socket]
+_Address = Any
 Examined = Callable[[], tuple[int, Mapping[str, object]]]
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is private
@@ -36,13 +44,14 @@ class Scraped:
     listener: socket.socket
     sheets: Sheets
 
-    def serve(self, examined: Examined) -> None:
-        """Answer scrapes in threads of this process until it ends.
+    def serve(self, examined: Examined) -> ThreadingHTTPServer:
+        """Answer scrapes in threads of this process until it ends, or the server is shut down.
 
         ``examined`` returns the status code and the body of ``/readyz``.
         """
         server = _Server(self.listener, self.sheets, examined)
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        return server
 
 
 @contextmanager
@@ -91,6 +100,33 @@ class _Server(ThreadingHTTPServer):
         self.socket = listener
         self.sheets = sheets
         self.examined = examined
+        self._places = Places(THREADS, THREADS_EACH)
+        self._open: dict[socket.socket, tuple[str, float]] = {}
+
+    def process_request(self, request: _Request, client_address: _Address) -> None:
+        """Answer in a thread of its own, if there is one for the client."""
+        client = client_address[0]
+        if not isinstance(request, socket.socket) or not self._places.enter(client):
+            self.shutdown_request(request)
+            return
+        self._open[request] = client, time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: _Request) -> None:
+        """End a connection."""
+        if isinstance(request, socket.socket) and (found := self._open.pop(request, None)):
+            self._places.leave(found[0])
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Hang up on clients that are too slow; called twice a second."""
+        super().service_actions()
+        now = time.monotonic()
+        for request, (_, begun) in list(self._open.items()):
+            if now - begun > SECONDS:
+                # Its thread may have ended it by now; it is that thread's to close.
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -220,6 +220,13 @@ class Settings(BaseSettings):
         description="Requests a second from one address (of IPv6 a /64) that each worker answers, "
         "after 20 times as many at once; the others are answered 429. 0: no limit.",
     )
+    connections_per_address: int = Field(
+        128,
+        ge=0,
+        le=1_000_000,
+        description="Connections at a time from one address (of IPv6 a /64) to each worker, at "
+        "most half of all; the newest are closed. Trusted proxies have no limit. 0: no limit.",
+    )
     limits_url: SecretStr | None = Field(
         None,
         description="URL of the Redis or Valkey in which replicas count wrong passwords together; "

@@ -1,4 +1,7 @@
-"""Leaving new connections to other workers, which the HTTP server cannot be asked for."""
+"""What a worker's listeners do that the HTTP server cannot be asked for.
+
+They leave new connections to other workers, and set a time limit for writing answers.
+"""
 
 import os
 import signal
@@ -9,6 +12,21 @@ from pathlib import Path
 
 STOP = signal.SIGUSR1
 """The signal by which a worker is told."""
+
+
+WRITING_SECONDS = 20
+
+
+def limit_writing() -> None:
+    """Have the kernel end connections whose client takes nothing of an answer for so long.
+
+    Connections that are accepted from now on have it from their listener.
+    """
+    for descriptor in list(_listening()):
+        with socket.socket(fileno=os.dup(descriptor)) as listener:
+            if listener.family != socket.AF_UNIX:
+                milliseconds = WRITING_SECONDS * 1000
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def stop_when_told() -> None:

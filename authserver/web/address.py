@@ -106,6 +106,11 @@ class ClientAddress:
                 break
         return str(address)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether this is the address of a proxy that is trusted."""
+        address = _parse(peer)
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self.trusted)
 

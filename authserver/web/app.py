@@ -57,10 +57,12 @@ from authserver.web import (
 )
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import MAX_BYTES, Bodies
+from authserver.web.connections import Connections
 from authserver.web.gateway import THREADS, Gateway
 from authserver.web.late import Late
 from authserver.web.meaning import WITH_SLASHES, OneMeaning
 from authserver.web.rate_limit import RateLimit, Rates
+from authserver.web.server import Serving
 from authserver.web.tls import Certificate
 from authserver.web.token import HEADERS, PATHS, Endpoint
 
@@ -347,7 +349,7 @@ class Inherited:
     certificates: Sequence[Certificate] = ()
 
 
-def worker(inherited: Inherited) -> list[Gateway]:
+def worker(inherited: Inherited) -> Serving:
     """Return what takes one worker's requests; the server calls this in each of them."""
     _end_with_parent()
     memory.keep_private()
@@ -365,7 +367,12 @@ def worker(inherited: Inherited) -> list[Gateway]:
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     if inherited.scraped is not None:
         _report(wiring, inherited.scraped, inherited.certificates)
-    return _gateways(wiring)
+    return Serving(_gateways(wiring), _connections(wiring))
+
+
+def _connections(wiring: Wiring) -> Connections | None:
+    each = wiring.settings.connections_per_address
+    return Connections(each, wiring.client_address.is_proxy) if each else None
 
 
 def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate]) -> None:

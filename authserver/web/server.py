@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -32,10 +33,15 @@ from authserver.settings import bracketed
 from authserver.shared import ENVIRON, Shared
 from authserver.web import accepting
 from authserver.web.asgi import EventLoop
+from authserver.web.connections import Connections
 from authserver.web.gateway import Gateway
 from authserver.web.tls import Certificate, watch
 
 BACKLOG = 1024
+CONNECTIONS = 1024
+"""At a time, all workers together; fewer where there are not the descriptors for them."""
+OTHER_DESCRIPTORS = 128
+"""What a worker may need for something else. If it had none left, it could accept nobody."""
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
@@ -95,16 +101,24 @@ class Listener:
         return (True, path, path, None, minimum, clients, [], clients is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a worker has: a gateway for each listener, and a bound on connections or none."""
+
+    gateways: Sequence[Gateway]
+    connections: Connections | None = None
+
+
 def run(
     listeners: Sequence[Listener],
     workers: int,
-    load: Callable[[], Sequence[Gateway]],
+    load: Callable[[], Serving],
     listening: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish.
 
-    ``load`` makes what takes the requests of each listener, in each worker; ``listening`` is called
-    once the sockets are there. A new certificate is served by new workers.
+    ``load`` makes what takes the requests, in each worker; ``listening`` is called once the sockets
+    are there. A new certificate is served by new workers.
 
     Raises:
         Refused: one of the addresses cannot be listened on.
@@ -127,6 +141,7 @@ def run(
         runtime_mode=RuntimeModes.st,
         workers=workers,
         backlog=BACKLOG,
+        backpressure=_connections_each(workers, len(listeners)),
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES
@@ -146,10 +161,19 @@ def run(
     server.serve(_work, target_loader=loaded, wrap_loader=False)
 
 
+def _connections_each(workers: int, listeners: int) -> int:
+    """Return how many connections a worker accepts at a time on each of its listeners."""
+    wanted = CONNECTIONS // workers
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors != resource.RLIM_INFINITY:
+        wanted = min(wanted, (descriptors - OTHER_DESCRIPTORS) // listeners)
+    return max(1, wanted)
+
+
 @WorkerProcess.wrap_target  # type: ignore[untyped-decorator]
 def _work(
     number: int,
-    loaded: tuple[Sequence[Gateway], "Sequence[_Other]"],
+    loaded: tuple[Serving, "Sequence[_Other]"],
     first: Any,  # noqa: ANN401 - as all that Granian hands on from itself to itself
     pipe: object,
     _loop: object,
@@ -158,7 +182,7 @@ def _work(
 ) -> None:
     """Run one worker: Granian's ASGI worker for each listener, without asyncio."""
     *threads, _task, version, http1, http2, websockets, files, _log, tls, _scope, metrics = settings
-    gateways, others = loaded
+    serving, others = loaded
     places = [(first, tls), *(((None, other.holder), other.tls) for other in others)]
     stopping, stopped = [WorkerSignal() for _ in places], [threading.Event() for _ in places]
     for signalled, event in zip(stopping, stopped, strict=True):
@@ -167,7 +191,7 @@ def _work(
     # Its stub has not all that it takes.
     make: Any = ASGIWorker
     kept = []
-    for gateway, (sock, tls), signalled in zip(gateways, places, stopping, strict=True):
+    for gateway, (sock, tls), signalled in zip(serving.gateways, places, stopping, strict=True):
         worker = make(
             number, sock, pipe, *threads, version, http1, http2, websockets, files, *tls, metrics
         )
@@ -178,6 +202,11 @@ def _work(
         serve(scheduler, loop, signalled)
         gateway.start()
         kept.append((worker, scheduler))
+    accepting.limit_writing()
+    if serving.connections is not None:
+        *_, at_once = threads
+        serving.connections.leave_half_of(at_once)
+        serving.connections.start()
     for event in stopped:
         event.wait()
 

@@ -1,24 +1,26 @@
 """What the shipped nginx passes on to a server of ours, and what it answers itself."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from tests.e2e.fetching import Answer, curl
 from tests.e2e.nginx import certificate, configured, site
 from tests.programs import free_port, require, running
+from tests.world import wait_until
 
 pytestmark = pytest.mark.e2e
 
 
 @contextmanager
-def noting() -> Iterator[tuple[int, list[str]]]:
-    """Serve on a port, and note what is asked there."""
+def noting(answering: Event | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Serve on a port, and note what is asked there; it is answered once it may be."""
     asked: list[str] = []
 
     class Noting(BaseHTTPRequestHandler):
@@ -29,6 +31,8 @@ def noting() -> Iterator[tuple[int, list[str]]]:
 
         def _note(self) -> None:
             asked.append(f"{self.command} {self.path}")
+            if answering is not None:
+                answering.wait(60)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -112,3 +116,30 @@ def test_no_other_path_comes_through(front: Front, path: str) -> None:
     answer, asked = front.ask(path)
     assert answer.status in {400, 404}
     assert asked == []
+
+
+def test_too_many_connections_of_one_address_are_told_so_in_json(tmp_path: Path) -> None:
+    require("nginx", "openssl", "curl")
+    tmp_path.chmod(0o755)
+    port, nobody, answering = free_port(), free_port(), Event()
+    cert, key = certificate(tmp_path)
+    with noting(answering) as (inside, asked), ThreadPoolExecutor(2) as pool:
+        text = site(port, f"127.0.0.1:{nobody}", inside, cert, key)
+        assert text.count("connections 256") == 1
+        nginx = configured(tmp_path, text.replace("connections 256", "connections 2"))
+        base = f"https://localhost:{port}"
+
+        def ask(*args: str) -> Answer:
+            return curl("--cacert", str(cert), *args, f"{base}/token")
+
+        with running(nginx, f"{base}/nothing", tmp_path / "nginx.log", certificate=cert):
+            waiting = [pool.submit(ask) for _ in range(2)]
+            try:
+                assert wait_until(lambda: len(asked) == 2, 20)
+                refused = ask()
+                assert (refused.status, refused.headers["Retry-After"]) == (429, "10")
+                assert refused.json()["errors"][0]["code"] == "TOOMANYREQUESTS"
+            finally:
+                answering.set()
+            assert [one.result().status for one in waiting] == [200, 200]
+            assert ask().status == 200

@@ -3,6 +3,7 @@
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from authserver.web.gateway import ARRIVING_EACH, THREADS
 from tests.e2e.fetching import ask_for_token, curl
 from tests.e2e.lab import ADMIN, installation
-from tests.programs import free_port
+from tests.programs import free_port, require
 
 pytestmark = pytest.mark.e2e
 
@@ -54,11 +55,27 @@ def seconds_while_trickling(port: int) -> float:
     return time.monotonic() - begun
 
 
-def log_in_from_elsewhere(port: int) -> int:
+def seconds_while_reading_nothing(port: int) -> float:
+    """Send requests until nobody takes them any more; read no answer."""
+    begun = time.monotonic()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(HANGS_UP_SECONDS)
+        connection.bind(("127.0.0.3", 0))
+        connection.connect(("127.0.0.1", port))
+        try:
+            while time.monotonic() - begun < HANGS_UP_SECONDS:
+                connection.sendall(100 * b"GET /bundle.pem HTTP/1.1\r\nHost: x\r\n\r\n")
+        except OSError:
+            pass
+    return time.monotonic() - begun
+
+
+def log_in_from_elsewhere(port: int, *more: str) -> int:
     """POST from another address than the slow clients have; return the status."""
     form = f"grant_type=password&username={ADMIN[0]}&client_id=c&service=registry"
     answer = curl(
-        "--interface", "127.0.0.7", "--data", form,
+        *more, "--interface", "127.0.0.7", "--data", form,
         "--data-urlencode", f"password={ADMIN[1]}", f"http://127.0.0.1:{port}/token",
     )  # fmt: skip
     return answer.status
@@ -67,16 +84,37 @@ def log_in_from_elsewhere(port: int) -> int:
 def test_slow_clients_are_hung_up_on_and_hold_nobody_up(tmp_path: Path) -> None:
     port = free_port()
     authserver = installation(tmp_path / "data", port)
+    authserver.env["AUTHSERVER_CONNECTIONS_PER_ADDRESS"] = "0"
     with authserver.serving(port, "--workers", "1"):
         # More of each kind than there are threads to be held, or places to be taken.
         many = max(THREADS, ARRIVING_EACH) + 1
         clients = [sent for sent in SLOW.values() for _ in range(many)]
-        with ThreadPoolExecutor(len(clients) + 2) as pool:
+        with ThreadPoolExecutor(len(clients) + 4) as pool:
             trickling = [pool.submit(seconds_while_trickling, port) for _ in range(2)]
+            unread = [pool.submit(seconds_while_reading_nothing, port) for _ in range(2)]
             waiting = [pool.submit(seconds_until_hung_up, port, sent) for sent in clients]
             realm = f"http://127.0.0.1:{port}/token"
             assert ask_for_token(realm, auth=ADMIN).status == 200
             assert log_in_from_elsewhere(port) == 200
             assert any(not client.done() for client in waiting)
-            assert max(client.result() for client in [*waiting, *trickling]) < HANGS_UP_SECONDS
+            slow = [*waiting, *trickling, *unread]
+            assert max(client.result() for client in slow) < HANGS_UP_SECONDS
             assert log_in_from_elsewhere(port) == 200
+
+
+def test_one_address_does_not_take_all_connections_though_there_are_few_descriptors(
+    tmp_path: Path,
+) -> None:
+    require("prlimit", "curl")
+    port = free_port()
+    authserver = installation(tmp_path / "data", port)
+    authserver.program = ("prlimit", "--nofile=256:256", *authserver.program)
+    with ExitStack() as held, authserver.serving(port, "--workers", "1") as server:
+        (worker,) = server.workers
+        for _ in range(300):
+            client = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.3", 0))
+            held.enter_context(client)
+        # Those that say nothing are hung up on later than that.
+        assert log_in_from_elsewhere(port, "--max-time", "8") == 200
+        assert len(list(Path(f"/proc/{worker}/fd").iterdir())) < 256
+        assert "too many connections from an address" in server.output()

@@ -163,6 +163,7 @@ def place(max_staleness: int) -> Iterator[Place]:
             "AUTHSERVER_TRUSTED_PROXIES": "127.0.0.1/32",
             "AUTHSERVER_LIMITS_URL": redis_url,
             "AUTHSERVER_REQUESTS_PER_ADDRESS": "0",
+            "AUTHSERVER_CONNECTIONS_PER_ADDRESS": "0",
             "AUTHSERVER_BCRYPT_COST": BCRYPT_COST,
             "AUTHSERVER_MAX_STALENESS": str(max_staleness),
         }

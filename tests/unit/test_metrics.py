@@ -1,5 +1,10 @@
 """Metrics: counting, the workers' sheets, and what Prometheus is told."""
 
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -11,12 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from authserver.core.errors import Refused
 from authserver.metrics import families
 from authserver.metrics.exposition import expose
-from authserver.metrics.listener import scraped
+from authserver.metrics.listener import THREADS_EACH, scraped
 from authserver.metrics.observations import Observations, taken
 from authserver.metrics.sheets import FRESH_SECONDS, Sheets
 from authserver.metrics.totals import Totals
 from tests.programs import free_port
+from tests.world import wait_until
 
+SECONDS = "authserver.metrics.listener.SECONDS"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -133,3 +140,57 @@ def test_a_taken_address_is_refused_by_name() -> None:
     ):
         assert first.sheets.directory.stat().st_mode & 0o777 == 0o700
     assert not first.sheets.directory.exists()
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[str, int]]:
+    """Answer scrapes; give the address."""
+    with scraped("127.0.0.1", free_port()) as made:
+        server = made.serve(lambda: (200, {"status": "ok"}))
+        yield made.listener.getsockname()
+        server.shutdown()
+
+
+def connected(address: tuple[str, int], source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(address, timeout=20, source_address=(source, 0))
+
+
+def answered(connection: socket.socket) -> bytes:
+    """Return all that comes until the connection ends."""
+    connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+    with suppress(ConnectionResetError):
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+    return b""
+
+
+def test_no_address_takes_all_threads_for_scrapes(
+    listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(source: str) -> bytes:
+        with connected(listening, source) as connection:
+            return answered(connection)
+
+    monkeypatch.setattr(SECONDS, 1000.0)
+    before = threading.active_count()
+    with ExitStack() as held:
+        slow = [held.enter_context(connected(listening)) for _ in range(THREADS_EACH)]
+        assert [ask("127.0.0.1") for _ in range(50)] == [b""] * 50
+        assert threading.active_count() <= before + THREADS_EACH
+        assert b'"ok"' in ask("127.0.0.5")
+        monkeypatch.setattr(SECONDS, 0.0)
+        for connection in slow:
+            assert connection.recv(1) == b""
+        monkeypatch.setattr(SECONDS, 1000.0)
+        assert wait_until(lambda: b'"ok"' in ask("127.0.0.1"), 10)
+
+
+def test_a_scrape_has_so_long_however_little_comes_at_a_time(
+    listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SECONDS, 1.0)
+    begun = time.monotonic()
+    with connected(listening) as slow, suppress(OSError):
+        while time.monotonic() - begun < 30:
+            slow.sendall(b"G")
+            time.sleep(0.05)
+    assert time.monotonic() - begun < 30
