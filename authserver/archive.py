@@ -20,6 +20,13 @@ MIN_PASSPHRASE = 12
 
 PIECE = 1 << 20
 
+MAX_LINE, MAX_VALUES = 64 << 20, 5_000_000
+"""Bytes of a line, and values in it: a file of half a megabyte can hold one that fills the memory.
+
+One row has at most the record of a rule that was changed from one policy file as large as may be to
+another.
+"""
+
 _GZIP = b"\x1f\x8b"
 _AGE = b"age-encryption.org/"
 
@@ -29,8 +36,21 @@ def pack(records: Iterable[dict[str, Any]], passphrase: str) -> bytes:
     compressed = BytesIO()
     with gzip.GzipFile(fileobj=compressed, mode="wb", mtime=0) as file:
         for record in records:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            for line in _lines(record):
+                file.write(line)
     return bytes(pyrage.passphrase.encrypt(compressed.getvalue(), passphrase))
+
+
+def _lines(record: dict[str, Any]) -> Iterator[bytes]:
+    """Give a record as a line, or several of which each has a part of its rows."""
+    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    rows = record.get("rows")
+    if len(line) <= MAX_LINE or not isinstance(rows, list) or len(rows) < 2:
+        yield line
+        return
+    half = len(rows) // 2
+    for part in (rows[:half], rows[half:]):
+        yield from _lines(record | {"rows": part})
 
 
 def is_encrypted(content: bytes) -> bool:
@@ -72,10 +92,19 @@ def unpack(compressed: bytes) -> Iterator[dict[str, Any]]:
             while file.read(PIECE):
                 pass
         with gzip.GzipFile(fileobj=BytesIO(compressed)) as file:
-            for line in file:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise Refused("it is no backup of authserver")
-                yield record
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+            while line := file.readline(MAX_LINE + 1):
+                yield _record(line)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise Refused(f"it is damaged: {error}") from None
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_LINE or line.count(b",") > MAX_VALUES:
+        raise Refused(
+            f"it has a line of more than {MAX_LINE >> 20} MiB or {MAX_VALUES} values, which no "
+            "backup has"
+        )
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise Refused("it is no backup of authserver")
+    return record

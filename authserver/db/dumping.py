@@ -5,18 +5,20 @@ wrote can be read, and is then upgraded.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, func, insert, inspect, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import InternalError, OperationalError, StatementError
 
+from authserver.core.conditions import moment
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.numbering import highest_ids, number_on
-from authserver.db.rows import UNREADABLE, is_of_a_value
+from authserver.db.rows import MAX_NUMBER, UNREADABLE, is_of_a_value
 
 FORMAT = "authserver backup"
 VERSION = 1
@@ -57,7 +59,7 @@ class Header:
         """Return the header that a first record is.
 
         Raises:
-            Refused: it is none, or one of a later version.
+            Refused: it is none, is damaged, or is one of a later version.
         """
         if record.get("format") != FORMAT:
             raise Refused("it is no backup of authserver")
@@ -66,13 +68,16 @@ class Header:
                 f"it is of the format's version {record.get('version')}, and this authserver reads "
                 f"version {VERSION}: take the authserver that wrote it, {record.get('program')}"
             )
-        return cls(
-            datetime.fromisoformat(record["at"]),
-            record["program"],
-            record["revision"],
-            record["rows"],
-            record["highest"],
-        )
+        match record:
+            case {
+                "at": str(at),
+                "program": str(program),
+                "revision": str(revision),
+                "rows": dict(rows),
+                "highest": dict(highest),
+            } if all(map(_is_count, (*rows.values(), *highest.values()))):
+                return cls(moment(at), program, revision, rows, highest)
+        raise Refused("it is damaged: its first line does not say what a backup's does")
 
 
 def header(
@@ -127,14 +132,13 @@ def load(connection: Connection, told: Header, records: Iterator[Record]) -> Ite
     for record in records:
         if "end" in record:
             break
-        try:
-            table = tables[record["table"]]
-            connection.execute(insert(table), _rows(table, record["rows"]))
-        except (DataError, IntegrityError, KeyError, ValueError) as error:
-            raise Refused(
-                f"rows of {record.get('table')} cannot be kept: {_first(error)}"
-            ) from error
-        done += len(record["rows"])
+        name, rows = record.get("table"), record.get("rows")
+        with _kept(f"rows of {name}"):
+            table = tables[str(name)]
+            connection.execute(insert(table), _rows(table, rows))
+        done += len(rows or ())
+        if done > told.total:
+            break
         yield done
     # Only at its very end a compressed file shows whether it is whole.
     if next(records, None) is not None:
@@ -142,7 +146,23 @@ def load(connection: Connection, told: Header, records: Iterator[Record]) -> Ite
     if done != told.total:
         raise Refused(f"it ends after {done} of {told.total} rows")
     for name, highest in told.highest.items():
-        number_on(name, connection, highest)
+        with _kept(f"the highest id of {name}"):
+            number_on(tables[name].name, connection, highest)
+
+
+@contextmanager
+def _kept(what: str) -> Iterator[None]:
+    """Refuse what a database does not take, or takes for something else."""
+    try:
+        yield
+    except (StatementError, *UNREADABLE, LookupError) as error:
+        if isinstance(error, OperationalError | InternalError):
+            raise
+        raise Refused(f"{what} cannot be kept: {_first(error)}") from error
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number <= MAX_NUMBER
 
 
 def _tables(connection: Connection) -> Iterator[Table]:
@@ -199,7 +219,9 @@ def _told(value: object) -> object:
     return {"json": value} if isinstance(value, dict | list) else value
 
 
-def _rows(table: Table, rows: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+def _rows(table: Table, rows: object) -> list[dict[str, object]]:
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise ValueError("there are none")
     names = [column.name for column in table.columns]
     return [dict(zip(names, map(_meant, row), strict=True)) for row in rows]
 

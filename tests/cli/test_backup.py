@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import random
 import stat
+import tracemalloc
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 import pyrage
 import pytest
 from alembic import command as alembic
-from sqlalchemy import inspect, text
+from sqlalchemy import create_engine, inspect, text
 
+from authserver import archive
 from authserver.db import dumping, schema
 from authserver.db.store import Store, open_store
 from authserver.sealing import make_master_key
@@ -86,6 +89,21 @@ def nothing_in(new: Commands, opened: Any) -> bool:
         return True
     with opened().engine.connect() as connection:
         return not inspect(connection).get_table_names()
+
+
+def emptied(new: Commands) -> bool:
+    """Have nothing in a store any more; return whether there was anything."""
+    (new.data_dir / "authserver.db").touch()
+    engine = create_engine(url(new))
+    with engine.begin() as connection:
+        found = inspect(connection).get_table_names()
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    for path in new.data_dir.glob("authserver.db*"):
+        path.unlink()
+    return bool(found)
 
 
 def with_master_key(new: Commands, of: Commands) -> None:
@@ -382,3 +400,70 @@ def test_what_a_wiped_store_had_is_restored_and_the_alarm_stays(
     new("db", "upgrade")
     new("audit", "verify", status=1)
     assert new.json("user", "list") == standing.json("user", "list")
+
+
+ODD: list[Any] = [
+    None, True, 5, -1, 1.5, 2**70, "", "x", "\0", "\ud800", [], [1], {}, {"time": 5}, {"time": "x"},
+    {"time": "0001-01-01T00:00:00+14:00"}, {"bytes": "="}, {"bytes": "AA=="}, {"json": [1]},
+    "9" * 5000,
+]  # fmt: skip
+
+
+def places(told: list[Record]) -> Iterator[tuple[Any, Any]]:
+    """Give all that can be another value in a backup: where it is, and under which key."""
+    for each in told:
+        for key, value in each.items():
+            yield each, key
+            if isinstance(value, dict):
+                yield from ((value, name) for name in value)
+            if key == "rows" and isinstance(value, list):
+                yield from ((value, number) for number in range(len(value)))
+                yield from ((row, at) for row in value[:2] for at in range(len(row)))
+
+
+def test_whatever_stands_in_a_backup_it_is_restored_or_refused(
+    plain: list[Record], new: Commands, tmp_path: Path
+) -> None:
+    new.data_dir.mkdir(parents=True, mode=0o700)
+    chosen = random.Random(17)
+    number = len([*places(plain)])
+    for at in [*range(20), *chosen.sample(range(number), 40)]:
+        told = deepcopy(plain)
+        holder, key = [*places(told)][at % number]
+        holder[key] = chosen.choice(ODD)
+        result = new.result("restore", packed(tmp_path / "backup", told))
+        assert result.exit_code in (0, 1)
+        assert emptied(new) is (result.exit_code == 0), (key, holder[key])
+
+
+BOMBS = {
+    "lists": b'{"rows":[' + b"[]," * (8 << 20) + b"[]]}",
+    "a text": b'{"rows":["' + b"a" * (70 << 20) + b'"]}',
+    "spaces": b" " * (300 << 20),
+    "brackets": b'{"rows":' + b"[" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_does_not_fill_the_memory(
+    plain: list[Record], new: Commands, tmp_path: Path, bomb: str
+) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(lines(plain[:1]) + gzip.compress(BOMBS[bomb] + b"\n"))
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    new("restore", path, status=1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "a line of more than" in new.err or "is damaged" in new.err
+    assert most < 4 * archive.MAX_LINE
+
+
+def test_many_long_rows_are_in_lines_that_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_LINE", 1000)
+    rows = [[number, "a" * 90] for number in range(100)]
+    packed = archive.pack([{"table": "x", "rows": rows}, {"end": 100}], PASSPHRASE)
+    *found, end = archive.unpack(archive.decrypt(packed, PASSPHRASE))
+    assert [row for each in found for row in each["rows"]] == rows
+    assert {each["table"] for each in found} == {"x"}
+    assert end == {"end": 100}

@@ -1,6 +1,7 @@
 """Work on texts from outside is in proportion to their length, whatever is written in them."""
 
 import base64
+import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from authserver import htpasswd
+from authserver import archive, htpasswd
 from authserver.core import conditions, names, scope, subjects
 from authserver.core.errors import AuthserverError
 from authserver.core.inclusion import within
@@ -291,6 +292,19 @@ WORST |= {
             many("*a "),
             many(" ", before="acl: '"),
             many("a "),
+        ),
+    ),
+    "backup": (
+        lambda text: list(archive.unpack(gzip.compress(text.encode()))),
+        (
+            many("["),
+            many("[],", before='{"rows":[', after="[]]}"),
+            many("9", before='{"end":', after="}"),
+            many('{"end":1}\n'),
+            many("\n"),
+            many(" "),
+            many('"a":1,', before="{", after='"b":1}'),
+            many("\\u0000", before='{"a":"', after='"}'),
         ),
     ),
 }
