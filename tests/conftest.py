@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -50,6 +51,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _runs_on_postgresql(item: pytest.Item) -> bool:
     has_store = "engine" in getattr(item, "fixturenames", ())
     return has_store and item.get_closest_marker("sqlite") is None
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,8 @@ class Store:
         self._require_there()
         engine = self.engine.execution_options(**{_WRITE: wait})
         with self._writing(engine) as session:
-            session.execute(select(StoreState.version).with_for_update())
+            # Read, for SQLite keeps the state of a result that is not, and with it the connection.
+            session.execute(select(StoreState.version).with_for_update()).all()
             at = self.time(session)
             with alterations.noted(session, at):
                 yield Change(session, actor, at, self.trail)

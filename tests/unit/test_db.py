@@ -461,6 +461,22 @@ def test_many_changes_at_once_all_happen(store: Store) -> None:
     assert len(seen(store).accounts) == 17
 
 
+@pytest.mark.sqlite
+def test_who_waited_to_write_reads_what_is_written_later(
+    store: Store, data_dir: Path, no_collection: None
+) -> None:
+    """A result that nobody has read holds its state until garbage is looked for."""
+    other, waits = stores.opened(data_dir), threading.Event()
+    event.listen(store.engine, "handle_error", lambda _: waits.set())
+    with ThreadPoolExecutor(1) as pool:
+        with other.change("other"):
+            waiting = pool.submit(do, store, user("alice"))
+            assert waits.wait(30)
+        waiting.result(30)
+    do(other, user("bob"))
+    assert {"alice", "bob"} <= seen(store).accounts.keys()
+
+
 def test_a_reader_sees_one_state_while_others_write(store: Store) -> None:
     with store.read() as session:
         before = snapshot.version(session)

@@ -2,10 +2,8 @@
 connection, which a proxy may have given to another client.
 """
 
-import gc
 import json
 import weakref
-from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from http import HTTPMethod
@@ -58,14 +56,6 @@ BODIES: tuple[tuple[Pairs, bytes], ...] = (
     ((("content-length", str(MAX_BYTES + 1)),), b"x" * (MAX_BYTES + 1)),
     ((("content-length", "2"), ("content-type", "application/json")), b"{}"),
 )
-
-
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @dataclass
