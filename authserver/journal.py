@@ -24,6 +24,7 @@ from authserver.db import accounts, alterations, refresh_tokens, retention
 from authserver.db.chained import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
+from authserver.db.trail import Trail
 from authserver.tallies import Tallies
 from authserver.token_event import LONGEST, TokenEvent
 
@@ -139,7 +140,7 @@ class Journal:
                 # Before the store is locked, for others wait for that.
                 records = list(map(_record, events))
                 with store.append() as session:
-                    store.trail.tokens(session, records, events[-1].at)
+                    Trail.of(store).tokens(session, records, events[-1].at)
             except Exception:
                 self.put_back(events)
                 raise
@@ -161,7 +162,7 @@ class Journal:
 
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
     """Store events as records, the next of this process's chain."""
-    store.trail.tokens(session, map(_record, events), events[-1].at)
+    Trail.of(store).tokens(session, map(_record, events), events[-1].at)
 
 
 def _record(event: TokenEvent) -> TokenRow:

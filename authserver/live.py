@@ -23,6 +23,7 @@ from authserver.db.published import Published
 from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
+from authserver.db.trail import Trail
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
 from authserver.repeating import Repeating
@@ -363,7 +364,7 @@ class Live:
                 pass
             self._seal()
             with self.store.append() as session:
-                self.store.trail.end(session)
+                Trail.of(self.store).end(session)
         except AuthserverError as error:
             log.error("the last records could not be stored", error=str(error))
 

@@ -16,6 +16,7 @@ from authserver import __version__
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
 from authserver.counting import Counts
 from authserver.db.snapshot import Snapshot
+from authserver.db.trail import Trail
 from authserver.live import Live, State
 from authserver.metrics import families
 from authserver.metrics.observations import Observations, TokenRequestSeen, taken
@@ -118,7 +119,7 @@ class Reporter:
         totals.reached(families.RECORDS_LOST, live.journal.lost)
         totals.reached(families.REQUESTS_COUNTED, live.journal.tallies.total)
         totals.gauge(families.RECORDS_ALTERED, value=live.altered is not None)
-        outbox = live.store.trail.outbox
+        outbox = Trail.of(live.store).outbox
         totals.gauge(families.LOG_PENDING, value=outbox.pending)
         totals.reached(families.LOG_LOST, outbox.lost)
         totals.reached(families.STORE_ERRORS, live.errors)

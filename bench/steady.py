@@ -13,6 +13,7 @@ from authserver import reporting
 from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark
 from authserver.db.store import Store
+from authserver.db.trail import Trail
 from authserver.journal import MAX_BATCH, insert_events
 from authserver.metrics import families
 from authserver.token_event import TokenEvent
@@ -80,7 +81,7 @@ def fill(installation: Installation, number: int) -> None:
                 store.trail.checkpoint(session, store.time(session))
     with store.append() as session:
         store.trail.checkpoint(session, store.time(session))
-        store.trail.end(session)
+        Trail.of(store).end(session)
     store.engine.dispose()
 
 

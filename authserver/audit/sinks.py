@@ -9,11 +9,10 @@ from logging import Handler, LogRecord, makeLogRecord
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-SYSLOG = "syslog"
+from authserver.core.urls import SYSLOG, SYSLOG_TLS, parse_log
+
 SYSLOG_PORT = 514
-SYSLOG_TLS = "syslog+tls"
 SYSLOG_TLS_PORT = 6514
 DEV_LOG = "/dev/log"
 
@@ -115,18 +114,10 @@ def open_sink(setting: str, authorities: Path | None = None) -> Sink:
     Raises:
         ValueError: it is neither an absolute path nor a syslog URL.
     """
-    url = urlsplit(setting)
+    url = parse_log(setting)
     if url.scheme not in (SYSLOG, SYSLOG_TLS):
-        if not setting.startswith("/"):
-            raise ValueError(
-                "must be an absolute path, syslog:, syslog:/path, syslog://host or syslog+tls://host"
-            )
         return LogFile(Path(setting))
-    if url.hostname and (url.path or url.query or url.fragment or url.username):
-        raise ValueError(f"must be like {url.scheme}://host, with a port if need be, without more")
-    if url.scheme == SYSLOG_TLS:
-        if not url.hostname:
-            raise ValueError("must be like syslog+tls://host: TLS is spoken with a host")
+    if url.hostname and url.scheme == SYSLOG_TLS:
         # TLS is loaded only for those who use it.
         from authserver.audit.syslog_tls import SyslogTls  # noqa: PLC0415
 

@@ -14,13 +14,12 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver import settings
-from authserver.audit.outbox import Outbox
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
 from authserver.db import keys, schema, setup
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
-from authserver.db.trail import trail_of
+from authserver.db.trail import Trail, trail_of
 from authserver.second_copy import SecondCopy
 from authserver.settings import Loaded, Settings
 
@@ -49,7 +48,7 @@ class Context:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
         chosen = self.settings
-        trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+        trail = trail_of(chosen.master_key_path, chosen.audit_log, chosen.audit_log_ca_file)
         return open_store(chosen.store_url, now, chosen.pool, trail)
 
     @property
@@ -84,7 +83,7 @@ class Context:
 
     def copy_records(self) -> None:
         """Write the second copy of what was recorded; say so if that cannot be done."""
-        if trouble := SecondCopy(self.store.trail.outbox).finish():
+        if trouble := SecondCopy(Trail.of(self.store).outbox).finish():
             note(f"Warning: the audit log lacks this change: {trouble}")
 
     def upgrade(self) -> tuple[str | None, str | None]:

@@ -14,6 +14,7 @@ from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
 from authserver.db import checkpoints, copying, keys, schema
 from authserver.db.store import open_store
+from authserver.db.trail import Trail
 
 
 @click.group("db")
@@ -109,11 +110,11 @@ def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
     keys.require_initialised(session)
     keys.open_all(session, context.safe_of(session))
-    context.store.trail.key(session)
+    Trail.of(context.store).key(session)
 
 
 def _audit_chains(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
-    key, state = context.store.trail.key(session), checkpoints.state_of(session)
+    key, state = Trail.of(context.store).key(session), checkpoints.state_of(session)
     if trouble := checkpoints.trouble(session, key, state):
         raise NotReady(f"{trouble}: run `authserver audit verify`")

@@ -1,4 +1,4 @@
-"""URLs of registries."""
+"""URLs of registries, and addresses of logs."""
 
 from urllib.parse import SplitResult, urlsplit
 
@@ -7,6 +7,8 @@ from authserver.core.names import printable
 
 PORTS = {"http": 80, "https": 443}
 MAX_URL = 2000
+SYSLOG = "syslog"
+SYSLOG_TLS = "syslog+tls"
 
 
 def parse_url(url: str) -> SplitResult:
@@ -36,3 +38,24 @@ def site(url: str) -> str:
     """Return scheme, host and port of a URL. Raises Refused as :func:`parse_url`."""
     parts = parse_url(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def parse_log(address: str) -> SplitResult:
+    """Return the parts of what AUTHSERVER_AUDIT_LOG names, as a URL.
+
+    Raises:
+        ValueError: it is neither an absolute path nor a syslog URL.
+    """
+    url = urlsplit(address)
+    if url.scheme not in (SYSLOG, SYSLOG_TLS):
+        if not address.startswith("/"):
+            raise ValueError(
+                "must be an absolute path, syslog:, syslog:/path, syslog://host or syslog+tls://host"
+            )
+        return url
+    if url.hostname and (url.path or url.query or url.fragment or url.username):
+        raise ValueError(f"must be like {url.scheme}://host, with a port if need be, without more")
+    if url.scheme == SYSLOG_TLS and not url.hostname:
+        raise ValueError("must be like syslog+tls://host: TLS is spoken with a host")
+    _ = url.port
+    return url

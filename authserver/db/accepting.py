@@ -15,6 +15,7 @@ from authserver.db import acceptances, checkpoints, setup
 from authserver.db.chained import CHANGES, CHANGES_NAME
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import Change
+from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 
 MAX_FAULTS = 10_000
@@ -64,7 +65,7 @@ def begin_anew(change: Change, faults: Sequence[Fault], reason: str) -> None:
     """
     require_acceptable(faults, reason)
     with suppress(ChainsLost):
-        change.trail.key(change.session)
+        Trail.of(change).key(change.session)
         raise Refused("the audit chains are there: look again, and then accept")
     for table in (AuditMark, AuditChain, AuditState):
         change.session.execute(delete(table))
@@ -101,7 +102,7 @@ class Accepting:
         resumed = self._go_on()
         self._record(reason, resumed)
         begin = self.found.walks[CHANGES].begin
-        self.change.trail.reseal(self._session, self.change.at, begin)
+        Trail.of(self.change).reseal(self._session, self.change.at, begin)
 
     def _require_same(self) -> None:
         """Check that what is sealed, and the chains that end wrongly, are as they were found."""

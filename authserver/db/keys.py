@@ -186,7 +186,7 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
     for row in rows:
         plain = safe.master.open(row.private_key or b"", sealed_name(row))
         row.private_key = new.seal(plain, sealed_name(row))
-    change.trail.rewrap(change.session, new)
+    change.trail.rewrap(change.session, new.seal)
     state = change.session.scalars(select(StoreState)).one()
     before, state.master_key_id = state.master_key_id, new.id
     change.record(

@@ -16,6 +16,7 @@ from authserver.db import acceptances, checkpoints, reading
 from authserver.db.chained import CHANGES
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
+from authserver.db.trail import Trail
 
 AT_ONCE = 1000
 """How many records are verified and deleted in one transaction, which others wait for."""
@@ -62,7 +63,7 @@ def prune(store: Store, cutoff: datetime, most: int) -> int:
 
 def _accepted(store: Store) -> Accepted:
     with store.read() as session:
-        key = store.trail.key(session)
+        key = Trail.of(store).key(session)
         return acceptances.evidence(acceptances.read(session, key))
 
 
@@ -75,7 +76,7 @@ def _prune(store: Store, cutoff: datetime, most: int, at_once: int, accepted: Ac
         if not rows:
             return 0
         if chained := [row for row in rows if row[1] is None or row[1]["chain_id"] is not None]:
-            _trim(session, store.trail.key(session), chained, now, accepted)
+            _trim(session, Trail.of(store).key(session), chained, now, accepted)
         # Not more than was verified, whatever has been written meanwhile.
         for begin in range(0, len(rows), AT_ONCE):
             ids = [row_id for row_id, _ in rows[begin : begin + AT_ONCE]]
@@ -150,7 +151,7 @@ def are_left_out(session: Session) -> bool:
 
 def leave_out(change: Change) -> None:
     """Note in the marks that all token records are gone; not where a mark was altered before."""
-    session, key = change.session, change.trail.key(change.session)
+    session, key = change.session, Trail.of(change).key(change.session)
     if checkpoints.trouble(session, key, checkpoints.lock(session)):
         return
     marks = checkpoints.marks(session)

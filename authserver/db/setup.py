@@ -14,7 +14,7 @@ from authserver.db import accounts, authorities, registries, rules, schema
 from authserver.db.models import AuditRecord, Authority, StoreState, TokenRecord
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
-from authserver.db.trail import BEGIN
+from authserver.db.trail import BEGIN, Trail
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def begin_first_trail(change: Change) -> None:
         NotReady: there is no master key.
     """
     named = change.session.get_one(StoreState, 1).master_key_id
-    if named != change.trail.master(change.session).id:
+    if named != Trail.of(change).master(change.session).id:
         begin_trail(change)
 
 
@@ -66,13 +66,13 @@ def begin_trail(change: Change) -> None:
         NotReady: there is no master key.
     """
     state = change.session.get_one(StoreState, 1)
-    state.master_key_id = change.trail.master(change.session).id
+    state.master_key_id = Trail.of(change).master(change.session).id
     tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
     before = {
         kind.value: change.session.scalars(select(func.max(table.id))).one() or 0
         for kind, table in tables.items()
     }
-    change.trail.begin(change.session, change.at)
+    Trail.of(change).begin(change.session, change.at)
     change.record(BEGIN, "store", after={"before": before})
     change.trail.checkpoint(change.session, change.at)
 
@@ -97,7 +97,7 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
         )
     )
     session.flush()
-    change.trail.begin(session, change.at)
+    Trail.of(change).begin(session, change.at)
     change.record("store.init", "store", after={"issuer": first.issuer})
     authorities.add(change, safe, first.issuer)
     authorities.activate(change, safe)

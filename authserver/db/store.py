@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
 from sqlalchemy.exc import OperationalError
@@ -17,13 +17,13 @@ from authserver.core.errors import NotReady
 from authserver.db import alterations, postgresql
 from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
-from authserver.db.trail import Trail
 from authserver.settings import Pool
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""
 
 APPEND_WAITS = 0.25
+UNRECORDED = "changes and token requests cannot be recorded without the master key"
 
 TRY_FOR = 5
 """Milliseconds for which SQLite tries to take the lock of a writer by itself: 3 times."""
@@ -41,6 +41,44 @@ def database_time(session: Session) -> datetime:
     return session.execute(select(func.current_timestamp())).scalar_one().astimezone(UTC)
 
 
+class Recorder(Protocol):
+    """Writes audit records, in the transaction of what they are about."""
+
+    def change(self, session: Session, record: AuditRecord) -> None:
+        """Write the record of a change."""
+
+    def settle(self, session: Session) -> None:
+        """Finish what was recorded; to be done before the commit."""
+
+    def committed(self, session: Session) -> None:
+        """Take note that what was written with ``session`` is committed."""
+
+    def checkpoint(self, session: Session, at: datetime) -> str | None:
+        """Seal all records; return what is wrong with them, if so."""
+
+    def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:
+        """Have ``seal`` encrypt the key of the records; it is given the key and its name."""
+
+
+class NoRecorder:
+    """What a store has that was opened without the master key: it can be read only."""
+
+    def change(self, session: Session, record: AuditRecord) -> None:  # noqa: ARG002
+        raise NotReady(UNRECORDED)
+
+    def settle(self, session: Session) -> None:
+        """Do nothing: nothing was recorded."""
+
+    def committed(self, session: Session) -> None:
+        """Do nothing: nothing was recorded."""
+
+    def checkpoint(self, session: Session, at: datetime) -> str | None:  # noqa: ARG002
+        raise NotReady(UNRECORDED)
+
+    def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:  # noqa: ARG002
+        raise NotReady(UNRECORDED)
+
+
 @dataclass
 class Change:
     """One transaction that changes something. What it does and what it records commit together.
@@ -51,7 +89,7 @@ class Change:
     session: Session
     actor: str
     at: datetime
-    trail: Trail
+    trail: Recorder
     _counted: int | None = None
 
     def record(
@@ -107,7 +145,7 @@ class Store:
 
     engine: Engine
     clock: Callable[[], datetime]
-    trail: Trail = field(default_factory=Trail)
+    trail: Recorder = field(default_factory=NoRecorder)
     time: Callable[[Session], datetime] = database_time
 
     @contextmanager
@@ -194,7 +232,7 @@ def open_store(
     url: str | URL,
     clock: Callable[[], datetime],
     pool: Pool | None = None,
-    trail: Trail | None = None,
+    trail: Recorder | None = None,
 ) -> Store:
     """Return a store over an engine; connects on first use. SQLite heeds no ``pool``.
 
@@ -208,7 +246,7 @@ def open_store(
         engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return Store(engine, clock, trail or Trail())
+        return Store(engine, clock, trail or NoRecorder())
     try:
         engine = postgresql.open_engine(url, pool or Pool())
     except ImportError:
@@ -216,7 +254,7 @@ def open_store(
             "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
         ) from None
     event.listen(engine, "begin", _begin_postgresql)
-    return Store(engine, clock, trail or Trail())
+    return Store(engine, clock, trail or NoRecorder())
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
 from authserver.audit.outbox import Outbox
+from authserver.audit.sinks import open_sink
 from authserver.core.errors import ChainsLost, NotReady
 from authserver.db import checkpoints
 from authserver.db.bulk import Bulk
@@ -30,6 +31,7 @@ from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_C
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
 from authserver.db.rows import held, is_of_a_value
 from authserver.db.safe import master_key_id
+from authserver.db.store import UNRECORDED, Change, Store
 from authserver.sealing import MasterKey, find_master_key
 
 BEGIN = "audit.begin"
@@ -101,7 +103,7 @@ def _locked(session: Session, chain: int) -> RowMapping | None:
 
 
 def _unknown(_: Session) -> MasterKey:
-    raise NotReady("changes and token requests cannot be recorded without the master key")
+    raise NotReady(UNRECORDED)
 
 
 @dataclass
@@ -117,6 +119,17 @@ class Trail:
     _key: AuditKey | None = field(default=None, repr=False)
     _own: Chain | None = None
     _tried: Chain | None = None
+
+    @classmethod
+    def of(cls, recorded: Store | Change) -> "Trail":
+        """Return the trail that a store was opened with.
+
+        Raises:
+            NotReady: it was opened without one.
+        """
+        if not isinstance(recorded.trail, cls):
+            raise NotReady(UNRECORDED)
+        return recorded.trail
 
     def key(self, session: Session) -> AuditKey:
         """Return the key of the HMACs.
@@ -150,9 +163,9 @@ class Trail:
         checkpoints.add_chain(session, self._key, CHANGES, CHANGES_NAME)
         checkpoints.sign(session, self._key, at)
 
-    def rewrap(self, session: Session, new: MasterKey) -> None:
+    def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:
         """Seal the key with another master key. The HMACs stay what they are."""
-        sealed = new.seal(self.key(session).secret, _SEALED_AS)
+        sealed = seal(self.key(session).secret, _SEALED_AS)
         session.execute(update(AuditState).values(key=sealed))
 
     def change(self, session: Session, record: AuditRecord) -> None:
@@ -288,11 +301,16 @@ def _changing(session: Session) -> _Changing:
     return made
 
 
-def trail_of(master_key_path: Path, outbox: Outbox | None = None) -> Trail:
-    """Return a trail whose master key is in a file, or beside it while it is being changed."""
+def trail_of(
+    master_key_path: Path, audit_log: str | None = None, authorities: Path | None = None
+) -> Trail:
+    """Return a trail whose master key is in a file, or beside it while it is being changed.
+
+    The second copy of the records goes to ``audit_log``; see :func:`open_sink`.
+    """
     return Trail(
         lambda session: find_master_key(master_key_path, master_key_id(session)),
-        outbox or Outbox(),
+        Outbox(open_sink(audit_log, authorities) if audit_log else None),
     )
 
 

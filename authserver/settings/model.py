@@ -17,9 +17,9 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from authserver.audit.sinks import SYSLOG_TLS, Sink, open_sink
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
+from authserver.core.urls import SYSLOG_TLS, parse_log
 from authserver.passwords import MAX_COST, MIN_COST
 
 PREFIX = "AUTHSERVER_"
@@ -388,7 +388,7 @@ class Settings(BaseSettings):
     @classmethod
     def _audit_log(cls, value: str | None) -> str | None:
         if value is not None:
-            open_sink(value)
+            parse_log(value)
         return value
 
     def _check_audit_log(self) -> None:
@@ -398,11 +398,6 @@ class Settings(BaseSettings):
                 "AUTHSERVER_AUDIT_LOG_CA_FILE: only syslog over TLS has a certificate: set "
                 "AUTHSERVER_AUDIT_LOG, like syslog+tls://logs.example.com"
             )
-
-    @property
-    def audit_sink(self) -> Sink | None:
-        """Return where the second copy of the audit records goes; nothing is opened yet."""
-        return open_sink(self.audit_log, self.audit_log_ca_file) if self.audit_log else None
 
     @property
     def store_url(self) -> URL:

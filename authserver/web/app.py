@@ -19,7 +19,6 @@ import structlog
 from flask import Flask, Response, g, request
 
 from authserver import logs, memory, settings
-from authserver.audit.outbox import Outbox
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
@@ -141,7 +140,7 @@ def wire(
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    trail = trail_of(chosen.master_key_path, Outbox(chosen.audit_sink))
+    trail = trail_of(chosen.master_key_path, chosen.audit_log, chosen.audit_log_ca_file)
     store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())

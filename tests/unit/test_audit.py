@@ -82,29 +82,29 @@ class Office:
             self.number += 1
             made.add(replace(self.event, request_id=f"r{self.number}", at=self.clock()))
         made.write(process)
-        process.trail.outbox.write()
+        Trail.of(process).outbox.write()
 
     def change(self, process: Store, name: str) -> None:
         with process.change("test") as change:
             groups.add(change, name)
-        process.trail.outbox.write()
+        Trail.of(process).outbox.write()
 
     def seal(self, process: Store | None = None) -> str | None:
         process = process or self.process()
         with process.append() as session:
             trouble = process.trail.checkpoint(session, self.clock())
-        process.trail.outbox.write()
+        Trail.of(process).outbox.write()
         return trouble
 
     def end(self, process: Store) -> None:
         """Have a process end in good order."""
         self.seal(process)
         with process.append() as session:
-            process.trail.end(session)
+            Trail.of(process).end(session)
 
     def verify(self, lines: Sequence[str] | None = None) -> Report:
         with self.store.read() as session:
-            key = Trail(self.store.trail.master).key(session)
+            key = Trail(Trail.of(self.store).master).key(session)
             logged = None
             if lines is not None:
                 accepted = acceptances.read(session, key)
@@ -228,9 +228,9 @@ def test_many_changes_of_one_transaction_are_in_their_order(busy: Office) -> Non
 def test_a_commit_whose_answer_was_lost_is_no_alarm(busy: Office) -> None:
     process = busy.process()
     busy.ask(process)
-    before = process.trail._own
+    before = Trail.of(process)._own
     busy.ask(process)
-    process.trail._own = before  # as it is where the connection broke while committing
+    Trail.of(process)._own = before  # as it is where the connection broke while committing
     with capture_logs() as logged:
         busy.ask(process)
     assert logged == []
@@ -562,7 +562,7 @@ def test_what_was_cut_off_from_a_chain_that_ended_is_not_gone_on_from(
     if sealed:
         busy.seal(process)
     with process.append() as session:
-        process.trail.end(session)
+        Trail.of(process).end(session)
     with busy.store.read() as session:
         last = session.scalars(
             select(TokenRecord).order_by(TokenRecord.id.desc()).offset(1)
@@ -655,7 +655,7 @@ def test_another_master_key_leaves_all_as_it_is(busy: Office, tmp_path: Path) ->
     new = make_master_key(tmp_path / "new.key")
     process = busy.process()
     with process.change("test") as change:
-        change.trail.rewrap(change.session, new)
+        change.trail.rewrap(change.session, new.seal)
         change.record("store.rewrap", "store")
     after = replace(busy, store=replace(busy.store, trail=Trail(lambda _: new)))
     after.change(after.store, "d")
@@ -761,7 +761,7 @@ def test_what_the_sink_does_not_take_waits(office: Office) -> None:
     process = office.process()
     office.sink.broken = True
     office.ask(process, 2)
-    outbox = process.trail.outbox
+    outbox = Trail.of(process).outbox
     troubles = [outbox.trouble]
     office.sink.broken = False
     office.ask(process)

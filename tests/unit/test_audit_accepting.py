@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from authserver.core.errors import Refused
 from authserver.db import acceptances, accepting, retention
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
 from tests import stores
 from tests.unit.test_audit import (
@@ -37,7 +38,7 @@ WHY = "looked into: a disk"
 
 def verified(office: Office) -> tuple[Verification, Report]:
     with office.store.read() as session:
-        made = Verification(session, office.process().trail.key(session), None, lambda *_: None)
+        made = Verification(session, Trail.of(office.process()).key(session), None, lambda *_: None)
         return made, made.run()
 
 
@@ -47,7 +48,7 @@ def accept(office: Office) -> list[str]:
     process = office.process()
     with process.change("cli:operator") as change:
         accepting.accept(change, found, report.faults, WHY)
-    process.trail.outbox.write()
+    Trail.of(process).outbox.write()
     return [str(fault) for fault in report.faults]
 
 

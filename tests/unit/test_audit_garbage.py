@@ -14,6 +14,7 @@ from authserver.core.errors import NotReady
 from authserver.db import checkpoints, dumping, exporting, records, retention, upkeep
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.records import ALL
+from authserver.db.trail import Trail
 from tests.unit.test_audit import SINCE, Office, busy, copied, office
 
 __all__ = ["busy", "office"]
@@ -163,7 +164,7 @@ def test_a_seal_that_cannot_be_read_is_named_and_not_made_good(
     assert busy.seal() == said
     assert f"the records: {said}" in busy.faults()
     with busy.store.read() as session:
-        key = busy.store.trail.key(session)
+        key = Trail.of(busy.store).key(session)
         found = list(checkpoints.troubles(session, key, checkpoints.state_of(session)))
     assert found == [said]
 

@@ -17,6 +17,7 @@ from authserver.core.errors import NotReady
 from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
+from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 from authserver.journal import USES_EVERY, Journal, Kind, Use, Uses
 from authserver.token_event import MAX_TEXT, TokenEvent
@@ -125,7 +126,7 @@ def test_however_many_are_written_together_each_is_in_its_place(
     filled(one, *ids).write(store)
     assert written(store) == ids
     with store.read() as session:
-        report = Verification(session, store.trail.key(session), None, lambda *_: None).run()
+        report = Verification(session, Trail.of(store).key(session), None, lambda *_: None).run()
     assert (report.faults, report.verified["token"]) == ([], number)
 
 

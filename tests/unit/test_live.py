@@ -29,6 +29,7 @@ from authserver.db.models import (
 from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
+from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 from authserver.journal import Journal
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
@@ -657,7 +658,7 @@ def test_the_alarm_ends_when_what_was_altered_is_accepted(process: Process, stor
         process.live.tick()
     assert [line["log_level"] for line in logged] == ["error"]
     with store.read() as session:
-        found = Verification(session, store.trail.key(session), None, lambda *_: None)
+        found = Verification(session, Trail.of(store).key(session), None, lambda *_: None)
         faults = found.run().faults
     with store.change("test") as change:
         accepting.accept(change, found, faults, "looked into")

@@ -11,6 +11,7 @@ import pytest
 from authserver.audit.sinks import LogFile
 from authserver.core.errors import Busy, NotReady
 from authserver.counting import counts
+from authserver.db.trail import Trail
 from authserver.guessing import limits
 from authserver.hashing import Hashing
 from authserver.metrics.observations import MAX_WAITING, Observations
@@ -278,7 +279,7 @@ def test_altered_records_and_an_audit_log_that_is_not_written_are_told_of(
     assert reported.value("authserver_audit_records_altered") == 0
     live.altered = "the chain changes"
     assert reported.value("authserver_audit_records_altered") == 1
-    outbox = live.store.trail.outbox
+    outbox = Trail.of(live.store).outbox
     outbox.sink = LogFile(Path("/nowhere/audit.jsonl"))
     outbox.add(["a", "b", "c"])
     assert reported.value("authserver_audit_log_pending") == 2

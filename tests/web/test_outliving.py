@@ -123,8 +123,12 @@ def test_no_exchange_outlives_an_unexpected_error(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    for place in ("issuing.Issuer.issue", "web.health.failures", "web.invitation._page"):
-        monkeypatch.setattr(f"authserver.{place}", fail)
+    for place in (
+        "authserver.issuing.Issuer.issue",
+        "authserver.web.health.failures",
+        "authserver.web.invitation._page",
+    ):
+        monkeypatch.setattr(place, fail)
     asking = Asking(gateway_over(world.wiring))
     # The log as tests have it keeps what it shows.
     with capture_logs() as told:

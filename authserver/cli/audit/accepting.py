@@ -10,6 +10,7 @@ from authserver.cli.progress import progress_bar
 from authserver.core.errors import ChainsLost
 from authserver.core.names import printable
 from authserver.db import accepting
+from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 
 
@@ -51,7 +52,7 @@ def _looked(context: Context) -> tuple[Verification | None, list[Fault]]:
     """Return what was looked at, and what is wrong; None where no chain is left to look at."""
     with context.read() as session, progress_bar("Verifying") as progress:
         try:
-            key = context.store.trail.key(session)
+            key = Trail.of(context.store).key(session)
         except ChainsLost as error:
             return None, [Fault("", error.what)]
         found = Verification(session, key, None, progress)

@@ -16,6 +16,7 @@ from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.db import acceptances
+from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
 
 
@@ -37,7 +38,7 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     the checkpoint shows only --against a log that is kept elsewhere. The server may go on.
     """
     with context.read() as session:
-        key = context.store.trail.key(session)
+        key = Trail.of(context.store).key(session)
         accepted = acceptances.read(session, key)
     # Before the state of the store that is verified: what is logged later is not in it.
     logged = _read(Logged(key, acceptances.places(accepted)), files) if files else None
