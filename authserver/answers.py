@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from authserver.core import claims, scope
 from authserver.core.claims import Template
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import Decision, decide
 from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
 from authserver.core.names import nfc, printable
-from authserver.core.policy import Decision, decide
 from authserver.core.scope import MalformedScope
 from authserver.credentials import Identity
 from authserver.db.records import MAX_RULES

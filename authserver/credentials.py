@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver import passwords, tokens
+from authserver import passwords
+from authserver.core import secret_tokens
 from authserver.core.conditions import address
 from authserver.core.errors import (
     Busy,
@@ -21,6 +22,7 @@ from authserver.core.errors import (
 )
 from authserver.core.names import nfc
 from authserver.core.rules import Limit
+from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
 from authserver.guessing import Guesses
@@ -29,7 +31,6 @@ from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.metrics.observations import Observations
 from authserver.passwords import Passwords
-from authserver.tokens import Prefix
 
 EXPIRES_SOON = timedelta(days=14)
 
@@ -71,7 +72,7 @@ class Refresh:
 
     @classmethod
     def of(cls, secret: str) -> "Refresh":
-        return cls(secret, tokens.digest(secret))
+        return cls(secret, secret_tokens.digest(secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,10 @@ def _read(header: str) -> Basic | AppToken | Malformed:
 
 def basic(name: str, password: str) -> Basic | AppToken:
     """Return a name and a password as they are compared."""
-    if tokens.claims_to_be(password, Prefix.APP):
-        return AppToken(nfc(name), tokens.digest(password), tokens.is_well_formed(password))
+    if secret_tokens.claims_to_be(password, Prefix.APP):
+        return AppToken(
+            nfc(name), secret_tokens.digest(password), secret_tokens.is_well_formed(password)
+        )
     return Basic(nfc(name), password)
 
 
@@ -218,7 +221,7 @@ class Authenticator:
                 return self._by_app_token(shown, snapshot, origin)
         if not shown.password:
             raise Unauthorized("empty password")
-        if tokens.claims_to_be(shown.password, Prefix.REFRESH):
+        if secret_tokens.claims_to_be(shown.password, Prefix.REFRESH):
             # containerd shows a refresh token like this after it was refused.
             raise Unauthorized("a refresh token in the place of a password")
         try:

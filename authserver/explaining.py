@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from authserver.core import scope
 from authserver.core.conditions import Circumstances, Hindrance, network, shown
+from authserver.core.decision import Decision, decide
 from authserver.core.errors import NotFound, Refused
-from authserver.core.policy import Decision, decide
 from authserver.core.rules import Asked, Effect, Limit, Rule
 from authserver.core.scope import MalformedScope, Scope
 from authserver.core.subjects import ANONYMOUS

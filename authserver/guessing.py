@@ -15,8 +15,8 @@ from hashlib import sha256
 
 from limits import RateLimitItem, RateLimitItemPerSecond
 
+from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
-from authserver.core.households import household
 from authserver.counting import Counts
 from authserver.metrics.observations import Observations
 

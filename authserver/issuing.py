@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver import tokens
 from authserver.answers import Answer, Question, Remembered, answer
+from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
+from authserver.core.secret_tokens import Prefix
 from authserver.credentials import (
     AppToken,
     Authenticator,
@@ -34,7 +35,6 @@ from authserver.keyring import Signer
 from authserver.live import Live, State
 from authserver.metrics.observations import Observations, TokenRequestSeen
 from authserver.token_event import TokenEvent
-from authserver.tokens import Prefix
 
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0
@@ -237,7 +237,7 @@ class Issuer:
             return request.shown.secret
         if not identity.may_stay_logged_in or not state.snapshot.registries[service].refresh_tokens:
             return None
-        secret = tokens.make(Prefix.REFRESH, self.random)
+        secret = secret_tokens.make(Prefix.REFRESH, self.random)
         login = refresh_tokens.Login(
             identity.known.id,
             identity.known.password_hash,

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from authserver import journal, keyring, tokens
+from authserver import journal, keyring
+from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import endings, keys, own_keys, published, retention, schema, snapshot
@@ -213,7 +214,7 @@ class Live:
             case AppToken(_, digest, well_formed):
                 new = digest not in known.app_tokens and well_formed
             case Refresh(secret, digest):
-                new = digest not in known.refresh_tokens and tokens.is_well_formed(secret)
+                new = digest not in known.refresh_tokens and secret_tokens.is_well_formed(secret)
             case _:
                 return state
         if not new:

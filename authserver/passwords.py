@@ -18,7 +18,7 @@ import bcrypt
 
 from authserver.core.errors import Refused
 from authserver.core.names import nfc
-from authserver.tokens import Prefix
+from authserver.core.secret_tokens import Prefix
 
 MIN_LENGTH, MAX_BYTES = 8, 72
 NEW_PASSWORD = f"at least {MIN_LENGTH} characters, at most {MAX_BYTES} bytes"

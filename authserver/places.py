@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from authserver.core.households import household
+from authserver.core.addresses import household
 
 
 class Places:

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from authserver.core.conditions import UNKNOWNS, Address, Circumstances, Hindrance
-from authserver.core.inclusion import overlap, within
+from authserver.core.decision import decide
 from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.core.policy import decide
 from authserver.core.rules import ALL, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from authserver.core.households import household
+from authserver.core.addresses import household
 from authserver.db.records import MAX_RULES
 from authserver.token_event import UNKNOWN_TIME, TokenEvent
 

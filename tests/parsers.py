@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authserver import htpasswd
-from authserver.core import conditions, inclusion, patterns, rules, scope
+from authserver.core import conditions, pattern_sets, patterns, rules, scope
 from authserver.db.store import Change, Store
 from authserver.docker_auth import config
 from authserver.policy import assertions, reading
@@ -22,7 +22,7 @@ PARSERS: dict[CodeType, str] = {
         conditions.network,
         config.read,
         htpasswd.parse,
-        inclusion.within,
+        pattern_sets.within,
         patterns.repository_pattern,
         assertions.read,
         reading.read_node,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authserver.core.conditions import Conditions, Network, shown
-from authserver.core.inclusion import within
 from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import within
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
 from authserver.core.rules import ALL, CATALOG, Limit, expand, in_order
 

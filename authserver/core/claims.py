@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from authserver.core.policy import Decision
+from authserver.core.decision import Decision
 
 # Registries allow 60 s of clock difference; some clients' and registries' clocks are behind.
 BACKDATED = timedelta(seconds=30)

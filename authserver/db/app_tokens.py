@@ -8,18 +8,17 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from authserver import tokens
-from authserver.core import scope
+from authserver.core import scope, secret_tokens
 from authserver.core.bounds import Bounds, placed, str_limit
 from authserver.core.conditions import Network, network
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
+from authserver.core.secret_tokens import Prefix
 from authserver.db import named, paging
 from authserver.db.models import Account, AppToken
 from authserver.db.paging import Window
 from authserver.db.store import Change
-from authserver.tokens import Prefix
 
 Random = Callable[[int], bytes]
 
@@ -80,11 +79,11 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
     mine = select(func.count()).where(AppToken.account_id == owner.id)
     if change.session.scalars(mine).one() >= MAX_TOKENS:
         raise Refused(f"{owner.name} has {MAX_TOKENS} app tokens: revoke some")
-    secret = tokens.make(Prefix.APP, random)
+    secret = secret_tokens.make(Prefix.APP, random)
     row = AppToken(
         account=owner,
         name=name,
-        secret_hash=tokens.digest(secret),
+        secret_hash=secret_tokens.digest(secret),
         ceiling=[*wanted.scopes] or None,
         networks=[*wanted.networks] or None,
         created_by=change.actor,
@@ -114,13 +113,13 @@ def rotate(
     """
     row = get(change.session, token_id)
     before = _terms(row)
-    secret = tokens.make(Prefix.APP, random)
+    secret = secret_tokens.make(Prefix.APP, random)
     if row.expires_at is None or row.expires_at > change.at:
         # Never longer than it would have been good anyway.
         ends = change.at + grace
         row.previous_until = min(ends, row.expires_at) if row.expires_at else ends
         row.previous_hash = row.secret_hash
-    row.secret_hash = tokens.digest(secret)
+    row.secret_hash = secret_tokens.digest(secret)
     if row.expires_at is not None:
         lifetime = row.expires_at - row.created_at
         end = change.at + lifetime if latest is None else min(change.at + lifetime, latest)

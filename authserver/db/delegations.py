@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, Refused
-from authserver.core.inclusion import within
 from authserver.core.names import one_line
+from authserver.core.pattern_sets import within
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
 from authserver.core.subjects import NAMED_SUBJECTS

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from authserver import passwords, tokens
+from authserver import passwords
+from authserver.core import secret_tokens
 from authserver.core.errors import NotFound, Refused
+from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, named
 from authserver.db.models import Account, Invitation
 from authserver.db.store import Change, Store
-from authserver.tokens import Prefix
 
 LIFETIME = timedelta(hours=72)
 
@@ -35,11 +36,11 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
     if account.disabled_at is not None:
         raise Refused(f"{account.name} is disabled: authserver user enable {account.name}")
     end(change, account)
-    code = tokens.make(Prefix.INVITATION, random)
+    code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(
         Invitation(
             account_id=account.id,
-            secret_hash=tokens.digest(code),
+            secret_hash=secret_tokens.digest(code),
             created_at=change.at,
             expires_at=change.at + LIFETIME,
         )
@@ -95,7 +96,7 @@ def end(change: Change, account: Account) -> None:
 
 
 def _open(session: Session, now: datetime, code: str) -> Invitation:
-    found = select(Invitation).where(Invitation.secret_hash == tokens.digest(code))
+    found = select(Invitation).where(Invitation.secret_hash == secret_tokens.digest(code))
     row = session.scalars(found).one_or_none()
     account = session.get(Account, row.account_id) if row else None
     if row is None or row.expires_at <= now or account is None or account.disabled_at:

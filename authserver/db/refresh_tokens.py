@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from authserver import tokens
+from authserver.core import secret_tokens
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
 from authserver.db import alterations, named, paging
@@ -56,7 +56,7 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
     row = RefreshToken(
         account=account,
         for_registry=registry,
-        secret_hash=tokens.digest(secret),
+        secret_hash=secret_tokens.digest(secret),
         created_at=change.at,
         created_address=login.address,
         created_client=printable(login.client, MAX_CLIENT),

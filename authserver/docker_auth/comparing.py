@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import decide
 from authserver.core.errors import Refused
 from authserver.core.names import is_path_component
-from authserver.core.policy import decide
 from authserver.core.rules import ACTIONS, ALL, Rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind

@@ -10,8 +10,8 @@ from itertools import product
 from math import prod
 
 from authserver.core.errors import Refused
-from authserver.core.inclusion import overlap
 from authserver.core.names import REPOSITORY_NAME_MAX
+from authserver.core.pattern_sets import overlap
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern, repository_pattern
 from authserver.core.rules import CATALOG
 from authserver.docker_auth import evaluating, regexps

@@ -7,7 +7,7 @@ Where neither is proven the answers are the careful ones: they may meet, none co
 from dataclasses import dataclass, replace
 
 from authserver.core.conditions import Conditions, Network
-from authserver.core.inclusion import overlap, within
+from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.docker_auth.evaluating import NO_CREDENTIALS
 

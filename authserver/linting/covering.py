@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from authserver.core.conditions import Conditions
-from authserver.core.inclusion import within
 from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import within
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import NAMED_SUBJECTS, Account, Subject, SubjectKind

@@ -13,10 +13,10 @@ from typing import Any
 
 from authserver import reach
 from authserver.core.conditions import Circumstances, Hindrance
-from authserver.core.inclusion import overlap, within
+from authserver.core.decision import Reason, decide
 from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.core.policy import Reason, decide
 from authserver.core.rules import Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from authserver.core import inclusion
+from authserver.core import pattern_sets
 from authserver.core.conditions import Conditions
 from authserver.core.names import is_path_component
 from authserver.core.patterns import ACCOUNT, Pattern
@@ -161,7 +161,7 @@ def within(inner: Pattern, outer: Pattern) -> bool:
 
 @lru_cache(maxsize=2**16)
 def _within(inner: Pattern, outer: Pattern) -> bool:
-    return inclusion.within(inner, [outer])
+    return pattern_sets.within(inner, [outer])
 
 
 @lru_cache(maxsize=2**16)
@@ -172,4 +172,4 @@ def _sample(pattern: Pattern) -> str:
 
 @lru_cache(maxsize=2**16)
 def overlap(one: Pattern, other: Pattern) -> bool:
-    return inclusion.overlap(one, other)
+    return pattern_sets.overlap(one, other)

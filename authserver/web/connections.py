@@ -13,7 +13,7 @@ from itertools import count
 
 import structlog
 
-from authserver.core.households import household
+from authserver.core.addresses import household
 from authserver.repeating import Repeating
 
 LOOK_EVERY = 0.25

@@ -15,9 +15,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from authserver import tokens
+from authserver.core import secret_tokens
+from authserver.core.secret_tokens import Prefix
 from authserver.passwords import hash_password
-from authserver.tokens import Prefix
 from tests.e2e.clients import Client, Crane, Ctr, Docker, Skopeo, docker_engine, ready
 from tests.e2e.fetching import Answer, ask_for_token, curl, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, Registry, installation, serving_registry
@@ -477,7 +477,7 @@ def _use_every_credential(office: Office) -> None:
     office.run("session", "revoke", "--account", user)
     kept = office.log_in(login)
     mistyped = f"{rotated[:-1]}{'a' if rotated[-1] != 'a' else 'b'}"
-    unknown = tokens.make(Prefix.APP, secrets.token_bytes)
+    unknown = secret_tokens.make(Prefix.APP, secrets.token_bytes)
     invited = re.findall(r"authserver_invite_\w+", office.run("user", "invite", "guest"))
     assert len(invited) == 1
     office.secrets.extend([rotated, mistyped, unknown, *invited])

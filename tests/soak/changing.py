@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
-from authserver.tokens import digest
+from authserver.core.secret_tokens import digest
 from tests.e2e.fetching import Answer
 from tests.e2e.lab import PASSWORD
 from tests.soak.facts import Fact, Turn

@@ -16,8 +16,8 @@ from authserver.core.conditions import (
     Conditions,
     Network,
 )
+from authserver.core.decision import Decision, decide
 from authserver.core.patterns import Pattern
-from authserver.core.policy import Decision, decide
 from authserver.core.rules import Effect, Limit, Rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subject

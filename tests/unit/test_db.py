@@ -16,8 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from authserver.core.decision import decide
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.core.policy import decide
 from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse

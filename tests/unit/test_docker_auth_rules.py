@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import decide
 from authserver.core.names import is_path_component
-from authserver.core.policy import decide
 from authserver.core.rules import ACTIONS
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import decide
 from authserver.core.errors import NotFound
-from authserver.core.policy import decide
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, expand, new_rule
 from authserver.core.scope import Scope

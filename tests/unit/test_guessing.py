@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerSecond
 
 from authserver import counting
+from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
-from authserver.core.households import household
 from authserver.counting import KINDS, Counts, SharedStorage, Windows
 from authserver.guessing import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
 from authserver.shared import Shared

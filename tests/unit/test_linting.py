@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances, Conditions
+from authserver.core.decision import decide
 from authserver.core.patterns import Pattern
-from authserver.core.policy import decide
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Limit, Rule, new_rule
 from authserver.core.scope import Scope

@@ -12,10 +12,10 @@ from werkzeug.exceptions import HTTPException
 
 from authserver import archive, htpasswd
 from authserver.core import conditions, names, scope, subjects
+from authserver.core.decision import decide
 from authserver.core.errors import AuthserverError
-from authserver.core.inclusion import within
+from authserver.core.pattern_sets import within
 from authserver.core.patterns import Pattern, repository_pattern
-from authserver.core.policy import decide
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import decide
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
-from authserver.core.policy import decide
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS
 from authserver.policy import assertions, checking, junit, planning, reading

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import Circumstances
+from authserver.core.decision import decide
 from authserver.core.errors import NotFound, Refused
-from authserver.core.policy import decide
 from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects

@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "threat-model.md").read_text()
-NAMED = re.findall(r"`(\w+/\w+\.py)::(\w+)`", PAGE)
+NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
 _, *ATTACKS = re.split(
     r"^### ", PAGE.partition("\n## Attacks\n")[2].partition("\n## ")[0], flags=re.MULTILINE
 )
@@ -29,7 +29,7 @@ def test_a_test_that_is_named_exists(path: str, name: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS, ids=[text.partition("\n")[0] for text in ATTACKS])
 def test_each_attack_says_what_answers_it_and_names_a_test(attack: str) -> None:
     assert re.search(r"^- Here: ", attack, re.MULTILINE)
-    assert re.search(r"^- Tests: `\w+/\w+\.py::\w+`", attack, re.MULTILINE)
+    assert re.search(r"^- Tests: `[\w/]+\.py::\w+`", attack, re.MULTILINE)
 
 
 def test_nothing_else_looks_like_the_name_of_a_test() -> None:

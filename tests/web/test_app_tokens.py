@@ -9,9 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from authserver.core.decision import decide
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
-from authserver.core.policy import decide
 from authserver.core.rules import Effect, Rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, subject

@@ -6,12 +6,12 @@ from typing import Any
 import bcrypt
 import pytest
 
-from authserver import tokens
+from authserver.core import secret_tokens
 from authserver.core.errors import MustWait
+from authserver.core.secret_tokens import Prefix
 from authserver.counting import Counts
 from authserver.db.store import Store
 from authserver.holding import Holding
-from authserver.tokens import Prefix
 from authserver.web.gateway import AT_ONCE
 from tests.world import ADMIN, PASSWORD, SERVICE, World
 
@@ -42,7 +42,7 @@ def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def unknown(prefix: Prefix) -> str:
-    return tokens.make(prefix, lambda size: b"x" * size)
+    return secret_tokens.make(prefix, lambda size: b"x" * size)
 
 
 def at_once(world: World, auth: tuple[str, str] | None = None, **more: Any) -> int:

@@ -7,10 +7,11 @@ import unicodedata
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver import credentials, tokens
+from authserver import credentials
+from authserver.core import secret_tokens
+from authserver.core.secret_tokens import Prefix
 from authserver.credentials import AppToken
 from authserver.db import accounts
-from authserver.tokens import Prefix
 from tests.web.answers import refused
 from tests.world import ADMIN, PASSWORD, World, basic
 
@@ -182,10 +183,10 @@ def test_what_is_kept_of_app_tokens_is_bounded_and_not_the_secret(
 ) -> None:
     monkeypatch.setattr(credentials, "MAX_READ_BEFORE", 3)
     for _ in range(5):
-        secret = tokens.make(Prefix.APP, secrets.token_bytes)
+        secret = secret_tokens.make(Prefix.APP, secrets.token_bytes)
         header = basic("alice", secret)
         first, again = (credentials.read_authorization(header) for _ in range(2))
-        assert first == again == AppToken("alice", tokens.digest(secret), well_formed=True)
+        assert first == again == AppToken("alice", secret_tokens.digest(secret), well_formed=True)
         assert first is again
         assert len(credentials._read_before) <= 3
         assert secret not in repr(credentials._read_before)

@@ -9,10 +9,10 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from authserver.core.decision import decide
 from authserver.core.errors import NotReady
 from authserver.core.names import HOSTILE_MAX
 from authserver.core.patterns import Pattern
-from authserver.core.policy import decide
 from authserver.core.rules import Effect, Rule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from authserver import journal, tallies
-from authserver import tokens as tokens_made
+from authserver.core import secret_tokens
 from authserver.core.errors import NotReady
+from authserver.core.secret_tokens import Prefix
 from authserver.db import accounts, records
 from authserver.db.records import Filter
-from authserver.tokens import Prefix
 from tests.stores import dumped
 from tests.web.faults import unwritable
 from tests.web.lasting import lasting
@@ -304,11 +304,11 @@ def strange(world: World, number: int) -> Iterator[TestResponse]:
     yield world.get(scopes(f"junk{number}" * 50), **here)
     yield world.get(f"service={number}", **agent)
     yield world.get("service=registry", **here)
-    app_token = tokens_made.make(Prefix.APP, secrets.token_bytes)
+    app_token = secret_tokens.make(Prefix.APP, secrets.token_bytes)
     yield world.get("service=registry", auth=(f"who{number}", app_token))
     yield world.get("service=registry", auth=(ADMIN, app_token), **here)
     header = {"HTTP_AUTHORIZATION": f"Basic {number}"}
     yield world.get("service=registry", environ_overrides=header)
-    refresh_token = tokens_made.make(Prefix.REFRESH, secrets.token_bytes)
+    refresh_token = secret_tokens.make(Prefix.REFRESH, secrets.token_bytes)
     yield world.post(grant_type="refresh_token", refresh_token=refresh_token)
     yield world.client.get("/api/v1/me", headers={"Authorization": f"Basic {number}"})

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from authserver import tokens
+from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
+from authserver.core.decision import decide
 from authserver.core.errors import NotReady
-from authserver.core.policy import decide
 from authserver.core.rule_index import RuleIndex
 from authserver.db.models import TokenRecord
 from authserver.live import State
@@ -166,7 +166,7 @@ def test_what_is_wrong_in_any_state_is_refused(lost: Lost) -> None:
 def test_a_token_that_ends_meanwhile_ends(lost: Lost) -> None:
     wiring = lost.world.wiring
     lost.go()
-    known = wiring.live.current.snapshot.app_tokens[tokens.digest(lost.secret)]
+    known = wiring.live.current.snapshot.app_tokens[secret_tokens.digest(lost.secret)]
     assert known.expires_at is not None
     object.__setattr__(wiring.issuer.authenticator, "clock", Clock(known.expires_at))
     refused(lost.ask("ci", lost.secret))
@@ -390,7 +390,7 @@ def _state(lost: Lost, question: strategies.Question) -> State:
     """Return a state that holds the question's rules, groups and ceiling."""
     held = lost.world.wiring.live._state
     assert held is not None
-    snapshot, digest = held.snapshot, tokens.digest(lost.secret)
+    snapshot, digest = held.snapshot, secret_tokens.digest(lost.secret)
     groups = question.account.groups if question.account else frozenset()
     accounts = {
         name: replace(known, account=replace(known.account, groups=groups))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from authserver.core import inclusion
-from authserver.core.inclusion import overlap, within
+from authserver.core import pattern_sets
 from authserver.core.names import is_repository_name
+from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import Pattern
 from tests.unit.strategies import Covered, covered, covers, repository_names
 
@@ -193,17 +193,17 @@ def test_a_hostile_pattern_costs_a_bounded_number_of_steps(
     inner: str, outers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed = 0
-    step = inclusion._moves
+    step = pattern_sets._moves
 
     def counted(*arguments: object) -> object:
         nonlocal followed
         followed += 1
         return step(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inclusion, "_moves", counted)
+    monkeypatch.setattr(pattern_sets, "_moves", counted)
     assert not within(Pattern(inner), patterns(outers))
     symbols = len(set(inner.join(outers))) + 2
-    assert followed <= (inclusion.MAX_PLACES + sum(map(len, [inner, *outers]))) * symbols
+    assert followed <= (pattern_sets.MAX_PLACES + sum(map(len, [inner, *outers]))) * symbols
     followed = 0
     assert isinstance(overlap(Pattern(inner), Pattern(outers[0])), bool)
     assert followed <= (2 * len(inner) * 2 * len(outers[0]) * 2) * symbols
@@ -212,7 +212,7 @@ def test_a_hostile_pattern_costs_a_bounded_number_of_steps(
 def test_giving_up_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     inner, outer = Pattern("team/**/app-*"), Pattern("team/**")
     assert within(inner, [outer])
-    monkeypatch.setattr(inclusion, "MAX_PLACES", 3)
+    monkeypatch.setattr(pattern_sets, "MAX_PLACES", 3)
     assert not within(inner, [outer])
 
 

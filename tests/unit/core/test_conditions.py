@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from authserver.core.conditions import Circumstances, Conditions, network, new_conditions
+from authserver.core.decision import decide
 from authserver.core.errors import Refused
-from authserver.core.policy import decide
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.scope import parse
 from authserver.core.subjects import Account, subjects

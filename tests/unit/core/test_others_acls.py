@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from authserver.core.conditions import Circumstances
-from authserver.core.policy import decide
+from authserver.core.decision import decide
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.scope import parse
 from authserver.core.subjects import Account, subjects

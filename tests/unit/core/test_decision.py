@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from authserver.core.conditions import ALWAYS
+from authserver.core.decision import Cause, Decision, decide
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
-from authserver.core.policy import Cause, Decision, decide
 from authserver.core.rules import (
     Effect,
     Limit,
