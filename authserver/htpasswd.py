@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, printable
-from authserver.passwords import cost_of
+from authserver.core.password_rules import cost_of
 
 MAX_COST = 16
 """A hash of a higher cost would make every failed login of anybody take that long."""

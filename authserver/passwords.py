@@ -7,7 +7,6 @@ came from an htpasswd file with a cheap hash.
 
 import hmac
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,33 +15,11 @@ from threading import Lock
 
 import bcrypt
 
-from authserver.core.errors import Refused
 from authserver.core.names import nfc
-from authserver.core.secret_tokens import Prefix
+from authserver.core.password_rules import MAX_BYTES, cost_of, hashable, normalised, require_new
 
-MIN_LENGTH, MAX_BYTES = 8, 72
-NEW_PASSWORD = f"at least {MIN_LENGTH} characters, at most {MAX_BYTES} bytes"
-"""What a new password must be, for help and forms."""
-
-MIN_COST, MAX_COST = 4, 31
 REMEMBERED_MAX = 20_000
-
-# Of the salt's last character bcrypt reads two bits, and takes no other spelling of them.
-_hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _NOBODYS = "." * 53
-
-
-def require_new(text: str) -> None:
-    """Check a password that somebody chooses. What was chosen elsewhere need not be as long.
-
-    Raises:
-        Refused: it is shorter than 8 characters in NFC, or cannot be hashed.
-    """
-    if text and len(nfc(text)) < MIN_LENGTH:
-        raise Refused(
-            f"a password of {len(nfc(text))} characters is too short: choose one of {NEW_PASSWORD}"
-        )
-    _hashable(text)
 
 
 def hash_new(text: str, cost: int) -> str:
@@ -58,44 +35,7 @@ def hash_password(text: str, cost: int) -> str:
         Refused: it is empty, longer than the 72 bytes that bcrypt reads, contains NUL, or looks
             like one of our tokens.
     """
-    return bcrypt.hashpw(_hashable(text), bcrypt.gensalt(cost)).decode()
-
-
-def _hashable(text: str) -> bytes:
-    password = _normalised(text)
-    if not password:
-        raise Refused("a password is empty")
-    if len(password) > MAX_BYTES:
-        raise Refused(
-            f"a password is {len(password)} bytes long: bcrypt reads {MAX_BYTES}, choose a shorter"
-        )
-    if text.startswith(tuple(Prefix)):
-        raise Refused("a password begins as an app token does, and would be taken for one")
-    if b"\0" in password:
-        raise Refused("a password contains a NUL character, which clients cannot send")
-    return password
-
-
-def cost_of(stored: str) -> int:
-    """Return the cost of a bcrypt hash.
-
-    Raises:
-        Refused: it is no bcrypt hash of the forms ``$2a$``, ``$2b$``, ``$2y$``.
-    """
-    matched = _hash.fullmatch(stored)
-    if matched is None:
-        raise Refused("not a bcrypt hash of the form $2y$, $2b$ or $2a$")
-    return int(matched[1])
-
-
-def is_hash(stored: str) -> bool:
-    """Whether passwords can be checked against ``stored``."""
-    return _hash.fullmatch(stored) is not None
-
-
-def _normalised(text: str) -> bytes:
-    # What is cut is far beyond the bytes that a password may have.
-    return nfc(text).encode("utf-8", "surrogatepass")
+    return bcrypt.hashpw(hashable(text), bcrypt.gensalt(cost)).decode()
 
 
 @dataclass
@@ -138,7 +78,7 @@ class Passwords:
             highest: the highest cost among all stored hashes; the configured cost if that is more.
             usable: False for a disabled account, whose check must fail like any other.
         """
-        password = _normalised(text)
+        password = normalised(text)
         # bcrypt reads p, NUL, p as it reads p alone.
         right = len(password) <= MAX_BYTES and b"\0" not in password
         password = password.replace(b"\0", b"0")[:MAX_BYTES]

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from authserver import passwords
-from authserver.core import secret_tokens
+from authserver.core import password_rules, secret_tokens
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
@@ -71,7 +70,7 @@ def accept(store: Store, code: str, password: str, hash_new: Callable[[str], str
         NotFound: the code is unknown, used, or has expired, or its user is disabled.
         Refused: the password is no good; the code stays.
     """
-    passwords.require_new(password)
+    password_rules.require_new(password)
     with store.read() as session:
         require_open(session, store.clock(), code)
     hashed = hash_new(password)

@@ -10,13 +10,13 @@ from typing import TypeVar
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
+from authserver.core.password_rules import is_hash
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Limit
 from authserver.core.subjects import Account, AccountKind
 from authserver.db import alterations, app_tokens, models, rule_rows
 from authserver.db.alterations import Mark
 from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
-from authserver.passwords import is_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
+from authserver.core.password_rules import MAX_COST, MIN_COST
 from authserver.core.urls import SYSLOG_TLS, parse_log
-from authserver.passwords import MAX_COST, MIN_COST
 
 PREFIX = "AUTHSERVER_"
 UNIX = "unix:"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver import passwords
+from authserver.core import password_rules
 from authserver.db import invitations, named, snapshot
 from authserver.settings import Settings
 from tests import stores
@@ -140,7 +140,7 @@ def test_a_password_is_hashed_at_the_configured_cost(run: Commands, settings: Se
         stored = snapshot.load(session).accounts["alice"].password_hash
     world.close()
     assert stored is not None
-    assert passwords.cost_of(stored) == 5
+    assert password_rules.cost_of(stored) == 5
 
 
 def test_without_a_terminal_and_without_a_password_a_command_does_not_hang(run: Commands) -> None:

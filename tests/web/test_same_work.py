@@ -7,6 +7,7 @@ import bcrypt
 import pytest
 
 from authserver import passwords
+from authserver.core import password_rules
 from authserver.db import accounts, snapshot
 from authserver.settings import Settings
 from tests.web.answers import refused
@@ -188,7 +189,7 @@ def test_a_cheap_hash_is_made_anew_on_login_and_the_login_stays_good(
     world.wiring.live.tick()
     made = stored(world, name)
     assert made is not None
-    assert passwords.cost_of(made) == CONFIGURED
+    assert password_rules.cost_of(made) == CONFIGURED
 
     for _ in range(2):  # before this process has seen the new hash, and after
         assert world.get(auth=auth).status_code == 200

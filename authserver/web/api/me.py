@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from authserver import passwords
+from authserver.core import password_rules
 from authserver.db import accounts
 from authserver.web.api import sessions, tokens
 from authserver.web.api.callers import Caller, Need
@@ -65,7 +65,7 @@ def show_me(call: Call[Nothing, Query]) -> Reply:
 def change_password(call: Call[OwnPassword, Query]) -> Reply:
     """Change my password; whoever was logged in has to log in again."""
     callers, caller = call.parts.callers, call.caller
-    passwords.require_new(call.body.new)
+    password_rules.require_new(call.body.new)
     prover = callers.prove(caller, call.body.current, call.origin)
     hashed = call.hash_new(call.body.new)
     with call.change() as change:

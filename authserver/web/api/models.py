@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from authserver.passwords import MIN_LENGTH
+from authserver.core.password_rules import MIN_LENGTH
 
 MAX_ID = 2**63 - 1
 MAX_PAGE = 500
