@@ -15,7 +15,7 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from authserver.core.errors import Refused
-from authserver.shared import BYTES, LOCKS, Shared
+from authserver.runtime.shared_memory import BYTES, LOCKS, Shared
 
 # What a count is kept under, when its window ends, the count.
 _ENTRY = Struct("=16sdI4x")

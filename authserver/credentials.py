@@ -29,8 +29,8 @@ from authserver.guessing import Guesses
 from authserver.hashing import Hashing
 from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
-from authserver.metrics.observations import Observations
 from authserver.passwords import Passwords
+from authserver.runtime.metrics.observations import Observations
 
 EXPIRES_SOON = timedelta(days=14)
 

@@ -16,10 +16,11 @@ from queue import SimpleQueue
 from threading import Condition, Thread
 from typing import TypeVar
 
-from authserver import passwords, processors
+from authserver import passwords
 from authserver.core.errors import Busy
-from authserver.places import Places
-from authserver.shared import Shared
+from authserver.runtime import process
+from authserver.runtime.concurrency import Places
+from authserver.runtime.shared_memory import Shared
 
 PATIENCE = 5.0
 """Seconds for which a request waits for its turn."""
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 
 def at_a_time() -> int:
     """Return how many passwords are hashed at a time: by half of the processors, at least one."""
-    return max(1, processors.available() // 2)
+    return max(1, process.available() // 2)
 
 
 class Hashing:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from authserver.places import Places
+from authserver.runtime.concurrency import Places
 
 
 @dataclass

@@ -27,7 +27,7 @@ from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.keyring import Signer
-from authserver.repeating import Repeating
+from authserver.runtime.periodic import Repeating
 from authserver.spool import Spool
 
 INTERVAL = 0.4

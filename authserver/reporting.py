@@ -18,11 +18,11 @@ from authserver.counting import Counts
 from authserver.db.snapshot import Snapshot
 from authserver.db.trail import Trail
 from authserver.live import Live, State
-from authserver.metrics import families
-from authserver.metrics.observations import Observations, TokenRequestSeen, taken
-from authserver.metrics.sheets import Sheets
-from authserver.metrics.totals import Totals
-from authserver.repeating import Repeating
+from authserver.runtime.metrics import families
+from authserver.runtime.metrics.counters import Totals
+from authserver.runtime.metrics.observations import Observations, TokenRequestSeen, taken
+from authserver.runtime.metrics.sheets import Sheets
+from authserver.runtime.periodic import Repeating
 
 INTERVAL = 1.0
 EXPIRING_DAYS = (1, 7, 30)

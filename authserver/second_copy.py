@@ -6,7 +6,7 @@ from threading import Thread
 import structlog
 
 from authserver.audit.outbox import Outbox
-from authserver.repeating import Repeating
+from authserver.runtime.periodic import Repeating
 
 INTERVAL = 0.4
 STOP_WAITS = 2.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from authserver.journal import Journal
-from authserver.repeating import Repeating
+from authserver.runtime.periodic import Repeating
 from authserver.spool import Spool
 
 INTERVAL = 0.4

@@ -25,7 +25,7 @@ from authserver.db import app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from bench import machine
 from tests.programs import Process, free_port
 

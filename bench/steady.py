@@ -15,7 +15,7 @@ from authserver.db.models import AuditChain, AuditMark
 from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.journal import MAX_BATCH, insert_events
-from authserver.metrics import families
+from authserver.runtime.metrics import families
 from authserver.token_event import TokenEvent
 from bench import machine
 from bench.installation import SERVICE, Installation, Server

@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from authserver import processors
-from authserver.settings import Settings
+from authserver.runtime import process
+from authserver.runtime.settings import Settings
 from tests import postgres, stores
 from tests.postgres import Cluster
 from tests.stores import Engine
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return half as many again as there are processors: many tests wait for servers."""
-    return processors.available() * 3 // 2
+    return process.available() * 3 // 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, inspect, select, text
 
 from authserver.db.models import Base
 from authserver.db.store import Store, open_store
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.world import Clock, trail_in
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.db.trail import Trail, trail_of
+from authserver.runtime.settings import Settings
 from authserver.sealing import make_master_key, read_master_key
-from authserver.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
 
 COST = 4

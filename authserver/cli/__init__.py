@@ -11,8 +11,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from authserver import __version__, memory
+from authserver import __version__
 from authserver.core.errors import AuthserverError
+from authserver.runtime import memory
 
 # In the order in which --help lists them, with the module of each that is not called the same. What
 # they are for is said here too: to load them all for that takes over a second.

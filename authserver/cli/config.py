@@ -6,9 +6,9 @@ import click
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
-from authserver import settings
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, print_fields, print_json
+from authserver.runtime import settings
 
 
 @click.group("config")

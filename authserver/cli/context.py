@@ -13,15 +13,15 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from authserver import settings
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
 from authserver.db import keys, schema, setup
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
 from authserver.db.trail import Trail, trail_of
+from authserver.runtime import settings
+from authserver.runtime.settings import Loaded, Settings
 from authserver.second_copy import SecondCopy
-from authserver.settings import Loaded, Settings
 
 
 def now() -> datetime:

@@ -7,7 +7,6 @@ import click
 from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
-from authserver.checks import failures
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
@@ -15,6 +14,7 @@ from authserver.core.errors import NotReady, Refused
 from authserver.db import checkpoints, copying, keys, schema
 from authserver.db.store import open_store
 from authserver.db.trail import Trail
+from authserver.runtime.checks import failures
 
 
 @click.group("db")

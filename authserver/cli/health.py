@@ -11,7 +11,7 @@ import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.core.errors import Refused
-from authserver.settings import Settings, bracketed
+from authserver.runtime.settings import Settings, bracketed
 
 TIMEOUT = 5
 

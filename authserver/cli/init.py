@@ -18,8 +18,8 @@ from authserver.core.names import account_name, service_name
 from authserver.db import keys, schema, setup
 from authserver.db.safe import Safe
 from authserver.db.setup import First
+from authserver.runtime.settings import Settings
 from authserver.sealing import MasterKey, make_master_key, read_master_key
-from authserver.settings import Settings
 
 
 @click.command("init")

@@ -8,12 +8,12 @@ import click
 from click.shell_completion import CompletionItem
 from sqlalchemy.orm import Session
 
-from authserver import settings
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, groups, registries
 from authserver.db.store import open_store
+from authserver.runtime import settings
 
 Find = Callable[[Session], Iterable[str]]
 

@@ -14,10 +14,10 @@ from authserver.acceptance import Trust
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
-from authserver.cli.public_url import doubts, is_address
 from authserver.core.errors import Refused
 from authserver.db import keys, named, own_keys, published
 from authserver.headers import HeaderMode
+from authserver.runtime.settings.public_url import doubts, is_address
 
 DIRECTORY = "/etc/docker/registry"
 

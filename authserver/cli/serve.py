@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 import structlog
 
-from authserver import logs, processors
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone, configured_password, set_up
-from authserver.metrics.listener import Scraped, scraped
-from authserver.settings import Settings
+from authserver.runtime import logs, process
+from authserver.runtime.metrics.listener import Scraped, scraped
+from authserver.runtime.settings import Settings
 from authserver.web import server
 from authserver.web.app import Inherited, spare_the_collector, wire, worker
 from authserver.web.server import Listener, Place
@@ -63,7 +63,7 @@ def command(
     if upgrade:
         _upgrade(context)
     host, port = host or chosen.host, port or chosen.port
-    workers = workers or chosen.workers or processors.available()
+    workers = workers or chosen.workers or process.available()
     with context.read():
         pass
     wiring = wire(chosen)

@@ -23,12 +23,12 @@ from authserver.cli.output import (
     when,
     yes,
 )
-from authserver.cli.public_url import doubts
 from authserver.cli.values import Values
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, named, rule_rows, rules
 from authserver.db.accounts import AdminTokens
 from authserver.db.models import Account, RuleSubject
+from authserver.runtime.settings.public_url import doubts
 
 _password_stdin = click.option(
     "--password-stdin",

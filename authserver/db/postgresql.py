@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, text
 
-from authserver.settings import Pool
+from authserver.runtime.settings import Pool
 
 # Seconds. What hangs in a transaction would hold up every change; what asks for too long, a worker.
 STATEMENT_ENDS = 60

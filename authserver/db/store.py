@@ -17,7 +17,7 @@ from authserver.core.errors import NotReady
 from authserver.db import alterations, postgresql
 from authserver.db.failures import named_errors
 from authserver.db.models import AuditRecord, StoreState
-from authserver.settings import Pool
+from authserver.runtime.settings import Pool
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which one writer waits for another."""

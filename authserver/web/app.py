@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g, request
 
-from authserver import logs, memory, settings
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
@@ -33,15 +32,16 @@ from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
-from authserver.metrics.listener import Scraped
-from authserver.metrics.observations import MAX_WAITING, Observations
 from authserver.passwords import Passwords
-from authserver.places import Places
 from authserver.reporting import Reporter
+from authserver.runtime import logs, memory, settings
+from authserver.runtime.concurrency import Places
+from authserver.runtime.metrics.listener import Scraped
+from authserver.runtime.metrics.observations import MAX_WAITING, Observations
+from authserver.runtime.settings import Settings
+from authserver.runtime.shared_memory import Shared
 from authserver.sealing import MasterKey
 from authserver.second_copy import SecondCopy
-from authserver.settings import Settings
-from authserver.shared import Shared
 from authserver.spool import Spool
 from authserver.spooler import Spooler
 from authserver.web import (

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
-from authserver.places import Places
+from authserver.runtime.concurrency import Places
 
 SECONDS = 10.0
 MAX_BYTES = 64 * 1024

@@ -14,7 +14,7 @@ from itertools import count
 import structlog
 
 from authserver.core.addresses import household
-from authserver.repeating import Repeating
+from authserver.runtime.periodic import Repeating
 
 LOOK_EVERY = 0.25
 SAID_EVERY = 60.0

@@ -20,8 +20,8 @@ import structlog
 from werkzeug.exceptions import RequestTimeout
 
 from authserver.core.errors import BadRequest, MustWait, NotReady
-from authserver.places import Places
-from authserver.repeating import Repeating
+from authserver.runtime.concurrency import Places
+from authserver.runtime.periodic import Repeating
 from authserver.web import asgi, meaning
 from authserver.web.asgi import CUT, Body, Exchange, Future, Incoming, Piece, Reply, Scope
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY

@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Flask, Response, json, request
 
-from authserver.checks import failures
 from authserver.core.errors import NotReady
 from authserver.live import Live
+from authserver.runtime.checks import failures
 from authserver.web.address import ClientAddress
 
 NEED_THE_STORE = ("store", "schema")

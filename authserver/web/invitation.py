@@ -11,7 +11,7 @@ from authserver.core.password_rules import MIN_LENGTH, NEW_PASSWORD
 from authserver.db import invitations
 from authserver.db.store import Store
 from authserver.hashing import Hashing
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from authserver import logs
+from authserver.runtime import logs
 
 
 def begin() -> str:

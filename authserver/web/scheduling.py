@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from authserver import processors
+from authserver.runtime import process
 
 NICE = 12
 """The nice value of all threads but those that hash passwords.
@@ -34,6 +34,6 @@ def give_way() -> None:
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     # Linux has a nice value for each thread.
-    if processors.available() > 1 and os.getpriority(os.PRIO_PROCESS, 0) == 0:
+    if process.available() > 1 and os.getpriority(os.PRIO_PROCESS, 0) == 0:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, NICE)

@@ -29,8 +29,8 @@ from granian.server.common import WORKERS_METHODS
 from granian.server.mp import MPServer, WorkerProcess
 
 from authserver.core.errors import Refused
-from authserver.settings import bracketed
-from authserver.shared import ENVIRON, Shared
+from authserver.runtime.settings import bracketed
+from authserver.runtime.shared_memory import ENVIRON, Shared
 from authserver.web import accepting
 from authserver.web.asgi import EventLoop
 from authserver.web.connections import Connections

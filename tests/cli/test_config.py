@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.cli.commands import Commands
 
 

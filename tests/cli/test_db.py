@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from authserver import logs
 from authserver.db import schema
+from authserver.runtime import logs
 from tests import stores
 from tests.cli.commands import Commands
 from tests.world import take_schema_back

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from authserver import settings
-from authserver.settings import OTHER_NAMES, Settings
+from authserver.runtime import settings
+from authserver.runtime.settings import OTHER_NAMES, Settings
 from tests.programs import clean_environ, require
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,11 @@ import click
 import pytest
 from sqlalchemy import Connection
 
-from authserver import __version__, logs
+from authserver import __version__
 from authserver.cli import COMMANDS, cli
 from authserver.db import store
-from authserver.settings.loading import DEFAULT_CONFIG_FILE
+from authserver.runtime import logs
+from authserver.runtime.settings.loading import DEFAULT_CONFIG_FILE
 from tests.cli.commands import Commands
 from tests.programs import Authserver
 from tests.world import ADMIN, PASSWORD, SERVICE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from authserver.cli import output
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.cli.commands import Commands
 from tests.programs import Authserver
 from tests.world import PASSWORD, World

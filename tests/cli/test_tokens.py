@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from authserver.cli import cli
 from authserver.db import refresh_tokens
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests import stores
 from tests.cli.commands import stores_closed
 from tests.world import PASSWORD, World

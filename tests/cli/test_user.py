@@ -10,7 +10,7 @@ import pytest
 
 from authserver.core import password_rules
 from authserver.db import invitations, named, snapshot
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver, clean_environ

@@ -17,7 +17,7 @@ from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests import odd_tokens
 from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD, installation

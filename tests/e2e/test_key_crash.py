@@ -12,7 +12,7 @@ from sqlalchemy import select
 from authserver.db.models import SigningKey
 from authserver.db.safe import Safe
 from authserver.db.store import open_store
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.cli.commands import Commands
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from authserver.metrics.families import FAMILIES, Kind
+from authserver.runtime.metrics.families import FAMILIES, Kind
 from tests.e2e.dashboards import Dashboard
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, installation

@@ -14,7 +14,7 @@ from authserver.db import keys
 from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.keyring import KeyPair, Signer
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests import programs
 from tests.e2e.fetching import Answer, ask_for_token, curl
 from tests.e2e.images import Image, digest

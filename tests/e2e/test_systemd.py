@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver import processors
+from authserver.runtime import process
 from authserver.web.scheduling import NICE
 from tests.programs import Process, require, started, which
 from tests.world import wait_until
@@ -149,7 +149,7 @@ def test_it_serves_under_the_unit(machine: Machine) -> None:
     for worker in machine.workers:
         threads = [int(path.name) for path in Path(f"/proc/{worker}/task").iterdir()]
         shares = {(os.sched_getscheduler(t), os.getpriority(os.PRIO_PROCESS, t)) for t in threads}
-        nice = NICE if processors.available() > 1 else 0
+        nice = NICE if process.available() > 1 else 0
         assert shares == {(os.SCHED_BATCH, nice), (os.SCHED_OTHER, 0)}
     machine.run("systemctl", "stop", "authserver.service")
     said = machine.said()

@@ -12,10 +12,11 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from structlog.testing import capture_logs
 
-from authserver import counting, shared
+from authserver import counting
 from authserver.core.errors import Refused
 from authserver.counting import TRIED_AGAIN_AFTER, Counts, SharedStorage, Windows, counts
-from authserver.shared import ENVIRON, Shared
+from authserver.runtime import shared_memory
+from authserver.runtime.shared_memory import ENVIRON, Shared
 from tests.unit.clocks import Seconds
 
 THRICE = RateLimitItemPerMinute(3)
@@ -95,7 +96,7 @@ def test_a_lock_ends_with_the_process_that_holds_it(monkeypatch: pytest.MonkeyPa
     mine = Shared.make()
     monkeypatch.setenv(ENVIRON, mine.path)
     program = (
-        "import sys; from authserver.shared import Shared\n"
+        "import sys; from authserver.runtime.shared_memory import Shared\n"
         "with Shared.join().alone(7): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program]
@@ -115,9 +116,9 @@ def test_a_lock_ends_with_the_process_that_holds_it(monkeypatch: pytest.MonkeyPa
 
 
 def is_free(memory: Shared, number: int) -> bool:
-    asked = shared._FLOCK.pack(fcntl.F_WRLCK, 0, number, 1, 0)
+    asked = shared_memory._FLOCK.pack(fcntl.F_WRLCK, 0, number, 1, 0)
     answer = fcntl.fcntl(memory._descriptor, fcntl.F_OFD_GETLK, asked)
-    return bool(shared._FLOCK.unpack(answer)[0] == fcntl.F_UNLCK)
+    return bool(shared_memory._FLOCK.unpack(answer)[0] == fcntl.F_UNLCK)
 
 
 class Remote(MemoryStorage):

@@ -12,7 +12,7 @@ from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
 from authserver.counting import KINDS, Counts, SharedStorage, Windows
 from authserver.guessing import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
-from authserver.shared import Shared
+from authserver.runtime.shared_memory import Shared
 from tests.unit.clocks import Seconds
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.1"

@@ -9,11 +9,12 @@ from threading import Event, Thread, get_ident
 
 import pytest
 
-from authserver import hashing, processors
+from authserver import hashing
 from authserver.core.errors import Busy
 from authserver.hashing import PATIENCE, Hashing, at_a_time
-from authserver.places import Places
-from authserver.shared import ENVIRON, Shared
+from authserver.runtime import process
+from authserver.runtime.concurrency import Places
+from authserver.runtime.shared_memory import ENVIRON, Shared
 from tests.world import wait_until
 
 SECONDS = 10
@@ -59,7 +60,7 @@ def busy(threads: ThreadPoolExecutor, pool: Hashing) -> Iterator[None]:
 def test_half_of_the_processors_hash(
     monkeypatch: pytest.MonkeyPatch, there: int, expected: int
 ) -> None:
-    monkeypatch.setattr(processors, "available", lambda: there)
+    monkeypatch.setattr(process, "available", lambda: there)
     assert at_a_time() == expected
 
 

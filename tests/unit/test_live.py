@@ -33,8 +33,8 @@ from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 from authserver.journal import Journal
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
+from authserver.runtime.settings import Settings
 from authserver.sealing import MasterKey, beside, make_master_key, take_over
-from authserver.settings import Settings
 from authserver.token_event import TokenEvent
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds

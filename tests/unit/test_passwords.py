@@ -12,7 +12,7 @@ from authserver.core.errors import Refused
 from authserver.core.password_rules import MIN_LENGTH, cost_of, require_new
 from authserver.db import accounts
 from authserver.passwords import Passwords, hash_new, hash_password
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, World
 

@@ -25,7 +25,7 @@ from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.trail import Trail
 from authserver.journal import Kind, Use, Uses
-from authserver.settings import Pool, Settings
+from authserver.runtime.settings import Pool, Settings
 from authserver.token_event import TokenEvent
 from tests.postgres import PASSWORD, Cluster
 from tests.programs import free_port

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.web.app import BODIES_AT_ONCE, create_administration
 from tests import stores
 from tests.world import ADMIN, PASSWORD, World, basic

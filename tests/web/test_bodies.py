@@ -8,7 +8,7 @@ import pytest
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
-from authserver.places import Places
+from authserver.runtime.concurrency import Places
 from authserver.web.bodies import MAX_BYTES, Bodies
 from tests.world import World
 

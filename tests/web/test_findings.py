@@ -17,7 +17,7 @@ from authserver.core.rules import Effect, Rule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject
 from authserver.db import accounts
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.token_event import MAX_TEXT
 from tests import stores
 from tests.world import ADMIN, COST, PASSWORD, World, basic

@@ -8,7 +8,7 @@ import pytest
 
 from authserver import passwords
 from authserver.db import accounts, refresh_tokens, registries
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.web.app import create_app
 from tests.stores import dumped
 from tests.world import ADMIN, COST, PASSWORD, Clock, World

@@ -16,9 +16,9 @@ from authserver.db import accounts, records
 from authserver.db.records import Filter
 from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
 from authserver.hashing import Hashing
-from authserver.places import Places
-from authserver.settings import Settings
-from authserver.shared import Shared
+from authserver.runtime.concurrency import Places
+from authserver.runtime.settings import Settings
+from authserver.runtime.shared_memory import Shared
 from tests.unit.clocks import Seconds
 from tests.web.answers import error_of, refused
 from tests.web.test_invitation import invite, redeem

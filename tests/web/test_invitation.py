@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from authserver.core.errors import Refused
 from authserver.db import accounts, invitations
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.web.bodies import Bodies
 from tests.stores import dumped
 from tests.world import PASSWORD, World

@@ -14,11 +14,11 @@ from authserver.counting import counts
 from authserver.db.trail import Trail
 from authserver.guessing import limits
 from authserver.hashing import Hashing
-from authserver.metrics.observations import MAX_WAITING, Observations
-from authserver.metrics.sheets import Sheets
 from authserver.reporting import Reporter
-from authserver.settings import Settings
-from authserver.shared import Shared
+from authserver.runtime.metrics.observations import MAX_WAITING, Observations
+from authserver.runtime.metrics.sheets import Sheets
+from authserver.runtime.settings import Settings
+from authserver.runtime.shared_memory import Shared
 from authserver.tallies import STORED_EACH
 from authserver.web.app import create_app, wire
 from tests.programs import free_port

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.test import Client, TestResponse
 
-from authserver.metrics.observations import MAX_WAITING, Observations
-from authserver.settings import Settings
+from authserver.runtime.metrics.observations import MAX_WAITING, Observations
+from authserver.runtime.settings import Settings
 from authserver.web import api, app, rate_limit
 from authserver.web.api.models import Problem
 from authserver.web.app import create_app, wire

@@ -9,7 +9,7 @@ import pytest
 from authserver import passwords
 from authserver.core import password_rules
 from authserver.db import accounts, snapshot
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests.web.answers import refused
 from tests.web.faults import unwritable
 from tests.web.lasting import lasting

@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from authserver import passwords
 from authserver.db import accounts
 from authserver.hashing import Hashing
-from authserver.places import Places
-from authserver.shared import Shared
+from authserver.runtime.concurrency import Places
+from authserver.runtime.shared_memory import Shared
 from tests.world import COST, PASSWORD, World, basic, wait_until
 
 SECONDS = 10

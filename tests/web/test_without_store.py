@@ -23,7 +23,7 @@ from authserver.core.errors import NotReady
 from authserver.core.rule_index import RuleIndex
 from authserver.db.models import TokenRecord
 from authserver.live import State
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from tests import postgres
 from tests.unit import strategies
 from tests.unit.clocks import Seconds

@@ -13,7 +13,7 @@ from authserver.credentials import Origin
 from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
 from authserver.hashing import Hashing
-from authserver.settings import Settings
+from authserver.runtime.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions
 from authserver.web.api.models import Answer, Body, Nothing, Query

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from authserver.core.errors import Refused
-from authserver.settings.model import PREFIX, REMEDIES, Settings
+from authserver.runtime.settings.model import PREFIX, REMEDIES, Settings
 
 CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")

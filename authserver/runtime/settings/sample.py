@@ -3,8 +3,8 @@
 import json
 from textwrap import wrap
 
-from authserver.settings.loading import CONFIG_FILE, DEFAULT_CONFIG_FILE, SECRETS
-from authserver.settings.model import PREFIX, Settings
+from authserver.runtime.settings.loading import CONFIG_FILE, DEFAULT_CONFIG_FILE, SECRETS
+from authserver.runtime.settings.model import PREFIX, Settings
 
 
 def sample() -> str:

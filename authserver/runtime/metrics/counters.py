@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from authserver.metrics.families import BUCKETS, Family
+from authserver.runtime.metrics.families import BUCKETS, Family
 
 Values = dict[tuple[str, tuple[str, ...]], list[float]]
 """By a family's name and its labels' values; a histogram has its buckets and the sum."""

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from authserver import settings
 from authserver.core.errors import Refused
-from authserver.settings import Loaded, Pool, Settings, loading
+from authserver.runtime import settings
+from authserver.runtime.settings import Loaded, Pool, Settings, loading
 
 SECRET = "postgresql+psycopg://auth:hunter22@db/auth"
 

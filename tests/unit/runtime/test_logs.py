@@ -6,7 +6,7 @@ from typing import IO
 
 import pytest
 
-from authserver.logs import Lines
+from authserver.runtime.logs import Lines
 
 
 @pytest.fixture

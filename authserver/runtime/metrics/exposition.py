@@ -13,8 +13,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from authserver.metrics.families import BUCKETS, FAMILIES, Family, Kind
-from authserver.metrics.totals import Values
+from authserver.runtime.metrics.counters import Values
+from authserver.runtime.metrics.families import BUCKETS, FAMILIES, Family, Kind
 
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
 

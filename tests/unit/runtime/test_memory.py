@@ -5,7 +5,7 @@ import sys
 
 PRINT = """
 import ctypes, resource
-from authserver import memory
+from authserver.runtime import memory
 memory.keep_private()
 PR_GET_DUMPABLE = 3
 print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(PR_GET_DUMPABLE))

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from authserver.core.errors import Refused
-from authserver.metrics.exposition import expose
-from authserver.metrics.sheets import Sheets
-from authserver.places import Places
+from authserver.runtime.concurrency import Places
+from authserver.runtime.metrics.exposition import expose
+from authserver.runtime.metrics.sheets import Sheets
 
 PATH = "/metrics"
 READY = "/readyz"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver import processors
+from authserver.runtime import process
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def group(directory: Path, **files: str) -> None:
 
 def available(tmp_path: Path, own: str) -> int:
     (tmp_path / "own").write_text(own)
-    return processors.available(tmp_path, tmp_path / "own")
+    return process.available(tmp_path, tmp_path / "own")
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_version_1_has_two_files(tmp_path: Path, quota: str, expected: int) -> N
 
 
 def test_without_control_groups_it_is_the_affinity(tmp_path: Path) -> None:
-    assert processors.available(tmp_path, tmp_path / "none") == 8
+    assert process.available(tmp_path, tmp_path / "none") == 8

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from authserver.metrics.families import FAMILIES
-from authserver.metrics.totals import Totals, Values
+from authserver.runtime.metrics.counters import Totals, Values
+from authserver.runtime.metrics.families import FAMILIES
 
 FRESH_SECONDS = 10.0
 """A worker whose sheet is older has ended, or stands still."""

@@ -14,16 +14,16 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from authserver.core.errors import Refused
-from authserver.metrics import families
-from authserver.metrics.exposition import expose
-from authserver.metrics.listener import THREADS_EACH, scraped
-from authserver.metrics.observations import Observations, taken
-from authserver.metrics.sheets import FRESH_SECONDS, Sheets
-from authserver.metrics.totals import Totals
+from authserver.runtime.metrics import families
+from authserver.runtime.metrics.counters import Totals
+from authserver.runtime.metrics.exposition import expose
+from authserver.runtime.metrics.listener import THREADS_EACH, scraped
+from authserver.runtime.metrics.observations import Observations, taken
+from authserver.runtime.metrics.sheets import FRESH_SECONDS, Sheets
 from tests.programs import free_port
 from tests.world import wait_until
 
-SECONDS = "authserver.metrics.listener.SECONDS"
+SECONDS = "authserver.runtime.metrics.listener.SECONDS"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
