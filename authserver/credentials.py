@@ -30,7 +30,7 @@ from authserver.hashing import Hashing
 from authserver.holding import Holding
 from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 
 EXPIRES_SOON = timedelta(days=14)
 

@@ -18,7 +18,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
 from authserver.counting import Counts
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 
 MINUTE, HOUR = 60, 3600
 ADDRESS_HOURLY, ACCOUNT_HOURLY = 5, 3

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 def at_a_time() -> int:
     """Return how many passwords are hashed at a time: by half of the processors, at least one."""
-    return max(1, process.available() // 2)
+    return max(1, process.available_processors() // 2)
 
 
 class Hashing:

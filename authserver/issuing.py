@@ -33,7 +33,7 @@ from authserver.db.store import Store
 from authserver.journal import Journal
 from authserver.keyring import Signer
 from authserver.live import Live, State
-from authserver.runtime.metrics.observations import Observations, TokenRequestSeen
+from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
 from authserver.token_event import TokenEvent
 
 # Logging in does not wait long for others who write.

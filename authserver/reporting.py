@@ -19,9 +19,8 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.trail import Trail
 from authserver.live import Live, State
 from authserver.runtime.metrics import families
-from authserver.runtime.metrics.counters import Totals
-from authserver.runtime.metrics.observations import Observations, TokenRequestSeen, taken
-from authserver.runtime.metrics.sheets import Sheets
+from authserver.runtime.metrics.counters import Observations, TokenRequestSeen, Totals, taken
+from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.periodic import Repeating
 
 INTERVAL = 1.0

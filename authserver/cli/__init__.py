@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from authserver import __version__
 from authserver.core.errors import AuthserverError
-from authserver.runtime import memory
+from authserver.runtime import process
 
 # In the order in which --help lists them, with the module of each that is not called the same. What
 # they are for is said here too: to load them all for that takes over a second.
@@ -133,7 +133,7 @@ def main() -> None:
     """Run the command line; files are made for their owner only."""
     os.umask(0o077)
     gc.set_threshold(GARBAGE_AFTER)
-    memory.keep_private()
+    process.keep_memory_private()
     _keep_closed()
     try:
         cli(prog_name="authserver")

@@ -63,7 +63,7 @@ def command(
     if upgrade:
         _upgrade(context)
     host, port = host or chosen.host, port or chosen.port
-    workers = workers or chosen.workers or process.available()
+    workers = workers or chosen.workers or process.available_processors()
     with context.read():
         pass
     wiring = wire(chosen)

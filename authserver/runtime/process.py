@@ -1,6 +1,8 @@
-"""How many processors there are for this process: what it may use, not what the machine has."""
+"""The process: how many processors it may use, and keeping its memory private."""
 
+import ctypes
 import os
+import resource
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path, PurePosixPath
@@ -10,8 +12,10 @@ OWN = Path("/proc/self/cgroup")
 MOST = 256
 """More than that are not asked for, as with AUTHSERVER_WORKERS."""
 
+PR_SET_DUMPABLE = 4
 
-def available(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
+
+def available_processors(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     """Return how many processors this process can keep busy, at least one.
 
     That is by its affinity, and by the limits of its control groups, as containers have them: a
@@ -52,3 +56,12 @@ def _limit(directory: Path) -> float | None:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError):  # there is none; or "max"
         return None
+
+
+def keep_memory_private() -> None:
+    """Have the kernel write no core dump of this process: it may hold private keys and passwords.
+
+    Where core dumps go to a program, the limit alone does not hold (core(5)).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)

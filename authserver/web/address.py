@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authserver.core.names import printable
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -34,10 +34,10 @@ from authserver.journal import Journal, Rehashes, Uses
 from authserver.live import Live
 from authserver.passwords import Passwords
 from authserver.reporting import Reporter
-from authserver.runtime import logs, memory, settings
+from authserver.runtime import logs, process, settings
 from authserver.runtime.concurrency import Places
+from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.listener import Scraped
-from authserver.runtime.metrics.observations import MAX_WAITING, Observations
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
 from authserver.sealing import MasterKey
@@ -351,7 +351,7 @@ class Inherited:
 def worker(inherited: Inherited) -> Serving:
     """Return what takes one worker's requests; the server calls this in each of them."""
     _end_with_parent()
-    memory.keep_private()
+    process.keep_memory_private()
     accepting.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)

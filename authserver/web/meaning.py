@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from authserver.core.errors import BadRequest
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 from authserver.web import errors, request_ids
 from authserver.web.api import PREFIX
 

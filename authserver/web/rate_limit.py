@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authserver.core.addresses import household
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 from authserver.web import errors, request_ids
 from authserver.web.gateway import AT_ONCE
 

@@ -34,6 +34,6 @@ def give_way() -> None:
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     # Linux has a nice value for each thread.
-    if process.available() > 1 and os.getpriority(os.PRIO_PROCESS, 0) == 0:
+    if process.available_processors() > 1 and os.getpriority(os.PRIO_PROCESS, 0) == 0:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, NICE)

@@ -149,7 +149,7 @@ def test_it_serves_under_the_unit(machine: Machine) -> None:
     for worker in machine.workers:
         threads = [int(path.name) for path in Path(f"/proc/{worker}/task").iterdir()]
         shares = {(os.sched_getscheduler(t), os.getpriority(os.PRIO_PROCESS, t)) for t in threads}
-        nice = NICE if process.available() > 1 else 0
+        nice = NICE if process.available_processors() > 1 else 0
         assert shares == {(os.SCHED_BATCH, nice), (os.SCHED_OTHER, 0)}
     machine.run("systemctl", "stop", "authserver.service")
     said = machine.said()

@@ -60,7 +60,7 @@ def busy(threads: ThreadPoolExecutor, pool: Hashing) -> Iterator[None]:
 def test_half_of_the_processors_hash(
     monkeypatch: pytest.MonkeyPatch, there: int, expected: int
 ) -> None:
-    monkeypatch.setattr(process, "available", lambda: there)
+    monkeypatch.setattr(process, "available_processors", lambda: there)
     assert at_a_time() == expected
 
 

@@ -14,7 +14,7 @@ from authserver.web import scheduling
 @pytest.fixture
 def thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
     monkeypatch.delenv("INVOCATION_ID", raising=False)
-    monkeypatch.setattr(process, "available", lambda: 2)
+    monkeypatch.setattr(process, "available_processors", lambda: 2)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
     with ThreadPoolExecutor(1) as one:
         yield one
@@ -38,7 +38,7 @@ def test_threads_give_way(thread: ThreadPoolExecutor) -> None:
 def test_on_one_processor_answering_weighs_as_much_as_hashing(
     thread: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "available", lambda: 1)
+    monkeypatch.setattr(process, "available_processors", lambda: 1)
     assert _after_giving_way(thread) == (os.SCHED_BATCH, 0)
 
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from structlog.testing import capture_logs
 
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 from authserver.runtime.settings import Settings
 from authserver.web.address import UNKNOWN, ClientAddress
 from tests.world import ADMIN, PASSWORD, World

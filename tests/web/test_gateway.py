@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestTimeout
 
 from authserver.core.errors import BadRequest, MustWait
 from authserver.runtime.concurrency import Places
-from authserver.runtime.metrics.observations import Observations
+from authserver.runtime.metrics.counters import Observations
 from authserver.web.asgi import EventLoop
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway

@@ -15,8 +15,8 @@ from authserver.db.trail import Trail
 from authserver.guessing import limits
 from authserver.hashing import Hashing
 from authserver.reporting import Reporter
-from authserver.runtime.metrics.observations import MAX_WAITING, Observations
-from authserver.runtime.metrics.sheets import Sheets
+from authserver.runtime.metrics.counters import MAX_WAITING, Observations
+from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
 from authserver.tallies import STORED_EACH

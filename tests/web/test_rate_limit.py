@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.test import Client, TestResponse
 
-from authserver.runtime.metrics.observations import MAX_WAITING, Observations
+from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.settings import Settings
 from authserver.web import api, app, rate_limit
 from authserver.web.api.models import Problem

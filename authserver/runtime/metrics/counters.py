@@ -1,12 +1,23 @@
-"""One worker's numbers."""
+"""One worker's counters, and the observations that requests leave to be counted.
+
+Requests append observations; a thread of the worker adds them up later.
+"""
 
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from authserver.runtime.metrics.families import BUCKETS, Family
 
 Values = dict[tuple[str, tuple[str, ...]], list[float]]
 """By a family's name and its labels' values; a histogram has its buckets and the sum."""
+
+T = TypeVar("T")
+
+MAX_WAITING = 20_000
+"""So many may come before they are added up."""
 
 
 @dataclass
@@ -34,3 +45,39 @@ class Totals:
     def gauge(self, family: Family, *labels: str, value: float) -> None:
         """Set a gauge."""
         self.gauges[family.name, labels] = [float(value)]
+
+
+class TokenRequestSeen(NamedTuple):
+    """One token request.
+
+    ``registry`` is what the client named, and may be anything; ``refusal`` is the error that
+    answered it, if one did; ``seconds`` is how long it took.
+    """
+
+    registry: str
+    outcome: str
+    refusal: type[Exception] | None
+    credential: str
+    seconds: float
+
+
+class Observations:
+    """Each kind may be appended to by any thread; of each the latest ``most`` are kept.
+
+    ``responses`` are parts of the application and status codes, ``passwords`` are ``remembered``,
+    ``right`` or ``wrong``, ``limits`` the names of limits that were hit, ``unreadable`` the name of
+    the header in which a trusted proxy's address of the client could not be read.
+    """
+
+    def __init__(self, most: int = 0) -> None:
+        self.token_requests: deque[TokenRequestSeen] = deque(maxlen=most)
+        self.responses: deque[tuple[str, int]] = deque(maxlen=most)
+        self.passwords: deque[str] = deque(maxlen=most)
+        self.limits: deque[str] = deque(maxlen=most)
+        self.unreadable: deque[str] = deque(maxlen=most)
+
+
+def taken(waiting: deque[T]) -> Iterator[T]:
+    """Take out what waits now; what comes meanwhile is left."""
+    for _ in range(len(waiting)):
+        yield waiting.popleft()

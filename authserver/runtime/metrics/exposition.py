@@ -1,7 +1,16 @@
-"""The numbers as Prometheus reads them."""
+"""The workers' numbers, as Prometheus reads them.
 
-from collections.abc import Iterator
+Each worker writes its numbers to a sheet of its own, in a directory that the workers share. When a
+worker ends, its counters are kept, so that no counter goes down; its gauges are not.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -13,10 +22,13 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from authserver.runtime.metrics.counters import Values
+from authserver.runtime.metrics.counters import Totals, Values
 from authserver.runtime.metrics.families import BUCKETS, FAMILIES, Family, Kind
 
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
+
+FRESH_SECONDS = 10.0
+"""A worker whose sheet is older has ended, or stands still."""
 
 
 def expose(values: Values, now: float, accept: str) -> tuple[bytes, str]:
@@ -60,3 +72,42 @@ def _histogram(family: Family, found: dict[tuple[str, ...], list[float]]) -> Met
         buckets = list(zip(_BOUNDS, accumulate(cells[:-1]), strict=True))
         metric.add_metric(labels, buckets, cells[-1])
     return metric
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """The directory, which belongs to one running server."""
+
+    directory: Path
+
+    def write(self, name: str, totals: Totals, now: float) -> None:
+        """Put a worker's sheet in the place of its last one; ``now`` is monotonic."""
+        sheet = {"at": now, "counted": _rows(totals.counted), "gauges": _rows(totals.gauges)}
+        new = self.directory / f"{name}.new"
+        new.write_text(json.dumps(sheet))
+        os.replace(new, self.directory / f"{name}.json")  # noqa: PTH105 - says that it is atomic
+
+    def added_up(self, now: float) -> Values:
+        """Return the numbers of all workers; ``now`` is monotonic, for all processes alike."""
+        sheets = [json.loads(path.read_text()) for path in self.directory.glob("*.json")]
+        living = [sheet for sheet in sheets if now - sheet["at"] < FRESH_SECONDS]
+        found: Values = {}
+        for key, values in _grouped(sheet["counted"] for sheet in sheets):
+            found[key] = [sum(cells) for cells in zip(*values, strict=True)]
+        for key, values in _grouped(sheet["gauges"] for sheet in living):
+            found[key] = [FAMILIES[key[0]].across(value for (value,) in values)]
+        return found
+
+
+def _rows(values: Values) -> list[Any]:
+    return [[name, labels, cells] for (name, labels), cells in values.items()]
+
+
+def _grouped(
+    sheets: Iterable[list[Any]],
+) -> Iterator[tuple[tuple[str, tuple[str, ...]], list[list[float]]]]:
+    groups: dict[tuple[str, tuple[str, ...]], list[list[float]]] = {}
+    for rows in sheets:
+        for name, labels, cells in rows:
+            groups.setdefault((name, tuple(labels)), []).append(cells)
+    yield from groups.items()

@@ -19,8 +19,7 @@ from typing import Any
 
 from authserver.core.errors import Refused
 from authserver.runtime.concurrency import Places
-from authserver.runtime.metrics.exposition import expose
-from authserver.runtime.metrics.sheets import Sheets
+from authserver.runtime.metrics.exposition import Sheets, expose
 
 PATH = "/metrics"
 READY = "/readyz"

@@ -15,11 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from authserver.core.errors import Refused
 from authserver.runtime.metrics import families
-from authserver.runtime.metrics.counters import Totals
-from authserver.runtime.metrics.exposition import expose
+from authserver.runtime.metrics.counters import Observations, Totals, taken
+from authserver.runtime.metrics.exposition import FRESH_SECONDS, Sheets, expose
 from authserver.runtime.metrics.listener import THREADS_EACH, scraped
-from authserver.runtime.metrics.observations import Observations, taken
-from authserver.runtime.metrics.sheets import FRESH_SECONDS, Sheets
 from tests.programs import free_port
 from tests.world import wait_until
 

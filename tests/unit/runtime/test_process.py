@@ -1,11 +1,21 @@
-"""How many processors a process has: by its affinity and by the limits of its control groups."""
+"""The process: its processors by affinity and control groups, and core dumps."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from authserver.runtime import process
+
+PRINT = """
+import ctypes, resource
+from authserver.runtime import process
+process.keep_memory_private()
+PR_GET_DUMPABLE = 3
+print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(PR_GET_DUMPABLE))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +31,7 @@ def group(directory: Path, **files: str) -> None:
 
 def available(tmp_path: Path, own: str) -> int:
     (tmp_path / "own").write_text(own)
-    return process.available(tmp_path, tmp_path / "own")
+    return process.available_processors(tmp_path, tmp_path / "own")
 
 
 @pytest.mark.parametrize(
@@ -62,4 +72,9 @@ def test_version_1_has_two_files(tmp_path: Path, quota: str, expected: int) -> N
 
 
 def test_without_control_groups_it_is_the_affinity(tmp_path: Path) -> None:
-    assert process.available(tmp_path, tmp_path / "none") == 8
+    assert process.available_processors(tmp_path, tmp_path / "none") == 8
+
+
+def test_a_process_that_keeps_its_memory_private_is_not_dumped() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINT], capture_output=True, text=True, check=True)
+    assert done.stdout == "(0, 0) 0\n"
