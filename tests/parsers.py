@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from authserver import htpasswd
 from authserver.core import conditions, pattern_sets, patterns, rules, scope
 from authserver.db.store import Change, Store
-from authserver.docker_auth import config
+from authserver.importers import htpasswd
+from authserver.importers.docker_auth import config
 from authserver.policy import assertions, reading
 
 # Names are looked up in a change, and are short; these take what is long.

@@ -17,13 +17,13 @@ from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, keys, named, registries, rules
 from authserver.db.store import Change
-from authserver.docker_auth import comparing, config, sections
-from authserver.docker_auth.comparing import Agreed
-from authserver.docker_auth.config import Config, Entry
-from authserver.docker_auth.globs import is_literal
-from authserver.docker_auth.matching import Problem, standing
-from authserver.docker_auth.translating import Draft, State, Translation, Verdict
-from authserver.docker_auth.users import Left, Users, users
+from authserver.importers.docker_auth import compare, config, sections
+from authserver.importers.docker_auth.compare import Agreed
+from authserver.importers.docker_auth.config import Config, Entry
+from authserver.importers.docker_auth.coverage import Problem, standing
+from authserver.importers.docker_auth.globs import is_literal
+from authserver.importers.docker_auth.translate import Draft, State, Translation, Verdict
+from authserver.importers.docker_auth.users import Left, Users, users
 
 _COMPLETE = frozenset({State.TAKEN, State.IDLE})
 
@@ -103,7 +103,7 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
     services = frozenset(row.service for row in registries.listed(session))
     ours = standing(read, found.known(known), services)
     with progress_bar("Comparing") as progress:
-        compared = comparing.agreed(read, ours, progress)
+        compared = compare.agreed(read, ours, progress)
     return _Plan(
         read,
         found,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from authserver import htpasswd
 from authserver.cli.context import Context, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.import_docker_auth import from_docker_auth
@@ -16,7 +15,8 @@ from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, named, rule_rows, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
-from authserver.htpasswd import Entry, Unusable
+from authserver.importers import htpasswd
+from authserver.importers.htpasswd import Entry, Unusable
 
 
 @click.group("import")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from authserver import archive, htpasswd
+from authserver import archive
 from authserver.core import conditions, names, scope, subjects
 from authserver.core.decision import decide
 from authserver.core.errors import AuthserverError
@@ -21,10 +21,9 @@ from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject
 from authserver.credentials import read_authorization
 from authserver.db.app_tokens import ceiling_limit
-from authserver.docker_auth import config as docker_auth
-from authserver.docker_auth import globs, regexps
-from authserver.docker_auth import names as docker_auth_names
-from authserver.docker_auth.evaluating import Request, matches_text
+from authserver.importers import htpasswd
+from authserver.importers.docker_auth import config, globs, matchers, name_patterns
+from authserver.importers.docker_auth.evaluate import Request, matches_text
 from authserver.policy import assertions, reading
 from authserver.web.address import ClientAddress
 from authserver.web.api import cursors
@@ -79,7 +78,7 @@ def _rule(texts: list[str]) -> None:
 
 
 def _condition(text: str) -> None:
-    regexps.compiled.cache_clear()
+    matchers.compiled.cache_clear()
     globs.match.cache_clear()
     matches_text(text, "a" * 25, Request("a" * 9, "repository", "a", "registry", ip_address("::1")))
 
@@ -260,7 +259,7 @@ WORST |= {
         ),
     ),
     "docker_auth's condition as patterns": (
-        docker_auth_names.patterns,
+        name_patterns.patterns,
         (
             lambda n: "/" + ".*a" * (n // FEW) + "/",
             lambda n: "/^" + "(a|b)" * (n // FEW) + ".*$/",
@@ -270,11 +269,11 @@ WORST |= {
         ),
     ),
     "docker_auth's condition as words": (
-        regexps.plain,
+        matchers.plain,
         (many("(a|"), many("("), many("a|"), many("(a|b)"), many("\\."), many("a"), many(")")),
     ),
     "docker_auth's configuration": (
-        lambda text: docker_auth.read(text.encode(), "config.yml"),
+        lambda text: config.read(text.encode(), "config.yml"),
         (
             lambda n: (
                 f"x: &x [{'a,' * (n // 4)}]\nacl:\n" + "- {match: , actions: *x}\n" * (n // 50)

@@ -14,9 +14,9 @@ from authserver.core.decision import decide
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.scope import parse
 from authserver.core.subjects import Account, subjects
-from authserver.docker_auth.config import read
-from authserver.docker_auth.matching import standing
-from authserver.docker_auth.translating import translate
+from authserver.importers.docker_auth.config import read
+from authserver.importers.docker_auth.coverage import standing
+from authserver.importers.docker_auth.translate import translate
 
 ADMIN, TEST, USER = Account("admin"), Account("test"), Account("user")
 BUSY = Account("busy", groups=frozenset({"web", "webdev"}))

@@ -10,17 +10,17 @@ from authserver.core.names import is_path_component
 from authserver.core.rules import ACTIONS, ALL, Rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind
-from authserver.docker_auth.cases import cases
-from authserver.docker_auth.config import Config, Entry
-from authserver.docker_auth.evaluating import (
+from authserver.importers.docker_auth.config import Config, Entry
+from authserver.importers.docker_auth.coverage import Standing
+from authserver.importers.docker_auth.evaluate import (
     NO_CREDENTIALS,
     Outcome,
     Request,
     matches_text,
     outcomes,
 )
-from authserver.docker_auth.matching import Standing
-from authserver.docker_auth.translating import State, Translation, Verdict, translate
+from authserver.importers.docker_auth.sample_requests import cases
+from authserver.importers.docker_auth.translate import State, Translation, Verdict, translate
 
 Progress = Callable[[int, int], object]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from authserver.core.names import printable
-from authserver.docker_auth.config import AUTHENTICATION, AUTHORIZATION, Config
-from authserver.docker_auth.matching import Problem
-from authserver.docker_auth.users import Left
+from authserver.importers.docker_auth.config import AUTHENTICATION, AUTHORIZATION, Config
+from authserver.importers.docker_auth.coverage import Problem
+from authserver.importers.docker_auth.users import Left
 
 _ACCOUNTS = Problem(
     "its accounts are not in the file, and passwords cannot be checked there",

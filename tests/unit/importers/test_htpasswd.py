@@ -2,7 +2,7 @@
 
 import pytest
 
-from authserver.htpasswd import Entry, Unusable, parse
+from authserver.importers.htpasswd import Entry, Unusable, parse
 
 BCRYPT = "$2y$05$nZ9UGownXcGDnHew4iQX7uYyK8eAtcckTpBPVODi0lB9Ol8plzIHm"
 

@@ -10,10 +10,10 @@ from authserver.core.names import account_name
 from authserver.core.patterns import ANY_SEGMENTS, Pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG
 from authserver.core.subjects import AccountKind
-from authserver.docker_auth import evaluating, globs, names, regexps
-from authserver.docker_auth.config import Config, Entry
-from authserver.docker_auth.evaluating import NO_CREDENTIALS, given, network
-from authserver.docker_auth.reach import OTHERS, Reach
+from authserver.importers.docker_auth import evaluate, globs, matchers, name_patterns
+from authserver.importers.docker_auth.config import Config, Entry
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, given, network
+from authserver.importers.docker_auth.region import OTHERS, Reach
 
 _KNOWN = frozenset(ACTIONS["repository"])
 
@@ -124,9 +124,9 @@ def _words(account: str | None) -> frozenset[str] | None:
     """Return the accounts that a condition names if it names each of them."""
     if account is None or "${" in account:
         return None
-    if not regexps.is_regexp(account):
+    if not matchers.is_regexp(account):
         return frozenset({account}) if globs.is_literal(account) else None
-    plain = regexps.plain(account[1:-1])
+    plain = matchers.plain(account[1:-1])
     return plain.words if plain else None
 
 
@@ -142,7 +142,7 @@ def _for_one(name: str | None, whom: frozenset[str]) -> str | None:
     """Put the account's name in its place where it can be only one."""
     if name is None or len(whom) != 1 or OTHERS in whom:
         return name
-    return name.replace(names.OWN, evaluating.quoted(next(iter(whom))))
+    return name.replace(name_patterns.OWN, evaluate.quoted(next(iter(whom))))
 
 
 @dataclass
@@ -194,7 +194,7 @@ class _Reading:
 
     def type(self, pattern: str | None, kind: str) -> bool:
         """Whether the entry is about this type, as far as is known."""
-        matched = evaluating.matches_text(pattern, kind)
+        matched = evaluate.matches_text(pattern, kind)
         if matched is None:
             self._fail(f"the type {pattern!r} is no word", "write repository or registry")
         return matched is not False
@@ -202,7 +202,7 @@ class _Reading:
     def service(self, pattern: str | None, ours: Standing) -> str | None:
         if pattern is None or pattern in ("/.*/", "/.+/"):
             return None
-        if regexps.is_regexp(pattern) or not globs.is_literal(pattern) or "${" in pattern:
+        if matchers.is_regexp(pattern) or not globs.is_literal(pattern) or "${" in pattern:
             self._fail(
                 f"the service {pattern!r} is not one name",
                 "write an entry for each service, or none for all",
@@ -231,12 +231,14 @@ class _Reading:
     def names(self, condition: str | None, kind: str) -> tuple[Pattern, ...]:
         """Return the patterns for the names; none if no name can match."""
         if kind == "registry":
-            matched = names.matches_catalog(condition)
+            matched = name_patterns.matches_catalog(condition)
             found = None if matched is None else (Pattern(CATALOG),) * matched
         else:
-            found = names.patterns(condition)
+            found = name_patterns.patterns(condition)
         if found is None:
-            self._fail(f"the name {condition!r} is no pattern of ours", names.remedy(condition))
+            self._fail(
+                f"the name {condition!r} is no pattern of ours", name_patterns.remedy(condition)
+            )
             return (Pattern(CATALOG if kind == "registry" else ANY_SEGMENTS),)
         return found
 
@@ -245,5 +247,5 @@ def _perhaps(account: str, ours: Standing) -> frozenset[str]:
     """Return those whom the condition may stand for."""
     known = ours.everybody - {OTHERS}
     return frozenset(
-        name for name in known if evaluating.matches_text(account, name) is not False
+        name for name in known if evaluate.matches_text(account, name) is not False
     ) | {OTHERS}

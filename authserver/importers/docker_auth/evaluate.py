@@ -12,8 +12,8 @@ from ipaddress import IPv6Network, ip_network
 
 from authserver.core.conditions import Address, Network
 from authserver.core.errors import Refused
-from authserver.docker_auth import globs, regexps
-from authserver.docker_auth.config import Entry, Match
+from authserver.importers.docker_auth import globs, matchers
+from authserver.importers.docker_auth.config import Entry, Match
 
 NO_CREDENTIALS = ""
 """The account of a request without credentials."""
@@ -92,14 +92,14 @@ def matches_text(pattern: str | None, text: str, request: Request | None = None)
     """
     if pattern is None:
         return True
-    if len(pattern) > regexps.MAX_LENGTH:
+    if len(pattern) > matchers.MAX_LENGTH:
         return None
     if _UNKNOWN.search(pattern) or (request is None and _VARIABLE.search(pattern)):
         return None
     pattern = _VARIABLE.sub(lambda found: quoted(getattr(request, found[1])), pattern)
-    if not regexps.is_regexp(pattern):
+    if not matchers.is_regexp(pattern):
         return globs.match(pattern, text)
-    compiled = regexps.compiled(pattern[1:-1])
+    compiled = matchers.compiled(pattern[1:-1])
     return None if compiled is None else compiled.search(text)
 
 

@@ -12,11 +12,11 @@ from enum import StrEnum
 
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.docker_auth.config import Config, Entry
-from authserver.docker_auth.evaluating import NO_CREDENTIALS
-from authserver.docker_auth.matching import Claim, Problem, Standing, claims
-from authserver.docker_auth.names import is_pattern
-from authserver.docker_auth.reach import OTHERS, Reach
+from authserver.importers.docker_auth.config import Config, Entry
+from authserver.importers.docker_auth.coverage import Claim, Problem, Standing, claims
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
+from authserver.importers.docker_auth.name_patterns import is_pattern
+from authserver.importers.docker_auth.region import OTHERS, Reach
 
 MAX_LISTED = 5
 

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import product
 
-from authserver.docker_auth.automata import Automaton, TooLarge, automaton
+from authserver.importers.docker_auth.automata import Automaton, TooLarge, automaton
 
 MAX_LENGTH = 4096
 MAX_GROUPS = 50

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from authserver.core.conditions import Conditions, Network
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.docker_auth.evaluating import NO_CREDENTIALS
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
 
 OTHERS = "*"
 """All accounts that the file does not name; no account can have this name."""

@@ -14,9 +14,9 @@ from authserver.core.conditions import Address, Network
 from authserver.core.names import is_path_component, is_repository_name
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
 from authserver.core.rules import CATALOG
-from authserver.docker_auth.config import Config
-from authserver.docker_auth.evaluating import NO_CREDENTIALS, Request
-from authserver.docker_auth.matching import Claim, Standing, possible_account
+from authserver.importers.docker_auth.config import Config
+from authserver.importers.docker_auth.coverage import Claim, Standing, possible_account
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, Request
 
 MAX_OWN, MAX_FILLED = 4, 20
 MAX_CASES = 10_000

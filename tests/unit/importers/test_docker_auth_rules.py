@@ -15,13 +15,13 @@ from authserver.core.names import is_path_component
 from authserver.core.rules import ACTIONS
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind
-from authserver.docker_auth import comparing
-from authserver.docker_auth.cases import cases
-from authserver.docker_auth.comparing import agreed, disagreements
-from authserver.docker_auth.config import Config, Entry, Match, User
-from authserver.docker_auth.evaluating import Request, outcomes
-from authserver.docker_auth.matching import Standing, standing
-from authserver.docker_auth.translating import State, Translation, Verdict, translate
+from authserver.importers.docker_auth import compare
+from authserver.importers.docker_auth.compare import agreed, disagreements
+from authserver.importers.docker_auth.config import Config, Entry, Match, User
+from authserver.importers.docker_auth.coverage import Standing, standing
+from authserver.importers.docker_auth.evaluate import Request, outcomes
+from authserver.importers.docker_auth.sample_requests import cases
+from authserver.importers.docker_auth.translate import State, Translation, Verdict, translate
 
 ACCOUNTS = {"alice": AccountKind.USER, "bob": AccountKind.USER, "ci": AccountKind.ROBOT}
 SERVICES = frozenset({"r1", "r2"})
@@ -185,7 +185,7 @@ def test_what_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch
         )
         return replace(found, drafts=tuple(drafts))
 
-    monkeypatch.setattr(comparing, "translate", faulty)
+    monkeypatch.setattr(compare, "translate", faulty)
     told: list[tuple[int, int]] = []
     found = agreed(read, ours, lambda done, total: told.append((done, total)))
     assert told[-1] == (found.cases, found.cases)

@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from authserver import htpasswd
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, folded, printable
 from authserver.core.subjects import AccountKind
-from authserver.docker_auth.config import Config, User
-from authserver.docker_auth.evaluating import NO_CREDENTIALS
-from authserver.docker_auth.matching import Problem
+from authserver.importers import htpasswd
+from authserver.importers.docker_auth.config import Config, User
+from authserver.importers.docker_auth.coverage import Problem
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
 
 
 @dataclass(frozen=True, slots=True)

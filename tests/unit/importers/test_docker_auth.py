@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
-from authserver.docker_auth import globs, names, regexps
-from authserver.docker_auth.config import Config, Entry, Match, read
-from authserver.docker_auth.evaluating import (
+from authserver.importers.docker_auth import globs, matchers, name_patterns
+from authserver.importers.docker_auth.config import Config, Entry, Match, read
+from authserver.importers.docker_auth.evaluate import (
     Request,
     matches,
     matches_text,
@@ -269,7 +269,7 @@ def test_what_is_no_network_is_refused(text: str) -> None:
     ],
 )  # fmt: skip
 def test_an_expression_that_may_mean_something_else_is_not_known(expression: str) -> None:
-    assert regexps.compiled(expression) is None
+    assert matchers.compiled(expression) is None
     assert matches_text(f"/{expression}/", "a") is None
 
 
@@ -314,7 +314,7 @@ def test_a_dollar_is_the_very_end() -> None:
     ],
 )
 def test_a_condition_on_names_is_a_pattern(condition: str | None, expected: str) -> None:
-    found = names.patterns(condition)
+    found = name_patterns.patterns(condition)
     assert found is not None
     assert " ".join(pattern.text for pattern in found) == expected
 
@@ -330,7 +330,7 @@ def test_a_condition_on_names_is_a_pattern(condition: str | None, expected: str)
     ],
 )  # fmt: skip
 def test_other_conditions_are_no_patterns(condition: str) -> None:
-    assert names.patterns(condition) is None
+    assert name_patterns.patterns(condition) is None
 
 
 _letters = ["a", "b", "team", "x1", "-", "/", "/", "*", "${account}"]
@@ -347,7 +347,7 @@ _names = repository_names() | _near.map("".join).filter(is_repository_name)
 
 @given(condition=_globs | _regexps, name=_names, account=st.sampled_from(["a", "team"]))
 def test_patterns_match_what_the_condition_matches(condition: str, name: str, account: str) -> None:
-    found = names.patterns(condition)
+    found = name_patterns.patterns(condition)
     asked = Request(account, "repository", name, "r", ip_address("::1"))
     theirs = matches_text(condition, name, asked)
     if found is not None and theirs is not None:
@@ -369,7 +369,7 @@ def test_all_ways_at_once_come_to_what_one_after_the_other_do(
     expression: tuple[str, str, str], text: str
 ) -> None:
     written = "".join(expression)
-    compiled = regexps.compiled(written)
+    compiled = matchers.compiled(written)
     if compiled is not None:
         python = re.compile(written.replace("$", r"\Z"), re.ASCII)
         assert compiled.search(text) is (python.search(text) is not None)

@@ -14,8 +14,8 @@ from authserver.core.names import REPOSITORY_NAME_MAX
 from authserver.core.pattern_sets import overlap
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern, repository_pattern
 from authserver.core.rules import CATALOG
-from authserver.docker_auth import evaluating, regexps
-from authserver.docker_auth.regexps import Part, Wild
+from authserver.importers.docker_auth import evaluate, matchers
+from authserver.importers.docker_auth.matchers import Part, Wild
 
 OWN = "${account}"
 
@@ -35,13 +35,13 @@ def patterns(condition: str | None) -> tuple[Pattern, ...] | None:
     text = condition.replace(OWN, _MARK)
     if "${" in text or len(text) > REPOSITORY_NAME_MAX:
         return None
-    found = _of_regexp(text[1:-1]) if regexps.is_regexp(condition) else _of_glob(text)
+    found = _of_regexp(text[1:-1]) if matchers.is_regexp(condition) else _of_glob(text)
     return None if found is None else _valid(found)
 
 
 def matches_catalog(condition: str | None) -> bool | None:
     """Whether the condition matches the name ``catalog``; None if that is not known."""
-    matched = evaluating.matches_text(condition, CATALOG)
+    matched = evaluate.matches_text(condition, CATALOG)
     if matched is not None:
         return matched
     found = patterns(condition)
@@ -56,7 +56,7 @@ def remedy(condition: str | None) -> str:
         return "write the name out; of the variables only ${account} can be taken"
     if condition is not None and OWN in condition:
         return "${account} can be taken as a whole segment, as in ${account}/*"
-    if condition is not None and regexps.is_regexp(condition):
+    if condition is not None and matchers.is_regexp(condition):
         return "write globs, or words and .* as in /^(a|b)/.*$/"
     return "write an entry for each name, or a glob with * only"
 
@@ -76,7 +76,7 @@ def _glob_piece(piece: str) -> str:
 
 
 def _of_regexp(expression: str) -> tuple[str, ...] | None:
-    plain = regexps.plain(expression)
+    plain = matchers.plain(expression)
     if plain is None:
         return None
     found: list[str] = []
@@ -85,7 +85,7 @@ def _of_regexp(expression: str) -> tuple[str, ...] | None:
         if spelled is None:
             return None
         found += spelled
-    return tuple(dict.fromkeys(found)) if len(found) <= regexps.MAX_ALTERNATIVES else None
+    return tuple(dict.fromkeys(found)) if len(found) <= matchers.MAX_ALTERNATIVES else None
 
 
 def _spelled(parts: Sequence[Part]) -> list[str] | None:
@@ -97,7 +97,7 @@ def _spelled(parts: Sequence[Part]) -> list[str] | None:
         if choice is None:
             return None
         choices.append(choice)
-    if prod(map(len, choices)) > regexps.MAX_ALTERNATIVES:
+    if prod(map(len, choices)) > matchers.MAX_ALTERNATIVES:
         return None
     return ["".join(chosen) for chosen in product(*choices)]
 
