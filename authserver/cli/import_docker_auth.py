@@ -17,11 +17,12 @@ from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, keys, named, registries, rules
 from authserver.db.store import Change
-from authserver.importers.docker_auth import compare, config, sections
+from authserver.importers.docker_auth import compare, config
+from authserver.importers.docker_auth import users as docker_auth_users
 from authserver.importers.docker_auth.compare import Agreed
 from authserver.importers.docker_auth.config import Config, Entry
 from authserver.importers.docker_auth.coverage import Problem, standing
-from authserver.importers.docker_auth.globs import is_literal
+from authserver.importers.docker_auth.matchers import is_literal
 from authserver.importers.docker_auth.translate import Draft, State, Translation, Verdict
 from authserver.importers.docker_auth.users import Left, Users, users
 
@@ -108,8 +109,8 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
         read,
         found,
         compared,
-        [*found.left, *sections.left(read)],
-        list(sections.notes(read, keys.issuer(session))),
+        [*found.left, *docker_auth_users.sections_left(read)],
+        list(docker_auth_users.section_notes(read, keys.issuer(session))),
     )
 
 

@@ -22,7 +22,7 @@ from authserver.core.subjects import subject
 from authserver.credentials import read_authorization
 from authserver.db.app_tokens import ceiling_limit
 from authserver.importers import htpasswd
-from authserver.importers.docker_auth import config, globs, matchers, name_patterns
+from authserver.importers.docker_auth import config, matchers, name_patterns
 from authserver.importers.docker_auth.evaluate import Request, matches_text
 from authserver.policy import assertions, reading
 from authserver.web.address import ClientAddress
@@ -79,7 +79,7 @@ def _rule(texts: list[str]) -> None:
 
 def _condition(text: str) -> None:
     matchers.compiled.cache_clear()
-    globs.match.cache_clear()
+    matchers.glob_matches.cache_clear()
     matches_text(text, "a" * 25, Request("a" * 9, "repository", "a", "registry", ip_address("::1")))
 
 

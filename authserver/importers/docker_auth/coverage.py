@@ -10,7 +10,7 @@ from authserver.core.names import account_name
 from authserver.core.patterns import ANY_SEGMENTS, Pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG
 from authserver.core.subjects import AccountKind
-from authserver.importers.docker_auth import evaluate, globs, matchers, name_patterns
+from authserver.importers.docker_auth import evaluate, matchers, name_patterns
 from authserver.importers.docker_auth.config import Config, Entry
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, given, network
 from authserver.importers.docker_auth.region import OTHERS, Reach
@@ -125,7 +125,7 @@ def _words(account: str | None) -> frozenset[str] | None:
     if account is None or "${" in account:
         return None
     if not matchers.is_regexp(account):
-        return frozenset({account}) if globs.is_literal(account) else None
+        return frozenset({account}) if matchers.is_literal(account) else None
     plain = matchers.plain(account[1:-1])
     return plain.words if plain else None
 
@@ -202,7 +202,7 @@ class _Reading:
     def service(self, pattern: str | None, ours: Standing) -> str | None:
         if pattern is None or pattern in ("/.*/", "/.+/"):
             return None
-        if matchers.is_regexp(pattern) or not globs.is_literal(pattern) or "${" in pattern:
+        if matchers.is_regexp(pattern) or not matchers.is_literal(pattern) or "${" in pattern:
             self._fail(
                 f"the service {pattern!r} is not one name",
                 "write an entry for each service, or none for all",

@@ -12,7 +12,7 @@ from ipaddress import IPv6Network, ip_network
 
 from authserver.core.conditions import Address, Network
 from authserver.core.errors import Refused
-from authserver.importers.docker_auth import globs, matchers
+from authserver.importers.docker_auth import matchers
 from authserver.importers.docker_auth.config import Entry, Match
 
 NO_CREDENTIALS = ""
@@ -98,7 +98,7 @@ def matches_text(pattern: str | None, text: str, request: Request | None = None)
         return None
     pattern = _VARIABLE.sub(lambda found: quoted(getattr(request, found[1])), pattern)
     if not matchers.is_regexp(pattern):
-        return globs.match(pattern, text)
+        return matchers.glob_matches(pattern, text)
     compiled = matchers.compiled(pattern[1:-1])
     return None if compiled is None else compiled.search(text)
 
