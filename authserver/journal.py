@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import links
 from authserver.audit.links import encoded
 from authserver.core.names import printable
-from authserver.db import accounts, alterations, refresh_tokens, retention
+from authserver.db import accounts, change_log, refresh_tokens, retention
 from authserver.db.chained import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
@@ -193,7 +193,7 @@ def prune(store: Store, days: int) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
-        alterations.prune(session)
+        change_log.prune(session)
     return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
 
 
@@ -251,7 +251,7 @@ class Uses:
                 # Other processes must not go by an end that was put off long ago.
                 session.execute(update(StoreState).values(version=StoreState.version + 1))
                 rows = [(RefreshToken.__tablename__, use.id) for use in prolonged]
-                alterations.note(session, store.clock(), rows)
+                change_log.note(session, store.clock(), rows)
             for _, use in sorted(pending.items()):
                 session.execute(self._update(use))
         for key, use in pending.items():

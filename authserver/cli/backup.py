@@ -9,15 +9,15 @@ from tempfile import mkstemp
 import click
 from sqlalchemy import Connection
 
-from authserver import __version__, archive
+from authserver import __version__
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.files import STDIN
 from authserver.cli.output import note
 from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
-from authserver.db import dumping
-from authserver.db.dumping import Header
+from authserver.db.backup import archive, dump
+from authserver.db.backup.dump import Header
 from authserver.db.models import TokenRecord
 
 
@@ -43,7 +43,7 @@ def command(context: Context, file: Path, secret: Path | None, no_token_records:
     without = {TokenRecord.__tablename__} if no_token_records else set()
     with context.store.read() as session, progress_bar("Backing up") as progress:
         connection = session.connection()
-        told = dumping.header(connection, now(), __version__, without)
+        told = dump.header(connection, now(), __version__, without)
         content = archive.pack(_watched(connection, told, progress), chosen)
     _write(file, content)
     note(f"Backed up {told.total} rows.")
@@ -52,9 +52,9 @@ def command(context: Context, file: Path, secret: Path | None, no_token_records:
 
 def _watched(
     connection: Connection, told: Header, progress: Callable[[int, int], None]
-) -> Iterator[dumping.Record]:
+) -> Iterator[dump.Record]:
     done = 0
-    for record in dumping.dump(connection, told):
+    for record in dump.dump(connection, told):
         yield record
         done += len(record["rows"]) if "table" in record else 0
         progress(done, told.total)

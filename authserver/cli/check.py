@@ -10,7 +10,7 @@ from authserver.cli.names import REGISTRY
 from authserver.cli.output import ask_password, json_option, note, print_json, program
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
-from authserver.db import authorities, named
+from authserver.db import authorities, lookup
 from authserver.doctor import ours
 from authserver.doctor.account import Account
 from authserver.doctor.examination import Options, examine
@@ -96,7 +96,7 @@ def _account(name: str | None, repository: str | None, *, password_stdin: bool) 
 
 def _known_url(context: Context, service: str) -> str | None:
     with context.read() as session:
-        return named.registry(session, service).url
+        return lookup.registry(session, service).url
 
 
 def _required(url: str | None, service: str) -> str:

@@ -11,7 +11,8 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
-from authserver.db import checkpoints, copying, keys, schema
+from authserver.db import checkpoints, keys, schema
+from authserver.db.backup import copy as store_copy
 from authserver.db.store import open_store
 from authserver.db.trail import Trail
 from authserver.runtime.checks import failures
@@ -47,7 +48,7 @@ def copy(context: Context, file: Path) -> None:
     with source.read() as session, alone(context):
         _private_keys(session, context)
         moved = (session.connection(), context.store, context.actor, now())
-        counts = copying.move(*moved, _progress)
+        counts = store_copy.move(*moved, _progress)
     source.engine.dispose()
     context.copy_records()
     note(f"Copied and compared {sum(counts.values())} rows.")

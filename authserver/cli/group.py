@@ -14,7 +14,7 @@ from authserver.cli.output import (
     removed_rules,
     when,
 )
-from authserver.db import groups, named
+from authserver.db import groups, lookup
 
 
 @click.group("group")
@@ -66,7 +66,7 @@ def list_(context: Context, as_json: bool) -> None:
 def show(context: Context, name: str, as_json: bool) -> None:
     """Show the group NAME."""
     with context.read() as session:
-        found = groups.described(named.group(session, name))
+        found = groups.described(lookup.group(session, name))
     if as_json:
         print_json(found)
     else:

@@ -15,7 +15,7 @@ from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, keys, named, registries, rules
+from authserver.db import accounts, keys, lookup, registries, rules
 from authserver.db.store import Change
 from authserver.importers.docker_auth import compare, config
 from authserver.importers.docker_auth import users as docker_auth_users
@@ -95,7 +95,7 @@ def from_docker_auth(
 
 def _plan(session: Session, read: Config, service: str | None) -> _Plan:
     if service is not None:
-        named.registry(session, service)
+        lookup.registry(session, service)
         if not is_literal(service):
             raise Refused(f"the registry {service!r} cannot be told from a pattern of docker_auth")
         read = read.only_on(service)

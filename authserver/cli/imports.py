@@ -12,7 +12,7 @@ from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.output import json_option, note, note_on_name, print_json, program
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, named, rule_rows, rules
+from authserver.db import accounts, lookup, rule_rows, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.importers import htpasswd
@@ -86,7 +86,7 @@ def _import(change: Change, found: Iterable[Entry | Unusable], outcome: Outcome)
         if isinstance(item, Unusable):
             outcome.refused.append(item)
             continue
-        taken = named.similar(change.session, Account, item.name)
+        taken = lookup.similar(change.session, Account, item.name)
         if taken is None:
             accounts.add_user(change, item.name, item.hash, source="htpasswd")
             outcome.imported.append(item.name)

@@ -19,7 +19,7 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.core.errors import Refused
-from authserver.db import keys, named, own_keys, published
+from authserver.db import keys, lookup, own_keys, published
 from authserver.db.keys import Listed
 from authserver.db.published import Published
 
@@ -99,7 +99,7 @@ def _rotate_leaf(context: Context) -> None:
 
 def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
     with context.read() as session:
-        registry = named.registry(session, service)
+        registry = lookup.registry(session, service)
         next_key = own_keys.waiting(session, registry)
         present = own_keys.active(session, registry)
     if next_key is None and present is None:
@@ -109,7 +109,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         )
     if next_key is None:
         with context.change() as change:
-            registry = named.registry(change.session, service)
+            registry = lookup.registry(change.session, service)
             made = own_keys.succeed(change, context.safe_of(change.session), registry)
         note(waiting_note(service, made.id))
         return
@@ -119,7 +119,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         sure=sure,
     )
     with context.change() as change:
-        made = own_keys.activate(change, named.registry(change.session, service), next_key.id)
+        made = own_keys.activate(change, lookup.registry(change.session, service), next_key.id)
     note(f"Signing key {made.id} signs for {service} from now on.")
 
 
@@ -192,4 +192,4 @@ def _published(context: Context, service: str | None) -> Published:
         now = context.store.time(session)
         if service is None:
             return published.everything(session, now)
-        return published.for_registry(session, named.registry(session, service), now)
+        return published.for_registry(session, lookup.registry(session, service), now)

@@ -12,7 +12,7 @@ from authserver.cli.names import REGISTRY
 from authserver.cli.output import note
 from authserver.cli.values import Values
 from authserver.core.errors import Refused
-from authserver.db import authorities, named, own_keys
+from authserver.db import authorities, lookup, own_keys
 from authserver.db.safe import Safe
 from authserver.db.store import Change
 from authserver.headers import HeaderMode
@@ -72,7 +72,7 @@ def command(
         if service is None:
             _import_authority(change, safe, certificate, pair)
         else:
-            registry = named.registry(change.session, service)
+            registry = lookup.registry(change.session, service)
             row = own_keys.bring(change, safe, registry, header_mode, certificate, pair)
             own_keys.activate(change, registry, row.id)
             own_keys.require_accepted(change.session, registry)

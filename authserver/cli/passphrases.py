@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from authserver import archive
 from authserver.cli.files import read_input
 from authserver.core.errors import Refused
+from authserver.db.backup import archive
 
 passphrase_option = click.option(
     "--passphrase-file",

@@ -25,7 +25,7 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.cli.values import Values
-from authserver.db import named, own_keys, registries
+from authserver.db import lookup, own_keys, registries
 from authserver.db.models import Registry
 from authserver.db.registries import Installation
 from authserver.distribution.versions import Version
@@ -150,7 +150,7 @@ def edit(
         )
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
-        present = Installation.of(named.registry(change.session, service))
+        present = Installation.of(lookup.registry(change.session, service))
         row = registries.edit(
             change,
             service,
@@ -183,7 +183,7 @@ def _changed(
 def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool) -> None:
     """Have the operator confirm what the registry must be ready for."""
     with context.read() as session:
-        row = named.registry(session, service)
+        row = lookup.registry(session, service)
         if mode is None or own_keys.active(session, row) is None:
             return
     what = "trust the authority" if mode is HeaderMode.X5C else f"find its key by {mode} ids"
@@ -215,7 +215,7 @@ def list_(context: Context, as_json: bool) -> None:
 def show(context: Context, service: str, as_json: bool) -> None:
     """Show one registry."""
     with context.read() as session:
-        found = _described(named.registry(session, service), context)
+        found = _described(lookup.registry(session, service), context)
     if as_json:
         print_json(found)
         return

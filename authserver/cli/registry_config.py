@@ -15,7 +15,7 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import keys, named, own_keys, published
+from authserver.db import keys, lookup, own_keys, published
 from authserver.headers import HeaderMode
 from authserver.runtime.settings.public_url import doubts, is_address
 
@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """Print the `auth:` section for the registry's config.yml."""
     with context.read() as session:
-        registry = named.registry(session, service)
+        registry = lookup.registry(session, service)
         at = context.store.time(session)
         issuer = keys.issuer(session)
         files = _files(Trust(registry.trust), published.for_registry(session, registry, at))

@@ -7,7 +7,6 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver import archive
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.init import alone, make_data_dir
@@ -15,8 +14,9 @@ from authserver.cli.output import note, when
 from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady, Refused
-from authserver.db import dumping, keys, retention, schema, setup
-from authserver.db.dumping import Header
+from authserver.db import keys, retention, schema, setup
+from authserver.db.backup import archive, dump
+from authserver.db.backup.dump import Header
 from authserver.db.models import AuditState
 from authserver.db.store import Change
 
@@ -64,12 +64,12 @@ def _from(context: Context, content: bytes, secret: Path | None) -> Header:
 def _restore(
     context: Context,
     told: Header,
-    records: Iterator[dumping.Record],
+    records: Iterator[dump.Record],
     progress: Callable[[int, int], None],
 ) -> None:
     """Fill the store in one transaction: whatever cuts it off, nothing is left there."""
     with schema.restoring(context.store.engine, told.revision) as connection:
-        for done in dumping.load(connection, told, records):
+        for done in dump.load(connection, told, records):
             progress(done, told.total)
         schema.to_head(connection)
         with Session(connection) as session:

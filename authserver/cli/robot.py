@@ -19,7 +19,7 @@ from authserver.cli.output import (
     yes,
 )
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, app_tokens, named, rule_rows, rules
+from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
 from authserver.db.models import RuleSubject
 
 _ROBOT = AccountKind.ROBOT
@@ -104,7 +104,7 @@ def list_(context: Context, as_json: bool) -> None:
 def show(context: Context, name: str, as_json: bool) -> None:
     """Show the robot NAME, its tokens, and the rules that name it."""
     with context.read() as session:
-        row = named.account(session, name, _ROBOT)
+        row = lookup.account(session, name, _ROBOT)
         own = rules.naming(session, RuleSubject.account_id == row.id)
         at = context.store.clock()
         found = accounts.described(row) | {

@@ -8,7 +8,7 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import ACCOUNT
 from authserver.cli.output import ID, client, json_option, last_used, note, print_list, when
-from authserver.db import named, refresh_tokens
+from authserver.db import lookup, refresh_tokens
 
 
 @click.group("session")
@@ -53,7 +53,7 @@ def revoke(context: Context, session_id: int | None, account: str | None) -> Non
         raise click.UsageError("name one session by its ID, or an account with --account")
     with context.change() as change:
         if account is not None:
-            row = named.account(change.session, account)
+            row = lookup.account(change.session, account)
             ended = refresh_tokens.end_all(change, row)
             said = f"{ended} sessions of {row.name}"
         elif session_id is not None:

@@ -25,7 +25,7 @@ from authserver.cli.output import (
 )
 from authserver.cli.values import Values
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, app_tokens, invitations, named, rule_rows, rules
+from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
 from authserver.db.accounts import AdminTokens
 from authserver.db.models import Account, RuleSubject
 from authserver.runtime.settings.public_url import doubts
@@ -58,7 +58,7 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     A password has at least 8 characters and at most 72 bytes.
     """
     with context.read() as session:
-        named.free_name(session, Account, name)
+        lookup.free_name(session, Account, name)
     password = ask_password(from_stdin=password_stdin)
     hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
     with context.change() as change:
@@ -96,7 +96,7 @@ def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | N
 def _asked(context: Context, name: str) -> AdminTokens | None:
     """Show the app tokens that would administer, and ask about them; None if there are none."""
     with context.read() as session:
-        row = named.account(session, name, AccountKind.USER)
+        row = lookup.account(session, name, AccountKind.USER)
         found = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
     if not found:
         return None
@@ -140,7 +140,7 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
     clients have to log in again. App tokens stay good.
     """
     with context.read() as session:
-        named.account(session, name, AccountKind.USER)
+        lookup.account(session, name, AccountKind.USER)
     password = ask_password(from_stdin=password_stdin)
     hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
     with context.change() as change:
@@ -176,7 +176,7 @@ def list_(context: Context, as_json: bool) -> None:
 def show(context: Context, name: str, as_json: bool) -> None:
     """Show the user NAME, its groups, and the rules that name it."""
     with context.read() as session:
-        row = named.account(session, name, SubjectKind.USER)
+        row = lookup.account(session, name, SubjectKind.USER)
         own = rules.naming(session, RuleSubject.account_id == row.id)
         until = invitations.open_until(session, context.store.clock()).get(row.id)
         found = accounts.described(row) | _invited(until)

@@ -12,8 +12,8 @@ from authserver.audit.links import AuditKey, Head, Kind, same
 from authserver.audit.walking import Fault
 from authserver.db import reading
 from authserver.db.chained import CHANGES_NAME
+from authserver.db.dialects.unreadable_rows import held
 from authserver.db.models import AuditRecord
-from authserver.db.rows import held
 
 ACCEPT = "audit.accept"
 """The change that accepts faults."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind
-from authserver.db import app_tokens, named, paging, refresh_tokens, rules
+from authserver.db import app_tokens, lookup, paging, refresh_tokens, rules
 from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -32,7 +32,7 @@ def add_user(
     Raises:
         Refused: the name is no name, or an account has it or one that differs in case only.
     """
-    name = named.free_name(change.session, Account, name)
+    name = lookup.free_name(change.session, Account, name)
     row = Account(
         name=name,
         folded_name=folded(name),
@@ -68,12 +68,12 @@ def add_robot(
             the description is no line of text.
     """
     row = Account(
-        name=named.free_name(change.session, Account, name),
+        name=lookup.free_name(change.session, Account, name),
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
         disabled_at=change.at if disabled else None,
-        owner=named.account(change.session, owner, AccountKind.USER) if owner else None,
+        owner=lookup.account(change.session, owner, AccountKind.USER) if owner else None,
         description=one_line(description, "a description"),
         outlives_owner=outlives_owner,
         created_at=change.at,
@@ -98,7 +98,7 @@ def edit_robot(
     outlives_owner: bool | None = None,
 ) -> None:
     """Change what is not None of a robot. Raises what :func:`replace_robot` raises."""
-    row = named.account(change.session, name, AccountKind.ROBOT)
+    row = lookup.account(change.session, name, AccountKind.ROBOT)
     same = row.owner.name if row.owner else None
     replace_robot(
         change,
@@ -118,9 +118,9 @@ def replace_robot(
         NotFound: there is no such robot or owner.
         Refused: the description is no line of text.
     """
-    row = named.account(change.session, name, AccountKind.ROBOT)
+    row = lookup.account(change.session, name, AccountKind.ROBOT)
     before = _ownership(row)
-    row.owner = None if owner is None else named.account(change.session, owner, AccountKind.USER)
+    row.owner = None if owner is None else lookup.account(change.session, owner, AccountKind.USER)
     row.description = one_line(description, "a description")
     row.outlives_owner = outlives_owner
     change.record("robot.edit", f"robot:{row.name}", before=before, after=_ownership(row))
@@ -143,7 +143,7 @@ def set_admin(
         Refused: the user has app tokens that would administer from then on, and ``admin_tokens``
             does not say what becomes of them.
     """
-    row = named.account(change.session, name, AccountKind.USER)
+    row = lookup.account(change.session, name, AccountKind.USER)
     if row.admin == admin:
         return False
     kept = _decided(change, row, admin_tokens) if admin else []
@@ -196,7 +196,7 @@ def set_password(change: Change, name: str, password_hash: str) -> None:
     Raises:
         NotFound: there is no such user.
     """
-    row = named.account(change.session, name, AccountKind.USER)
+    row = lookup.account(change.session, name, AccountKind.USER)
     row.password_hash = password_hash
     change.record("user.passwd", f"user:{row.name}")
     refresh_tokens.end_all(change, row)
@@ -221,7 +221,7 @@ def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None 
     Raises:
         NotFound: there is no such account.
     """
-    row = named.account(change.session, name, kind)
+    row = lookup.account(change.session, name, kind)
     if (row.disabled_at is not None) == disabled:
         return False
     row.disabled_at = change.at if disabled else None
@@ -238,7 +238,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
         NotFound: there is no such account.
         Refused: it owns robots, or a deny names it and ``force`` is not set.
     """
-    row = named.account(change.session, name, kind)
+    row = lookup.account(change.session, name, kind)
     named_in = RuleSubject.account_id == row.id
     naming = rules.naming(change.session, named_in)
     rules.refuse_denies(naming, f"rules deny {row.kind} {row.name} something", force=force)

@@ -15,7 +15,7 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
 from authserver.core.secret_tokens import Prefix
-from authserver.db import named, paging
+from authserver.db import lookup, paging
 from authserver.db.models import Account, AppToken
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -73,7 +73,7 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
         NotFound: there is no such account.
         Refused: the name is taken, or the account has MAX_TOKENS.
     """
-    owner, name = named.account(change.session, account), wanted.name
+    owner, name = lookup.account(change.session, account), wanted.name
     if _find(change.session, owner, name) is not None:
         raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
     mine = select(func.count()).where(AppToken.account_id == owner.id)
@@ -167,7 +167,7 @@ def listed(
     """
     query = select(AppToken).options(joinedload(AppToken.account))
     if account is not None:
-        query = query.where(AppToken.account_id == named.account(session, account).id)
+        query = query.where(AppToken.account_id == lookup.account(session, account).id)
     if expiring_before is not None:
         query = query.where(AppToken.expires_at < expiring_before)
     return session.scalars(paging.within(query, AppToken.id, window)).all()

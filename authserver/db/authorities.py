@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from authserver import keyring
 from authserver.core.errors import NotFound, Refused
-from authserver.db import key_rows, keys, named
+from authserver.db import key_rows, keys, lookup
 from authserver.db.key_rows import SIGNS, described, newest_authority, target
 from authserver.db.models import Authority, Registry, SigningKey
 from authserver.db.safe import Safe
@@ -101,7 +101,7 @@ def confirm(change: Change, service: str) -> Authority:
     Raises:
         NotFound: there is no such registry.
     """
-    registry = named.registry(change.session, service)
+    registry = lookup.registry(change.session, service)
     row = newest(change.session)
     registry.confirmed_authority_id = row.id
     change.record("authority.confirm", f"registry:{service}", after={"authority": row.id})
@@ -122,7 +122,7 @@ def news(session: Session, service: str, seen: Sighting) -> str:
     Raises:
         NotFound: there is no such registry.
     """
-    known, row = named.registry(session, service).confirmed_authority_id, newest(session)
+    known, row = lookup.registry(session, service).confirmed_authority_id, newest(session)
     if row.id in seen.trusted and known != row.id:
         return f"{service} trusts authority {row.id}"
     if row.id in seen.absent and known == row.id:
@@ -134,7 +134,7 @@ def note(change: Change, service: str, seen: Sighting) -> None:
     """Note whether a registry was seen to trust the newest authority. Raises as :func:`news`."""
     if not news(change.session, service, seen):
         return
-    registry, row = named.registry(change.session, service), newest(change.session)
+    registry, row = lookup.registry(change.session, service), newest(change.session)
     trusts = row.id in seen.trusted
     registry.confirmed_authority_id = row.id if trusts else None
     change.record(

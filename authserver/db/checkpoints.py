@@ -14,8 +14,8 @@ from authserver.audit.links import AuditKey, Head, Kind, Mark, same
 from authserver.audit.walking import Walk
 from authserver.db import reading
 from authserver.db.chained import CHANGES, CHANGES_NAME
+from authserver.db.dialects.unreadable_rows import Sound, is_of_a_value, sound, unreadable
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
-from authserver.db.rows import Sound, is_of_a_value, sound, unreadable
 
 MAX_CHAINS = 2**32
 """More are never begun."""

@@ -13,7 +13,7 @@ from authserver.core.pattern_sets import within
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
 from authserver.core.subjects import NAMED_SUBJECTS
-from authserver.db import models, named, rules
+from authserver.db import lookup, models, rules
 from authserver.db.models import Account, Delegation
 from authserver.db.store import Change
 
@@ -55,8 +55,8 @@ def add(change: Change, group: str, service: str, to: Extent, comment: str = "")
         Refused: the group has that delegation already.
     """
     row = Delegation(
-        group=named.group(change.session, group),
-        for_registry=named.registry(change.session, service),
+        group=lookup.group(change.session, group),
+        for_registry=lookup.registry(change.session, service),
         pattern=str(to.pattern),
         actions=",".join(in_order(_REPOSITORY, to.actions)),
         comment=one_line(comment, "a comment"),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import delegations, named, paging, rules
+from authserver.db import delegations, lookup, paging, rules
 from authserver.db.models import Delegation, Group, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -20,7 +20,7 @@ def add(change: Change, name: str) -> Group:
     Raises:
         Refused: the name is no name, or a group has it or one that differs in case only.
     """
-    name = named.free_name(change.session, Group, name)
+    name = lookup.free_name(change.session, Group, name)
     row = Group(name=name, folded_name=folded(name), created_at=change.at)
     change.session.add(row)
     change.record("group.add", f"group:{name}")
@@ -34,7 +34,7 @@ def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
         NotFound: there is no such group.
         Refused: a deny names it, so that its members would gain, and ``force`` is not set.
     """
-    row = named.group(change.session, name)
+    row = lookup.group(change.session, name)
     named_in = RuleSubject.group_id == row.id
     naming = rules.naming(change.session, named_in)
     what = f"rules deny group {row.name} something that its members would gain"
@@ -55,8 +55,8 @@ def add_member(change: Change, group: str, account: str) -> bool:
     Raises:
         NotFound: there is no such group or account.
     """
-    row = named.group(change.session, group)
-    member = named.account(change.session, account)
+    row = lookup.group(change.session, group)
+    member = lookup.account(change.session, account)
     if member in row.members:
         return False
     row.members.append(member)
@@ -73,8 +73,8 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
         NotFound: there is no such group or account, or the account is not in the group.
         Refused: a deny names the group, so that the account would gain, and ``force`` is not set.
     """
-    row = named.group(change.session, group)
-    member = named.account(change.session, account)
+    row = lookup.group(change.session, group)
+    member = lookup.account(change.session, account)
     if member not in row.members:
         raise NotFound(f"{member.kind} {member.name} is not in group {row.name}")
     naming = rules.naming(change.session, RuleSubject.group_id == row.id)
@@ -98,8 +98,8 @@ def set_members(
         Refused: a deny names the group, so that one that leaves would gain, and ``force`` is not
             set.
     """
-    row = named.group(change.session, group)
-    wanted = {named.account(change.session, name).name for name in accounts}
+    row = lookup.group(change.session, group)
+    wanted = {lookup.account(change.session, name).name for name in accounts}
     for name in sorted({member.name for member in row.members} - wanted):
         remove_member(change, group, name, force=force)
     for name in sorted(wanted):

@@ -10,7 +10,7 @@ from authserver.core import password_rules, secret_tokens
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, named
+from authserver.db import accounts, lookup
 from authserver.db.models import Account, Invitation
 from authserver.db.store import Change, Store
 
@@ -26,10 +26,10 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
         Refused: the name is no name, or the user has a password or is disabled.
     """
     session = change.session
-    account = named.similar(session, Account, name)
+    account = lookup.similar(session, Account, name)
     if account is None:
         account = accounts.add_user(change, name, None)
-    account = named.account(session, name, AccountKind.USER)
+    account = lookup.account(session, name, AccountKind.USER)
     if account.password_hash is not None:
         raise Refused(f"{account.name} has a password; a new one: authserver user passwd")
     if account.disabled_at is not None:

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.links import AuditKey, Head, Kind
 from authserver.db.chained import COLUMNS, FORMS
+from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, as_stored, held
 from authserver.db.models import AuditRecord, TokenRecord
 from authserver.db.records import ALL, Filter
-from authserver.db.rows import AT_ONCE, UNREADABLE, as_stored, held
 
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
 

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, RowMapping, Select, false, func, literal, 
 from sqlalchemy.orm import Session
 
 from authserver.audit.links import Kind
+from authserver.db.dialects.unreadable_rows import AT_ONCE, held, unreadable
 from authserver.db.models import AuditRecord, TokenRecord
-from authserver.db.rows import AT_ONCE, held, unreadable
 
 KINDS = ("change", "token")
 OUTCOMES = ("granted", "partial", "denied", "refused")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from authserver.core import secret_tokens
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import alterations, named, paging
+from authserver.db import change_log, lookup, paging
 from authserver.db.models import Account, RefreshToken, Registry, StoreState
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -49,7 +49,7 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
         raise NotFound("the account was removed or disabled meanwhile")
     if account.password_hash != login.password_hash:
         raise NotFound("the account's password was changed meanwhile")
-    registry = named.registry(change.session, service)
+    registry = lookup.registry(change.session, service)
     if not registry.refresh_tokens:
         raise NotFound("the registry gives no refresh tokens any more")
     _make_room(change.session, account, registry)
@@ -130,7 +130,7 @@ def prune(session: Session, now: datetime) -> int:
     if ended:
         # Nobody takes them any more, but whoever holds them can let go of them.
         session.execute(update(StoreState).values(version=StoreState.version + 1))
-        alterations.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
+        change_log.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
     return len(ended)
 
 
@@ -144,7 +144,7 @@ def listed(
     """
     query = select(RefreshToken).options(*_LOADED)
     if account is not None:
-        query = query.where(RefreshToken.account_id == named.account(session, account).id)
+        query = query.where(RefreshToken.account_id == lookup.account(session, account).id)
     return session.scalars(paging.within(query, RefreshToken.id, window)).all()
 
 

@@ -12,7 +12,7 @@ from authserver.acceptance import Trust
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.core.urls import site
-from authserver.db import delegations, named, own_keys, paging, rules
+from authserver.db import delegations, lookup, own_keys, paging, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.paging import Window
@@ -92,7 +92,7 @@ def edit(
         NotFound: there is no such entry.
         Refused: the life is out of range, or the URL is none.
     """
-    row = named.registry(change.session, service)
+    row = lookup.registry(change.session, service)
     return replace(
         change,
         service,
@@ -114,7 +114,7 @@ def replace(
 
     ``installation`` None is what is known already. Raises what :func:`edit` raises.
     """
-    row = named.registry(change.session, service)
+    row = lookup.registry(change.session, service)
     before = _terms(row)
     _require_ttl(token_ttl)
     row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
@@ -145,7 +145,7 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
         NotFound: there is no such entry.
         Refused: rules are on it and ``force`` is not set.
     """
-    row = named.registry(change.session, service)
+    row = lookup.registry(change.session, service)
     on_it = rules.naming(change.session, Rule.registry_id == row.id)
     if on_it and not force:
         raise Refused(

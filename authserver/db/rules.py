@@ -11,7 +11,7 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import named, paging, rule_rows
+from authserver.db import lookup, paging, rule_rows
 from authserver.db.models import Account, Group, Rule, RuleSubject
 from authserver.db.paging import Window
 from authserver.db.store import Change
@@ -319,7 +319,7 @@ def cite(rows: Sequence[Rule]) -> str:
 
 def _say(session: Session, row: Rule, said: rules.Rule) -> None:
     """Write what a rule says into its row."""
-    registry = None if said.service is None else named.registry(session, said.service)
+    registry = None if said.service is None else lookup.registry(session, said.service)
     row.registry_id, row.for_registry = registry.id if registry else None, registry
     row.effect, row.resource_type = said.effect, said.type
     row.patterns = [str(pattern) for pattern in said.patterns]
@@ -332,9 +332,9 @@ def _say(session: Session, row: Rule, said: rules.Rule) -> None:
 def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubject]:
     for subject in about:
         is_group = subject.kind is SubjectKind.GROUP
-        group = named.group(session, subject.name) if is_group else None
+        group = lookup.group(session, subject.name) if is_group else None
         is_account = subject.name and not is_group
-        account = named.account(session, subject.name, subject.kind) if is_account else None
+        account = lookup.account(session, subject.name, subject.kind) if is_account else None
         yield RuleSubject(
             kind=subject.kind,
             account=account,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, inspect
 
 from authserver.core.errors import NotReady, Refused
-from authserver.db import postgresql
-from authserver.db.failures import named_errors
+from authserver.db.dialects import postgresql
+from authserver.db.dialects.errors import named_errors
 from authserver.db.store import BUSY_TIMEOUT
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 CHAINS = "0006"
 """The revision that brought the audit chains."""
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_ROOM = Path(__file__).resolve().parent
 
 
 def migrations() -> Path:
     """Return the directory of the migrations: in an installed package, or in a checkout."""
-    installed = _PACKAGE / "migrations"
-    return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
+    installed = _ROOM / "migrations"
+    return installed if installed.is_dir() else _ROOM.parent.parent / "migrations"
 
 
 def config(connection: Connection) -> "Config":

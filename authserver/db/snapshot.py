@@ -14,8 +14,8 @@ from authserver.core.password_rules import is_hash
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Limit
 from authserver.core.subjects import Account, AccountKind
-from authserver.db import alterations, app_tokens, models, rule_rows
-from authserver.db.alterations import Mark
+from authserver.db import app_tokens, change_log, models, rule_rows
+from authserver.db.change_log import Mark
 from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
 
 
@@ -114,17 +114,17 @@ def load(session: Session) -> Snapshot:
         refresh_tokens=_refresh_tokens(session),
         rules=RuleIndex.of(rule_rows.load(session)),
         highest_cost=_highest_cost(known),
-        mark=alterations.latest(session),
+        mark=change_log.latest(session),
     )
 
 
 def follow(session: Session, known: Snapshot) -> Snapshot:
     """Read what was altered since ``known``, or the whole state where that cannot be told."""
-    latest, mark = version(session), alterations.latest(session)
+    latest, mark = version(session), change_log.latest(session)
     # A store that was put back may have the same version by now.
     if (latest, mark) == (known.version, known.mark):
         return known
-    altered = alterations.since(session, known.mark)
+    altered = change_log.since(session, known.mark)
     if altered is None or not altered.keys() <= _FOLLOWED:
         return load(session)
     rows = {noun: _ids(ids) for noun, ids in altered.items()}

@@ -14,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
-from authserver.db import alterations, postgresql
-from authserver.db.failures import named_errors
+from authserver.db import change_log
+from authserver.db.dialects import postgresql
+from authserver.db.dialects.errors import named_errors
 from authserver.db.models import AuditRecord, StoreState
 from authserver.runtime.settings import Pool
 
@@ -178,7 +179,7 @@ class Store:
             # Read, for SQLite keeps the state of a result that is not, and with it the connection.
             session.execute(select(StoreState.version).with_for_update()).all()
             at = self.time(session)
-            with alterations.noted(session, at):
+            with change_log.noted(session, at):
                 yield Change(session, actor, at, self.trail)
                 self.trail.settle(session)
 

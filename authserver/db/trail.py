@@ -26,10 +26,10 @@ from authserver.audit.outbox import Outbox
 from authserver.audit.sinks import open_sink
 from authserver.core.errors import ChainsLost, NotReady
 from authserver.db import checkpoints
-from authserver.db.bulk import Bulk
 from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
+from authserver.db.dialects.bulk_insert import Bulk
+from authserver.db.dialects.unreadable_rows import held, is_of_a_value
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
-from authserver.db.rows import held, is_of_a_value
 from authserver.db.safe import master_key_id
 from authserver.db.store import UNRECORDED, Change, Store
 from authserver.sealing import MasterKey, find_master_key

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver import keyring
-from authserver.db import key_rows, keys, named, own_keys
+from authserver.db import key_rows, keys, lookup, own_keys
 from authserver.db.models import Authority
 from authserver.db.safe import Safe
 from authserver.distribution.trust import ListedKey, Trust
@@ -82,7 +82,7 @@ def load(
         NotFound: there is no such entry.
         NotReady: the keys do not open, or there are none.
     """
-    entry = named.registry(session, service)
+    entry = lookup.registry(session, service)
     own = own_keys.active(session, entry)
     waits = own_keys.waiting(session, entry)
     active = key_rows.active_authority(session)

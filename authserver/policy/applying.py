@@ -7,7 +7,7 @@ from typing import Any
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, delegations, groups, named, registries, rules
+from authserver.db import accounts, delegations, groups, lookup, registries, rules
 from authserver.db.delegations import Extent
 from authserver.db.store import Change
 from authserver.policy import planning
@@ -38,7 +38,7 @@ def apply(
     require_expected(plan, expect)
     require_safe(plan, force=force)
     done = 0
-    with change.counting(), named.remembered(change.session):
+    with change.counting(), lookup.remembered(change.session):
         for batch in _batches(plan.steps):
             _do_together(change, batch, force=force)
             done += len(batch)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from authserver.db.column_types import INT64, sorted_text
+from authserver.db.dialects.types import INT64, sorted_text
 
 revision = "0001"
 down_revision = None

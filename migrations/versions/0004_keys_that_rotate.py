@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from authserver.db.column_types import INT64
-from authserver.db.rebuilding import NO_ID_TWICE, highest_ids_kept
+from authserver.db.dialects.rebuilding import NO_ID_TWICE, highest_ids_kept
+from authserver.db.dialects.types import INT64
 
 revision = "0004"
 down_revision = "0003"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from authserver.db.column_types import INT64
+from authserver.db.dialects.types import INT64
 
 revision = "0005"
 down_revision = "0004"

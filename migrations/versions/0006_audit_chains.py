@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from authserver.db.column_types import INT64
+from authserver.db.dialects.types import INT64
 
 revision = "0006"
 down_revision = "0005"

@@ -15,8 +15,8 @@ import pytest
 from alembic import command as alembic
 from sqlalchemy import create_engine, inspect, text
 
-from authserver import archive
-from authserver.db import dumping, schema
+from authserver.db import schema
+from authserver.db.backup import archive, dump
 from authserver.db.store import Store, open_store
 from authserver.sealing import make_master_key
 from tests import stores
@@ -346,7 +346,7 @@ def test_an_interrupted_restore_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dumping, "number_on", interrupted)
+    monkeypatch.setattr(dump, "number_on", interrupted)
     new("restore", backup, status=1)
     monkeypatch.undo()
     assert nothing_in(new, opened)
@@ -372,8 +372,8 @@ def test_what_an_older_version_wrote_is_restored_and_upgraded(
         )
     with old.read() as session:
         connection = session.connection()
-        told = dumping.header(connection, Clock()(), "0.0.1")
-        backup = packed(tmp_path / "old.gz", list(dumping.dump(connection, told)))
+        told = dump.header(connection, Clock()(), "0.0.1")
+        backup = packed(tmp_path / "old.gz", list(dump.dump(connection, told)))
     old.engine.dispose()
     new("restore", backup)
     with opened().read() as session:

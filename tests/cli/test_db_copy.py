@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, Table, func, select, text
 
-from authserver.db import copying
+from authserver.db.backup import copy
 from authserver.db.models import Base, StoreState
 from authserver.db.store import Store, open_store
 from authserver.sealing import make_master_key
@@ -167,14 +167,14 @@ def test_a_row_that_does_not_arrive_is_found_and_nothing_is_kept(
 def test_a_copy_that_is_interrupted_leaves_nothing(
     moved: Commands, target: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = copying._compare
+    real = copy._compare
 
     def cut(table: Any, *connections: Any) -> None:
         if table.name == "rule_subject":
             raise KeyboardInterrupt
         real(table, *connections)
 
-    monkeypatch.setattr(copying, "_compare", cut)
+    monkeypatch.setattr(copy, "_compare", cut)
     moved("db", "copy", file(moved), status=1)
     assert tables(target) == 0
     monkeypatch.undo()

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import delegations, groups, models, named
+from authserver.db import delegations, groups, lookup, models
 from authserver.db.models import TokenRecord
 from authserver.db.records import MAX_RULES
 from tests.cli.commands import Commands
@@ -136,7 +136,7 @@ def test_delegates_who_left_and_delegations_to_nobody(alice: Commands, world: Wo
     alice("group", "add-member", "dev", "alice")
     alice("acl", "delegate", "group:dev", "team/**", "--registry", "registry")
     with world.wiring.store.change("test") as change:
-        author = named.account(change.session, "alice")
+        author = lookup.account(change.session, "alice")
         said = new_rule(
             Effect.ALLOW, subjects("user:admin"), ["team/a"], "pull", service="registry"
         )

@@ -53,8 +53,8 @@ def test_the_wheel_holds_the_migrations(wheel: Path) -> None:
     with ZipFile(wheel) as packed:
         names = set(packed.namelist())
     assert tracked
-    assert {f"authserver/migrations/versions/{name}" for name in tracked} <= names
-    assert "authserver/migrations/env.py" in names
+    assert {f"authserver/db/migrations/versions/{name}" for name in tracked} <= names
+    assert "authserver/db/migrations/env.py" in names
     assert not [name for name in names if name.startswith(("tests/", "migrations/"))]
 
 

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from authserver.cli.audit.listing import Following
 from authserver.core.errors import NotReady
-from authserver.db import checkpoints, dumping, exporting, records, retention, upkeep
+from authserver.db import checkpoints, exporting, records, retention, upkeep
+from authserver.db.backup import dump
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.records import ALL
 from authserver.db.trail import Trail
@@ -90,8 +91,8 @@ def ways(office: Office) -> Iterator[Callable[[], object]]:
 
 
 def _dumped(session: Session, office: Office) -> Iterator[Any]:
-    told = dumping.header(session.connection(), office.clock(), "test", frozenset())
-    return dumping.dump(session.connection(), told)
+    told = dump.header(session.connection(), office.clock(), "test", frozenset())
+    return dump.dump(session.connection(), told)
 
 
 def tripped_over(office: Office) -> list[str]:

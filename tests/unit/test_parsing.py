@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from authserver import archive
 from authserver.core import conditions, names, scope, subjects
 from authserver.core.decision import decide
 from authserver.core.errors import AuthserverError
@@ -21,6 +20,7 @@ from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject
 from authserver.credentials import read_authorization
 from authserver.db.app_tokens import ceiling_limit
+from authserver.db.backup import archive
 from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config, matchers, name_patterns
 from authserver.importers.docker_auth.evaluate import Request, matches_text

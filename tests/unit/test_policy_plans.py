@@ -28,7 +28,7 @@ from authserver.policy.effects import Told
 from authserver.policy.planning import Plan
 from authserver.policy.state import State
 from tests import stores
-from tests.unit.test_db import audit, contents, do, said, version
+from tests.unit.db.test_store import audit, contents, do, said, version
 from tests.world import ADMIN, SERVICE
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)

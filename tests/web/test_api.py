@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver.db import accounts, app_tokens, groups, named, records
+from authserver.db import accounts, app_tokens, groups, lookup, records
 from authserver.db.records import Filter
 from authserver.web.api import serving
 from tests.world import ADMIN, PASSWORD, World, basic
@@ -327,7 +327,7 @@ def test_put_can_be_sent_again_and_can_only_create(
 def test_a_thing_made_again_is_another_thing(office: World) -> None:
     seen = {"If-Match": call(office, "PUT", "/groups/g", json={}).headers["ETag"]}
     with office.wiring.store.change("test") as change:
-        change.at = named.group(change.session, "g").created_at
+        change.at = lookup.group(change.session, "g").created_at
         groups.remove(change, "g")
         groups.add(change, "g")
     call(office, "DELETE", "/groups/g", status=412, headers=seen)

@@ -15,7 +15,7 @@ from authserver.core.conditions import Address, Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
 from authserver.core.subjects import ANONYMOUS
-from authserver.db import named, registries, snapshot
+from authserver.db import lookup, registries, snapshot
 from authserver.explaining import Answer
 
 
@@ -146,7 +146,7 @@ def effective(
     """
     with context.read() as session:
         known = [row.service for row in registries.listed(session)]
-        chosen = known if service is None else [named.registry(session, service).service]
+        chosen = known if service is None else [lookup.registry(session, service).service]
         name = _account(session, account)
         state = snapshot.load(session)
     found = reach.effective(state, chosen, name, Circumstances(address, at or now()))
@@ -197,8 +197,8 @@ def _account(session: Session, text: str) -> str:
         return text
     kind, colon, name = text.partition(":")
     if colon and kind in ("user", "robot"):
-        return named.account(session, name, kind).name
-    return named.account(session, text).name
+        return lookup.account(session, name, kind).name
+    return lookup.account(session, text).name
 
 
 def _print_answer(answer: Answer, *, as_json: bool) -> None:
@@ -221,7 +221,7 @@ def _print_answer(answer: Answer, *, as_json: bool) -> None:
 
 def _service(session: Session, service: str | None) -> str:
     if service is not None:
-        return named.registry(session, service).service
+        return lookup.registry(session, service).service
     known = [row.service for row in registries.listed(session)]
     if len(known) != 1:
         raise click.UsageError(

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, MetaData, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
-from authserver.db.column_types import INT64
+from authserver.db.dialects.types import INT64
 
 
 class UTCDateTime(TypeDecorator[datetime]):

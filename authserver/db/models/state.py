@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from authserver.db.column_types import sorted_text
+from authserver.db.dialects.types import sorted_text
 from authserver.db.models.base import Base, Lines
 
 

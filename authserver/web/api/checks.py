@@ -9,7 +9,7 @@ import structlog
 from pydantic import Field
 
 from authserver.core.errors import Refused
-from authserver.db import authorities, named
+from authserver.db import authorities, lookup
 from authserver.distribution.versions import Version
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
@@ -70,7 +70,7 @@ def check_registry(call: Call[NewCheck, Query]) -> Reply:
 def _asked(call: Call[NewCheck, Query]) -> tuple[str, Ours]:
     settings, store = call.parts.settings, call.parts.store
     with call.read() as session, references():
-        row = named.registry(session, call.body.registry)
+        row = lookup.registry(session, call.body.registry)
         if row.url is None:
             raise Refused(f"the entry of the registry {row.service} has no url: it is asked there")
         safe = call.safe(session)

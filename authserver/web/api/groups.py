@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from authserver.core.subjects import AccountKind, subject
-from authserver.db import groups, named
+from authserver.db import groups, lookup
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Force
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -52,7 +52,7 @@ def _account(change: Change, member: str) -> str:
     """
     said = subject(member)
     with references():
-        return named.account(change.session, said.name, AccountKind(said.kind)).name
+        return lookup.account(change.session, said.name, AccountKind(said.kind)).name
 
 
 def _set(change: Change, name: str, members: list[str], *, force: bool) -> None:
@@ -66,7 +66,7 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: GroupTerms) -> Non
     _set(change, row.name, terms.members, force=False)
 
 
-SHOWN = Shown(Group, named.group, groups.described)
+SHOWN = Shown(Group, lookup.group, groups.described)
 
 Resource(
     noun="group",
@@ -90,7 +90,7 @@ def change_members(call: Call[MembersChange, Force]) -> Reply:
     """Put accounts into a group and take others out."""
     name = call.path["name"]
     with call.change() as change:
-        row = named.group(change.session, name)
+        row = lookup.group(change.session, name)
         for member in call.body.add:
             groups.add_member(change, name, _account(change, member))
         for member in call.body.remove:

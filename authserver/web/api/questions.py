@@ -10,7 +10,7 @@ from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.core.rules import Limit
-from authserver.db import named, snapshot, upkeep
+from authserver.db import lookup, snapshot, upkeep
 from authserver.db.snapshot import Snapshot
 from authserver.linting import MAX_DAYS, Ages, Code, Level
 from authserver.web.api import cursors
@@ -172,7 +172,7 @@ def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
     """Return the state that token requests are decided by."""
     if registry is not None:
         with call.read() as session, references():
-            named.registry(session, registry)
+            lookup.registry(session, registry)
     return call.parts.callers.live.current.snapshot
 
 

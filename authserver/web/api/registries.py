@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from authserver.acceptance import Trust
-from authserver.db import named, own_keys, registries
+from authserver.db import lookup, own_keys, registries
 from authserver.db.models import Registry as Row
 from authserver.db.registries import TTL_MAX, TTL_MIN, Installation
 from authserver.db.store import Change
@@ -119,7 +119,9 @@ Resource(
     noun="registry",
     path="/registries",
     key="service",
-    shown=Shown(Registry, named.registry, registries.described, frozenset({"confirmed_authority"})),
+    shown=Shown(
+        Registry, lookup.registry, registries.described, frozenset({"confirmed_authority"})
+    ),
     page=Registries,
     terms=RegistryTerms,
     listed=registries.listed,

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, named
+from authserver.db import accounts, lookup
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Name
@@ -74,7 +74,7 @@ Resource(
     path="/robots",
     key="name",
     shown=Shown(
-        Robot, lambda session, name: named.account(session, name, _ROBOT), accounts.described
+        Robot, lambda session, name: lookup.account(session, name, _ROBOT), accounts.described
     ),
     page=Robots,
     terms=RobotTerms,

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session as Store
 
 from authserver.core.errors import NotFound
-from authserver.db import named, refresh_tokens
+from authserver.db import lookup, refresh_tokens
 from authserver.db.models import RefreshToken
 from authserver.web.api.models import Answer, Body, Name, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -88,7 +88,7 @@ def revoking(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
 def ending_all(call: Call[Any, Query], account: str) -> Reply:
     """End all sessions of an account."""
     with call.change() as change, references():
-        row = named.account(change.session, account)
+        row = lookup.account(change.session, account)
         return Reply(Ended(ended=refresh_tokens.end_all(change, row)))
 
 

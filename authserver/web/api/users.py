@@ -7,7 +7,7 @@ from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, named
+from authserver.db import accounts, lookup
 from authserver.db.accounts import AdminTokens
 from authserver.db.models import Account
 from authserver.db.store import Change
@@ -86,7 +86,7 @@ Resource(
     path="/users",
     key="name",
     shown=Shown(
-        User, lambda session, name: named.account(session, name, _USER), accounts.described
+        User, lambda session, name: lookup.account(session, name, _USER), accounts.described
     ),
     page=Users,
     terms=UserTerms,
@@ -105,7 +105,7 @@ def set_password(call: Call[NewPassword, Query]) -> Reply:
     call.caller.require_within(UNBOUNDED)
     name = call.path["name"]
     with call.read() as session:
-        named.account(session, name, _USER)
+        lookup.account(session, name, _USER)
     hashed = call.hash_new(call.body.password)
     with call.change() as change:
         accounts.set_password(change, name, hashed)

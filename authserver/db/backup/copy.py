@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
+from authserver.db.dialects.row_ids import highest_ids, number_on
+from authserver.db.dialects.unreadable_rows import is_of_a_value
 from authserver.db.models import Base
-from authserver.db.numbering import highest_ids, number_on
-from authserver.db.rows import is_of_a_value
 from authserver.db.store import Change, Store
 
 _STREAMED = {"yield_per": 1000}

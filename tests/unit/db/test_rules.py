@@ -12,7 +12,7 @@ from authserver.db import accounts, delegations, groups, registries, rule_rows, 
 from authserver.db.delegations import Covered, extent
 from authserver.db.models import Account, Delegation
 from authserver.db.store import Change, Store
-from tests.unit.test_db import audit, contents, do, group, registry, said, seen, user
+from tests.unit.db.test_store import audit, contents, do, group, registry, said, seen, user
 from tests.world import SERVICE, Clock
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)

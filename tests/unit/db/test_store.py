@@ -25,7 +25,7 @@ from authserver.core.subjects import subject, subjects
 from authserver.db import (
     accounts,
     groups,
-    named,
+    lookup,
     records,
     registries,
     rule_rows,
@@ -711,7 +711,7 @@ def test_a_group_gets_exactly_the_members_that_are_said(store: Store) -> None:
     do(store, user("alice"), user("bob"), user("carol"), group("dev", "alice", "bob"))
     do(store, lambda c: groups.set_members(c, "dev", ["bob", "carol", "bob"]))
     with store.read() as session:
-        assert groups.described(named.group(session, "dev"))["members"] == [
+        assert groups.described(lookup.group(session, "dev"))["members"] == [
             "user:bob",
             "user:carol",
         ]
@@ -726,7 +726,7 @@ def test_the_last_administrator_that_can_log_in_is_known(store: Store) -> None:
         return lambda change: accounts.set_admin(change, name, admin=True)
 
     def require(change: Change) -> None:
-        row = named.account(change.session, "admin")
+        row = lookup.account(change.session, "admin")
         accounts.require_other_administrator(change.session, row)
 
     do(store, promote("disabled"), promote("invited"))

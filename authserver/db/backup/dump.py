@@ -17,8 +17,8 @@ from sqlalchemy.exc import InternalError, OperationalError, StatementError
 from authserver.core.conditions import moment
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
-from authserver.db.numbering import highest_ids, number_on
-from authserver.db.rows import MAX_NUMBER, UNREADABLE, is_of_a_value
+from authserver.db.dialects.row_ids import highest_ids, number_on
+from authserver.db.dialects.unreadable_rows import MAX_NUMBER, UNREADABLE, is_of_a_value
 
 FORMAT = "authserver backup"
 VERSION = 1

@@ -18,9 +18,10 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
-from authserver.db import accounts, app_tokens, numbering, registries, schema, snapshot
+from authserver.db import accounts, app_tokens, registries, schema, snapshot
 from authserver.db.app_tokens import Wanted
-from authserver.db.bulk import Bulk
+from authserver.db.dialects import row_ids
+from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.db.trail import Trail
@@ -373,10 +374,10 @@ def test_ids_are_known_however_the_database_looks_them_up(store: Store) -> None:
     """What it knows of its tables after a while has it take another way."""
     with store.change("test") as change:
         connection = change.session.connection()
-        before = numbering.highest_ids(connection)
+        before = row_ids.highest_ids(connection)
         assert before["audit_record"] > 1
         connection.execute(text("ANALYZE"))
-        assert numbering.highest_ids(connection) == before
+        assert row_ids.highest_ids(connection) == before
 
 
 def test_names_are_in_the_order_of_their_code_points(store: Store) -> None:

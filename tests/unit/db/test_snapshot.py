@@ -11,8 +11,8 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import (
     accounts,
-    alterations,
     app_tokens,
+    change_log,
     delegations,
     groups,
     invitations,
@@ -233,9 +233,9 @@ def test_what_is_noted_no_more_is_read_as_a_whole(
     known = load(store)
     for name in ("alice", "bob"):
         add_user(store, name)
-    monkeypatch.setattr(alterations, "KEPT", kept)
+    monkeypatch.setattr(change_log, "KEPT", kept)
     with store.append() as session:
-        alterations.prune(session)
+        change_log.prune(session)
     assert follow(store, known).accounts == load(store).accounts
 
 
@@ -250,7 +250,7 @@ def test_a_version_without_a_note_is_read_as_a_whole(store: Store) -> None:
 def test_very_many_changes_are_read_as_a_whole(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alterations, "MAX_FOLLOWED", 2)
+    monkeypatch.setattr(change_log, "MAX_FOLLOWED", 2)
     known = load(store)
     for name in ("alice", "bob", "carol"):
         add_user(store, name)
