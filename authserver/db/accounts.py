@@ -1,18 +1,19 @@
-"""Accounts: users and robots."""
+"""Accounts: users and robots, and whether a credential that was checked still holds."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from authserver.core.errors import Refused
+from authserver.core.errors import Forbidden, Refused, Unauthorized
 from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind
-from authserver.db import app_tokens, lookup, paging, refresh_tokens, rules
+from authserver.db import app_tokens, lookup, refresh_tokens, rules
+from authserver.db.lookup import Window
 from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
-from authserver.db.paging import Window
 from authserver.db.store import Change
 
 
@@ -265,13 +266,13 @@ def _owned(session: Session, owner: Account) -> Sequence[Account]:
 
 
 def listed(
-    session: Session, kind: str | None = None, window: Window = paging.ALL
+    session: Session, kind: str | None = None, window: Window = lookup.ALL
 ) -> Sequence[Account]:
     """Return the accounts, of one kind if asked, by folded name."""
     query = select(Account).options(selectinload(Account.groups), joinedload(Account.owner))
     if kind is not None:
         query = query.where(Account.kind == kind)
-    return session.scalars(paging.within(query, Account.folded_name, window)).all()
+    return session.scalars(lookup.within(query, Account.folded_name, window)).all()
 
 
 def described(row: Account) -> dict[str, Any]:
@@ -295,3 +296,44 @@ def _ownership(row: Account) -> dict[str, Any]:
         "outlives_owner": row.outlives_owner,
         "description": row.description,
     }
+
+
+def require_account(session: Session, account_id: int) -> Account:
+    """Return an account that is there and enabled.
+
+    Raises:
+        Unauthorized: it was removed or disabled meanwhile, or its owner was.
+    """
+    row = session.get(Account, account_id, options=[joinedload(Account.owner)])
+    if row is None:
+        raise Unauthorized("the account was removed meanwhile")
+    owner_disabled = row.owner is not None and row.owner.disabled_at is not None
+    if row.disabled_at is not None or (owner_disabled and not row.outlives_owner):
+        raise Unauthorized("the account was disabled meanwhile")
+    return row
+
+
+def require_app_token(session: Session, digest: str, now: datetime) -> None:
+    """Check that the secret with this digest is good for a change.
+
+    Raises:
+        Unauthorized: the token was revoked or rotated meanwhile, or has expired.
+        Forbidden: the token was rotated. While the grace lasts this secret gets registry tokens,
+            but who found it must not rotate the owner's new one away.
+    """
+    either = or_(AppToken.secret_hash == digest, AppToken.previous_hash == digest)
+    row = session.scalars(select(AppToken).where(either)).one_or_none()
+    if row is None:
+        raise Unauthorized("the app token was revoked meanwhile")
+    until = row.expires_at if row.secret_hash == digest else row.previous_until
+    if until is not None and until <= now:
+        raise Unauthorized("the app token has expired meanwhile")
+    if row.secret_hash != digest:
+        raise rotated()
+
+
+def rotated() -> Forbidden:
+    """Return what to raise where a secret that was rotated away would change something."""
+    return Forbidden(
+        "this app token was rotated, and its former secret changes nothing: use the new one"
+    )

@@ -15,9 +15,9 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
 from authserver.core.secret_tokens import Prefix
-from authserver.db import lookup, paging
+from authserver.db import lookup
+from authserver.db.lookup import Window
 from authserver.db.models import Account, AppToken
-from authserver.db.paging import Window
 from authserver.db.store import Change
 
 Random = Callable[[int], bytes]
@@ -158,7 +158,7 @@ def listed(
     session: Session,
     account: str | None = None,
     expiring_before: datetime | None = None,
-    window: Window = paging.ALL,
+    window: Window = lookup.ALL,
 ) -> Sequence[AppToken]:
     """Return app tokens: of one account, or those that expire before a time, if asked.
 
@@ -170,7 +170,7 @@ def listed(
         query = query.where(AppToken.account_id == lookup.account(session, account).id)
     if expiring_before is not None:
         query = query.where(AppToken.expires_at < expiring_before)
-    return session.scalars(paging.within(query, AppToken.id, window)).all()
+    return session.scalars(lookup.within(query, AppToken.id, window)).all()
 
 
 def administering(session: Session, account: Account, now: datetime) -> list[AppToken]:

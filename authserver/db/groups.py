@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import delegations, lookup, paging, rules
+from authserver.db import delegations, lookup, rules
+from authserver.db.lookup import Window
 from authserver.db.models import Delegation, Group, RuleSubject
-from authserver.db.paging import Window
 from authserver.db.store import Change
 
 
@@ -106,10 +106,10 @@ def set_members(
         add_member(change, group, name)
 
 
-def listed(session: Session, window: Window = paging.ALL) -> Sequence[Group]:
+def listed(session: Session, window: Window = lookup.ALL) -> Sequence[Group]:
     """Return the groups by folded name."""
     query = select(Group).options(selectinload(Group.members))
-    return session.scalars(paging.within(query, Group.folded_name, window)).all()
+    return session.scalars(lookup.within(query, Group.folded_name, window)).all()
 
 
 def described(row: Group) -> dict[str, Any]:

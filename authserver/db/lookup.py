@@ -1,11 +1,12 @@
-"""Finding what a name names."""
+"""Finding rows by the names that people use, and lists part by part."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import event, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, event, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name, folded
@@ -15,6 +16,8 @@ _Named = TypeVar("_Named", Account, Group)
 
 _TABLES = (Account, Group, Registry)
 _REMEMBERED = "authserver_remembered"
+
+_Row = TypeVar("_Row")
 
 
 def account(session: Session, name: str, kind: str | None = None) -> Account:
@@ -122,3 +125,24 @@ def remembered(session: Session) -> Iterator[None]:
 
 def _key(row: Account | Group | Registry) -> tuple[type, Any]:
     return type(row), row.service if isinstance(row, Registry) else row.folded_name
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most ``limit`` rows (None: all) whose key comes after ``after`` (None: from the first).
+
+    A list that is read window by window gives what stays in it once, whatever comes and goes.
+    """
+
+    after: str | int | None = None
+    limit: int | None = None
+
+
+ALL = Window()
+
+
+def within(query: Select[_Row], key: InstrumentedAttribute[Any], window: Window) -> Select[_Row]:
+    """Order ``query`` by ``key``, which is unique, and cut it to ``window``."""
+    if window.after is not None:
+        query = query.where(key > window.after)
+    return query.order_by(key).limit(window.limit)

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session, joinedload
 from authserver.core import secret_tokens
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import change_log, lookup, paging
+from authserver.db import change_log, lookup
+from authserver.db.lookup import Window
 from authserver.db.models import Account, RefreshToken, Registry, StoreState
-from authserver.db.paging import Window
 from authserver.db.store import Change
 
 MAX_CLIENT = 200
@@ -135,7 +135,7 @@ def prune(session: Session, now: datetime) -> int:
 
 
 def listed(
-    session: Session, account: str | None = None, window: Window = paging.ALL
+    session: Session, account: str | None = None, window: Window = lookup.ALL
 ) -> Sequence[RefreshToken]:
     """Return the refresh tokens, of one account if asked.
 
@@ -145,7 +145,7 @@ def listed(
     query = select(RefreshToken).options(*_LOADED)
     if account is not None:
         query = query.where(RefreshToken.account_id == lookup.account(session, account).id)
-    return session.scalars(paging.within(query, RefreshToken.id, window)).all()
+    return session.scalars(lookup.within(query, RefreshToken.id, window)).all()
 
 
 def described(row: RefreshToken) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from authserver.acceptance import Trust
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.core.urls import site
-from authserver.db import delegations, lookup, own_keys, paging, rules
+from authserver.db import delegations, lookup, own_keys, rules
 from authserver.db import refresh_tokens as sessions
+from authserver.db.lookup import Window
 from authserver.db.models import Delegation, Registry, Rule
-from authserver.db.paging import Window
 from authserver.db.store import Change
 from authserver.distribution.versions import Version
 
@@ -167,9 +167,9 @@ def longest_token(session: Session, default_ttl: int) -> timedelta:
     return timedelta(seconds=max((ttl or default_ttl for ttl in lives), default=default_ttl))
 
 
-def listed(session: Session, window: Window = paging.ALL) -> Sequence[Registry]:
+def listed(session: Session, window: Window = lookup.ALL) -> Sequence[Registry]:
     """Return the registry entries by service."""
-    found = paging.within(select(Registry), Registry.service, window)
+    found = lookup.within(select(Registry), Registry.service, window)
     return session.scalars(found.options(selectinload(Registry.own_keys))).all()
 
 

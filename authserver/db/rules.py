@@ -11,9 +11,9 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import lookup, paging, rule_rows
+from authserver.db import lookup, rule_rows
+from authserver.db.lookup import Window
 from authserver.db.models import Account, Group, Rule, RuleSubject
-from authserver.db.paging import Window
 from authserver.db.store import Change
 
 _Identity = tuple[str, int | None, int | None]
@@ -268,7 +268,7 @@ def listed(
     pattern: str | None = None,
     *,
     author_id: int | None = None,
-    window: Window = paging.ALL,
+    window: Window = lookup.ALL,
 ) -> Sequence[Rule]:
     """Return the rules by id: of one subject, with one pattern, of one author, if asked."""
     query = select(Rule).options(*_LOADED)
@@ -277,8 +277,8 @@ def listed(
     if subject is not None:
         query = query.where(Rule.subjects.any(_is(subject)))
     if pattern is None:
-        return session.scalars(paging.within(query, Rule.id, window)).all()
-    rows = session.scalars(paging.within(query, Rule.id, Window(window.after)))
+        return session.scalars(lookup.within(query, Rule.id, window)).all()
+    rows = session.scalars(lookup.within(query, Rule.id, Window(window.after)))
     return [row for row in rows if pattern in row.patterns][: window.limit]
 
 

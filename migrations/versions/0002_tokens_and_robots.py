@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from authserver.db.dialects.rebuilding import NO_ID_TWICE, highest_ids_kept
+from authserver.db.dialects.row_ids import NO_ID_TWICE, highest_ids_kept
 from authserver.db.dialects.types import INT64
 
 revision = "0002"

@@ -1,4 +1,10 @@
-"""Ids that a table gave out: none is given out again, wherever the rows go."""
+"""Row ids on each dialect: none is given out again, wherever the rows go.
+
+Migrations use the part that makes an SQLite table anew.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, func, text
 
@@ -14,6 +20,9 @@ _POSTGRESQL = text("""
     FROM numbered
     WHERE pg_get_serial_sequence(quote_ident(table_name), 'id') IS NOT NULL
 """)
+
+# A table that is made anew must keep it: an id that is given out again would inherit.
+NO_ID_TWICE = {"sqlite_autoincrement": True}
 
 
 def highest_ids(connection: Connection) -> dict[str, int]:
@@ -32,3 +41,17 @@ def number_on(table: str, connection: Connection, highest: int) -> None:
         connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, highest))
     else:
         connection.scalar(func.setval(func.pg_get_serial_sequence(table, "id"), highest))
+
+
+@contextmanager
+def highest_ids_kept(connection: Connection) -> Iterator[None]:
+    """Have SQLite remember the highest id that a table ever had, also where it is made anew."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    highest = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+    yield
+    for name, seq in highest:
+        # A table without rows has lost its entry.
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, seq))

@@ -19,7 +19,7 @@ from authserver.credentials import (
     basic,
     read_authorization,
 )
-from authserver.db import standing
+from authserver.db import accounts
 from authserver.db.models import Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
@@ -72,7 +72,7 @@ class Caller:
         """
         token = self.identity.app_token
         if token is not None and token.rotated:
-            raise standing.rotated()
+            raise accounts.rotated()
         for found in beyond(made, self.bounds):
             raise Forbidden(
                 f"an app token makes no credential that is wider than itself, and this one is not "
@@ -175,9 +175,9 @@ class Callers:
             Unauthorized: the account or the credential is not good any more.
             Forbidden: he administers no longer.
         """
-        row = standing.require_account(change.session, caller.identity.known.id)
+        row = accounts.require_account(change.session, caller.identity.known.id)
         if isinstance(caller.shown, AppToken):
-            standing.require_app_token(change.session, caller.shown.digest, change.at)
+            accounts.require_app_token(change.session, caller.shown.digest, change.at)
         elif not self._same_password(caller.identity, caller.shown, row):
             raise Unauthorized("the password was changed meanwhile")
         if need is Need.ADMINISTRATOR and not row.admin:

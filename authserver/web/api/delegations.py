@@ -7,8 +7,8 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from authserver.db import delegations
+from authserver.db.lookup import Window
 from authserver.db.models import Delegation as Row
-from authserver.db.paging import Window
 from authserver.web.api.callers import Need
 from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query, Removed
 from authserver.web.api.operations import Call, Operations, Reply, references

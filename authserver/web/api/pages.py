@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from authserver.db.paging import Window
+from authserver.db.lookup import Window
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Body, Paging
 from authserver.web.api.operations import Call, Reply

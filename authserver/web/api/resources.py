@@ -8,8 +8,8 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound
+from authserver.db.lookup import Window
 from authserver.db.models import Base
-from authserver.db.paging import Window
 from authserver.db.store import Change
 from authserver.web.api.conditions import tag
 from authserver.web.api.models import Answer, Body, Force, Nothing, Paging, Removed, changes_of

@@ -12,11 +12,11 @@ from authserver.core.errors import Forbidden, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as Said
 from authserver.core.subjects import subject
-from authserver.db import delegations, rule_rows, rules, standing
+from authserver.db import accounts, delegations, rule_rows, rules
 from authserver.db.delegations import Covered
+from authserver.db.lookup import Window
 from authserver.db.models import Account
 from authserver.db.models import Rule as Row
-from authserver.db.paging import Window
 from authserver.db.store import Change
 from authserver.web.api.callers import Need
 from authserver.web.api.conditions import require_same
@@ -105,7 +105,7 @@ def delegate(call: Call[Any, Any], session: Session) -> Account | None:
     Raises:
         Forbidden: the caller is neither.
     """
-    row = standing.require_account(session, call.caller.identity.known.id)
+    row = accounts.require_account(session, call.caller.identity.known.id)
     if row.admin:
         return None
     if not delegations.held_by(session, row):

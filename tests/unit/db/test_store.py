@@ -34,8 +34,8 @@ from authserver.db import (
     setup,
     snapshot,
 )
+from authserver.db.lookup import Window
 from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
-from authserver.db.paging import Window
 from authserver.db.records import Filter
 from authserver.db.store import Change, Store, open_store
 from tests import stores
