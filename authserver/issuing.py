@@ -31,7 +31,7 @@ from authserver.credentials import (
 from authserver.db import refresh_tokens
 from authserver.db.store import Store
 from authserver.journal import Journal
-from authserver.keyring import Signer
+from authserver.keys.keyring import Signer
 from authserver.live import Live, State
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
 from authserver.token_event import TokenEvent

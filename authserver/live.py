@@ -14,19 +14,20 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from authserver import journal, keyring
+from authserver import journal
 from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.credentials import AppToken, Refresh, Shown
-from authserver.db import endings, keys, own_keys, published, retention, schema, snapshot
-from authserver.db.endings import Ending
+from authserver.db import published, retention, schema, snapshot
 from authserver.db.published import Published
-from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.journal import Journal, Rehashes, Uses
-from authserver.keyring import Signer
+from authserver.keys import endings, keyring, registry_keys, signing_keys
+from authserver.keys.endings import Ending
+from authserver.keys.keyring import Signer
+from authserver.keys.private_keys import Safe
 from authserver.runtime.periodic import Repeating
 from authserver.spool import Spool
 
@@ -259,8 +260,8 @@ class Live:
     ) -> State:
         return State(
             snapshot=snapshot.follow(session, known) if known else snapshot.load(session),
-            signer=Signer.of(keys.load_leaf(session, self.safe)),
-            own_signers=own_keys.signers(session, self.safe),
+            signer=Signer.of(signing_keys.load_leaf(session, self.safe)),
+            own_signers=registry_keys.signers(session, self.safe),
             published=published.by_registry(session, time),
             endings=endings.of(session),
             read_at=now,
@@ -335,7 +336,7 @@ class Live:
         self._rotating.last = now
         try:
             with self.store.change("system", wait=ROTATION_WAITS) as change:
-                rotated = keys.rotate_if_due(change, self.safe)
+                rotated = signing_keys.rotate_if_due(change, self.safe)
         except NotReady as error:
             # The key that is due goes on signing; perhaps another replica can open the authority.
             log.error("the signing key is due and cannot be rotated", error=str(error))

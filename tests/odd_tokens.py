@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver import headers, keyring
 from authserver.distribution import key_ids
 from authserver.distribution.trust import ListedKey, Trust
-from authserver.distribution.versions import Version
+from authserver.keys import jose, keyring
+from authserver.keys.versions import Version
 
 ISSUER, SERVICE = "authserver", "registry"
 EVERY = frozenset(Version)
@@ -87,12 +87,12 @@ def claims(**more: Any) -> dict[str, Any]:
 def compact(header: object, body: object, private: Any, algorithm: str) -> str:
     """Sign whatever is given; text goes in as it is."""
     parts = [
-        headers.base64url((part if isinstance(part, str) else json.dumps(part)).encode())
+        jose.base64url((part if isinstance(part, str) else json.dumps(part)).encode())
         for part in (header, body)
     ]
     signed = ".".join(parts)
     signature = jwt.get_algorithm_by_name(algorithm).sign(signed.encode(), private)
-    return f"{signed}.{headers.base64url(signature)}"
+    return f"{signed}.{jose.base64url(signature)}"
 
 
 class Keys:
@@ -121,8 +121,8 @@ class Keys:
 
     def jwks(self) -> dict[str, Any]:
         raw = self.ed.public_key().public_bytes_raw()
-        edwards = {"kty": "OKP", "crv": "Ed25519", "x": headers.base64url(raw), "kid": "ed"}
-        return {"keys": [headers.public_jwk(self.listed.public_key(), "listed"), edwards]}
+        edwards = {"kty": "OKP", "crv": "Ed25519", "x": jose.base64url(raw), "kid": "ed"}
+        return {"keys": [jose.public_jwk(self.listed.public_key(), "listed"), edwards]}
 
     def trust(self) -> Trust:
         return Trust(
@@ -225,19 +225,19 @@ def _by_key_id(keys: Keys) -> Iterator[Case]:
 
     private = keys.authority.private
     own, rsa_public, short = private.public_key(), keys.rsa.public_key(), keys.short.public_key()
-    yield case("libtrust", headers.libtrust_id(own), private, ONLY_2, "libtrust id")
-    yield case("rfc7638", headers.thumbprint(own), private, frozenset({Version.V3_1}), "knows")
+    yield case("libtrust", jose.libtrust_id(own), private, ONLY_2, "libtrust id")
+    yield case("rfc7638", jose.thumbprint(own), private, frozenset({Version.V3_1}), "knows")
     constant = str(key_ids.computed(own, Version.V3_0))
     yield case("the constant of 3.0", constant, private, frozenset({Version.V3_0}), "knows")
-    yield case("rfc7638, RSA", headers.thumbprint(rsa_public), keys.rsa, ONLY_3, "2.8", "RS256")
-    yield case("libtrust, RSA", headers.libtrust_id(rsa_public), keys.rsa, ONLY_2, "lib", "RS256")
-    yield case("leading zero", headers.thumbprint(short), keys.short, NONE, "knows")
+    yield case("rfc7638, RSA", jose.thumbprint(rsa_public), keys.rsa, ONLY_3, "2.8", "RS256")
+    yield case("libtrust, RSA", jose.libtrust_id(rsa_public), keys.rsa, ONLY_2, "lib", "RS256")
+    yield case("leading zero", jose.thumbprint(short), keys.short, NONE, "knows")
     bare = str(key_ids.computed(short, Version.V3_1))
     yield case("leading zero left out", bare, keys.short, frozenset({Version.V3_1}), "kid")
     yield case("in the JWKS", "listed", keys.listed, ONLY_3, "JWKS")
     yield case("Ed25519 in the JWKS", "ed", keys.ed, ONLY_3, "alg", "EdDSA")
     yield case("another alg than listed", "listed", keys.p384, NONE, "", "ES384")
-    p384 = headers.libtrust_id(keys.p384.public_key())
+    p384 = jose.libtrust_id(keys.p384.public_key())
     yield case("libtrust, certificate ended", p384, keys.p384, ONLY_2, "libtrust", "ES384")
     true = key_ids.rfc7638(keys.p384.public_key())
     yield case("rfc7638, ended", true, keys.p384, frozenset({Version.V3_1}), "knows", "ES384")
@@ -253,21 +253,19 @@ def _by_jwk(keys: Keys) -> Iterator[Case]:
         return Case(name, compact(header, claims(), private, "ES256"), accepted, why)
 
     own = keys.authority.private.public_key()
-    full = headers.public_jwk(own, headers.thumbprint(own))
+    full = jose.public_jwk(own, jose.thumbprint(own))
     bare = {name: full[name] for name in ("kty", "crv", "x", "y")}
     stranger = ec.generate_private_key(ec.SECP256R1())
-    public = headers.public_jwk(stranger.public_key(), headers.thumbprint(stranger.public_key()))
+    public = jose.public_jwk(stranger.public_key(), jose.thumbprint(stranger.public_key()))
     foreign = {name: public[name] for name in ("kty", "crv", "x", "y")}
     signer = keys.authority.private
     yield case("jwk", bare, signer, ONLY_2, "jwk")
     yield case("jwk with kid", full, signer, frozenset({Version.V3_1}), "jwk")
     yield case("jwk of a stranger", foreign, stranger, NONE, "not among the keys")
-    with_kid = foreign | {"kid": headers.thumbprint(own)}
+    with_kid = foreign | {"kid": jose.thumbprint(own)}
     yield case("jwk of a stranger with our kid", with_kid, stranger, NONE)
     leaf = keys.leaf.private.public_key()
-    inside = {
-        n: v for n, v in headers.public_jwk(leaf, "").items() if n not in ("kid", "alg", "use")
-    }
+    inside = {n: v for n, v in jose.public_jwk(leaf, "").items() if n not in ("kid", "alg", "use")}
     chain = x5c(keys.leaf.certificate)
     yield case("jwk with x5c inside", inside | {"x5c": chain}, keys.leaf.private, EVERY)
     yield case("jwk, another x5c inside", foreign | {"x5c": chain}, stranger, NONE)
@@ -322,15 +320,15 @@ def _by_form(keys: Keys) -> Iterator[Case]:
     yield Case("no signature", f"{head}.{middle}.", NONE, "signature")
     none = {"alg": "none", "x5c": x5c(keys.leaf.certificate)}
     yield Case("alg none", _signed(keys, claims(), none), NONE, "alg")
-    symmetric = {"alg": "HS256", "kid": headers.libtrust_id(keys.authority.private.public_key())}
+    symmetric = {"alg": "HS256", "kid": jose.libtrust_id(keys.authority.private.public_key())}
     pem = keys.authority.certificate.public_bytes(Encoding.PEM)
     yield Case("alg HS256", _hmac(symmetric, pem), NONE, "alg")
 
 
 def _hmac(header: object, secret: bytes) -> str:
-    signed = ".".join(headers.base64url(json.dumps(part).encode()) for part in (header, claims()))
+    signed = ".".join(jose.base64url(json.dumps(part).encode()) for part in (header, claims()))
     signature = hmac.digest(secret, signed.encode(), "sha256")
-    return f"{signed}.{headers.base64url(signature)}"
+    return f"{signed}.{jose.base64url(signature)}"
 
 
 def _padded(keys: Keys) -> str:
@@ -339,8 +337,8 @@ def _padded(keys: Keys) -> str:
     signed = ".".join(
         (
             base64.urlsafe_b64encode(header.encode()).decode(),
-            headers.base64url(json.dumps(claims()).encode()),
+            jose.base64url(json.dumps(claims()).encode()),
         )
     )
     signature = jwt.get_algorithm_by_name("ES256").sign(signed.encode(), keys.leaf.private)
-    return f"{signed}.{headers.base64url(signature)}"
+    return f"{signed}.{jose.base64url(signature)}"

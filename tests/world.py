@@ -28,12 +28,12 @@ from authserver.db import (
     setup,
 )
 from authserver.db.app_tokens import Wanted
-from authserver.db.safe import Safe
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.db.trail import Trail, trail_of
+from authserver.keys.master_key import make_master_key, read_master_key
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
-from authserver.sealing import make_master_key, read_master_key
 from authserver.web.app import Wiring, create_app, wire
 
 COST = 4

@@ -5,7 +5,8 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
-from authserver.db import authorities, keys, registries
+from authserver.db import registries
+from authserver.keys import authorities, signing_keys
 
 
 @click.group("authority", short_help="Replace the authority.")
@@ -19,7 +20,7 @@ def rotate(context: Context) -> None:
     """Make the next authority, which waits. The bundle then holds both."""
     with context.change() as change:
         safe = context.safe_of(change.session)
-        made = authorities.add(change, safe, keys.issuer(change.session))
+        made = authorities.add(change, safe, signing_keys.issuer(change.session))
     note(waiting_note(made.id))
 
 

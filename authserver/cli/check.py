@@ -10,13 +10,14 @@ from authserver.cli.names import REGISTRY
 from authserver.cli.output import ask_password, json_option, note, print_json, program
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
-from authserver.db import authorities, lookup
+from authserver.db import lookup
 from authserver.doctor import ours
 from authserver.doctor.account import Account
 from authserver.doctor.examination import Options, examine
 from authserver.doctor.findings import Finding, Report
 from authserver.doctor.ours import Ours
 from authserver.doctor.section import Files
+from authserver.keys import authorities
 
 WIDTH = 100
 INDENT = " " * 11

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import keys, schema, setup
-from authserver.db.safe import Safe
+from authserver.db import schema, setup
 from authserver.db.store import Change, Store, open_store
 from authserver.db.trail import Trail, trail_of
+from authserver.keys import signing_keys
+from authserver.keys.private_keys import Safe
 from authserver.runtime import settings
 from authserver.runtime.settings import Loaded, Settings
 from authserver.second_copy import SecondCopy
@@ -65,7 +66,7 @@ class Context:
         self.require_database()
         with self.store.read() as session:
             schema.require_head(session.connection())
-            keys.require_initialised(session)
+            signing_keys.require_initialised(session)
             yield session
 
     @contextmanager

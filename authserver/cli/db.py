@@ -11,10 +11,11 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
-from authserver.db import checkpoints, keys, schema
+from authserver.db import checkpoints, schema
 from authserver.db.backup import copy as store_copy
 from authserver.db.store import open_store
 from authserver.db.trail import Trail
+from authserver.keys import signing_keys
 from authserver.runtime.checks import failures
 
 
@@ -109,8 +110,8 @@ def _foreign_keys(session: Session) -> None:
 
 def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
-    keys.require_initialised(session)
-    keys.open_all(session, context.safe_of(session))
+    signing_keys.require_initialised(session)
+    signing_keys.open_all(session, context.safe_of(session))
     Trail.of(context.store).key(session)
 
 

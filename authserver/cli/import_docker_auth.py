@@ -15,7 +15,7 @@ from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, keys, lookup, registries, rules
+from authserver.db import accounts, lookup, registries, rules
 from authserver.db.store import Change
 from authserver.importers.docker_auth import compare, config
 from authserver.importers.docker_auth import users as docker_auth_users
@@ -25,6 +25,7 @@ from authserver.importers.docker_auth.coverage import Problem, standing
 from authserver.importers.docker_auth.matchers import is_literal
 from authserver.importers.docker_auth.translate import Draft, State, Translation, Verdict
 from authserver.importers.docker_auth.users import Left, Users, users
+from authserver.keys import signing_keys
 
 _COMPLETE = frozenset({State.TAKEN, State.IDLE})
 
@@ -110,7 +111,7 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
         found,
         compared,
         [*found.left, *docker_auth_users.sections_left(read)],
-        list(docker_auth_users.section_notes(read, keys.issuer(session))),
+        list(docker_auth_users.section_notes(read, signing_keys.issuer(session))),
     )
 
 

@@ -15,11 +15,12 @@ from authserver.cli.context import Context, pass_context, require_owner
 from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.names import account_name, service_name
-from authserver.db import keys, schema, setup
-from authserver.db.safe import Safe
+from authserver.db import schema, setup
 from authserver.db.setup import First
+from authserver.keys import signing_keys
+from authserver.keys.master_key import MasterKey, make_master_key, read_master_key
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
-from authserver.sealing import MasterKey, make_master_key, read_master_key
 
 
 @click.command("init")
@@ -157,7 +158,7 @@ def _is_done(context: Context) -> bool:
         if schema.current(connection) is None:
             return False
         try:
-            keys.require_initialised(session)
+            signing_keys.require_initialised(session)
         except NotReady:
             return False
         schema.require_head(connection)

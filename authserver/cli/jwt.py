@@ -13,13 +13,14 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.db import keys, published, registries
+from authserver.db import published, registries
 from authserver.distribution import compact
 from authserver.distribution.compact import MAX_BYTES, Token
 from authserver.distribution.signing_key import certificate
 from authserver.distribution.trust import Trust, read_bundle, read_jwks
 from authserver.distribution.verdict import Verdict, judge
-from authserver.distribution.versions import Version
+from authserver.keys import signing_keys
+from authserver.keys.versions import Version
 
 MAX_FILE = 1024 * 1024
 MAX_VALUE = 500
@@ -128,7 +129,7 @@ def _ours(context: Context, *, needed: bool) -> Trust:
         return Trust(
             bundle=read_bundle(shown.bundle.encode(), "our own bundle"),
             jwks=read_jwks(shown.jwks.encode(), "our own JWKS"),
-            issuer=keys.issuer(session),
+            issuer=signing_keys.issuer(session),
             services=frozenset(row.service for row in registries.listed(session)),
         )
 

@@ -19,9 +19,10 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.core.errors import Refused
-from authserver.db import keys, lookup, own_keys, published
-from authserver.db.keys import Listed
+from authserver.db import lookup, published
 from authserver.db.published import Published
+from authserver.keys import registry_keys, signing_keys
+from authserver.keys.signing_keys import Listed
 
 
 @click.group("key")
@@ -40,7 +41,7 @@ command.add_command(rewrap.command)
 def list_(context: Context, as_json: bool) -> None:
     """List the authorities and the signing keys, retired ones too."""
     with context.read() as session:
-        found = keys.listed(session)
+        found = signing_keys.listed(session)
     if as_json:
         times = ("not_before", "not_after")
         print_json(
@@ -91,17 +92,17 @@ def rotate(context: Context, service: str | None, sure: bool) -> None:
 
 def _rotate_leaf(context: Context) -> None:
     with context.read() as session:
-        before = keys.require_signing(session)
+        before = signing_keys.require_signing(session)
     with context.change() as change:
-        made = keys.succeed(change, context.safe_of(change.session), before.id)
+        made = signing_keys.succeed(change, context.safe_of(change.session), before.id)
     note(f"Signing key {made.id} signs from now on; the private half of {before.id} is destroyed.")
 
 
 def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
     with context.read() as session:
         registry = lookup.registry(session, service)
-        next_key = own_keys.waiting(session, registry)
-        present = own_keys.active(session, registry)
+        next_key = registry_keys.waiting(session, registry)
+        present = registry_keys.active(session, registry)
     if next_key is None and present is None:
         raise Refused(
             f"the registry {service} has no key of its own: `authserver key rotate` rotates the "
@@ -110,7 +111,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
     if next_key is None:
         with context.change() as change:
             registry = lookup.registry(change.session, service)
-            made = own_keys.succeed(change, context.safe_of(change.session), registry)
+            made = registry_keys.succeed(change, context.safe_of(change.session), registry)
         note(waiting_note(service, made.id))
         return
     require_sure(
@@ -119,7 +120,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         sure=sure,
     )
     with context.change() as change:
-        made = own_keys.activate(change, lookup.registry(change.session, service), next_key.id)
+        made = registry_keys.activate(change, lookup.registry(change.session, service), next_key.id)
     note(f"Signing key {made.id} signs for {service} from now on.")
 
 
@@ -147,7 +148,7 @@ def revoke(context: Context, key_id: int, sure: bool) -> None:
     """
     require_sure(f"Revoke signing key {key_id}?", sure=sure)
     with context.change() as change:
-        row = keys.revoke(change, context.safe_of(change.session), key_id)
+        row = signing_keys.revoke(change, context.safe_of(change.session), key_id)
         certified = row.authority_id is not None
     context.store.overwrite_deleted()
     note(f"Signing key {key_id} is revoked: nothing is signed with it any more.")

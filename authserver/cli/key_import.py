@@ -5,18 +5,18 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from authserver import keyring
 from authserver.cli import authority
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note
 from authserver.cli.values import Values
 from authserver.core.errors import Refused
-from authserver.db import authorities, lookup, own_keys
-from authserver.db.safe import Safe
+from authserver.db import lookup
 from authserver.db.store import Change
-from authserver.headers import HeaderMode
-from authserver.keyring import KeyPair
+from authserver.keys import authorities, keyring, registry_keys
+from authserver.keys.jose import HeaderMode
+from authserver.keys.keyring import KeyPair
+from authserver.keys.private_keys import Safe
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -73,9 +73,9 @@ def command(
             _import_authority(change, safe, certificate, pair)
         else:
             registry = lookup.registry(change.session, service)
-            row = own_keys.bring(change, safe, registry, header_mode, certificate, pair)
-            own_keys.activate(change, registry, row.id)
-            own_keys.require_accepted(change.session, registry)
+            row = registry_keys.bring(change, safe, registry, header_mode, certificate, pair)
+            registry_keys.activate(change, registry, row.id)
+            registry_keys.require_accepted(change.session, registry)
             note(f"Signing key {row.id} signs for {service} from now on.")
     if key_file is not None:
         note(f"The private key is in the store now: remove {key_file} once nothing needs it.")

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import click
 
-from authserver.acceptance import Trust
 from authserver.cli import check, registry_config
 from authserver.cli.context import Context, pass_context
 from authserver.cli.key import waiting_note
@@ -25,11 +24,13 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.cli.values import Values
-from authserver.db import lookup, own_keys, registries
+from authserver.db import lookup, registries
 from authserver.db.models import Registry
 from authserver.db.registries import Installation
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
+from authserver.keys import registry_keys
+from authserver.keys.compatibility import Trust
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.versions import Version
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -110,7 +111,7 @@ def add(
             installation=_changed(registries.UNKNOWN, **installation),
         )
         safe = context.safe_of(change.session)
-        own_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
+        registry_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
     note(f"Added the registry {service}; its section: {program()} registry config {service}")
 
 
@@ -161,9 +162,9 @@ def edit(
         waits = None
         if header_mode is not None:
             safe = context.safe_of(change.session)
-            waits = own_keys.choose(change, safe, row, header_mode, key_type)
+            waits = registry_keys.choose(change, safe, row, header_mode, key_type)
         if header_mode is not None or Installation.of(row) != present:
-            own_keys.require_accepted(change.session, row)
+            registry_keys.require_accepted(change.session, row)
     note(f"Changed the registry {service}.")
     if waits is not None:
         note(waiting_note(service, waits.id))
@@ -184,7 +185,7 @@ def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool)
     """Have the operator confirm what the registry must be ready for."""
     with context.read() as session:
         row = lookup.registry(session, service)
-        if mode is None or own_keys.active(session, row) is None:
+        if mode is None or registry_keys.active(session, row) is None:
             return
     what = "trust the authority" if mode is HeaderMode.X5C else f"find its key by {mode} ids"
     require_sure(f"Does the registry {service} {what}? It is in force within a second.", sure=sure)

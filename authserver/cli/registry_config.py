@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from authserver.acceptance import Trust
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import keys, lookup, own_keys, published
-from authserver.headers import HeaderMode
+from authserver.db import lookup, published
+from authserver.keys import registry_keys, signing_keys
+from authserver.keys.compatibility import Trust
+from authserver.keys.jose import HeaderMode
 from authserver.runtime.settings.public_url import doubts, is_address
 
 DIRECTORY = "/etc/docker/registry"
@@ -63,10 +64,12 @@ def command(
     with context.read() as session:
         registry = lookup.registry(session, service)
         at = context.store.time(session)
-        issuer = keys.issuer(session)
+        issuer = signing_keys.issuer(session)
         files = _files(Trust(registry.trust), published.for_registry(session, registry, at))
         algorithms = published.algorithms(session, registry, at)
-        version = version or _version(registry.version, own_keys.header_mode(session, registry))
+        version = version or _version(
+            registry.version, registry_keys.header_mode(session, registry)
+        )
     paths = {"rootcertbundle": bundle_path, "jwks": jwks_path}
     options: dict[str, object] = {
         "realm": context.settings.realm,

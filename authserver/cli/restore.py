@@ -14,11 +14,12 @@ from authserver.cli.output import note, when
 from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady, Refused
-from authserver.db import keys, retention, schema, setup
+from authserver.db import retention, schema, setup
 from authserver.db.backup import archive, dump
 from authserver.db.backup.dump import Header
 from authserver.db.models import AuditState
 from authserver.db.store import Change
+from authserver.keys import signing_keys
 
 
 @click.command("restore", short_help="Set a new store up from a backup.")
@@ -76,7 +77,7 @@ def _restore(
             change = Change(session, context.actor, now(), context.store.trail)
             has_key = context.settings.master_key_path.exists()
             if has_key:
-                keys.open_all(session, context.safe_of(session))
+                signing_keys.open_all(session, context.safe_of(session))
                 if schema.has_no_chains(told.revision):
                     setup.begin_first_trail(change)
             if has_key and _has_chains(session):

@@ -7,8 +7,14 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import note
-from authserver.db import keys
-from authserver.sealing import MasterKey, beside, make_master_key, read_master_key, take_over
+from authserver.keys import signing_keys
+from authserver.keys.master_key import (
+    MasterKey,
+    beside,
+    make_master_key,
+    read_master_key,
+    take_over,
+)
 
 
 @click.command("rewrap")
@@ -27,7 +33,7 @@ def command(context: Context) -> None:
         _finish(path, present)
         following = _next(path)
         with context.change() as change:
-            count = keys.rewrap(change, context.safe_of(change.session), following)
+            count = signing_keys.rewrap(change, context.safe_of(change.session), following)
         context.store.overwrite_deleted()
         take_over(path)
     note(

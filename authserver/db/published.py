@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from authserver import headers, keyring
-from authserver.acceptance import Trust
-from authserver.db import authorities, key_rows, keys, registries
-from authserver.db.key_rows import certificate
+from authserver.db import registries
 from authserver.db.models import Registry, SigningKey
+from authserver.keys import authorities, jose, keyring, signing_keys
+from authserver.keys import rows as key_rows
+from authserver.keys.compatibility import Trust
+from authserver.keys.rows import certificate
 
 KEPT = timedelta(seconds=registries.TTL_MAX) + timedelta(hours=1)
 """How long a retired key is shown, since tokens that it signed may live."""
@@ -81,8 +82,8 @@ def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]
     own = _shown(session, now, SigningKey.registry_id == registry.id)
     signing = [row for row in own if row.retired_at is None]
     if not any(row.activated_at for row in signing):
-        signing += [leaf for leaf in (keys.signing(session),) if leaf]
-    return sorted({headers.algorithm(keyring.public_key(certificate(row))) for row in signing})
+        signing += [leaf for leaf in (signing_keys.signing(session),) if leaf]
+    return sorted({jose.algorithm(keyring.public_key(certificate(row))) for row in signing})
 
 
 def _authorities(session: Session, now: datetime) -> str:
@@ -105,4 +106,4 @@ def _jwks(rows: Sequence[SigningKey]) -> str:
 
 def _jwk_entries(rows: Sequence[SigningKey]) -> Iterator[dict[str, Any]]:
     for row in rows:
-        yield from headers.public_jwks(keyring.public_key(key_rows.certificate(row)))
+        yield from jose.public_jwks(keyring.public_key(key_rows.certificate(row)))

@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from authserver.acceptance import Trust
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.core.urls import site
-from authserver.db import delegations, lookup, own_keys, rules
+from authserver.db import delegations, lookup, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.lookup import Window
 from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.store import Change
-from authserver.distribution.versions import Version
+from authserver.keys import registry_keys
+from authserver.keys.compatibility import Trust
+from authserver.keys.versions import Version
 
 TTL_MIN, TTL_MAX = 60, 86400
 
@@ -155,7 +156,7 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     removed = [f"{rules.delete(change, rule)} was removed" for rule in on_it]
     removed += delegations.end_all(change, Delegation.registry_id == row.id)
     sessions.end_on(change, row)
-    own_keys.delete_all(change, row)
+    registry_keys.delete_all(change, row)
     change.session.delete(row)
     change.record("registry.remove", f"registry:{service}", before=_terms(row))
     return removed
@@ -178,7 +179,7 @@ def described(row: Registry) -> dict[str, Any]:
     return {
         "service": row.service,
         **_terms(row),
-        **own_keys.terms(row),
+        **registry_keys.terms(row),
         "confirmed_authority": row.confirmed_authority_id,
         "created_at": row.created_at.isoformat(),
     }

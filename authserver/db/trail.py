@@ -30,9 +30,9 @@ from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_C
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.dialects.unreadable_rows import held, is_of_a_value
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
-from authserver.db.safe import master_key_id
 from authserver.db.store import UNRECORDED, Change, Store
-from authserver.sealing import MasterKey, find_master_key
+from authserver.keys.master_key import MasterKey, find_master_key
+from authserver.keys.private_keys import master_key_id
 
 BEGIN = "audit.begin"
 """The change that begins the chains of a store that has records already."""

@@ -6,8 +6,8 @@ import json
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from authserver import headers
-from authserver.distribution.versions import Version
+from authserver.keys import jose
+from authserver.keys.versions import Version
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
@@ -22,7 +22,7 @@ def computed(public: PublicKey, version: Version) -> str | None:
         case _ if version is Version.V2_8:
             return libtrust(public)
         case rsa.RSAPublicKey():
-            return headers.thumbprint(public)
+            return jose.thumbprint(public)
     # 3.0 takes the curve's generator for the key: one id for all keys of a curve
     # (distribution#4683).
     return _of_curve(_generator(public.curve) if version is Version.V3_0 else public)
@@ -34,13 +34,13 @@ def rfc7638(public: PublicKey) -> str:
         case ed25519.Ed25519PublicKey():
             return _of_ed25519(public)
         case rsa.RSAPublicKey():
-            return headers.thumbprint(public)
+            return jose.thumbprint(public)
     return _of_curve(public, (public.curve.key_size + 7) // 8)
 
 
 def libtrust(public: PublicKey) -> str | None:
     """Return the id that 2.8 computes; it has none for Ed25519 and does not start with such."""
-    return None if isinstance(public, ed25519.Ed25519PublicKey) else headers.libtrust_id(public)
+    return None if isinstance(public, ed25519.Ed25519PublicKey) else jose.libtrust_id(public)
 
 
 def _generator(curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
@@ -61,14 +61,14 @@ def _of_curve(public: ec.EllipticCurvePublicKey, size: int = 0) -> str:
 
 
 def _coordinate(number: int, size: int) -> str:
-    return headers.base64url(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
+    return jose.base64url(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 
 def _of_ed25519(public: ed25519.Ed25519PublicKey) -> str:
     raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return _hashed({"crv": "Ed25519", "kty": "OKP", "x": headers.base64url(raw)})
+    return _hashed({"crv": "Ed25519", "kty": "OKP", "x": jose.base64url(raw)})
 
 
 def _hashed(members: dict[str, str]) -> str:
     canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
-    return headers.base64url(hashlib.sha256(canonical).digest())
+    return jose.base64url(hashlib.sha256(canonical).digest())

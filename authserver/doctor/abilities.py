@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from authserver import keyring
 from authserver.distribution import key_ids
-from authserver.distribution.versions import Version
 from authserver.doctor import probe, search
 from authserver.doctor.findings import Finding, Report, Status, failed, not_tried, passed
 from authserver.doctor.ours import Ours, OwnAuthority
 from authserver.doctor.probe import Probe
 from authserver.doctor.remote import Remote
-from authserver.headers import HeaderMode
+from authserver.keys import keyring
+from authserver.keys.jose import HeaderMode
+from authserver.keys.versions import Version
 
 CHECK = "modes"
 FORGED = "token.forged"

@@ -13,7 +13,7 @@ from authserver.distribution.trust import public_key, read_bundle
 from authserver.doctor.config_file import ConfigFile, contents
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
-from authserver.headers import HeaderMode
+from authserver.keys.jose import HeaderMode
 
 CHECK = "config.bundle"
 FOREIGN = "config.bundle.foreign"

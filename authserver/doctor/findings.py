@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from authserver.db.authorities import Sighting
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode
+from authserver.keys.authorities import Sighting
+from authserver.keys.jose import HeaderMode
+from authserver.keys.versions import Version
 
 
 class Status(StrEnum):

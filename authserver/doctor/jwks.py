@@ -9,7 +9,7 @@ from authserver.distribution.trust import ListedKey, read_jwks
 from authserver.doctor.config_file import ConfigFile, contents
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
-from authserver.headers import HeaderMode, key_id
+from authserver.keys.jose import HeaderMode, key_id
 
 CHECK = "config.jwks"
 FOREIGN = "config.jwks.foreign"

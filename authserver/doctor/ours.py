@@ -8,13 +8,14 @@ from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver import keyring
-from authserver.db import key_rows, keys, lookup, own_keys
+from authserver.db import lookup
 from authserver.db.models import Authority
-from authserver.db.safe import Safe
 from authserver.distribution.trust import ListedKey, Trust
-from authserver.headers import HeaderMode, key_id
-from authserver.keyring import KeyPair
+from authserver.keys import keyring, registry_keys, signing_keys
+from authserver.keys import rows as key_rows
+from authserver.keys.jose import HeaderMode, key_id
+from authserver.keys.keyring import KeyPair
+from authserver.keys.private_keys import Safe
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,17 @@ def load(
         NotReady: the keys do not open, or there are none.
     """
     entry = lookup.registry(session, service)
-    own = own_keys.active(session, entry)
-    waits = own_keys.waiting(session, entry)
+    own = registry_keys.active(session, entry)
+    waits = registry_keys.waiting(session, entry)
     active = key_rows.active_authority(session)
     kept = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
     rows = sorted(kept, key=lambda row: (row is not active, -row.id))
     return Ours(
         service=entry.service,
         realm=realm,
-        issuer=keys.issuer(session),
-        mode=own_keys.header_mode(session, entry),
-        key=safe.open(own) if own else keys.load_leaf(session, safe),
+        issuer=signing_keys.issuer(session),
+        mode=registry_keys.header_mode(session, entry),
+        key=safe.open(own) if own else signing_keys.load_leaf(session, safe),
         authorities=tuple(OwnAuthority(row.id, safe.open(row)) for row in rows),
         clock=clock,
         others=(key_rows.certificate(waits),) if waits else (),

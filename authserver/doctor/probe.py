@@ -15,8 +15,8 @@ from authserver.doctor.challenge import parse
 from authserver.doctor.fetching import Answer
 from authserver.doctor.ours import Ours, OwnAuthority
 from authserver.doctor.remote import Remote
-from authserver.headers import HeaderMode, algorithm, jose_header
-from authserver.keyring import KeyPair
+from authserver.keys.jose import HeaderMode, algorithm, jose_header
+from authserver.keys.keyring import KeyPair
 
 LIFETIME = timedelta(seconds=60)
 

@@ -9,13 +9,13 @@ from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.distribution import compact
 from authserver.distribution.verdict import judge
-from authserver.distribution.versions import Version
 from authserver.doctor.challenge import Challenge
 from authserver.doctor.fetching import Answer, Fetcher
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
 from authserver.doctor.remote import Remote
 from authserver.doctor.unreachable import Unreachable
+from authserver.keys.versions import Version
 
 
 def check(

@@ -11,7 +11,7 @@ from authserver.doctor.ours import Ours
 from authserver.doctor.probe import Probe
 from authserver.doctor.remote import Remote
 from authserver.doctor.seen import Seen
-from authserver.headers import HeaderMode
+from authserver.keys.jose import HeaderMode
 
 # Issuers that stand in the documentation of registries and of docker_auth, and get copied.
 COPIED_ISSUERS = ("registry-token-issuer", "Acme auth server", "Auth Service", "authserver")

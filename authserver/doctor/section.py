@@ -6,13 +6,13 @@ from pathlib import Path
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.distribution.versions import ALGORITHM_NAMES
 from authserver.doctor import bundle, config_file, jwks
 from authserver.doctor.challenge import SECTION
 from authserver.doctor.config_file import ConfigFile
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
-from authserver.headers import algorithm
+from authserver.keys.jose import algorithm
+from authserver.keys.versions import ALGORITHM_NAMES
 
 _FILE = "config.file"
 

@@ -21,8 +21,7 @@ from flask import Flask, Response, g, request
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
-from authserver.db import keys, schema
-from authserver.db.safe import Safe
+from authserver.db import schema
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.trail import trail_of
@@ -31,6 +30,9 @@ from authserver.hashing import Hashing, at_a_time
 from authserver.holding import Holding
 from authserver.issuing import Issuer
 from authserver.journal import Journal, Rehashes, Uses
+from authserver.keys import signing_keys
+from authserver.keys.master_key import MasterKey
+from authserver.keys.private_keys import Safe
 from authserver.live import Live
 from authserver.passwords import Passwords
 from authserver.reporting import Reporter
@@ -40,7 +42,6 @@ from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.listener import Scraped
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
-from authserver.sealing import MasterKey
 from authserver.second_copy import SecondCopy
 from authserver.spool import Spool
 from authserver.spooler import Spooler
@@ -144,7 +145,7 @@ def wire(
     store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
-        keys.require_initialised(session)
+        signing_keys.require_initialised(session)
         safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
         # Now, not at the first record.
         trail.key(session)

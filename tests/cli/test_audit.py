@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from authserver.cli.audit import listing
-from authserver.sealing import read_master_key
+from authserver.keys.master_key import read_master_key
 from tests import stores
 from tests.cli.commands import Commands
 from tests.e2e.certificates import Authority

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect, text
 from authserver.db import schema
 from authserver.db.backup import archive, dump
 from authserver.db.store import Store, open_store
-from authserver.sealing import make_master_key
+from authserver.keys.master_key import make_master_key
 from tests import stores
 from tests.cli.commands import Commands
 from tests.world import ADMIN, PASSWORD, Clock, World

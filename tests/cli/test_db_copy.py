@@ -13,7 +13,7 @@ from sqlalchemy import Select, Table, func, select, text
 from authserver.db.backup import copy
 from authserver.db.models import Base, StoreState
 from authserver.db.store import Store, open_store
-from authserver.sealing import make_master_key
+from authserver.keys.master_key import make_master_key
 from tests import stores
 from tests.cli.commands import Commands
 from tests.cli.conftest import RECORDS

@@ -14,7 +14,7 @@ from authserver import passwords
 from authserver.cli import init
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
-from authserver.sealing import make_master_key
+from authserver.keys.master_key import make_master_key
 from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver, free_port

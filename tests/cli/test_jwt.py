@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from authserver.core.claims import Claims
-from authserver.db import keys
-from authserver.db.safe import Safe
 from authserver.db.store import open_store
-from authserver.keyring import Signer
+from authserver.keys import signing_keys
+from authserver.keys.keyring import Signer
+from authserver.keys.private_keys import Safe
 from tests import odd_tokens, stores
 from tests.cli.commands import Commands
 from tests.odd_tokens import Keys
@@ -24,7 +24,7 @@ def issued(data_dir: Path, audience: str = SERVICE, at: datetime | None = None) 
     settings = stores.settings(data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        pair = keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
+        pair = signing_keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
     store.engine.dispose()
     moment = (at or datetime.now(UTC)).replace(microsecond=0)
     lifetime = timedelta(seconds=300)

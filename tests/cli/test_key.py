@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authserver.cli import cli, rewrap
-from authserver.db import keys
-from authserver.headers import KeyType
-from authserver.keyring import KeyPair, make_authority, make_own
-from authserver.sealing import read_master_key
+from authserver.keys import signing_keys
+from authserver.keys.jose import KeyType
+from authserver.keys.keyring import KeyPair, make_authority, make_own
+from authserver.keys.master_key import read_master_key
 from tests.cli.commands import Commands
 from tests.world import SERVICE
 
@@ -264,7 +264,7 @@ STEPS = ("make_master_key", "rewrap", "take_over")
 def test_the_store_can_be_opened_wherever_the_change_was_cut(
     run: Commands, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    place: Any = keys if step == "rewrap" else rewrap
+    place: Any = signing_keys if step == "rewrap" else rewrap
     real = getattr(place, step)
 
     def cut(*args: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jwt
 
-from authserver.sealing import make_master_key
+from authserver.keys.master_key import make_master_key
 from tests.e2e.fetching import Answer, ask_for_token, fetch
 from tests.e2e.lab import ADMIN, PASSWORD
 from tests.programs import Authserver, Process, free_port

@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver.db import authorities
-from authserver.db.safe import Safe
 from authserver.db.store import open_store
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
+from authserver.keys import authorities
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from tests import odd_tokens
 from tests.e2e.fetching import fetch

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from authserver.db.models import SigningKey
-from authserver.db.safe import Safe
 from authserver.db.store import open_store
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from tests.cli.commands import Commands
 from tests.e2e.fetching import ask_for_token

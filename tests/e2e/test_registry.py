@@ -8,12 +8,11 @@ from pathlib import Path
 import jwt
 import pytest
 
-from authserver import keyring
 from authserver.core.claims import Claims
-from authserver.db import keys
-from authserver.db.safe import Safe
 from authserver.db.store import open_store
-from authserver.keyring import KeyPair, Signer
+from authserver.keys import keyring, signing_keys
+from authserver.keys.keyring import KeyPair, Signer
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from tests import programs
 from tests.e2e.fetching import Answer, ask_for_token, curl
@@ -292,7 +291,7 @@ def signing(lab: Lab) -> KeyPair:
     settings = Settings(data_dir=lab.authserver.data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        pair = keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
+        pair = signing_keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
     store.engine.dispose()
     return pair
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from authserver.acceptance import refusal
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
+from authserver.keys.compatibility import refusal
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.versions import Version
 from tests.cli.commands import Commands
 from tests.e2e import registry_matrix
 from tests.e2e.fetching import Answer, ask_for_token

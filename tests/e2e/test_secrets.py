@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from authserver.db.models import Authority, SigningKey
 from authserver.db.store import open_store
+from authserver.keys.master_key import read_master_key
 from authserver.runtime.settings import Settings
-from authserver.sealing import read_master_key
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import installation
 from tests.programs import Authserver, Process, free_port

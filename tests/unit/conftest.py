@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from authserver.db.safe import Safe
 from authserver.db.store import Store
-from authserver.sealing import MasterKey, read_master_key
+from authserver.keys.master_key import MasterKey, read_master_key
+from authserver.keys.private_keys import Safe
 from authserver.token_event import TokenEvent
 from tests import stores
 from tests.world import Clock

@@ -33,7 +33,7 @@ from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.db.verifying import Report, Verification
 from authserver.journal import Journal, insert_events
-from authserver.sealing import make_master_key
+from authserver.keys.master_key import make_master_key
 from authserver.token_event import TokenEvent
 from tests import stores
 from tests.world import Clock, trail_in

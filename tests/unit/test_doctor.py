@@ -12,7 +12,6 @@ from threading import Thread
 
 import pytest
 
-from authserver import keyring
 from authserver.core.errors import Refused
 from authserver.doctor import challenge, clock, config_file
 from authserver.doctor.account import Account
@@ -21,7 +20,8 @@ from authserver.doctor.fetching import MAX_BODY, Answer, Fetcher
 from authserver.doctor.ours import Ours, OwnAuthority
 from authserver.doctor.remote import Remote
 from authserver.doctor.unreachable import Unreachable
-from authserver.headers import HeaderMode
+from authserver.keys import keyring
+from authserver.keys.jose import HeaderMode
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from authserver import journal, live
 from authserver.core.errors import NotReady
-from authserver.db import accepting, accounts, keys, retention, snapshot
+from authserver.db import accepting, accounts, retention, snapshot
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -26,15 +26,16 @@ from authserver.db.models import (
     StoreState,
     TokenRecord,
 )
-from authserver.db.safe import Safe
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.db.trail import Trail
 from authserver.db.verifying import Verification
 from authserver.journal import Journal
+from authserver.keys import signing_keys as key_store
+from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
+from authserver.keys.private_keys import Safe
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.runtime.settings import Settings
-from authserver.sealing import MasterKey, beside, make_master_key, take_over
 from authserver.token_event import TokenEvent
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds
@@ -376,7 +377,7 @@ def test_a_master_key_that_was_changed_is_read_anew(
 ) -> None:
     new = make_master_key(beside(safe.master_key_path))
     with store.change("test") as change:
-        keys.rewrap(change, safe, new)
+        key_store.rewrap(change, safe, new)
     process.live.refresh()
     assert process.live.safe.master == new
     take_over(safe.master_key_path)

@@ -5,10 +5,11 @@ from typing import Any
 import jwt
 import pytest
 
-from authserver.db import authorities, own_keys, registries
-from authserver.db.authorities import Sighting
-from authserver.headers import HeaderMode, KeyType
-from authserver.keyring import make_own
+from authserver.db import registries
+from authserver.keys import authorities, registry_keys
+from authserver.keys.authorities import Sighting
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.keyring import make_own
 from authserver.web.api import checks
 from tests.programs import free_port
 from tests.web.test_api import call, got, last_change, tag
@@ -85,8 +86,8 @@ def test_another_edit_leaves_an_imported_key_alone(world: World) -> None:
     with store.change("test") as change:
         row = registries.edit(change, SERVICE)
         pair = make_own(SERVICE, KeyType.RSA2048, change.at)
-        made = own_keys.bring(change, safe, row, HeaderMode.X5C, pair.certificate, pair)
-        own_keys.activate(change, row, made.id)
+        made = registry_keys.bring(change, safe, row, HeaderMode.X5C, pair.certificate, pair)
+        registry_keys.activate(change, row, made.id)
     call(world, "PATCH", PATH, status=200, json={"token_ttl": 100}, headers=ANYHOW)
     assert header(world)["alg"] == "RS256"
     assert "x5c" in header(world)

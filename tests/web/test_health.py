@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from authserver.core.errors import NotReady
-from authserver.db import own_keys, registries
-from authserver.headers import HeaderMode, KeyType
+from authserver.db import registries
+from authserver.keys import registry_keys
+from authserver.keys.jose import HeaderMode, KeyType
 from authserver.live import SCHEMA_EVERY, STALE_AFTER
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back
@@ -109,8 +110,8 @@ def test_a_registrys_own_key_that_is_gone_is_told_and_the_others_are_served(worl
     wiring = world.wiring
     with wiring.store.change("test") as change:
         row = registries.add(change, "other")
-        made = own_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
-        own_keys.activate(change, row, made.id).private_key = None
+        made = registry_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
+        registry_keys.activate(change, row, made.id).private_key = None
     wiring.live.refresh()
     (warning,) = warnings(world)
     assert warning.startswith("no tokens for the registry other: the private key of signing key 2")

@@ -7,8 +7,9 @@ import jwt
 import pytest
 from cryptography import x509
 
-from authserver.db import keys, own_keys, registries
-from authserver.headers import HeaderMode, KeyType
+from authserver.db import registries
+from authserver.keys import registry_keys, signing_keys
+from authserver.keys.jose import HeaderMode, KeyType
 from tests.world import World
 
 JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
@@ -17,8 +18,8 @@ JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
 def own_key(world: World, service: str, mode: HeaderMode) -> None:
     with world.wiring.store.change("test") as change:
         row = registries.add(change, service)
-        made = own_keys.add(change, world.wiring.live.safe, row, mode, KeyType.RSA2048)
-        own_keys.activate(change, row, made.id)
+        made = registry_keys.add(change, world.wiring.live.safe, row, mode, KeyType.RSA2048)
+        registry_keys.activate(change, row, made.id)
     world.wiring.live.refresh()
 
 
@@ -77,7 +78,7 @@ def test_it_is_cacheable_until_a_key_changes(world: World, path: str) -> None:
     world.user("alice")
     assert world.client.get(path, headers=tag).status_code == 304
     with world.wiring.store.change("test") as change:
-        keys.rotate(change, world.wiring.live.safe)
+        signing_keys.rotate(change, world.wiring.live.safe)
     world.wiring.live.refresh()
     # The authority stays as it is, and so does the bundle.
     assert world.client.get(path, headers=tag).status_code == (200 if path == JWKS else 304)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from authserver.db import authorities, keys, registries
+from authserver.db import registries
+from authserver.keys import authorities, signing_keys
 from authserver.web.api.keys import Key, shown
 from authserver.web.api.models import Answer, Body, Flag, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -36,7 +37,7 @@ def add_authority(call: Call[Nothing, Query]) -> Reply:
     """Make the next authority, which waits. The bundle then holds both."""
     with call.change() as change:
         session = change.session
-        return shown(authorities.add(change, call.safe(session), keys.issuer(session)), 201)
+        return shown(authorities.add(change, call.safe(session), signing_keys.issuer(session)), 201)
 
 
 @OPERATIONS.operation("POST", "/authorities/{id}/confirm", answer=Confirmed, body=Confirmation)

@@ -9,13 +9,14 @@ import structlog
 from pydantic import Field
 
 from authserver.core.errors import Refused
-from authserver.db import authorities, lookup
-from authserver.distribution.versions import Version
+from authserver.db import lookup
 from authserver.doctor import ours
 from authserver.doctor.examination import Options, examine
 from authserver.doctor.findings import Report
 from authserver.doctor.ours import Ours
-from authserver.headers import HeaderMode
+from authserver.keys import authorities
+from authserver.keys.jose import HeaderMode
+from authserver.keys.versions import Version
 from authserver.web.api.models import Answer, Body, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from authserver.db import keys, own_keys, published
-from authserver.db.safe import Row
-from authserver.headers import HeaderMode
+from authserver.db import published
+from authserver.keys import registry_keys, signing_keys
+from authserver.keys.jose import HeaderMode
+from authserver.keys.private_keys import Row
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -50,7 +51,7 @@ def list_keys(call: Call[Nothing, Paging]) -> Reply:
     after: Any = ["", -1] if cursor is None else cursors.read(cursor, str, int)
     with call.read() as session:
         # By role, authorities first, and in it by id: there are only a few.
-        rest = [key for key in keys.listed(session) if [key.role, key.id] > after]
+        rest = [key for key in signing_keys.listed(session) if [key.role, key.id] > after]
     more = cursors.write([rest[limit - 1].role, rest[limit - 1].id]) if rest[limit:] else None
     return part(call, Keys, [asdict(key) for key in rest[:limit]], more)
 
@@ -65,25 +66,25 @@ def show_bundle(call: Call[Nothing, Query]) -> Reply:
 
 def shown(row: Row, status: int = 200) -> Reply:
     """Return the answer that shows a key."""
-    return Reply(Key.model_validate(asdict(keys.told(row))), status)
+    return Reply(Key.model_validate(asdict(signing_keys.told(row))), status)
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/rotate", answer=Key)
 def rotate_key(call: Call[Nothing, Query]) -> Reply:
     """Make the key that follows a signing key; a registry's own key waits until it is activated."""
     with call.destruction() as change:
-        return shown(keys.succeed(change, call.safe(change.session), call.path["id"]))
+        return shown(signing_keys.succeed(change, call.safe(change.session), call.path["id"]))
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/activate", answer=Key)
 def activate_key(call: Call[Nothing, Query]) -> Reply:
     """Have a registry's own key that waits sign, once the registry knows it."""
     with call.destruction() as change:
-        return shown(own_keys.activate_waiting(change, call.path["id"]))
+        return shown(registry_keys.activate_waiting(change, call.path["id"]))
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/revoke", answer=Key)
 def revoke_key(call: Call[Nothing, Query]) -> Reply:
     """Stop using a signing key; registries go on accepting what was signed with it."""
     with call.destruction() as change:
-        return shown(keys.revoke(change, call.safe(change.session), call.path["id"]))
+        return shown(signing_keys.revoke(change, call.safe(change.session), call.path["id"]))

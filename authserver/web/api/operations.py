@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.credentials import Origin
-from authserver.db.safe import Safe
 from authserver.db.store import Change, Store
 from authserver.hashing import Hashing
+from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need
 from authserver.web.api.conditions import Conditions

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from authserver.acceptance import Trust
-from authserver.db import lookup, own_keys, registries
+from authserver.db import lookup, registries
 from authserver.db.models import Registry as Row
 from authserver.db.registries import TTL_MAX, TTL_MIN, Installation
 from authserver.db.store import Change
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
+from authserver.keys import registry_keys
+from authserver.keys.compatibility import Trust
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.versions import Version
 from authserver.web.api.models import WHOLE, Answer, Body
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pages import Page
@@ -93,13 +94,13 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
         installation=terms.installation,
     )
     safe = call.safe(change.session)
-    own_keys.set_up(change, safe, row, terms.header_mode, terms.key_type)
+    registry_keys.set_up(change, safe, row, terms.header_mode, terms.key_type)
 
 
 def _edit(
     call: Call[Any, Any], change: Change, row: Row, terms: RegistryTerms, _force: bool
 ) -> None:
-    before, keys = Installation.of(row), own_keys.terms(row)
+    before, keys = Installation.of(row), registry_keys.terms(row)
     registries.replace(
         change,
         row.service,
@@ -110,9 +111,9 @@ def _edit(
     chosen = (terms.header_mode, terms.key_type)
     rekeyed = chosen != (keys["header_mode"], keys["key_type"])
     if rekeyed:
-        own_keys.choose(change, call.safe(change.session), row, *chosen)
+        registry_keys.choose(change, call.safe(change.session), row, *chosen)
     if rekeyed or terms.installation != before:
-        own_keys.require_accepted(change.session, row)
+        registry_keys.require_accepted(change.session, row)
 
 
 Resource(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authserver.core.errors import Refused
-from authserver.headers import (
+from authserver.keys.jose import (
     HeaderMode,
     KeyType,
     PublicKey,
@@ -23,7 +23,7 @@ from authserver.headers import (
     public_jwks,
     thumbprint,
 )
-from authserver.keyring import make_authority, make_leaf
+from authserver.keys.keyring import make_authority, make_leaf
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 P256 = ec.generate_private_key(ec.SECP256R1()).public_key()

@@ -7,17 +7,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
 
-from authserver import acceptance, keyring
-from authserver.acceptance import Trust
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db import key_rows
-from authserver.db.key_rows import SIGNS, described, target
 from authserver.db.models import Registry, SigningKey
-from authserver.db.safe import Safe
 from authserver.db.store import Change
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
-from authserver.keyring import KeyPair, Signer
+from authserver.keys import compatibility, keyring, rows
+from authserver.keys.compatibility import Trust
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.keyring import KeyPair, Signer
+from authserver.keys.private_keys import Safe
+from authserver.keys.rows import SIGNS, described, target
+from authserver.keys.versions import Version
 
 WAITS = SigningKey.activated_at.is_(None) & SigningKey.retired_at.is_(None)
 
@@ -78,7 +77,7 @@ def bring(
         Refused: it is there already, or is not valid now.
         NotReady: its private key is not in the directory.
     """
-    key_rows.require_importable(change, certificate)
+    rows.require_importable(change, certificate)
     return _add(change, safe, registry, mode, certificate, pair)
 
 
@@ -94,12 +93,12 @@ def _add(
     row = SigningKey(
         registry_id=registry.id,
         header_mode=mode,
-        certificate=key_rows.pem(certificate),
+        certificate=rows.pem(certificate),
         created_at=change.at,
         revoked=False,
         not_after=certificate.not_valid_after_utc,
     )
-    key_rows.keep(change, safe, row, pair)
+    rows.keep(change, safe, row, pair)
     change.record("key.add", target(row), after={**described(row), "registry": registry.service})
     return row
 
@@ -159,7 +158,7 @@ def require_accepted(session: Session, registry: Registry) -> None:
     mode = HeaderMode(row.header_mode) if row else HeaderMode.X5C
     version = Version(registry.version) if registry.version else None
     key_type = _key_type(row) if row else KeyType.P256
-    acceptance.require_accepted(mode, key_type, version, Trust(registry.trust))
+    compatibility.require_accepted(mode, key_type, version, Trust(registry.trust))
 
 
 def signers(session: Session, safe: Safe) -> dict[str, Signer | NotReady]:
@@ -179,7 +178,7 @@ def _signer(row: SigningKey, safe: Safe) -> Signer | NotReady:
 
 
 def _key_type(row: SigningKey) -> KeyType:
-    public = keyring.public_key(key_rows.certificate(row))
+    public = keyring.public_key(rows.certificate(row))
     return KeyType.RSA2048 if isinstance(public, RSAPublicKey) else KeyType.P256
 
 
@@ -246,7 +245,7 @@ def set_header_mode(change: Change, row: SigningKey, mode: HeaderMode) -> None:
 
 
 def _retire(change: Change, row: SigningKey) -> None:
-    key_rows.retire(row, change.at)
+    rows.retire(row, change.at)
     change.record("key.retire", target(row))
 
 

@@ -6,16 +6,16 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver import keyring
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db import key_rows, own_keys
-from authserver.db.key_rows import SIGNS, described, target
 from authserver.db.models import SigningKey, StoreState
-from authserver.db.safe import Row, Safe, role, sealed_name
 from authserver.db.store import Change
-from authserver.headers import HeaderMode
-from authserver.keyring import KeyPair
-from authserver.sealing import MasterKey
+from authserver.keys import keyring, registry_keys
+from authserver.keys import rows as key_rows
+from authserver.keys.jose import HeaderMode
+from authserver.keys.keyring import KeyPair
+from authserver.keys.master_key import MasterKey
+from authserver.keys.private_keys import Row, Safe, role, sealed_name
+from authserver.keys.rows import SIGNS, described, target
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def succeed(change: Change, safe: Safe, key_id: int) -> SigningKey:
     if row.activated_at is None or row.retired_at is not None:
         raise Refused(f"signing key {key_id} does not sign, or not any more: look again")
     if row.for_registry is not None:
-        return own_keys.succeed(change, safe, row.for_registry)
+        return registry_keys.succeed(change, safe, row.for_registry)
     return rotate(change, safe)
 
 

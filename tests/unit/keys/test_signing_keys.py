@@ -13,18 +13,24 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select, update
 
-from authserver import keyring
-from authserver.acceptance import Trust
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db import authorities, endings, keys, own_keys, published, registries, schema
+from authserver.db import published, registries, schema
 from authserver.db.models import AuditRecord, Authority, Registry, SigningKey
 from authserver.db.registries import Installation
-from authserver.db.safe import Safe
 from authserver.db.store import Change, Store, open_store
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType, libtrust_id, thumbprint
-from authserver.keyring import KeyPair, key_id, make_authority, make_own, public_key
-from authserver.sealing import MasterKey, beside, find_master_key, make_master_key, take_over
+from authserver.keys import authorities, endings, keyring, registry_keys, signing_keys
+from authserver.keys.compatibility import Trust
+from authserver.keys.jose import HeaderMode, KeyType, libtrust_id, thumbprint
+from authserver.keys.keyring import KeyPair, key_id, make_authority, make_own, public_key
+from authserver.keys.master_key import (
+    MasterKey,
+    beside,
+    find_master_key,
+    make_master_key,
+    take_over,
+)
+from authserver.keys.private_keys import Safe
+from authserver.keys.versions import Version
 from tests.world import SERVICE, Clock
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -54,7 +60,7 @@ def audited(store: Store, since: int = 0) -> list[str]:
 
 def states(store: Store) -> list[str]:
     with store.read() as session:
-        return [f"{key.role} {key.id} {key.state}" for key in keys.listed(session)]
+        return [f"{key.role} {key.id} {key.state}" for key in signing_keys.listed(session)]
 
 
 def row(store: Store, kind: type[Authority] | type[SigningKey], number: int) -> Any:
@@ -80,8 +86,8 @@ def own(store: Store, safe: Safe, mode: HeaderMode, key_type: KeyType = KeyType.
     """Give the registry a key of its own that signs; return its id."""
 
     def act(change: Change) -> int:
-        made = own_keys.add(change, safe, registry(change), mode, key_type)
-        return own_keys.activate(change, registry(change), made.id).id
+        made = registry_keys.add(change, safe, registry(change), mode, key_type)
+        return registry_keys.activate(change, registry(change), made.id).id
 
     return int(do(store, act))
 
@@ -96,22 +102,22 @@ def next_authority(store: Store, safe: Safe) -> int:
 def test_rotation_makes_a_key_and_destroys_the_private_half_of_the_one_before(
     store: Store, safe: Safe
 ) -> None:
-    do(store, lambda c: keys.rotate(c, safe))
+    do(store, lambda c: signing_keys.rotate(c, safe))
     assert states(store) == ["authority 1 active", "signing key 1 retired", "signing key 2 active"]
     assert row(store, SigningKey, 1).private_key is None
     with store.read() as session:
-        assert keys.load_leaf(session, safe).private_der()
+        assert signing_keys.load_leaf(session, safe).private_der()
         with pytest.raises(NotReady, match="signing key 1 was destroyed: it is retired"):
             safe.open(row(store, SigningKey, 1))
     assert audited(store)[-2:] == ["key.add key:2", "key.retire key:1"]
 
 
 def test_it_is_rotated_once_when_it_is_due(store: Store, safe: Safe, clock: Clock) -> None:
-    assert not do(store, lambda c: keys.rotate_if_due(c, safe))
+    assert not do(store, lambda c: signing_keys.rotate_if_due(c, safe))
     clock.move(30 * DAY)
-    assert do(store, lambda c: keys.rotate_if_due(c, safe))
+    assert do(store, lambda c: signing_keys.rotate_if_due(c, safe))
     before = audited(store)
-    assert not do(store, lambda c: keys.rotate_if_due(c, safe))
+    assert not do(store, lambda c: signing_keys.rotate_if_due(c, safe))
     assert audited(store) == before
 
 
@@ -119,16 +125,16 @@ def test_a_leaf_that_ends_with_its_authority_is_followed_by_none(
     store: Store, safe: Safe, clock: Clock
 ) -> None:
     clock.move(3652 * DAY - 40 * DAY)
-    assert do(store, lambda c: keys.rotate_if_due(c, safe))
+    assert do(store, lambda c: signing_keys.rotate_if_due(c, safe))
     clock.move(35 * DAY)
-    assert not do(store, lambda c: keys.rotate_if_due(c, safe))
+    assert not do(store, lambda c: signing_keys.rotate_if_due(c, safe))
 
 
 def test_an_authority_that_has_ended_certifies_nothing(
     store: Store, safe: Safe, clock: Clock
 ) -> None:
     clock.move(3660 * DAY)
-    refused(store, lambda c: keys.rotate(c, safe), "no valid authority", NotReady)
+    refused(store, lambda c: signing_keys.rotate(c, safe), "no valid authority", NotReady)
 
 
 def test_private_keys_cannot_be_exchanged(store: Store, safe: Safe) -> None:
@@ -138,18 +144,18 @@ def test_private_keys_cannot_be_exchanged(store: Store, safe: Safe) -> None:
         assert leaf is not None
         authority.private_key, leaf.private_key = leaf.private_key, authority.private_key
     with store.read() as session, pytest.raises(NotReady, match="signing key 1 does not open"):
-        keys.load_leaf(session, safe)
+        signing_keys.load_leaf(session, safe)
 
 
 def test_every_private_key_opens_with_the_right_master_key_only(store: Store, safe: Safe) -> None:
     own(store, safe, LIBTRUST, KeyType.RSA2048)
     wrong = replace(safe, master=MasterKey(b"w" * 32))
     with store.read() as session:
-        assert keys.open_all(session, safe) == 3
+        assert signing_keys.open_all(session, safe) == 3
         with pytest.raises(NotReady, match="private key of authority 1 does not open"):
-            keys.open_all(session, wrong)
+            signing_keys.open_all(session, wrong)
         with pytest.raises(NotReady, match="does not open"):
-            keys.load_leaf(session, wrong)
+            signing_keys.load_leaf(session, wrong)
 
 
 def test_a_store_that_was_not_set_up_is_not_ready(tmp_path: Path, clock: Clock, safe: Safe) -> None:
@@ -158,11 +164,11 @@ def test_a_store_that_was_not_set_up_is_not_ready(tmp_path: Path, clock: Clock, 
     schema.upgrade(empty.engine)
     with empty.read() as session:
         with pytest.raises(NotReady, match="authserver init"):
-            keys.require_initialised(session)
+            signing_keys.require_initialised(session)
         with pytest.raises(NotReady, match="no signing key"):
-            keys.load_leaf(session, safe)
+            signing_keys.load_leaf(session, safe)
     with pytest.raises(NotReady, match="no valid authority"):
-        do(empty, lambda c: keys.rotate(c, safe))
+        do(empty, lambda c: signing_keys.rotate(c, safe))
     empty.engine.dispose()
 
 
@@ -187,7 +193,7 @@ def test_a_revoked_leaf_is_replaced_and_published_no_more(
     store: Store, safe: Safe, clock: Clock
 ) -> None:
     revoked = key_id(keyring.load_key_pair(opened(store, safe, 1), pem(store, 1)).certificate)
-    do(store, lambda c: keys.revoke(c, safe, 1))
+    do(store, lambda c: signing_keys.revoke(c, safe, 1))
     assert states(store)[1:] == ["signing key 1 revoked", "signing key 2 active"]
     assert row(store, SigningKey, 1).private_key is None
     assert revoked not in shown(store, clock).jwks
@@ -203,17 +209,17 @@ def pem(store: Store, number: int) -> str:
 
 
 def test_a_retired_leaf_can_be_revoked_and_nothing_else_changes(store: Store, safe: Safe) -> None:
-    do(store, lambda c: keys.rotate(c, safe))
-    do(store, lambda c: keys.revoke(c, safe, 1))
+    do(store, lambda c: signing_keys.rotate(c, safe))
+    do(store, lambda c: signing_keys.revoke(c, safe, 1))
     assert states(store)[1:] == ["signing key 1 revoked", "signing key 2 active"]
 
 
 def test_what_cannot_be_revoked(store: Store, safe: Safe) -> None:
     number = own(store, safe, LIBTRUST)
-    refused(store, lambda c: keys.revoke(c, safe, 99), "no signing key 99", NotFound)
-    refused(store, lambda c: keys.revoke(c, safe, number), f"rotate --registry {SERVICE}")
-    do(store, lambda c: keys.revoke(c, safe, 1))
-    refused(store, lambda c: keys.revoke(c, safe, 1), "revoked already")
+    refused(store, lambda c: signing_keys.revoke(c, safe, 99), "no signing key 99", NotFound)
+    refused(store, lambda c: signing_keys.revoke(c, safe, number), f"rotate --registry {SERVICE}")
+    do(store, lambda c: signing_keys.revoke(c, safe, 1))
+    refused(store, lambda c: signing_keys.revoke(c, safe, 1), "revoked already")
 
 
 # The authority.
@@ -225,11 +231,13 @@ def test_an_authority_is_replaced_step_by_step(store: Store, safe: Safe, clock: 
     both = bundle(store, clock)
     assert both[:1] == first
     assert len(both) == 2
-    assert do(store, lambda c: keys.rotate(c, safe)).authority_id == 1, "nothing signs under it yet"
+    assert do(store, lambda c: signing_keys.rotate(c, safe)).authority_id == 1, (
+        "nothing signs under it yet"
+    )
     do(store, lambda c: authorities.confirm(c, SERVICE))
     do(store, lambda c: authorities.activate(c, safe))
     with store.read() as session:
-        keys.load_leaf(session, safe).certificate.verify_directly_issued_by(both[1])
+        signing_keys.load_leaf(session, safe).certificate.verify_directly_issued_by(both[1])
     assert bundle(store, clock) == both, "tokens under the first are in use"
     clock.move(timedelta(seconds=300) + HOUR)
     do(store, lambda c: authorities.retire(c, None, timedelta(seconds=300)))
@@ -296,14 +304,14 @@ def test_the_bundle_holds_no_authority_that_has_ended(store: Store, clock: Clock
 def test_a_registrys_own_key_waits_until_it_is_activated(
     store: Store, safe: Safe, clock: Clock
 ) -> None:
-    made = do(store, lambda c: own_keys.add(c, safe, registry(c), RFC7638, KeyType.RSA2048))
+    made = do(store, lambda c: registry_keys.add(c, safe, registry(c), RFC7638, KeyType.RSA2048))
     with store.read() as session:
-        assert own_keys.signers(session, safe) == {}
+        assert registry_keys.signers(session, safe) == {}
     assert len(bundle(store, clock, SERVICE)) == 2, "the registry learns both"
-    do(store, lambda c: own_keys.activate(c, registry(c), made.id))
+    do(store, lambda c: registry_keys.activate(c, registry(c), made.id))
     with store.read() as session:
-        signer = own_keys.signers(session, safe)[SERVICE]
-        leaf = keys.load_leaf(session, safe)
+        signer = registry_keys.signers(session, safe)[SERVICE]
+        leaf = signing_keys.load_leaf(session, safe)
     assert isinstance(signer, keyring.Signer)
     assert signer.headers["kid"] == thumbprint(public_key(signer.pair.certificate))
     assert (signer.headers["alg"], "x5c" in signer.headers) == ("RS256", False)
@@ -312,40 +320,44 @@ def test_a_registrys_own_key_waits_until_it_is_activated(
 
 def test_an_own_key_is_rotated_in_two_steps(store: Store, safe: Safe, clock: Clock) -> None:
     first = own(store, safe, LIBTRUST)
-    second = do(store, lambda c: own_keys.succeed(c, safe, registry(c))).id
+    second = do(store, lambda c: registry_keys.succeed(c, safe, registry(c))).id
     old, new = bundle(store, clock, SERVICE)[1], bundle(store, clock, SERVICE)[0]
     assert len(bundle(store, clock, SERVICE)) == 3
-    do(store, lambda c: own_keys.activate(c, registry(c), second))
+    do(store, lambda c: registry_keys.activate(c, registry(c), second))
     assert row(store, SigningKey, first).private_key is None
     assert old in bundle(store, clock, SERVICE), "tokens that it signed are in use"
     clock.move(DAY + HOUR)
     assert bundle(store, clock, SERVICE)[:-1] == [new]
-    refused(store, lambda c: own_keys.activate(c, registry(c), second), "does not wait", NotFound)
+    refused(
+        store, lambda c: registry_keys.activate(c, registry(c), second), "does not wait", NotFound
+    )
 
 
 def test_the_mode_is_changed_and_the_key_stays(store: Store, safe: Safe) -> None:
     number = own(store, safe, LIBTRUST)
-    assert do(store, lambda c: own_keys.choose(c, safe, registry(c), RFC7638, None)) is None
+    assert do(store, lambda c: registry_keys.choose(c, safe, registry(c), RFC7638, None)) is None
     assert row(store, SigningKey, number).header_mode == RFC7638
-    waits = do(store, lambda c: own_keys.choose(c, safe, registry(c), RFC7638, KeyType.RSA2048))
+    waits = do(
+        store, lambda c: registry_keys.choose(c, safe, registry(c), RFC7638, KeyType.RSA2048)
+    )
     assert waits.id == number + 1
-    do(store, lambda c: own_keys.choose(c, safe, registry(c), X5C, None))
+    do(store, lambda c: registry_keys.choose(c, safe, registry(c), X5C, None))
     assert [s.split()[-1] for s in states(store)[2:]] == ["retired", "retired"]
     with store.read() as session:
-        assert own_keys.signers(session, safe) == {}
+        assert registry_keys.signers(session, safe) == {}
 
 
 def test_leaves_have_one_type(store: Store, safe: Safe) -> None:
     refused(
         store,
-        lambda c: own_keys.choose(c, safe, registry(c), X5C, KeyType.RSA2048),
+        lambda c: registry_keys.choose(c, safe, registry(c), X5C, KeyType.RSA2048),
         "under the authority are p-256",
     )
 
 
 def test_what_a_registry_cannot_accept_is_refused(store: Store, safe: Safe) -> None:
     def check(change: Change) -> None:
-        own_keys.require_accepted(change.session, registry(change))
+        registry_keys.require_accepted(change.session, registry(change))
 
     do(store, check)
     v3 = Version.V3_0
@@ -372,8 +384,8 @@ def test_an_own_key_that_does_not_open_leaves_the_others_alone(store: Store, saf
         broken = update(SigningKey).where(SigningKey.id == number)
         session.execute(broken.values(private_key=b"x" * 50))
     with store.read() as session:
-        assert isinstance(own_keys.signers(session, safe)[SERVICE], NotReady)
-        keys.load_leaf(session, safe)
+        assert isinstance(registry_keys.signers(session, safe)[SERVICE], NotReady)
+        signing_keys.load_leaf(session, safe)
 
 
 # What is published.
@@ -401,7 +413,7 @@ def jwks(store: Store, clock: Clock, service: str | None = None) -> list[dict[st
 def test_a_retired_leaf_is_shown_as_long_as_its_tokens_live(
     store: Store, safe: Safe, clock: Clock
 ) -> None:
-    do(store, lambda c: keys.rotate(c, safe))
+    do(store, lambda c: signing_keys.rotate(c, safe))
     assert len(jwks(store, clock)) == 4
     clock.move(DAY + HOUR)
     assert len(jwks(store, clock)) == 2
@@ -415,9 +427,9 @@ def test_the_algorithms_are_those_of_the_keys_that_sign_now_or_next(
             return published.algorithms(change.session, registry(change), clock.at)
 
     assert algorithms() == ["ES256"]
-    made = do(store, lambda c: own_keys.add(c, safe, registry(c), RFC7638, KeyType.RSA2048))
+    made = do(store, lambda c: registry_keys.add(c, safe, registry(c), RFC7638, KeyType.RSA2048))
     assert algorithms() == ["ES256", "RS256"]
-    do(store, lambda c: own_keys.activate(c, registry(c), made.id))
+    do(store, lambda c: registry_keys.activate(c, registry(c), made.id))
     assert algorithms() == ["RS256"]
 
 
@@ -439,7 +451,7 @@ def test_an_authority_from_elsewhere_certifies(store: Store, safe: Safe, clock: 
     do(store, lambda c: authorities.bring(c, safe, theirs.certificate, theirs))
     do(store, lambda c: authorities.activate(c, safe, force=True))
     with store.read() as session:
-        leaf = keys.load_leaf(session, safe)
+        leaf = signing_keys.load_leaf(session, safe)
     leaf.certificate.verify_directly_issued_by(theirs.certificate)
 
 
@@ -454,7 +466,7 @@ def test_a_certificate_that_is_not_valid_now_is_refused(
 
 def test_a_key_is_there_once(store: Store, safe: Safe, clock: Clock) -> None:
     pair = make_own(SERVICE, KeyType.P256, clock.at)
-    act: Act = lambda c: own_keys.bring(c, safe, registry(c), X5C, pair.certificate, pair)  # noqa: E731
+    act: Act = lambda c: registry_keys.bring(c, safe, registry(c), X5C, pair.certificate, pair)  # noqa: E731
     do(store, act)
     refused(store, act, "this key is there already: signing key 2")
 
@@ -465,19 +477,23 @@ def test_a_private_key_in_a_file_never_enters_the_store(
     pair = make_own(SERVICE, KeyType.P256, clock.at)
     path = outside(tmp_path / "keys", pair)
     near = replace(safe, directory=path.parent)
-    made = do(store, lambda c: own_keys.bring(c, near, registry(c), X5C, pair.certificate, None))
-    do(store, lambda c: own_keys.activate(c, registry(c), made.id))
+    made = do(
+        store, lambda c: registry_keys.bring(c, near, registry(c), X5C, pair.certificate, None)
+    )
+    do(store, lambda c: registry_keys.activate(c, registry(c), made.id))
     assert row(store, SigningKey, made.id).private_key is None
     with store.read() as session:
-        signer = own_keys.signers(session, near)[SERVICE]
+        signer = registry_keys.signers(session, near)[SERVICE]
         assert isinstance(signer, keyring.Signer)
         assert signer.pair.private_der() == pair.private_der()
-        assert keys.open_all(session, near) == 3
+        assert signing_keys.open_all(session, near) == 3
         path.chmod(0o604)
-        assert "open to everyone" in str(own_keys.signers(session, near)[SERVICE])
+        assert "open to everyone" in str(registry_keys.signers(session, near)[SERVICE])
         path.unlink()
-        assert f"in no file of {path.parent}" in str(own_keys.signers(session, near)[SERVICE])
-        assert "PRIVATE_KEY_DIR, which is not set" in str(own_keys.signers(session, safe)[SERVICE])
+        assert f"in no file of {path.parent}" in str(registry_keys.signers(session, near)[SERVICE])
+        assert "PRIVATE_KEY_DIR, which is not set" in str(
+            registry_keys.signers(session, safe)[SERVICE]
+        )
 
 
 def test_an_authoritys_private_key_may_be_in_a_file(
@@ -505,17 +521,17 @@ def test_an_authoritys_private_key_may_be_in_a_file(
 
 def test_private_keys_are_sealed_with_another_master_key(store: Store, safe: Safe) -> None:
     own(store, safe, LIBTRUST, KeyType.RSA2048)
-    do(store, lambda c: keys.rotate(c, safe))
+    do(store, lambda c: signing_keys.rotate(c, safe))
     path = safe.master_key_path
     before = opened(store, safe, 3)
     new = make_master_key(beside(path))
-    assert do(store, lambda c: keys.rewrap(c, safe, new)) == 3
+    assert do(store, lambda c: signing_keys.rewrap(c, safe, new)) == 3
     with store.read() as session:
         found = Safe.of(session, path, None)
         assert found.master == new, "before its file is in its place"
-        assert keys.open_all(session, found) == 3
+        assert signing_keys.open_all(session, found) == 3
         with pytest.raises(NotReady, match="does not open"):
-            keys.open_all(session, safe)
+            signing_keys.open_all(session, safe)
     take_over(path)
     assert not beside(path).exists()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -528,14 +544,16 @@ def test_what_does_not_open_stops_the_change_of_the_master_key(store: Store, saf
     with store.append() as session:
         session.execute(update(Authority).values(private_key=b"x" * 50))
     new = MasterKey(b"n" * 32)
-    refused(store, lambda c: keys.rewrap(c, safe, new), "authority 1 does not open", NotReady)
+    refused(
+        store, lambda c: signing_keys.rewrap(c, safe, new), "authority 1 does not open", NotReady
+    )
     with store.read() as session:
         assert Safe.of(session, safe.master_key_path, None).master == safe.master
 
 
 def test_a_master_key_that_fits_neither_says_what_to_bring(store: Store, safe: Safe) -> None:
     make_master_key(beside(safe.master_key_path))
-    do(store, lambda c: keys.rewrap(c, safe, MasterKey(b"n" * 32)))
+    do(store, lambda c: signing_keys.rewrap(c, safe, MasterKey(b"n" * 32)))
     with (
         store.read() as session,
         pytest.raises(NotReady, match=r"is not the one of this store .*bring the master key file"),

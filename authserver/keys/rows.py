@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
-from authserver import keyring
 from authserver.core.errors import NotReady, Refused
 from authserver.db.models import Authority, SigningKey
-from authserver.db.safe import Row, Safe, role
 from authserver.db.store import Change
-from authserver.keyring import KeyPair
+from authserver.keys import keyring
+from authserver.keys.keyring import KeyPair
+from authserver.keys.private_keys import Row, Safe, role
 
 SIGNS = and_(SigningKey.activated_at.is_not(None), SigningKey.retired_at.is_(None))
 """Holds for the keys that sign now: one leaf, and at most one of each registry's own."""

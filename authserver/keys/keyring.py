@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
-from authserver.headers import (
+from authserver.keys.jose import (
     P256_BYTES,
     RSA_BITS,
     HeaderMode,

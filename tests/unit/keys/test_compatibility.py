@@ -2,10 +2,10 @@
 
 import pytest
 
-from authserver.acceptance import Trust, refusal, require_accepted
 from authserver.core.errors import Refused
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
+from authserver.keys.compatibility import Trust, refusal, require_accepted
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.versions import Version
 
 X5C, LIBTRUST, RFC7638 = HeaderMode.X5C, HeaderMode.LIBTRUST, HeaderMode.RFC7638
 P256, RSA = KeyType.P256, KeyType.RSA2048

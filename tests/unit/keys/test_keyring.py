@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
 from authserver.db.registries import TTL_MAX
-from authserver.headers import HeaderMode, KeyType, has_leading_zero
-from authserver.keyring import (
+from authserver.keys.jose import HeaderMode, KeyType, has_leading_zero
+from authserver.keys.keyring import (
     LEAF_LIFETIME,
     ROTATED_AFTER,
     KeyPair,

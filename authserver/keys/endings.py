@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.db import key_rows, keys
-from authserver.db.key_rows import SIGNS
 from authserver.db.models import SigningKey
+from authserver.keys import rows, signing_keys
+from authserver.keys.rows import SIGNS
 
 BEFORE_AUTHORITY = timedelta(days=180)
 BEFORE_LEAF = timedelta(days=10)
@@ -39,10 +39,10 @@ def of(session: Session) -> tuple[Ending, ...]:
 
 
 def _of(session: Session) -> Iterator[Ending]:
-    authority = key_rows.active_authority(session)
+    authority = rows.active_authority(session)
     remedy = "begin with `authserver key authority rotate`"
     yield Ending(f"authority {authority.id}", authority.not_after, BEFORE_AUTHORITY, remedy)
-    leaf = keys.signing(session)
+    leaf = signing_keys.signing(session)
     # One that ends with its authority cannot be followed by one that lives longer.
     if leaf is not None and leaf.not_after < authority.not_after:
         remedy = "it should have been rotated; the log says why it was not"

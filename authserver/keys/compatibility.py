@@ -6,8 +6,8 @@ docs/registry-matrix.md shows the same, recorded from real registries.
 from enum import StrEnum
 
 from authserver.core.errors import Refused
-from authserver.distribution.versions import Version
-from authserver.headers import HeaderMode, KeyType
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.versions import Version
 
 
 class Trust(StrEnum):

@@ -8,14 +8,14 @@ from cryptography import x509
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from authserver import keyring
 from authserver.core.errors import NotFound, Refused
-from authserver.db import key_rows, keys, lookup
-from authserver.db.key_rows import SIGNS, described, newest_authority, target
+from authserver.db import lookup
 from authserver.db.models import Authority, Registry, SigningKey
-from authserver.db.safe import Safe
 from authserver.db.store import Change
-from authserver.keyring import KeyPair
+from authserver.keys import keyring, rows, signing_keys
+from authserver.keys.keyring import KeyPair
+from authserver.keys.private_keys import Safe
+from authserver.keys.rows import SIGNS, described, newest_authority, target
 
 AFTER_LAST_TOKEN = timedelta(hours=1)
 
@@ -47,7 +47,7 @@ def bring(
         Refused: another one waits, it may not certify, is there already, or is not valid now.
         NotReady: its private key is not in the directory.
     """
-    key_rows.require_importable(change, certificate)
+    rows.require_importable(change, certificate)
     return _add(change, safe, pair, certificate)
 
 
@@ -60,11 +60,11 @@ def _add(
             f"`authserver key authority retire {other.id}`"
         )
     row = Authority(
-        certificate=key_rows.pem(certificate),
+        certificate=rows.pem(certificate),
         created_at=change.at,
         not_after=certificate.not_valid_after_utc,
     )
-    key_rows.keep(change, safe, row, pair)
+    rows.keep(change, safe, row, pair)
     change.record("authority.add", target(row), after=described(row))
     return row
 
@@ -79,7 +79,7 @@ def newest(session: Session) -> Authority:
     Raises:
         NotReady: there is none.
     """
-    return _waiting(session) or key_rows.active_authority(session)
+    return _waiting(session) or rows.active_authority(session)
 
 
 def require_newest(session: Session, authority_id: int) -> None:
@@ -171,7 +171,7 @@ def activate(change: Change, safe: Safe, *, force: bool = False) -> Authority:
         )
     row.activated_at = change.at
     change.record("authority.activate", target(row), after={"unconfirmed": missing})
-    keys.rotate(change, safe)
+    signing_keys.rotate(change, safe)
     return row
 
 
@@ -186,7 +186,7 @@ def retire(
         NotFound: there is no such authority.
         Refused: it certifies, or tokens under it may be in use and ``force`` is not set.
     """
-    present = key_rows.active_authority(change.session)
+    present = rows.active_authority(change.session)
     row = _to_retire(change.session, present, authority_id)
     if row is present:
         raise Refused(
@@ -199,7 +199,7 @@ def retire(
             f"tokens under authority {row.id} may be in use until {until:%Y-%m-%d %H:%M} UTC: "
             "try again then, or say --force"
         )
-    key_rows.retire(row, change.at)
+    rows.retire(row, change.at)
     change.record("authority.retire", target(row), before=described(row))
     return row
 

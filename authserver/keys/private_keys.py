@@ -8,11 +8,11 @@ from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver import keyring
 from authserver.core.errors import NotReady, Refused
 from authserver.db.models import Authority, SigningKey, StoreState
-from authserver.keyring import KeyPair, PrivateKey
-from authserver.sealing import MasterKey, find_master_key
+from authserver.keys import keyring
+from authserver.keys.keyring import KeyPair, PrivateKey
+from authserver.keys.master_key import MasterKey, find_master_key
 
 MAX_FILE_BYTES = 64 * 1024
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authserver.core.errors import NotReady, Refused
-from authserver.sealing import MasterKey, make_master_key, read_master_key
+from authserver.keys.master_key import MasterKey, make_master_key, read_master_key
 
 KEY, OTHER = MasterKey(b"k" * 32), MasterKey(b"o" * 32)
 PLAIN = b"a private key"
