@@ -24,10 +24,10 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.db.trail import Trail
 from authserver.journal import Journal, Rehashes, Uses
-from authserver.keys import endings, keyring, registry_keys, signing_keys
-from authserver.keys.endings import Ending
+from authserver.keys import keyring, registry_keys, signing_keys
 from authserver.keys.keyring import Signer
 from authserver.keys.private_keys import Safe
+from authserver.keys.signing_keys import Ending
 from authserver.runtime.periodic import Repeating
 from authserver.spool import Spool
 
@@ -263,7 +263,7 @@ class Live:
             signer=Signer.of(signing_keys.load_leaf(session, self.safe)),
             own_signers=registry_keys.signers(session, self.safe),
             published=published.by_registry(session, time),
-            endings=endings.of(session),
+            endings=signing_keys.endings_of(session),
             read_at=now,
             store_time=time,
             skew=skew,

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from authserver.distribution import key_ids
 from authserver.distribution.trust import ListedKey, Trust
 from authserver.keys import jose, keyring
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 ISSUER, SERVICE = "authserver", "registry"
 EVERY = frozenset(Version)

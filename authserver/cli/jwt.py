@@ -20,7 +20,7 @@ from authserver.distribution.signing_key import certificate
 from authserver.distribution.trust import Trust, read_bundle, read_jwks
 from authserver.distribution.verdict import Verdict, judge
 from authserver.keys import signing_keys
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 MAX_FILE = 1024 * 1024
 MAX_VALUE = 500

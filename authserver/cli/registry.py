@@ -28,9 +28,8 @@ from authserver.db import lookup, registries
 from authserver.db.models import Registry
 from authserver.db.registries import Installation
 from authserver.keys import registry_keys
-from authserver.keys.compatibility import Trust
+from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
-from authserver.keys.versions import Version
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

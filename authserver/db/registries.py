@@ -17,8 +17,7 @@ from authserver.db.lookup import Window
 from authserver.db.models import Delegation, Registry, Rule
 from authserver.db.store import Change
 from authserver.keys import registry_keys
-from authserver.keys.compatibility import Trust
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Trust, Version
 
 TTL_MIN, TTL_MAX = 60, 86400
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from authserver.distribution.compact import Token
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 LEEWAY = timedelta(seconds=60)
 """How far a registry lets ``exp`` and ``nbf`` be off."""

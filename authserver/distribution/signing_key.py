@@ -13,7 +13,7 @@ from authserver.distribution import chain, key_ids
 from authserver.distribution.compact import Token
 from authserver.distribution.key_ids import PublicKey
 from authserver.distribution.trust import Trust, jwk_key, public_key
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 
 class Untrusted(Refused):

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from authserver.core.errors import Refused
 from authserver.distribution import key_ids
 from authserver.distribution.key_ids import PublicKey
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 MAX_KEYS = 1000
 

@@ -14,7 +14,7 @@ from authserver.distribution.compact import Token
 from authserver.distribution.key_ids import PublicKey
 from authserver.distribution.signing_key import Untrusted
 from authserver.distribution.trust import Trust
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 
 @dataclass(frozen=True)

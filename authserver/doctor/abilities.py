@@ -9,8 +9,8 @@ from authserver.doctor.ours import Ours, OwnAuthority
 from authserver.doctor.probe import Probe
 from authserver.doctor.remote import Remote
 from authserver.keys import keyring
+from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
-from authserver.keys.versions import Version
 
 CHECK = "modes"
 FORGED = "token.forged"

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from authserver.keys.authorities import Sighting
+from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
-from authserver.keys.versions import Version
 
 
 class Status(StrEnum):

@@ -15,7 +15,7 @@ from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
 from authserver.doctor.remote import Remote
 from authserver.doctor.unreachable import Unreachable
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 
 
 def check(

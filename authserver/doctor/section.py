@@ -11,8 +11,8 @@ from authserver.doctor.challenge import SECTION
 from authserver.doctor.config_file import ConfigFile
 from authserver.doctor.findings import Finding, failed, not_tried, passed
 from authserver.doctor.ours import Ours
+from authserver.keys.compatibility import ALGORITHM_NAMES
 from authserver.keys.jose import algorithm
-from authserver.keys.versions import ALGORITHM_NAMES
 
 _FILE = "config.file"
 

@@ -11,12 +11,11 @@ from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db.models import Registry, SigningKey
 from authserver.db.store import Change
 from authserver.keys import compatibility, keyring, rows
-from authserver.keys.compatibility import Trust
+from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.keys.keyring import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
-from authserver.keys.versions import Version
 
 WAITS = SigningKey.activated_at.is_(None) & SigningKey.retired_at.is_(None)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 from tests.e2e.fetching import Answer, ask_for_token, fetch
 from tests.e2e.images import MANIFEST, Image, digest
 from tests.programs import Authserver, Process, free_port, running

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 from tests import odd_tokens, programs
 from tests.e2e.lab import PROGRAMS, serving_registry
 from tests.odd_tokens import Keys

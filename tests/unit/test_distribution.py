@@ -10,7 +10,7 @@ from authserver.distribution import compact, key_ids
 from authserver.distribution.compact import Malformed
 from authserver.distribution.trust import Trust, read_bundle, read_jwks
 from authserver.distribution.verdict import judge
-from authserver.keys.versions import Version
+from authserver.keys.compatibility import Version
 from tests import odd_tokens
 from tests.odd_tokens import Case, Keys
 

@@ -15,8 +15,8 @@ from authserver.doctor.examination import Options, examine
 from authserver.doctor.findings import Report
 from authserver.doctor.ours import Ours
 from authserver.keys import authorities
+from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
-from authserver.keys.versions import Version
 from authserver.web.api.models import Answer, Body, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 

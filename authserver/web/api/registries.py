@@ -10,9 +10,8 @@ from authserver.db.models import Registry as Row
 from authserver.db.registries import TTL_MAX, TTL_MIN, Installation
 from authserver.db.store import Change
 from authserver.keys import registry_keys
-from authserver.keys.compatibility import Trust
+from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
-from authserver.keys.versions import Version
 from authserver.web.api.models import WHOLE, Answer, Body
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pages import Page

@@ -18,8 +18,8 @@ from authserver.db import published, registries, schema
 from authserver.db.models import AuditRecord, Authority, Registry, SigningKey
 from authserver.db.registries import Installation
 from authserver.db.store import Change, Store, open_store
-from authserver.keys import authorities, endings, keyring, registry_keys, signing_keys
-from authserver.keys.compatibility import Trust
+from authserver.keys import authorities, keyring, registry_keys, signing_keys
+from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType, libtrust_id, thumbprint
 from authserver.keys.keyring import KeyPair, key_id, make_authority, make_own, public_key
 from authserver.keys.master_key import (
@@ -30,7 +30,6 @@ from authserver.keys.master_key import (
     take_over,
 )
 from authserver.keys.private_keys import Safe
-from authserver.keys.versions import Version
 from tests.world import SERVICE, Clock
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -567,7 +566,7 @@ def test_a_master_key_that_fits_neither_says_what_to_bring(store: Store, safe: S
 def test_the_ends_of_all_keys_in_use_are_known(store: Store, safe: Safe, clock: Clock) -> None:
     own(store, safe, LIBTRUST)
     with store.read() as session:
-        found = endings.of(session)
+        found = signing_keys.endings_of(session)
     assert [ending.name for ending in found] == [
         "authority 1",
         "signing key 1",
