@@ -3,6 +3,8 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+from authserver.audit.records import MAX_RULES
+from authserver.audit.token_event import MAX_TEXT
 from authserver.core import claims, scope
 from authserver.core.claims import Template
 from authserver.core.conditions import Circumstances
@@ -11,9 +13,7 @@ from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
 from authserver.core.names import nfc, printable
 from authserver.core.scope import MalformedScope
 from authserver.credentials import Identity
-from authserver.db.records import MAX_RULES
 from authserver.db.snapshot import Snapshot
-from authserver.token_event import MAX_TEXT
 
 MAX_SCOPES = 200
 MAX_SCOPE_BYTES = 12 * 1024

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from authserver import passwords
+from authserver.audit.journal import Kind, Rehashes, Use, Uses
 from authserver.core import secret_tokens
 from authserver.core.conditions import address
 from authserver.core.errors import (
@@ -28,7 +29,6 @@ from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
 from authserver.guessing import Guesses
 from authserver.hashing import Hashing
 from authserver.holding import Holding
-from authserver.journal import Kind, Rehashes, Use, Uses
 from authserver.passwords import Passwords
 from authserver.runtime.metrics.counters import Observations
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import structlog
 
 from authserver.answers import Answer, Question, Remembered, answer
+from authserver.audit.journal import Journal
+from authserver.audit.token_event import TokenEvent
 from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
@@ -30,11 +32,9 @@ from authserver.credentials import (
 )
 from authserver.db import refresh_tokens
 from authserver.db.store import Store
-from authserver.journal import Journal
 from authserver.keys.keyring import Signer
 from authserver.live import Live, State
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
-from authserver.token_event import TokenEvent
 
 # Logging in does not wait long for others who write.
 LOGIN_WAITS = 2.0

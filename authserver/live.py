@@ -14,22 +14,22 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from authserver import journal
+from authserver.audit import journal, retention
+from authserver.audit.journal import Journal, Rehashes, Uses
+from authserver.audit.recorder import Trail
+from authserver.audit.spool import Spool
 from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.credentials import AppToken, Refresh, Shown
-from authserver.db import published, retention, schema, snapshot
+from authserver.db import published, schema, snapshot
 from authserver.db.published import Published
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
-from authserver.db.trail import Trail
-from authserver.journal import Journal, Rehashes, Uses
 from authserver.keys import keyring, registry_keys, signing_keys
 from authserver.keys.keyring import Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.signing_keys import Ending
 from authserver.runtime.periodic import Repeating
-from authserver.spool import Spool
 
 INTERVAL = 0.4
 STALE_AFTER = 10.0

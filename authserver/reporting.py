@@ -13,10 +13,10 @@ from resource import getpagesize
 import structlog
 
 from authserver import __version__
+from authserver.audit.recorder import Trail
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
 from authserver.counting import Counts
 from authserver.db.snapshot import Snapshot
-from authserver.db.trail import Trail
 from authserver.live import Live, State
 from authserver.runtime.metrics import families
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen, Totals, taken

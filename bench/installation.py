@@ -19,12 +19,12 @@ from typing import Any, cast
 import bcrypt
 from sqlalchemy import Connection, Table, insert, update
 
+from authserver.audit.recorder import trail_of
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.store import Store, open_store
-from authserver.db.trail import trail_of
 from authserver.runtime.settings import Settings
 from bench import machine
 from tests.programs import Process, free_port

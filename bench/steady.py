@@ -10,13 +10,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from authserver import reporting
-from authserver.db.chained import CHANGES
+from authserver.audit.chained import CHANGES
+from authserver.audit.journal import MAX_BATCH, insert_events
+from authserver.audit.recorder import Trail
+from authserver.audit.token_event import TokenEvent
 from authserver.db.models import AuditChain, AuditMark
 from authserver.db.store import Store
-from authserver.db.trail import Trail
-from authserver.journal import MAX_BATCH, insert_events
 from authserver.runtime.metrics import families
-from authserver.token_event import TokenEvent
 from bench import machine
 from bench.installation import SERVICE, Installation, Server
 from bench.rows import anonymous

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from werkzeug.test import TestResponse
 
 from authserver import passwords
+from authserver.audit.recorder import Trail, trail_of
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import (
@@ -30,7 +31,6 @@ from authserver.db import (
 from authserver.db.app_tokens import Wanted
 from authserver.db.setup import First
 from authserver.db.store import open_store
-from authserver.db.trail import Trail, trail_of
 from authserver.keys.master_key import make_master_key, read_master_key
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings

@@ -13,16 +13,16 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
+from authserver.audit.log_writer import SecondCopy
+from authserver.audit.recorder import Trail, trail_of
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
 from authserver.db import schema, setup
 from authserver.db.store import Change, Store, open_store
-from authserver.db.trail import Trail, trail_of
 from authserver.keys import signing_keys
 from authserver.keys.private_keys import Safe
 from authserver.runtime import settings
 from authserver.runtime.settings import Loaded, Settings
-from authserver.second_copy import SecondCopy
 
 
 def now() -> datetime:

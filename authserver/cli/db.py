@@ -7,14 +7,15 @@ import click
 from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
+from authserver.audit import checkpoints
+from authserver.audit.recorder import Trail
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.init import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
-from authserver.db import checkpoints, schema
+from authserver.db import schema
 from authserver.db.backup import copy as store_copy
 from authserver.db.store import open_store
-from authserver.db.trail import Trail
 from authserver.keys import signing_keys
 from authserver.runtime.checks import failures
 

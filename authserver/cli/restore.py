@@ -7,6 +7,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from authserver.audit import retention
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.init import alone, make_data_dir
@@ -14,7 +15,7 @@ from authserver.cli.output import note, when
 from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady, Refused
-from authserver.db import retention, schema, setup
+from authserver.db import schema, setup
 from authserver.db.backup import archive, dump
 from authserver.db.backup.dump import Header
 from authserver.db.models import AuditState

@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import Kind
+from authserver.audit.chain import Kind
+from authserver.audit.recorder import BEGIN, Trail
 from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, registries, rules, schema
 from authserver.db.models import AuditRecord, Authority, StoreState, TokenRecord
 from authserver.db.store import Change, Store
-from authserver.db.trail import BEGIN, Trail
 from authserver.keys import authorities
 from authserver.keys.private_keys import Safe
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased
 
+from authserver.audit.records import MAX_RULES
 from authserver.db import delegations
 from authserver.db.models import Account, Delegation, Membership, Rule, TokenRecord
-from authserver.db.records import MAX_RULES
 
 
 @dataclass(frozen=True, slots=True)

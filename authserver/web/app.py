@@ -18,18 +18,21 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g, request
 
+from authserver.audit.journal import Journal, Rehashes, Uses
+from authserver.audit.log_writer import SecondCopy
+from authserver.audit.recorder import trail_of
+from authserver.audit.spool import Spool
+from authserver.audit.spooler import Spooler
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator
 from authserver.db import schema
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
-from authserver.db.trail import trail_of
 from authserver.guessing import Guesses, limits
 from authserver.hashing import Hashing, at_a_time
 from authserver.holding import Holding
 from authserver.issuing import Issuer
-from authserver.journal import Journal, Rehashes, Uses
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Safe
@@ -42,9 +45,6 @@ from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.listener import Scraped
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
-from authserver.second_copy import SecondCopy
-from authserver.spool import Spool
-from authserver.spooler import Spooler
 from authserver.web import (
     accepting,
     api,

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from authserver.audit.records import MAX_RULES
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import delegations, groups, lookup, models
 from authserver.db.models import TokenRecord
-from authserver.db.records import MAX_RULES
 from tests.cli.commands import Commands
 from tests.world import PASSWORD, World
 

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from authserver.spool import Spool
-from authserver.token_event import TokenEvent
+from authserver.audit.spool import Spool
+from authserver.audit.token_event import TokenEvent
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, account, installation
 from tests.programs import (

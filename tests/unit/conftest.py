@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from authserver.audit.token_event import TokenEvent
 from authserver.db.store import Store
 from authserver.keys.master_key import MasterKey, read_master_key
 from authserver.keys.private_keys import Safe
-from authserver.token_event import TokenEvent
 from tests import stores
 from tests.world import Clock
 

@@ -13,9 +13,14 @@ import pytest
 from sqlalchemy import Executable, select, text, update
 from structlog.testing import capture_logs
 
-from authserver import journal, live
+from authserver import live
+from authserver.audit import accept, journal, retention
+from authserver.audit.journal import Journal
+from authserver.audit.recorder import Trail
+from authserver.audit.token_event import TokenEvent
+from authserver.audit.verify import Verification
 from authserver.core.errors import NotReady
-from authserver.db import accepting, accounts, retention, snapshot
+from authserver.db import accounts, snapshot
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -28,15 +33,11 @@ from authserver.db.models import (
 )
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
-from authserver.db.trail import Trail
-from authserver.db.verifying import Verification
-from authserver.journal import Journal
 from authserver.keys import signing_keys as key_store
 from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
 from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.runtime.settings import Settings
-from authserver.token_event import TokenEvent
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds
 from tests.world import ADMIN, Clock
@@ -662,7 +663,7 @@ def test_the_alarm_ends_when_what_was_altered_is_accepted(process: Process, stor
         found = Verification(session, Trail.of(store).key(session), None, lambda *_: None)
         faults = found.run().faults
     with store.change("test") as change:
-        accepting.accept(change, found, faults, "looked into")
+        accept.accept(change, found, faults, "looked into")
     process.monotonic.at += 61
     with capture_logs() as logged:
         process.live.tick()

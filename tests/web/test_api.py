@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver.db import accounts, app_tokens, groups, lookup, records
-from authserver.db.records import Filter
+from authserver.audit import records
+from authserver.audit.records import Filter
+from authserver.db import accounts, app_tokens, groups, lookup
 from authserver.web.api import serving
 from tests.world import ADMIN, PASSWORD, World, basic
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from authserver.audit.token_event import MAX_TEXT
 from authserver.core.decision import decide
 from authserver.core.errors import NotReady
 from authserver.core.names import HOSTILE_MAX
@@ -18,7 +19,6 @@ from authserver.core.scope import parse
 from authserver.core.subjects import subject
 from authserver.db import accounts
 from authserver.runtime.settings import Settings
-from authserver.token_event import MAX_TEXT
 from tests import stores
 from tests.world import ADMIN, COST, PASSWORD, World, basic
 

@@ -11,9 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
+from authserver.audit import records
+from authserver.audit.records import Filter
 from authserver.counting import SharedStorage, Windows
-from authserver.db import accounts, records
-from authserver.db.records import Filter
+from authserver.db import accounts
 from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
 from authserver.hashing import Hashing
 from authserver.runtime.concurrency import Places

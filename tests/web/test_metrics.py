@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from authserver.audit.recorder import Trail
 from authserver.audit.sinks import LogFile
+from authserver.audit.tallies import STORED_EACH
 from authserver.core.errors import Busy, NotReady
 from authserver.counting import counts
-from authserver.db.trail import Trail
 from authserver.guessing import limits
 from authserver.hashing import Hashing
 from authserver.reporting import Reporter
@@ -19,7 +20,6 @@ from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
-from authserver.tallies import STORED_EACH
 from authserver.web.app import create_app, wire
 from tests.programs import free_port
 from tests.web.conftest import populate
@@ -238,7 +238,7 @@ def test_keys_and_the_snapshot_are_told_of(reported: Reported) -> None:
 def test_records_that_wait_and_that_were_lost_are_counted(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authserver.journal.MAX_PENDING", 2)
+    monkeypatch.setattr("authserver.audit.journal.MAX_PENDING", 2)
     for _ in range(5):
         reported.world.get("")
     assert reported.value("authserver_audit_records_pending") == 2

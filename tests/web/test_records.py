@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from authserver import journal, tallies
+from authserver.audit import journal, records, tallies
+from authserver.audit.records import Filter
 from authserver.core import secret_tokens
 from authserver.core.errors import NotReady
 from authserver.core.secret_tokens import Prefix
-from authserver.db import accounts, records
-from authserver.db.records import Filter
+from authserver.db import accounts
 from tests.stores import dumped
 from tests.web.faults import unwritable
 from tests.web.lasting import lasting

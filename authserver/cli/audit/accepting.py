@@ -2,16 +2,16 @@
 
 import click
 
-from authserver.audit.walking import Fault
+from authserver.audit import accept as audit_accept
+from authserver.audit.chain_walk import Fault
+from authserver.audit.recorder import Trail
+from authserver.audit.verify import Verification
 from authserver.cli.audit.verifying import told_faults
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json, require_sure, yes_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import ChainsLost
 from authserver.core.names import printable
-from authserver.db import accepting
-from authserver.db.trail import Trail
-from authserver.db.verifying import Verification
 
 
 @click.command("accept", short_help="Accept what `audit verify` has found, and seal what there is.")
@@ -31,18 +31,18 @@ def accept(context: Context, reason: str, sure: bool, as_json: bool) -> None:
     Where the chains or their key are gone, they begin anew, and records that are left are in none:
     stop every server before.
     """
-    reason = printable(reason, accepting.MAX_REASON + 1)
+    reason = printable(reason, audit_accept.MAX_REASON + 1)
     found, faults = _looked(context)
     for fault in faults:
         click.echo(printable(str(fault), 1000), err=as_json)
     if faults:
-        accepting.require_acceptable(faults, reason)
+        audit_accept.require_acceptable(faults, reason)
         require_sure(f"Accept {_number(len(faults))} for good?", sure=sure)
         with context.change() as change:
             if found is None:
-                accepting.begin_anew(change, faults, reason)
+                audit_accept.begin_anew(change, faults, reason)
             else:
-                accepting.accept(change, found, faults, reason)
+                audit_accept.accept(change, found, faults, reason)
     if as_json:
         print_json({"reason": reason, "accepted": told_faults(faults)})
     note(f"Accepted {_number(len(faults))}." if faults else "There is nothing to accept.")

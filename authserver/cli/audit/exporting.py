@@ -2,13 +2,14 @@
 
 import click
 
+from authserver.audit import export as audit_export
+from authserver.audit import record_rows
+from authserver.audit.records import Filter
 from authserver.cli.audit.filters import filtered
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady
-from authserver.db import exporting, reading
-from authserver.db.records import Filter
 
 
 @click.command("export", short_help="Print records as JSON lines, with their place in the chains.")
@@ -22,8 +23,8 @@ def export(context: Context, wanted: Filter) -> None:
     done = 0
     unread: list[str] = []
     with context.read() as session, progress_bar("Exporting") as progress:
-        total = reading.count(session, wanted)
-        for line in exporting.lines(session, wanted, unread):
+        total = record_rows.count(session, wanted)
+        for line in audit_export.lines(session, wanted, unread):
             done += 1
             if line:
                 click.echo(line)

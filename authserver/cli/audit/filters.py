@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from authserver.audit.records import KINDS, OUTCOMES, Filter
 from authserver.cli.durations import Moment
 from authserver.cli.names import ACCOUNT, REGISTRY
-from authserver.db.records import KINDS, OUTCOMES, Filter
 
 _OPTIONS = (
     click.option("--kind", type=click.Choice(KINDS), help="Only changes, or only tokens."),

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
+from authserver.audit import records
+from authserver.audit.records import Filter, Record
 from authserver.cli.audit.filters import filtered
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import MAX_CELL, json_option, print_list, safe_json, when
 from authserver.core.names import printable
-from authserver.db import records
-from authserver.db.records import Filter, Record
 
 LOOK_EVERY = 1.0
 # Replicas may commit in another order than they were given ids.

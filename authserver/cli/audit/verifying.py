@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from authserver.audit.logged import Logged
-from authserver.audit.walking import Fault
+from authserver.audit import accepted_faults
+from authserver.audit.chain_walk import Fault
+from authserver.audit.log_reader import Logged
+from authserver.audit.recorder import Trail
+from authserver.audit.verify import Report, Verification
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json, when
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.db import acceptances
-from authserver.db.trail import Trail
-from authserver.db.verifying import Report, Verification
 
 
 @click.command("verify", short_help="Check that no audit record was altered, deleted or moved.")
@@ -39,9 +39,9 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """
     with context.read() as session:
         key = Trail.of(context.store).key(session)
-        accepted = acceptances.read(session, key)
+        accepted = accepted_faults.read(session, key)
     # Before the state of the store that is verified: what is logged later is not in it.
-    logged = _read(Logged(key, acceptances.places(accepted)), files) if files else None
+    logged = _read(Logged(key, accepted_faults.places(accepted)), files) if files else None
     with context.read() as session, progress_bar("Verifying") as progress:
         report = Verification(session, key, logged, progress).run()
     if as_json:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from authserver.db import records
-from authserver.db.records import Before, Filter
+from authserver.audit import records
+from authserver.audit.records import Before, Filter
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Time
 from authserver.web.api.operations import Call, Operations, Reply

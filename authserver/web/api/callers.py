@@ -6,6 +6,8 @@ from enum import Enum
 import structlog
 from flask import Request, g
 
+from authserver.audit.journal import Journal
+from authserver.audit.token_event import TokenEvent
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
@@ -23,9 +25,7 @@ from authserver.db import accounts
 from authserver.db.models import Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
-from authserver.journal import Journal
 from authserver.live import Live
-from authserver.token_event import TokenEvent
 
 log = structlog.get_logger()
 

@@ -17,6 +17,9 @@ from sqlalchemy import URL, insert, inspect, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
+from authserver.audit.journal import Kind, Use, Uses
+from authserver.audit.recorder import Trail
+from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db import accounts, app_tokens, registries, schema, snapshot
 from authserver.db.app_tokens import Wanted
@@ -24,10 +27,7 @@ from authserver.db.dialects import row_ids
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.db.trail import Trail
-from authserver.journal import Kind, Use, Uses
 from authserver.runtime.settings import Pool, Settings
-from authserver.token_event import TokenEvent
 from tests.postgres import PASSWORD, Cluster
 from tests.programs import free_port
 from tests.world import Clock, set_up, trail_in, wait_until

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Executable, delete, insert, update
 
+from authserver.audit.journal import Kind, Use, Uses
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import (
@@ -26,7 +27,6 @@ from authserver.db.app_tokens import Wanted
 from authserver.db.models import Alteration, StoreState
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store
-from authserver.journal import Kind, Use, Uses
 from tests.world import SERVICE, Clock
 
 MONTH = timedelta(days=30)

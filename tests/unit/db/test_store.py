@@ -16,6 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from authserver.audit import records
+from authserver.audit.records import Filter
 from authserver.core.decision import decide
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.core.rules import Effect, new_rule
@@ -26,7 +28,6 @@ from authserver.db import (
     accounts,
     groups,
     lookup,
-    records,
     registries,
     rule_rows,
     rules,
@@ -36,7 +37,6 @@ from authserver.db import (
 )
 from authserver.db.lookup import Window
 from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
-from authserver.db.records import Filter
 from authserver.db.store import Change, Store, open_store
 from tests import stores
 from tests.world import ADMIN, SERVICE, Clock

@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Table, func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Kind
-from authserver.db.chained import COLUMNS, FORMS
+from authserver.audit.chain import AuditKey, Head, Kind
+from authserver.audit.chained import COLUMNS, FORMS
+from authserver.audit.records import ALL, Filter
 from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, as_stored, held
 from authserver.db.models import AuditRecord, TokenRecord
-from authserver.db.records import ALL, Filter
 
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from authserver.audit.links import AuditKey, Head, Kind, same
+from authserver.audit.chain import AuditKey, Head, Kind, same
 
 MAX_GAP = 1_000_000
 """By how many numbers a chain is believed to have gone on after its last record."""

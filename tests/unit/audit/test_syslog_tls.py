@@ -7,10 +7,10 @@ from queue import Empty
 
 import pytest
 
+from authserver.audit.log_writer import SecondCopy
 from authserver.audit.outbox import Outbox
 from authserver.audit.sinks import Syslog, open_sink
 from authserver.audit.syslog_tls import SyslogTls
-from authserver.second_copy import SecondCopy
 from tests.e2e.certificates import Authority
 from tests.syslog_daemon import ENDED, SECONDS, Daemon, listening
 

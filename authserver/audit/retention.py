@@ -10,13 +10,13 @@ import structlog
 from sqlalchemy import RowMapping, Table, delete, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Kind, Mark
-from authserver.audit.walking import Walk
-from authserver.db import acceptances, checkpoints, reading
-from authserver.db.chained import CHANGES
+from authserver.audit import accepted_faults, checkpoints, record_rows
+from authserver.audit.chain import AuditKey, Head, Kind, Mark
+from authserver.audit.chain_walk import Walk
+from authserver.audit.chained import CHANGES
+from authserver.audit.recorder import Trail
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
-from authserver.db.trail import Trail
 
 AT_ONCE = 1000
 """How many records are verified and deleted in one transaction, which others wait for."""
@@ -64,7 +64,7 @@ def prune(store: Store, cutoff: datetime, most: int) -> int:
 def _accepted(store: Store) -> Accepted:
     with store.read() as session:
         key = Trail.of(store).key(session)
-        return acceptances.evidence(acceptances.read(session, key))
+        return accepted_faults.evidence(accepted_faults.read(session, key))
 
 
 def _prune(store: Store, cutoff: datetime, most: int, at_once: int, accepted: Accepted) -> int:
@@ -88,7 +88,7 @@ def _oldest(
     session: Session, period: tuple[datetime, datetime], most: int, at_once: int
 ) -> Sequence[Found]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    first = islice(reading.rows(session, Kind.TOKEN), at_once)
+    first = islice(record_rows.rows(session, Kind.TOKEN), at_once)
     return list(_due(first, period, sealed(session) - most))
 
 
@@ -172,10 +172,10 @@ def _walked(
     walks: dict[int, Walk] = {}
     for row_id, row in rows:
         number = 0 if row is None else row["chain_id"] or 0
-        place = None if row is None else reading.place(row)
-        said = None if row is None else reading.said(Kind.TOKEN, row)
+        place = None if row is None else record_rows.place(row)
+        said = None if row is None else record_rows.said(Kind.TOKEN, row)
         if number not in names or place is None or said is None:
-            if reading.evidence(session, key, Kind.TOKEN, row_id) not in accepted:
+            if record_rows.evidence(session, key, Kind.TOKEN, row_id) not in accepted:
                 raise Broken(f"row {row_id} of {_TABLE.name} is in no chain, or cannot be read")
             continue
         if number not in walks:

@@ -10,13 +10,16 @@ from hypothesis import given
 from sqlalchemy import delete, insert, select, text, update
 from structlog.testing import capture_logs
 
+from authserver.audit import accept as audit_accept
+from authserver.audit import accepted_faults, retention
+from authserver.audit.recorder import Trail
+from authserver.audit.verify import Report, Verification
 from authserver.core.errors import Refused
-from authserver.db import acceptances, accepting, retention
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
-from authserver.db.trail import Trail
-from authserver.db.verifying import Report, Verification
 from tests import stores
-from tests.unit.test_audit import (
+from tests.unit.audit.test_attacks import changes_from, head_at
+from tests.unit.audit.test_garbage import lift_constraints
+from tests.unit.audit.test_verify import (
     SINCE,
     SLOW,
     Office,
@@ -28,8 +31,6 @@ from tests.unit.test_audit import (
     office,
     swapped,
 )
-from tests.unit.test_audit_attacks import changes_from, head_at
-from tests.unit.test_audit_garbage import lift_constraints
 
 __all__ = ["busy", "office"]
 
@@ -47,7 +48,7 @@ def accept(office: Office) -> list[str]:
     found, report = verified(office)
     process = office.process()
     with process.change("cli:operator") as change:
-        accepting.accept(change, found, report.faults, WHY)
+        audit_accept.accept(change, found, report.faults, WHY)
     Trail.of(process).outbox.write()
     return [str(fault) for fault in report.faults]
 
@@ -248,8 +249,8 @@ def test_an_acceptance_that_is_taken_away_or_altered_accepts_nothing(
 def test_nobody_makes_an_acceptance_without_the_key(busy: Office) -> None:
     busy.do(token_in(3).values(account="x"))
     (fault,) = verified(busy)[1].faults
-    faults = [acceptances.told(fault)]
-    forged = {"at": busy.clock(), "actor": "cli:root", "action": acceptances.ACCEPT, "seq": 12}
+    faults = [accepted_faults.told(fault)]
+    forged = {"at": busy.clock(), "actor": "cli:root", "action": accepted_faults.ACCEPT, "seq": 12}
     forged |= {"target": "audit records", "after": {"reason": "", "faults": faults}}
     busy.do(insert(AuditRecord).values(forged | {"mac": "0" * 64}))
     busy.do(update(AuditChain).where(AuditChain.id == 1).values(seq=12, mac="0" * 64))
@@ -262,7 +263,7 @@ def test_what_changes_while_it_is_looked_at_is_not_accepted(busy: Office) -> Non
     found, report = verified(busy)
     busy.change(busy.process(), "meanwhile")
     with pytest.raises(Refused, match="meanwhile"), busy.process().change("test") as change:
-        accepting.accept(change, found, report.faults, WHY)
+        audit_accept.accept(change, found, report.faults, WHY)
     assert accepted(busy) == []
 
 
@@ -273,7 +274,7 @@ def test_servers_may_write_meanwhile(busy: Office) -> None:
     found, report = verified(busy)
     busy.ask(process)
     with busy.process().change("test") as change:
-        accepting.accept(change, found, report.faults, WHY)
+        audit_accept.accept(change, found, report.faults, WHY)
     busy.ask(process)
     assert busy.seal() is None
     assert busy.faults(busy.sink.kept) != []
@@ -318,28 +319,28 @@ def test_what_was_cut_off_and_gone_on_from_shows_against_the_log(busy: Office) -
 
 
 def test_many_faults_are_in_several_changes(busy: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "IN_ONE", 4)
+    monkeypatch.setattr(audit_accept, "IN_ONE", 4)
     busy.do(update(TokenRecord).values(client="x"))
     said = accept(busy)
     assert len(said) == 10
     assert busy.faults() == []
     assert [len(one.faults) for one in verified(busy)[1].accepted] == [4, 4, 2]
     with busy.store.read() as session:
-        query = select(AuditRecord.after).where(AuditRecord.action == acceptances.ACCEPT)
+        query = select(AuditRecord.after).where(AuditRecord.action == accepted_faults.ACCEPT)
         told = session.scalars(query.order_by(AuditRecord.id)).all()
     assert [one["part"] for one in told if one] == ["1 of 3", "2 of 3", "3 of 3"]
 
 
 def test_too_many_are_refused(busy: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "MAX_FAULTS", 9)
+    monkeypatch.setattr(audit_accept, "MAX_FAULTS", 9)
     busy.do(update(TokenRecord).values(client="x"))
     with pytest.raises(Refused, match="10 faults are too many"):
         accept(busy)
 
 
 def test_a_line_of_the_second_copy_has_a_size_that_syslog_takes(busy: Office) -> None:
-    faults = [*busy_faults(busy)] * accepting.IN_ONE
-    assert len(json.dumps([acceptances.told(fault) for fault in faults])) < 40_000
+    faults = [*busy_faults(busy)] * audit_accept.IN_ONE
+    assert len(json.dumps([accepted_faults.told(fault) for fault in faults])) < 40_000
 
 
 def busy_faults(office: Office) -> list[Any]:

@@ -11,16 +11,15 @@ import pytest
 from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
-from authserver import journal
-from authserver.audit import links
+from authserver.audit import chain, journal
+from authserver.audit.chained import TOKEN_COLUMNS
+from authserver.audit.journal import USES_EVERY, Journal, Kind, Use, Uses
+from authserver.audit.recorder import Trail
+from authserver.audit.token_event import MAX_TEXT, TokenEvent
+from authserver.audit.verify import Verification
 from authserver.core.errors import NotReady
-from authserver.db.chained import TOKEN_COLUMNS
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.db.trail import Trail
-from authserver.db.verifying import Verification
-from authserver.journal import USES_EVERY, Journal, Kind, Use, Uses
-from authserver.token_event import MAX_TEXT, TokenEvent
 from tests.world import PASSWORD, Clock, World
 
 KEY = b"k" * 32
@@ -114,7 +113,7 @@ def test_a_record_says_the_same_whatever_others_shared_with_it(
         journal._record(other)
     values, said = journal._record(event)
     told = dict(zip(TOKEN_COLUMNS, values, strict=True))
-    assert said == links.text(told)
+    assert said == chain.text(told)
     assert (told["at"], told["jwt_id"], told["request_id"]) == (at, jwt_id, text)
 
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
-from authserver.audit.links import AuditKey, Head, Kind
-from authserver.audit.walking import Walk, What
+from authserver.audit import records, retention
+from authserver.audit.chain import AuditKey, Head, Kind
+from authserver.audit.chain_walk import Walk, What
+from authserver.audit.records import ALL
 from authserver.core.errors import NotReady
-from authserver.db import records, retention
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
-from authserver.db.records import ALL
-from tests.unit.test_audit import SINCE, Office, busy, chains, office
+from tests.unit.audit.test_verify import SINCE, Office, busy, chains, office
 
 __all__ = ["busy", "office"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import Kind
+from authserver.audit.chain import Kind
 from authserver.db.dialects.unreadable_rows import AT_ONCE, held, unreadable
 from authserver.db.models import AuditRecord, TokenRecord
 

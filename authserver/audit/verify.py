@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Kind, same
-from authserver.audit.logged import Logged
-from authserver.audit.walking import Fault, Walk, What
-from authserver.db import acceptances, checkpoints, reading
-from authserver.db.acceptances import Acceptance
-from authserver.db.chained import CHANGES
-from authserver.db.checkpoints import End
+from authserver.audit import accepted_faults, checkpoints, record_rows
+from authserver.audit.accepted_faults import Acceptance
+from authserver.audit.chain import AuditKey, Head, Kind, same
+from authserver.audit.chain_walk import Fault, Walk, What
+from authserver.audit.chained import CHANGES
+from authserver.audit.checkpoints import End
+from authserver.audit.log_reader import Logged
+from authserver.audit.recorder import BEGIN
 from authserver.db.models import AuditRecord, AuditState
-from authserver.db.trail import BEGIN
 
 Progress = Callable[[int, int], None]
 """Is told how many records were verified, and how many there are."""
@@ -71,7 +71,7 @@ class Verification:
         """
         self.state = checkpoints.state_of(self.session)
         self.names, self.ends = checkpoints.names(self.session), checkpoints.ends(self.session)
-        self.accepted = acceptances.read(self.session, self.key)
+        self.accepted = accepted_faults.read(self.session, self.key)
         self.troubles = list(checkpoints.troubles(self.session, self.key, self.state))
         self.faults += [Fault("", trouble) for trouble in self.troubles]
         self._begin()
@@ -102,23 +102,23 @@ class Verification:
         return end and Head(end.seq, end.mac)
 
     def _walk(self) -> None:
-        total, done = reading.count(self.session), 0
+        total, done = record_rows.count(self.session), 0
         before = self._before_chains()
         for kind in Kind:
             self.verified[kind] = self.unchained[kind] = 0
-            for row_id, row in reading.rows(self.session, kind):
+            for row_id, row in record_rows.rows(self.session, kind):
                 self._lowest.setdefault(kind, row_id)
                 self._look(kind, row_id, row, before[kind])
                 done += 1
                 self.progress(done, total)
 
     def _look(self, kind: Kind, row_id: int, row: RowMapping | None, before: int) -> None:
-        said = None if row is None else reading.said(kind, row)
+        said = None if row is None else record_rows.said(kind, row)
         if row is None or said is None:
             self._stray(kind, row_id, What.UNREADABLE)
             return
         number = CHANGES if kind is Kind.CHANGE else row["chain_id"]
-        place = reading.place(row)
+        place = record_rows.place(row)
         if number not in self.walks or place is None:
             self._look_at_unchained(kind, row_id, row, before)
             return
@@ -142,7 +142,7 @@ class Verification:
             yield Fault(fault.chain, f"no longer what was accepted: {fault}", evidence=evidence)
 
     def _may_be_pruned(self, fault: Fault) -> bool:
-        kind = acceptances.kind(fault)
+        kind = accepted_faults.kind(fault)
         lowest = self._lowest.get(kind)
         if kind is Kind.CHANGE or (fault.row and lowest is not None and fault.row >= lowest):
             return False
@@ -160,12 +160,12 @@ class Verification:
             self._stray(kind, row_id, What.UNCHAINED)
 
     def _stray(self, kind: Kind, row_id: int, what: What) -> None:
-        found = reading.evidence(self.session, self.key, kind, row_id)
+        found = record_rows.evidence(self.session, self.key, kind, row_id)
         self.faults.append(Fault("", f"the {kind} record is {what}", row=row_id, evidence=found))
 
     def _before_chains(self) -> dict[Kind, int]:
         """Return the highest id of each kind that a record had before there were chains."""
-        firsts = reading.rows(self.session, Kind.CHANGE, AuditRecord.seq == 1)
+        firsts = record_rows.rows(self.session, Kind.CHANGE, AuditRecord.seq == 1)
         _, first = next(firsts, (0, None))
         try:
             told: Any = first["after"]["before"] if first and first["action"] == BEGIN else {}
@@ -200,7 +200,7 @@ class Verification:
                 yield Fault(chain, f"{What.MISSING}: the log has it", seq)
 
     def _report(self) -> Report:
-        accepted = acceptances.evidence(self.accepted)
+        accepted = accepted_faults.evidence(self.accepted)
         return Report(
             faults=[fault for fault in self.faults if fault.evidence not in accepted],
             verified=self.verified,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from authserver import second_copy
+from authserver.audit import log_writer
+from authserver.audit.log_writer import SecondCopy
 from authserver.audit.outbox import Outbox
 from authserver.audit.sinks import LogFile
-from authserver.second_copy import SecondCopy
 
 
 class Stuck:
@@ -31,8 +31,8 @@ class Stuck:
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
-    monkeypatch.setattr(second_copy, "INTERVAL", 0.001)
-    monkeypatch.setattr(second_copy, "STOP_WAITS", 0.01)
+    monkeypatch.setattr(log_writer, "INTERVAL", 0.001)
+    monkeypatch.setattr(log_writer, "STOP_WAITS", 0.01)
     made = Stuck()
     yield made
     made.let_go.set()

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authserver.audit import links
-from authserver.audit.links import Form, encoded
+from authserver.audit import chain
+from authserver.audit.chain import Form, encoded
 
 COLUMNS = ("at", "request_id", "service", "jwt_id", "count", "é")
 
@@ -23,7 +23,7 @@ VALUES = st.one_of(
 
 @given(st.tuples(*[VALUES] * len(COLUMNS)))
 def test_the_quick_way_says_the_same(values: tuple[Any, ...]) -> None:
-    said = links.text(dict(zip(COLUMNS, values, strict=True)))
+    said = chain.text(dict(zip(COLUMNS, values, strict=True)))
     assert Form(COLUMNS).text(values) == said
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import Head, Kind, Link
-from authserver.db import checkpoints, reading
-from authserver.db.chained import CHANGES
-from authserver.db.records import Filter
+from authserver.audit import checkpoints, record_rows
+from authserver.audit.chain import Head, Kind, Link
+from authserver.audit.chained import CHANGES
+from authserver.audit.records import Filter
 
 
 def lines(session: Session, wanted: Filter, unread: list[str] | None = None) -> Iterator[str]:
@@ -26,10 +26,10 @@ def _lines(
     session: Session, wanted: Filter, kind: Kind, names: dict[int, str], unread: list[str]
 ) -> Iterator[tuple[datetime, str]]:
     last = datetime.min.replace(tzinfo=UTC)
-    for row_id, row in reading.rows(session, kind, *wanted.conditions(kind)):
-        said = None if row is None else reading.said(kind, row)
+    for row_id, row in record_rows.rows(session, kind, *wanted.conditions(kind)):
+        said = None if row is None else record_rows.said(kind, row)
         if row is None or said is None:
-            unread.append(f"row {row_id} of {reading.TABLES[kind].__tablename__}")
+            unread.append(f"row {row_id} of {record_rows.TABLES[kind].__tablename__}")
             yield last, ""
             continue
         number = CHANGES if kind is Kind.CHANGE else row["chain_id"]

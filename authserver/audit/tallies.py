@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
+from authserver.audit.records import MAX_RULES
+from authserver.audit.token_event import UNKNOWN_TIME, TokenEvent
 from authserver.core.addresses import household
-from authserver.db.records import MAX_RULES
-from authserver.token_event import UNKNOWN_TIME, TokenEvent
 
 WINDOW = timedelta(minutes=1)
 STORED = 120

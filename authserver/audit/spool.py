@@ -17,13 +17,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from authserver import spool_file
+from authserver.audit import spool_file
+from authserver.audit.journal import insert_events
+from authserver.audit.spool_file import SpoolFile
+from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
-from authserver.journal import insert_events
-from authserver.spool_file import SpoolFile
-from authserver.token_event import TokenEvent
 
 log = structlog.get_logger()
 

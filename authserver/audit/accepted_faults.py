@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Kind, same
-from authserver.audit.walking import Fault
-from authserver.db import reading
-from authserver.db.chained import CHANGES_NAME
+from authserver.audit import record_rows
+from authserver.audit.chain import AuditKey, Head, Kind, same
+from authserver.audit.chain_walk import Fault
+from authserver.audit.chained import CHANGES_NAME
 from authserver.db.dialects.unreadable_rows import held
 from authserver.db.models import AuditRecord
 
@@ -43,7 +43,7 @@ def read(session: Session, key: AuditKey) -> list[Acceptance]:
 
     One that was altered, put in, or taken from its place says nothing.
     """
-    found = reading.rows(session, Kind.CHANGE, AuditRecord.action == ACCEPT)
+    found = record_rows.rows(session, Kind.CHANGE, AuditRecord.action == ACCEPT)
     return [
         Acceptance(row_id, row["at"], row["actor"], row["after"]["reason"], tuple(_faults(row)))
         for row_id, row in found
@@ -78,14 +78,14 @@ def _faults(row: Any) -> Iterator[Fault]:  # noqa: ANN401 - a row of whatever th
 def _before(session: Session, row_id: int) -> Head | None:
     query = select(AuditRecord.id).where(AuditRecord.id < row_id).order_by(AuditRecord.id.desc())
     last = session.scalars(query.limit(1)).all()
-    for _, row in held(session, reading.TABLES[Kind.CHANGE].__table__, last):
-        return None if row is None else reading.place(row)
+    for _, row in held(session, record_rows.TABLES[Kind.CHANGE].__table__, last):
+        return None if row is None else record_rows.place(row)
     return None
 
 
 def _is_ours(session: Session, key: AuditKey, row_id: int, row: Any) -> bool:  # noqa: ANN401
     """Whether its HMAC follows from that of the record before: nobody else can make one."""
-    place, said = reading.place(row), reading.said(Kind.CHANGE, row)
+    place, said = record_rows.place(row), record_rows.said(Kind.CHANGE, row)
     before = _before(session, row_id)
     if place is None or said is None or before is None:
         return False

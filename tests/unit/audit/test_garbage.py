@@ -9,14 +9,15 @@ from sqlalchemy import Table, text
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from authserver.audit import checkpoints, export, records, retention
+from authserver.audit.recorder import Trail
+from authserver.audit.records import ALL
 from authserver.cli.audit.listing import Following
 from authserver.core.errors import NotReady
-from authserver.db import checkpoints, exporting, records, retention, upkeep
+from authserver.db import upkeep
 from authserver.db.backup import dump
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
-from authserver.db.records import ALL
-from authserver.db.trail import Trail
-from tests.unit.test_audit import SINCE, Office, busy, copied, office
+from tests.unit.audit.test_verify import SINCE, Office, busy, copied, office
 
 __all__ = ["busy", "office"]
 
@@ -79,7 +80,7 @@ def ways(office: Office) -> Iterator[Callable[[], object]]:
 
     yield read(records.listed)
     yield read(lambda session: Following.now(session, ALL).look(session))
-    yield read(lambda session: list(exporting.lines(session, ALL)))
+    yield read(lambda session: list(export.lines(session, ALL)))
     yield read(lambda session: upkeep.load(session, office.clock() - SINCE))
     yield read(lambda session: list(_dumped(session, office)))
     yield lambda: office.seal(process)
@@ -144,7 +145,7 @@ def test_who_lists_records_is_told_in_which_row_of_which_table(
     assert said in tripped_over(busy)
     unread: list[str] = []
     with busy.store.read() as session:
-        lines = list(exporting.lines(session, ALL, unread))
+        lines = list(export.lines(session, ALL, unread))
     assert (unread, lines.count("")) == ([row], 1)
     assert any(f"(row {ROWS[model]})" in fault for fault in busy.faults())
 

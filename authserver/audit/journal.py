@@ -17,16 +17,16 @@ import structlog
 from sqlalchemy import Update, update
 from sqlalchemy.orm import Session
 
-from authserver.audit import links
-from authserver.audit.links import encoded
+from authserver.audit import chain, retention
+from authserver.audit.chain import encoded
+from authserver.audit.chained import FORMS, TOKEN_COLUMNS, TokenRow
+from authserver.audit.recorder import Trail
+from authserver.audit.tallies import Tallies
+from authserver.audit.token_event import LONGEST, TokenEvent
 from authserver.core.names import printable
-from authserver.db import accounts, change_log, refresh_tokens, retention
-from authserver.db.chained import FORMS, TOKEN_COLUMNS, TokenRow
+from authserver.db import accounts, change_log, refresh_tokens
 from authserver.db.models import AppToken, RefreshToken, StoreState
 from authserver.db.store import APPEND_WAITS, Store
-from authserver.db.trail import Trail
-from authserver.tallies import Tallies
-from authserver.token_event import LONGEST, TokenEvent
 
 MAX_PENDING = 20_000
 MAX_BATCH = 2_000
@@ -183,7 +183,7 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     values: list[Any] = [(given | safe).get(name, "") for name in TOKEN_COLUMNS]
     if not issued:
         values[_JWT_ID] = None
-    return values, FORMS[links.Kind.TOKEN].template(values, _OWN)
+    return values, FORMS[chain.Kind.TOKEN].template(values, _OWN)
 
 
 def prune(store: Store, days: int) -> int:

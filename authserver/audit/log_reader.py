@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from authserver.audit.links import AuditKey, Head, Kind, same, text
-from authserver.audit.walking import Fault
+from authserver.audit.chain import AuditKey, Head, Kind, same, text
+from authserver.audit.chain_walk import Fault
 
 _PLACE = ("chain", "seq", "mac", "kind")
 

@@ -15,12 +15,18 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, inspect, select, text, update
 from structlog.testing import capture_logs
 
-from authserver.audit.links import Kind
-from authserver.audit.logged import Logged
+from authserver.audit import accept, accepted_faults, export, retention
+from authserver.audit.chain import Kind
+from authserver.audit.chain_walk import Fault
+from authserver.audit.journal import Journal, insert_events
+from authserver.audit.log_reader import Logged
 from authserver.audit.outbox import Outbox
-from authserver.audit.walking import Fault
+from authserver.audit.recorder import Trail
+from authserver.audit.records import ALL
+from authserver.audit.token_event import TokenEvent
+from authserver.audit.verify import Report, Verification
 from authserver.core.errors import ChainsLost, NotReady, Refused
-from authserver.db import acceptances, accepting, accounts, exporting, groups, retention, setup
+from authserver.db import accounts, groups, setup
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -28,13 +34,8 @@ from authserver.db.models import (
     AuditState,
     TokenRecord,
 )
-from authserver.db.records import ALL
 from authserver.db.store import Store
-from authserver.db.trail import Trail
-from authserver.db.verifying import Report, Verification
-from authserver.journal import Journal, insert_events
 from authserver.keys.master_key import make_master_key
-from authserver.token_event import TokenEvent
 from tests import stores
 from tests.world import Clock, trail_in
 
@@ -107,8 +108,8 @@ class Office:
             key = Trail(Trail.of(self.store).master).key(session)
             logged = None
             if lines is not None:
-                accepted = acceptances.read(session, key)
-                logged = Logged(key, acceptances.places(accepted))
+                accepted = accepted_faults.read(session, key)
+                logged = Logged(key, accepted_faults.places(accepted))
                 logged.read("log", lines)
             return Verification(session, key, logged, lambda *_: None).run()
 
@@ -117,7 +118,7 @@ class Office:
 
     def exported(self) -> list[str]:
         with self.store.read() as session:
-            return list(exporting.lines(session, ALL))
+            return list(export.lines(session, ALL))
 
     def do(self, *statements: Any) -> None:
         """Do to the store what somebody does who has got at it."""
@@ -726,7 +727,7 @@ def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_who_accepts_it(
         busy.change(busy.process(), "d")
     process = busy.process()
     with process.change("test") as change:
-        accepting.begin_anew(change, [Fault("", "the chains are gone")], "it was Mallory")
+        accept.begin_anew(change, [Fault("", "the chains are gone")], "it was Mallory")
     busy.ask(process, 3)
     busy.change(process, "e")
     busy.seal()
@@ -739,7 +740,7 @@ def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_who_accepts_it(
 def test_chains_that_are_there_are_not_begun_anew(busy: Office) -> None:
     process, fault = busy.process(), Fault("", "the chains are gone")
     with pytest.raises(Refused, match="are there"), process.change("test") as change:
-        accepting.begin_anew(change, [fault], "because")
+        accept.begin_anew(change, [fault], "because")
     assert busy.faults() == []
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from authserver import tallies
+from authserver.audit import tallies
+from authserver.audit.journal import MAX_PENDING, Journal
+from authserver.audit.token_event import TokenEvent
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
-from authserver.journal import MAX_PENDING, Journal
-from authserver.token_event import TokenEvent
 from tests.world import Clock
 
 KEY = b"k" * 32

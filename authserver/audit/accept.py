@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Mark
-from authserver.audit.walking import Fault, Walk
+from authserver.audit import accepted_faults, checkpoints
+from authserver.audit.chain import AuditKey, Head, Mark
+from authserver.audit.chain_walk import Fault, Walk
+from authserver.audit.chained import CHANGES, CHANGES_NAME
+from authserver.audit.recorder import Trail
+from authserver.audit.verify import Verification
 from authserver.core.errors import ChainsLost, Refused
-from authserver.db import acceptances, checkpoints, setup
-from authserver.db.chained import CHANGES, CHANGES_NAME
+from authserver.db import setup
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import Change
-from authserver.db.trail import Trail
-from authserver.db.verifying import Verification
 
 MAX_FAULTS = 10_000
 MAX_REASON = 1000
@@ -73,8 +74,8 @@ def begin_anew(change: Change, faults: Sequence[Fault], reason: str) -> None:
     change.session.execute(update(AuditRecord).values(nowhere))
     change.session.execute(update(TokenRecord).values(nowhere | {"chain_id": None}))
     setup.begin_trail(change)
-    after = {"reason": reason, "faults": [acceptances.told(fault) for fault in faults]}
-    change.record(acceptances.ACCEPT, "audit records", after=after)
+    after = {"reason": reason, "faults": [accepted_faults.told(fault) for fault in faults]}
+    change.record(accepted_faults.ACCEPT, "audit records", after=after)
 
 
 @dataclass
@@ -183,13 +184,13 @@ class Accepting:
             part = self.faults[begin : begin + IN_ONE]
             after: dict[str, Any] = {
                 "reason": reason,
-                "faults": [acceptances.told(fault) for fault in part],
+                "faults": [accepted_faults.told(fault) for fault in part],
             }
             if resumed is not None and number == 1:
                 after["resumed"] = resumed
             if len(parts) > 1:
                 after["part"] = f"{number} of {len(parts)}"
-            self.change.record(acceptances.ACCEPT, "audit records", after=after)
+            self.change.record(accepted_faults.ACCEPT, "audit records", after=after)
 
 
 def _end(walk: Walk) -> Head:

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from authserver.audit.links import AuditKey, Head, Kind, Mark, same
-from authserver.audit.walking import Walk
-from authserver.db import reading
-from authserver.db.chained import CHANGES, CHANGES_NAME
+from authserver.audit import record_rows
+from authserver.audit.chain import AuditKey, Head, Kind, Mark, same
+from authserver.audit.chain_walk import Walk
+from authserver.audit.chained import CHANGES, CHANGES_NAME
 from authserver.db.dialects.unreadable_rows import Sound, is_of_a_value, sound, unreadable
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 
@@ -263,9 +263,9 @@ def _follows(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark
     sealed = Head(mark.sealed_seq, mark.sealed_mac)
     walk = Walk(key, chain.name, Kind.CHANGE, sealed, sealed)
     since = (AuditRecord.seq.is_not(None), AuditRecord.id > (mark.sealed_record_id or 0))
-    for row_id, row in reading.rows(session, Kind.CHANGE, *since):
-        place = None if row is None else reading.place(row)
-        said = None if row is None else reading.said(Kind.CHANGE, row)
+    for row_id, row in record_rows.rows(session, Kind.CHANGE, *since):
+        place = None if row is None else record_rows.place(row)
+        said = None if row is None else record_rows.said(Kind.CHANGE, row)
         if place is None or said is None:
             return False
         walk.step(place, said, row_id)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, text
 from structlog.testing import capture_logs
 
-from authserver import spool_file, spooler
+from authserver.audit import spool_file, spooler
+from authserver.audit.journal import Journal
+from authserver.audit.spool import Spool, _event, _line
+from authserver.audit.spooler import Spooler
+from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
-from authserver.journal import Journal
-from authserver.spool import Spool, _event, _line
-from authserver.spooler import Spooler
-from authserver.token_event import TokenEvent
 from tests.world import Clock
 
 ROOM = 1 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from authserver.audit.links import Form, Kind
+from authserver.audit.chain import Form, Kind
 from authserver.db.models import AuditRecord, TokenRecord
 
 CHANGES = 1

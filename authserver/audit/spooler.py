@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from authserver.journal import Journal
+from authserver.audit.journal import Journal
+from authserver.audit.spool import Spool
 from authserver.runtime.periodic import Repeating
-from authserver.spool import Spool
 
 INTERVAL = 0.4
 

@@ -21,12 +21,12 @@ from sqlalchemy import RowMapping, Table, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from authserver.audit.links import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
+from authserver.audit import checkpoints
+from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
+from authserver.audit.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.audit.outbox import Outbox
 from authserver.audit.sinks import open_sink
 from authserver.core.errors import ChainsLost, NotReady
-from authserver.db import checkpoints
-from authserver.db.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.dialects.unreadable_rows import held, is_of_a_value
 from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
