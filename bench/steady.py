@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from authserver import reporting
-from authserver.audit.chained import CHANGES
 from authserver.audit.journal import MAX_BATCH, insert_events
+from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
 from authserver.db.models import AuditChain, AuditMark

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import accepted_faults, checkpoints
 from authserver.audit.chain import AuditKey, Head, Mark
 from authserver.audit.chain_walk import Fault, Walk
-from authserver.audit.chained import CHANGES, CHANGES_NAME
+from authserver.audit.record_rows import CHANGES, CHANGES_NAME
 from authserver.audit.recorder import Trail
 from authserver.audit.verify import Verification
 from authserver.core.errors import ChainsLost, Refused

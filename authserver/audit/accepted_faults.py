@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import record_rows
 from authserver.audit.chain import AuditKey, Head, Kind, same
 from authserver.audit.chain_walk import Fault
-from authserver.audit.chained import CHANGES_NAME
+from authserver.audit.record_rows import CHANGES_NAME
 from authserver.db.dialects.unreadable_rows import held
 from authserver.db.models import AuditRecord
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import record_rows
 from authserver.audit.chain import AuditKey, Head, Kind, Mark, same
 from authserver.audit.chain_walk import Walk
-from authserver.audit.chained import CHANGES, CHANGES_NAME
+from authserver.audit.record_rows import CHANGES, CHANGES_NAME
 from authserver.db.dialects.unreadable_rows import Sound, is_of_a_value, sound, unreadable
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints, record_rows
 from authserver.audit.chain import Head, Kind, Link
-from authserver.audit.chained import CHANGES
+from authserver.audit.record_rows import CHANGES
 from authserver.audit.records import Filter
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit import chain, retention
 from authserver.audit.chain import encoded
-from authserver.audit.chained import FORMS, TOKEN_COLUMNS, TokenRow
+from authserver.audit.record_rows import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.audit.recorder import Trail
 from authserver.audit.tallies import Tallies
 from authserver.audit.token_event import LONGEST, TokenEvent

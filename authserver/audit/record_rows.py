@@ -1,18 +1,39 @@
-"""Reading audit records for checking them: whatever was done to a row, the others are read."""
+"""Audit records as rows: which columns their HMACs cover, and how they are read for checking.
 
-from collections.abc import Iterator
+Whatever was done to a row, the others are read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Table, func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.chain import AuditKey, Head, Kind
-from authserver.audit.chained import COLUMNS, FORMS
+from authserver.audit.chain import AuditKey, Form, Head, Kind
 from authserver.audit.records import ALL, Filter
 from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, as_stored, held
 from authserver.db.models import AuditRecord, TokenRecord
 
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
+
+CHANGES = 1
+"""The chain of all changes."""
+
+CHANGES_NAME = "changes"
+
+COLUMNS: Mapping[Kind, Sequence[str]] = {
+    kind: [
+        c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
+    ]
+    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
+}
+"""What of a record is covered by its HMAC."""
+
+FORMS: Mapping[Kind, Form] = {kind: Form(columns) for kind, columns in COLUMNS.items()}
+TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
+
+TokenRow = tuple[tuple[Any, ...], str]
+"""A token record before it has a place in a chain: its columns' values, and its text."""
 
 
 def count(session: Session, wanted: Filter = ALL) -> int:

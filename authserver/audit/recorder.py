@@ -23,8 +23,15 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit import checkpoints
 from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
-from authserver.audit.chained import CHANGES, CHANGES_NAME, COLUMNS, FORMS, TOKEN_COLUMNS, TokenRow
-from authserver.audit.outbox import Outbox
+from authserver.audit.log_writer import Outbox
+from authserver.audit.record_rows import (
+    CHANGES,
+    CHANGES_NAME,
+    COLUMNS,
+    FORMS,
+    TOKEN_COLUMNS,
+    TokenRow,
+)
 from authserver.audit.sinks import open_sink
 from authserver.core.errors import ChainsLost, NotReady
 from authserver.db.dialects.bulk_insert import Bulk

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import accepted_faults, checkpoints, record_rows
 from authserver.audit.chain import AuditKey, Head, Kind, Mark
 from authserver.audit.chain_walk import Walk
-from authserver.audit.chained import CHANGES
+from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store

@@ -1,12 +1,17 @@
 """The spool: records of token requests on the local disk, for the time when the store takes none.
 
-Each process has a file of its own, one JSON object a line. What a process leaves there when it ends
-is taken over by one that starts.
+Each process has a file of its own, one JSON object a line, and a lock on it that ends with the
+process. What a process leaves there when it ends is taken over by one that starts. A thread of its
+own writes to the spool, since the thread that writes to the store may hang with it.
 """
 
+import fcntl
 import json
+import os
+import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +22,96 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from authserver.audit import spool_file
-from authserver.audit.journal import insert_events
-from authserver.audit.spool_file import SpoolFile
+from authserver.audit.journal import Journal, insert_events
 from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
+from authserver.runtime.periodic import Repeating
+
+SUFFIX = ".jsonl"
+DAMAGED = ".damaged"
+READ_BYTES = 1 << 20
+"""So much is read at a time; no line is as long."""
+
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 log = structlog.get_logger()
+
+INTERVAL = 0.4
+
+
+@dataclass
+class SpoolFile:
+    """A file and how far it was read. ``bad`` counts lines that could not be understood.
+
+    Every method raises OSError where the disk fails.
+    """
+
+    path: Path
+    descriptor: int
+    size: int = 0
+    offset: int = 0
+    bad: int = 0
+
+    def append(self, data: bytes) -> None:
+        """Write whole lines, to the disk; all of them or none."""
+        try:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self.descriptor, data[done:], self.size + done)
+            os.fsync(self.descriptor)
+        except OSError:
+            os.ftruncate(self.descriptor, self.size)
+            raise
+        self.size += len(data)
+
+    def read(self) -> tuple[list[bytes], int]:
+        """Return the next lines, and the offset at which they end."""
+        raw = os.pread(self.descriptor, READ_BYTES, self.offset)
+        whole, newline, _ = raw.rpartition(b"\n")
+        if not newline:
+            # A process was killed while it wrote the last line.
+            return [raw], self.size
+        return whole.split(b"\n"), self.offset + len(whole) + 1
+
+    def close(self) -> None:
+        """Let go of the file, and remove it; one with bad lines is kept under another name."""
+        if self.bad:
+            self.path.rename(self.path.with_suffix(DAMAGED))
+        else:
+            self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def create_file(directory: Path) -> SpoolFile:
+    """Make a file for this process."""
+    path = directory / f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return SpoolFile(path, descriptor)
+
+
+def left_behind(directory: Path) -> Iterator[SpoolFile]:
+    """Take over the files of processes that have ended; what another user put there is not ours."""
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        # Another process may be done with it by now.
+        with suppress(FileNotFoundError):
+            if (file := _taken(path)) is not None:
+                yield file
+
+
+def _taken(path: Path) -> SpoolFile | None:
+    status = path.lstat()
+    if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+        return None
+    descriptor = os.open(path, _FLAGS)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return SpoolFile(path, descriptor, os.fstat(descriptor).st_size)
 
 
 @dataclass
@@ -61,7 +147,7 @@ class Spool:
         """
         try:
             with self._lock:
-                self._left += spool_file.left_behind(self.directory)
+                self._left += left_behind(self.directory)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -92,7 +178,7 @@ class Spool:
 
     def _file(self) -> SpoolFile:
         if self._own is None:
-            self._own = spool_file.create(self.directory)
+            self._own = create_file(self.directory)
             log.warning("records of token requests go to the spool", file=str(self._own.path))
         return self._own
 
@@ -130,7 +216,7 @@ class Spool:
             log.error(
                 "records in the spool cannot be read; the file is kept",
                 number=file.bad,
-                file=str(file.path.with_suffix(spool_file.DAMAGED)),
+                file=str(file.path.with_suffix(DAMAGED)),
             )
         log.info("records were written back from the spool", file=str(file.path))
 
@@ -182,3 +268,44 @@ def _event(line: bytes) -> TokenEvent | None:
     except (ValueError, TypeError, KeyError):
         return None
     return event if all(isinstance(text, str) for text in texts.values()) else None
+
+
+@dataclass
+class Spooler:
+    """Moves what is pending from the journal to the spool while the store is ``late``."""
+
+    journal: Journal
+    spool: Spool
+    late: Callable[[], bool]
+    _thread: Repeating = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = Repeating("spooler", INTERVAL, self.tick)
+
+    def tick(self) -> None:
+        """Move what is pending if the store has not taken it for too long."""
+        if self.late():
+            self._move()
+
+    def _move(self) -> None:
+        events = self.journal.take()
+        if not events:
+            return
+        try:
+            self.spool.keep(events)
+        except Exception as error:  # noqa: BLE001 - whatever it is, no record may be lost
+            self.journal.put_back(events)
+            if not self.journal.stuck:
+                log.error("no tokens: their records can be kept nowhere", error=str(error))
+            self.journal.stuck = True
+        else:
+            self.journal.stuck = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and move what the store has not taken by now."""
+        self._thread.stop()
+        self._move()

@@ -12,9 +12,9 @@ from authserver.audit import accepted_faults, checkpoints, record_rows
 from authserver.audit.accepted_faults import Acceptance
 from authserver.audit.chain import AuditKey, Head, Kind, same
 from authserver.audit.chain_walk import Fault, Walk, What
-from authserver.audit.chained import CHANGES
 from authserver.audit.checkpoints import End
 from authserver.audit.log_reader import Logged
+from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import BEGIN
 from authserver.db.models import AuditRecord, AuditState
 

@@ -21,8 +21,7 @@ from flask import Flask, Response, g, request
 from authserver.audit.journal import Journal, Rehashes, Uses
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
-from authserver.audit.spool import Spool
-from authserver.audit.spooler import Spooler
+from authserver.audit.spool import Spool, Spooler
 from authserver.core.errors import NotReady
 from authserver.counting import counts
 from authserver.credentials import Authenticator

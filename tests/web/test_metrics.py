@@ -274,7 +274,7 @@ def test_records_on_the_disk_and_no_room_for_more_are_told_of(reported: Reported
 def test_altered_records_and_an_audit_log_that_is_not_written_are_told_of(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authserver.audit.outbox.MAX_WAITING", 2)
+    monkeypatch.setattr("authserver.audit.log_writer.MAX_WAITING", 2)
     live = reported.world.wiring.live
     assert reported.value("authserver_audit_records_altered") == 0
     live.altered = "the chain changes"

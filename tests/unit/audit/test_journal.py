@@ -12,8 +12,8 @@ from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
 from authserver.audit import chain, journal
-from authserver.audit.chained import TOKEN_COLUMNS
 from authserver.audit.journal import USES_EVERY, Journal, Kind, Use, Uses
+from authserver.audit.record_rows import TOKEN_COLUMNS
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import MAX_TEXT, TokenEvent
 from authserver.audit.verify import Verification

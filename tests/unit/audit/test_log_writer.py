@@ -8,8 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authserver.audit import log_writer
-from authserver.audit.log_writer import SecondCopy
-from authserver.audit.outbox import Outbox
+from authserver.audit.log_writer import Outbox, SecondCopy
 from authserver.audit.sinks import LogFile
 
 
@@ -53,7 +52,7 @@ def test_a_log_that_cannot_be_written_is_told_once_and_caught_up_with(tmp_path: 
 
 
 def test_only_what_was_lost_since_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("authserver.audit.outbox.MAX_WAITING", 1)
+    monkeypatch.setattr("authserver.audit.log_writer.MAX_WAITING", 1)
     log = tmp_path / "new" / "audit.jsonl"
     copy = SecondCopy(Outbox(LogFile(log)))
     with capture_logs() as logged:

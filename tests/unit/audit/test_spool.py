@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, text
 from structlog.testing import capture_logs
 
-from authserver.audit import spool_file, spooler
+from authserver.audit import spool as audit_spool
 from authserver.audit.journal import Journal
-from authserver.audit.spool import Spool, _event, _line
-from authserver.audit.spooler import Spooler
+from authserver.audit.spool import Spool, Spooler, _event, _line
 from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
@@ -128,7 +127,7 @@ def test_while_the_store_does_not_take_it_it_is_kept(
 def test_much_is_stored_in_parts(
     spool: Spool, store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_file, "READ_BYTES", 3 * len(_line(one)))
+    monkeypatch.setattr(audit_spool, "READ_BYTES", 3 * len(_line(one)))
     names = [f"r{n}" for n in range(7)]
     spool.keep(events(one, *names))
     parts = []
@@ -375,7 +374,7 @@ def test_what_is_left_when_it_ends_is_kept(moving: Spooler, late: Late, one: Tok
 
 def test_the_thread_ticks(spool: Spool, late: Late, monkeypatch: pytest.MonkeyPatch) -> None:
     ticked = threading.Event()
-    monkeypatch.setattr(spooler, "INTERVAL", 0.001)
+    monkeypatch.setattr(audit_spool, "INTERVAL", 0.001)
     monkeypatch.setattr(Spooler, "tick", lambda _: ticked.set())
     moving = Spooler(Journal(b"k" * 32), spool, late)
     moving.start()

@@ -7,8 +7,7 @@ from queue import Empty
 
 import pytest
 
-from authserver.audit.log_writer import SecondCopy
-from authserver.audit.outbox import Outbox
+from authserver.audit.log_writer import Outbox, SecondCopy
 from authserver.audit.sinks import Syslog, open_sink
 from authserver.audit.syslog_tls import SyslogTls
 from tests.e2e.certificates import Authority

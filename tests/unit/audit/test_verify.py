@@ -20,7 +20,7 @@ from authserver.audit.chain import Kind
 from authserver.audit.chain_walk import Fault
 from authserver.audit.journal import Journal, insert_events
 from authserver.audit.log_reader import Logged
-from authserver.audit.outbox import Outbox
+from authserver.audit.log_writer import Outbox
 from authserver.audit.recorder import Trail
 from authserver.audit.records import ALL
 from authserver.audit.token_event import TokenEvent
@@ -772,7 +772,7 @@ def test_what_the_sink_does_not_take_waits(office: Office) -> None:
 
 
 def test_too_much_that_waits_is_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("authserver.audit.outbox.MAX_WAITING", 2)
+    monkeypatch.setattr("authserver.audit.log_writer.MAX_WAITING", 2)
     sink = Lines()
     outbox = Outbox(sink)
     outbox.add(["a", "b", "c"])
