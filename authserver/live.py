@@ -21,14 +21,15 @@ from authserver.audit.spool import Spool
 from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.credentials import AppToken, Refresh, Shown
-from authserver.db import published, schema, snapshot
-from authserver.db.published import Published
+from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.keys import keyring, registry_keys, signing_keys
 from authserver.keys.keyring import Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.signing_keys import Ending
+from authserver.registry import published_keys
+from authserver.registry.published_keys import Published
 from authserver.runtime.periodic import Repeating
 
 INTERVAL = 0.4
@@ -262,7 +263,7 @@ class Live:
             snapshot=snapshot.follow(session, known) if known else snapshot.load(session),
             signer=Signer.of(signing_keys.load_leaf(session, self.safe)),
             own_signers=registry_keys.signers(session, self.safe),
-            published=published.by_registry(session, time),
+            published=published_keys.by_registry(session, time),
             endings=signing_keys.endings_of(session),
             read_at=now,
             store_time=time,

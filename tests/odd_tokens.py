@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver.distribution import key_ids
-from authserver.distribution.trust import ListedKey, Trust
 from authserver.keys import jose, keyring
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import key_ids
+from authserver.registry.distribution.trust import ListedKey, Trust
 
 ISSUER, SERVICE = "authserver", "registry"
 EVERY = frozenset(Version)

@@ -18,21 +18,13 @@ from authserver import passwords
 from authserver.audit.recorder import Trail, trail_of
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import (
-    accounts,
-    app_tokens,
-    groups,
-    published,
-    registries,
-    rules,
-    schema,
-    setup,
-)
+from authserver.db import accounts, app_tokens, groups, rules, schema, setup
 from authserver.db.app_tokens import Wanted
 from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.keys.master_key import make_master_key, read_master_key
 from authserver.keys.private_keys import Safe
+from authserver.registry import entries, published_keys
 from authserver.runtime.settings import Settings
 from authserver.web.app import Wiring, create_app, wire
 
@@ -114,7 +106,7 @@ class World:
 
     def registry(self, service: str, token_ttl: int | None = None) -> None:
         with self.wiring.store.change("test") as change:
-            registries.add(change, service, token_ttl)
+            entries.add(change, service, token_ttl)
         self.wiring.live.refresh()
 
     def allow(self, subject: str, pattern: str, actions: str, **more: Any) -> int:
@@ -195,7 +187,7 @@ class World:
         header = jwt.get_unverified_header(token)
         leaf = x509.load_der_x509_certificate(base64.b64decode(header["x5c"][0], validate=True))
         with self.wiring.store.read() as session:
-            bundle = published.everything(session, self.wiring.store.clock()).bundle
+            bundle = published_keys.everything(session, self.wiring.store.clock()).bundle
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.encode()))
         options: Any = {
             "verify_aud": False,

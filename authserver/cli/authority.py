@@ -5,8 +5,8 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
-from authserver.db import registries
 from authserver.keys import authorities, signing_keys
+from authserver.registry import entries
 
 
 @click.group("authority", short_help="Replace the authority.")
@@ -78,7 +78,7 @@ def retire(context: Context, authority_id: int | None, force: bool) -> None:
     Without ID it is the one before the active one; with ID it may be one that waits.
     """
     with context.change() as change:
-        longest = registries.longest_token(change.session, context.settings.token_ttl)
+        longest = entries.longest_token(change.session, context.settings.token_ttl)
         row = authorities.retire(change, authority_id, longest, force=force)
     context.store.overwrite_deleted()
     note(

@@ -11,13 +11,13 @@ from authserver.cli.output import ask_password, json_option, note, print_json, p
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.db import lookup
-from authserver.doctor import ours
-from authserver.doctor.account import Account
-from authserver.doctor.examination import Options, examine
-from authserver.doctor.findings import Finding, Report
-from authserver.doctor.ours import Ours
-from authserver.doctor.section import Files
 from authserver.keys import authorities
+from authserver.registry.doctor import expected
+from authserver.registry.doctor.account import Account
+from authserver.registry.doctor.auth_section import Files
+from authserver.registry.doctor.examination import Options, examine
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, Report
 
 WIDTH = 100
 INDENT = " " * 11
@@ -112,7 +112,7 @@ def _required(url: str | None, service: str) -> str:
 def _ours(context: Context, service: str) -> Ours:
     with context.read() as session:
         safe = context.safe_of(session)
-        return ours.load(session, safe, service, context.settings.realm, context.store.clock)
+        return expected.load(session, safe, service, context.settings.realm, context.store.clock)
 
 
 def _record(context: Context, report: Report) -> None:

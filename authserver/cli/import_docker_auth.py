@@ -15,7 +15,7 @@ from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup, registries, rules
+from authserver.db import accounts, lookup, rules
 from authserver.db.store import Change
 from authserver.importers.docker_auth import compare, config
 from authserver.importers.docker_auth import users as docker_auth_users
@@ -26,6 +26,7 @@ from authserver.importers.docker_auth.matchers import is_literal
 from authserver.importers.docker_auth.translate import Draft, State, Translation, Verdict
 from authserver.importers.docker_auth.users import Left, Users, users
 from authserver.keys import signing_keys
+from authserver.registry import entries
 
 _COMPLETE = frozenset({State.TAKEN, State.IDLE})
 
@@ -102,7 +103,7 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
         read = read.only_on(service)
     known = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
     found = users(read, known)
-    services = frozenset(row.service for row in registries.listed(session))
+    services = frozenset(row.service for row in entries.listed(session))
     ours = standing(read, found.known(known), services)
     with progress_bar("Comparing") as progress:
         compared = compare.agreed(read, ours, progress)

@@ -13,14 +13,14 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.db import published, registries
-from authserver.distribution import compact
-from authserver.distribution.compact import MAX_BYTES, Token
-from authserver.distribution.signing_key import certificate
-from authserver.distribution.trust import Trust, read_bundle, read_jwks
-from authserver.distribution.verdict import Verdict, judge
 from authserver.keys import signing_keys
 from authserver.keys.compatibility import Version
+from authserver.registry import entries, published_keys
+from authserver.registry.distribution import parsing
+from authserver.registry.distribution.key_lookup import certificate
+from authserver.registry.distribution.parsing import MAX_BYTES, Token
+from authserver.registry.distribution.trust import Trust, read_bundle, read_jwks
+from authserver.registry.distribution.verify import Verdict, judge
 
 MAX_FILE = 1024 * 1024
 MAX_VALUE = 500
@@ -53,7 +53,7 @@ def inspect(
     The token may stand alone or in the token endpoint's JSON answer. It is verified as
     Distribution 2.8, 3.0 and 3.1 would. Exit status 1 if none of them accepts it.
     """
-    token = compact.read(_from_stdin())
+    token = parsing.read(_from_stdin())
     trust = _trust(context, bundle, jwks, issuer, service)
     verdicts = [judge(token, trust, version, now()) for version in Version]
     if as_json:
@@ -125,12 +125,12 @@ def _ours(context: Context, *, needed: bool) -> Trust:
             )
         return Trust()
     with context.read() as session:
-        shown = published.trusted(session, context.store.time(session))
+        shown = published_keys.trusted(session, context.store.time(session))
         return Trust(
             bundle=read_bundle(shown.bundle.encode(), "our own bundle"),
             jwks=read_jwks(shown.jwks.encode(), "our own JWKS"),
             issuer=signing_keys.issuer(session),
-            services=frozenset(row.service for row in registries.listed(session)),
+            services=frozenset(row.service for row in entries.listed(session)),
         )
 
 

@@ -19,10 +19,11 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.core.errors import Refused
-from authserver.db import lookup, published
-from authserver.db.published import Published
+from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.signing_keys import Listed
+from authserver.registry import published_keys
+from authserver.registry.published_keys import Published
 
 
 @click.group("key")
@@ -192,5 +193,5 @@ def _published(context: Context, service: str | None) -> Published:
     with context.read() as session:
         now = context.store.time(session)
         if service is None:
-            return published.everything(session, now)
-        return published.for_registry(session, lookup.registry(session, service), now)
+            return published_keys.everything(session, now)
+        return published_keys.for_registry(session, lookup.registry(session, service), now)

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, groups, registries
+from authserver.db import accounts, groups
 from authserver.db.store import open_store
+from authserver.registry import entries
 from authserver.runtime import settings
 
 Find = Callable[[Session], Iterable[str]]
@@ -67,7 +68,7 @@ def _groups(session: Session) -> Iterable[str]:
 
 
 def _registries(session: Session) -> Iterable[str]:
-    return [row.service for row in registries.listed(session)]
+    return [row.service for row in entries.listed(session)]
 
 
 def _subjects(session: Session) -> Iterable[str]:

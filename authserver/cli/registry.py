@@ -24,12 +24,13 @@ from authserver.cli.output import (
     yes_option,
 )
 from authserver.cli.values import Values
-from authserver.db import lookup, registries
+from authserver.db import lookup
 from authserver.db.models import Registry
-from authserver.db.registries import Installation
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
+from authserver.registry import entries
+from authserver.registry.entries import Installation
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -102,12 +103,12 @@ def add(
 ) -> None:
     """Add a registry by its SERVICE string, the audience of its tokens."""
     with context.change() as change:
-        row = registries.add(
+        row = entries.add(
             change,
             service,
             token_ttl,
             refresh_tokens=not no_refresh_tokens,
-            installation=_changed(registries.UNKNOWN, **installation),
+            installation=_changed(entries.UNKNOWN, **installation),
         )
         safe = context.safe_of(change.session)
         registry_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
@@ -151,7 +152,7 @@ def edit(
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
         present = Installation.of(lookup.registry(change.session, service))
-        row = registries.edit(
+        row = entries.edit(
             change,
             service,
             token_ttl=token_ttl,
@@ -196,7 +197,7 @@ def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool)
 def list_(context: Context, as_json: bool) -> None:
     """List the registries."""
     with context.read() as session:
-        found = [_described(row, context) for row in registries.listed(session)]
+        found = [_described(row, context) for row in entries.listed(session)]
     columns: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
         "SERVICE": lambda r: r["service"],
         "TOKEN TTL": lambda r: r["token_ttl"],
@@ -236,13 +237,13 @@ def show(context: Context, service: str, as_json: bool) -> None:
 def remove(context: Context, service: str, force: bool) -> None:
     """Remove a registry; no token is issued for it any more."""
     with context.change() as change:
-        removed = registries.remove(change, service, force=force)
+        removed = entries.remove(change, service, force=force)
     removed_rules(removed)
     note(f"Removed the registry {service}.")
 
 
 def _described(row: Registry, context: Context) -> dict[str, Any]:
-    return registries.described(row) | {
+    return entries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
         "realm": context.settings.realm,
     }

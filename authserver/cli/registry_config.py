@@ -14,10 +14,11 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import lookup, published
+from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.compatibility import Trust
 from authserver.keys.jose import HeaderMode
+from authserver.registry import published_keys
 from authserver.runtime.settings.public_url import doubts, is_address
 
 DIRECTORY = "/etc/docker/registry"
@@ -65,8 +66,8 @@ def command(
         registry = lookup.registry(session, service)
         at = context.store.time(session)
         issuer = signing_keys.issuer(session)
-        files = _files(Trust(registry.trust), published.for_registry(session, registry, at))
-        algorithms = published.algorithms(session, registry, at)
+        files = _files(Trust(registry.trust), published_keys.for_registry(session, registry, at))
+        algorithms = published_keys.algorithms(session, registry, at)
         version = version or _version(
             registry.version, registry_keys.header_mode(session, registry)
         )
@@ -92,7 +93,7 @@ def _version(entry: str | None, mode: HeaderMode) -> str:
     return "3" if mode is HeaderMode.RFC7638 else "2"
 
 
-def _files(trust: Trust, found: published.Published) -> list[_TrustFile]:
+def _files(trust: Trust, found: published_keys.Published) -> list[_TrustFile]:
     bundle = _TrustFile(
         "rootcertbundle", "certificate bundle", "authserver-bundle.pem", "bundle", found.bundle
     )

@@ -11,11 +11,12 @@ from authserver.audit.recorder import BEGIN, Trail
 from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, registries, rules, schema
+from authserver.db import accounts, rules, schema
 from authserver.db.models import AuditRecord, Authority, StoreState, TokenRecord
 from authserver.db.store import Change, Store
 from authserver.keys import authorities
 from authserver.keys.private_keys import Safe
+from authserver.registry import entries
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
     change.record("store.init", "store", after={"issuer": first.issuer})
     authorities.add(change, safe, first.issuer)
     authorities.activate(change, safe)
-    registries.add(change, first.service)
+    entries.add(change, first.service)
     admin = accounts.add_user(change, first.admin, first.password_hash, admin=True)
     # Being an administrator gives no repository right; these two rules do, and can be seen.
     subject = Subject(SubjectKind.USER, admin.name)

@@ -7,13 +7,14 @@ from typing import Any
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, delegations, groups, lookup, registries, rules
+from authserver.db import accounts, delegations, groups, lookup, rules
 from authserver.db.delegations import Extent
 from authserver.db.store import Change
 from authserver.policy import planning
 from authserver.policy.document import Account, Delegation, Group, Policy, Registry, Statement
 from authserver.policy.planning import Plan, Progress, no_progress
 from authserver.policy.steps import Entry, Membership, Step
+from authserver.registry import entries
 
 
 def apply(
@@ -112,7 +113,7 @@ def _do(change: Change, step: Step, *, force: bool) -> None:
 
 
 def _registry(change: Change, entry: Registry, *, new: bool) -> None:
-    write = registries.add if new else registries.replace
+    write = entries.add if new else entries.replace
     write(change, entry.service, token_ttl=entry.token_ttl, refresh_tokens=entry.refresh_tokens)
 
 
@@ -153,7 +154,7 @@ def _delegation(change: Change, entry: Delegation) -> None:
 def _remove(change: Change, entry: Entry, *, force: bool) -> None:
     match entry:
         case Registry():
-            registries.remove(change, entry.service, force=force)
+            entries.remove(change, entry.service, force=force)
         case Account():
             accounts.remove(change, entry.name, force=force)
         case Group():

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from authserver.core.rules import ACTIONS, ALL, Effect
 from authserver.core.subjects import AccountKind
-from authserver.db.registries import TTL_MAX, TTL_MIN
+from authserver.registry.entries import TTL_MAX, TTL_MIN
 
 
 class Kind(StrEnum):

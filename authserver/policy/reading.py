@@ -4,7 +4,6 @@ from authserver.core.conditions import network
 from authserver.core.names import account_name, folded, service_name
 from authserver.core.rules import Effect, Rule, new_rule, rule_actions, rule_pattern
 from authserver.core.subjects import AccountKind, Subject, SubjectKind, subject
-from authserver.db.registries import TTL_MAX, TTL_MIN
 from authserver.policy import fields, nodes
 from authserver.policy.document import (
     Account,
@@ -18,6 +17,7 @@ from authserver.policy.document import (
 )
 from authserver.policy.nodes import Node, Pairs, Text
 from authserver.policy.values import Reader
+from authserver.registry.entries import TTL_MAX, TTL_MIN
 
 _MEMBERS = (SubjectKind.USER, SubjectKind.ROBOT)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from authserver.db.registries import TTL_MAX, TTL_MIN
 from authserver.policy import fields
 from authserver.policy.fields import Field, Fields, Kind
+from authserver.registry.entries import TTL_MAX, TTL_MIN
 
 DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core import subjects
 from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, delegations, groups, models, registries, rule_rows
+from authserver.db import accounts, delegations, groups, models, rule_rows
 from authserver.policy.document import Account, Delegation, Group, Policy, Registry, Statement
+from authserver.registry import entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class State:
 def load(session: Session) -> State:
     """Read what there is."""
     return State(
-        registries={row.service: _registry(row) for row in registries.listed(session)},
+        registries={row.service: _registry(row) for row in entries.listed(session)},
         accounts={row.name: _account(row) for row in accounts.listed(session)},
         groups={row.name: _group(row) for row in groups.listed(session)},
         rules=_rules(session),

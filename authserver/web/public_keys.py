@@ -5,8 +5,8 @@ from hashlib import sha256
 from flask import Flask, Response, request
 
 from authserver.core.errors import NotFound
-from authserver.db.published import Published
 from authserver.live import Live
+from authserver.registry.published_keys import Published
 
 MAX_AGE = 300
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authserver.db.store import open_store
-from authserver.doctor import ours
-from authserver.doctor.examination import Options, examine
 from authserver.keys import authorities
 from authserver.keys.private_keys import Safe
+from authserver.registry.doctor import expected
+from authserver.registry.doctor.examination import Options, examine
 from authserver.runtime.settings import Settings
 from tests import odd_tokens
 from tests.e2e.fetching import fetch
@@ -427,7 +427,7 @@ def test_clocks_that_differ(pairing: Pairing, program: str, minutes: int) -> Non
     settings = Settings(data_dir=pairing.authserver.data_dir)
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        made = ours.load(
+        made = expected.load(
             session,
             Safe.of(session, settings.master_key_path, None),
             "registry",

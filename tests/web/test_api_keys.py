@@ -5,11 +5,11 @@ from typing import Any
 import jwt
 import pytest
 
-from authserver.db import registries
 from authserver.keys import authorities, registry_keys
 from authserver.keys.authorities import Sighting
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.keys.keyring import make_own
+from authserver.registry import entries
 from authserver.web.api import checks
 from tests.programs import free_port
 from tests.web.test_api import call, got, last_change, tag
@@ -84,7 +84,7 @@ def test_what_is_no_url_of_a_registry_is_invalid(world: World, url: str) -> None
 def test_another_edit_leaves_an_imported_key_alone(world: World) -> None:
     store, safe = world.wiring.store, world.wiring.live.safe
     with store.change("test") as change:
-        row = registries.edit(change, SERVICE)
+        row = entries.edit(change, SERVICE)
         pair = make_own(SERVICE, KeyType.RSA2048, change.at)
         made = registry_keys.bring(change, safe, row, HeaderMode.X5C, pair.certificate, pair)
         registry_keys.activate(change, row, made.id)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from authserver import passwords
-from authserver.db import accounts, refresh_tokens, registries
+from authserver.db import accounts, refresh_tokens
+from authserver.registry import entries
 from authserver.runtime.settings import Settings
 from authserver.web.app import create_app
 from tests.stores import dumped
@@ -214,13 +215,13 @@ def remove_and_add_again(world: World) -> None:
 
 def remove_registry_and_add_again(world: World) -> None:
     with world.wiring.store.change("test") as change:
-        registries.remove(change, "registry", force=True)
+        entries.remove(change, "registry", force=True)
     world.registry("registry")
 
 
 def turn_off(world: World) -> None:
     with world.wiring.store.change("test") as change:
-        registries.edit(change, "registry", refresh_tokens=False)
+        entries.edit(change, "registry", refresh_tokens=False)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +307,7 @@ def test_one_that_was_made_elsewhere_a_moment_ago_is_known(alice: World) -> None
 
 def test_a_registry_may_give_none(world: World) -> None:
     with world.wiring.store.change("test") as change:
-        registries.add(change, "plain", refresh_tokens=False)
+        entries.add(change, "plain", refresh_tokens=False)
     world.wiring.live.refresh()
     body = world.get("service=plain&offline_token=true", auth=(ADMIN, PASSWORD)).json
     assert body is not None
@@ -362,7 +363,7 @@ def new_password(change: Any) -> None:
 
 
 def no_refresh_tokens(change: Any) -> None:
-    registries.edit(change, "registry", refresh_tokens=False)
+    entries.edit(change, "registry", refresh_tokens=False)
 
 
 @pytest.mark.parametrize("happens", [new_password, no_refresh_tokens])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from authserver.core.errors import NotReady
-from authserver.db import registries
 from authserver.keys import registry_keys
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.live import SCHEMA_EVERY, STALE_AFTER
+from authserver.registry import entries
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back
 
@@ -109,7 +109,7 @@ def test_an_end_that_is_near_is_told_and_is_ready(world: World) -> None:
 def test_a_registrys_own_key_that_is_gone_is_told_and_the_others_are_served(world: World) -> None:
     wiring = world.wiring
     with wiring.store.change("test") as change:
-        row = registries.add(change, "other")
+        row = entries.add(change, "other")
         made = registry_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
         registry_keys.activate(change, row, made.id).private_key = None
     wiring.live.refresh()

@@ -35,7 +35,9 @@ def test_it_is_made_once_and_when_it_is_asked() -> None:
     assert made == ["api"]
 
 
-@pytest.mark.parametrize("module", ["authserver.web.api.models", "authserver.doctor.examination"])
+@pytest.mark.parametrize(
+    "module", ["authserver.web.api.models", "authserver.registry.doctor.examination"]
+)
 def test_a_server_starts_without_it(module: str) -> None:
     asked = f"import sys, authserver.web.app; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

@@ -7,9 +7,9 @@ import jwt
 import pytest
 from cryptography import x509
 
-from authserver.db import registries
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.jose import HeaderMode, KeyType
+from authserver.registry import entries
 from tests.world import World
 
 JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
@@ -17,7 +17,7 @@ JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
 
 def own_key(world: World, service: str, mode: HeaderMode) -> None:
     with world.wiring.store.change("test") as change:
-        row = registries.add(change, service)
+        row = entries.add(change, service)
         made = registry_keys.add(change, world.wiring.live.safe, row, mode, KeyType.RSA2048)
         registry_keys.activate(change, row, made.id)
     world.wiring.live.refresh()

@@ -15,8 +15,9 @@ from authserver.core.conditions import Address, Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
 from authserver.core.subjects import ANONYMOUS
-from authserver.db import lookup, registries, snapshot
+from authserver.db import lookup, snapshot
 from authserver.explaining import Answer
+from authserver.registry import entries
 
 
 class SourceAddress(click.ParamType[Address]):
@@ -145,7 +146,7 @@ def effective(
     listed. An app token may do less: see token list.
     """
     with context.read() as session:
-        known = [row.service for row in registries.listed(session)]
+        known = [row.service for row in entries.listed(session)]
         chosen = known if service is None else [lookup.registry(session, service).service]
         name = _account(session, account)
         state = snapshot.load(session)
@@ -222,7 +223,7 @@ def _print_answer(answer: Answer, *, as_json: bool) -> None:
 def _service(session: Session, service: str | None) -> str:
     if service is not None:
         return lookup.registry(session, service).service
-    known = [row.service for row in registries.listed(session)]
+    known = [row.service for row in entries.listed(session)]
     if len(known) != 1:
         raise click.UsageError(
             f"name the registry with --registry: {', '.join(known)}"

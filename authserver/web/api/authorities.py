@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from authserver.db import registries
 from authserver.keys import authorities, signing_keys
+from authserver.registry import entries
 from authserver.web.api.keys import Key, shown
 from authserver.web.api.models import Answer, Body, Flag, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -64,6 +64,6 @@ def activate_authority(call: Call[Nothing, Anyway]) -> Reply:
 def retire_authority(call: Call[Nothing, Anyway]) -> Reply:
     """Take an authority out of the bundle and destroy its private key."""
     with call.destruction() as change:
-        longest = registries.longest_token(change.session, call.parts.settings.token_ttl)
+        longest = entries.longest_token(change.session, call.parts.settings.token_ttl)
         row = authorities.retire(change, call.path["id"], longest, force=call.query.force)
         return shown(row)

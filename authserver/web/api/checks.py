@@ -10,13 +10,13 @@ from pydantic import Field
 
 from authserver.core.errors import Refused
 from authserver.db import lookup
-from authserver.doctor import ours
-from authserver.doctor.examination import Options, examine
-from authserver.doctor.findings import Report
-from authserver.doctor.ours import Ours
 from authserver.keys import authorities
 from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
+from authserver.registry.doctor import expected
+from authserver.registry.doctor.examination import Options, examine
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Report
 from authserver.web.api.models import Answer, Body, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 
@@ -75,7 +75,7 @@ def _asked(call: Call[NewCheck, Query]) -> tuple[str, Ours]:
         if row.url is None:
             raise Refused(f"the entry of the registry {row.service} has no url: it is asked there")
         safe = call.safe(session)
-        return row.url, ours.load(session, safe, row.service, settings.realm, store.clock)
+        return row.url, expected.load(session, safe, row.service, settings.realm, store.clock)
 
 
 @contextmanager

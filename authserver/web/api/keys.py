@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from authserver.db import published
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.jose import HeaderMode
 from authserver.keys.private_keys import Row
+from authserver.registry import published_keys
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -60,7 +60,7 @@ def list_keys(call: Call[Nothing, Paging]) -> Reply:
 def show_bundle(call: Call[Nothing, Query]) -> Reply:
     """Show the certificates for a registry's rootcertbundle."""
     with call.read() as session:
-        shown = published.everything(session, call.parts.store.time(session))
+        shown = published_keys.everything(session, call.parts.store.time(session))
         return Reply(Bundle(bundle=shown.bundle))
 
 

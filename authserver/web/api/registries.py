@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from authserver.db import lookup, registries
+from authserver.db import lookup
 from authserver.db.models import Registry as Row
-from authserver.db.registries import TTL_MAX, TTL_MIN, Installation
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
+from authserver.registry import entries
+from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, Answer, Body
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pages import Page
@@ -85,7 +86,7 @@ class Registries(Page[Registry]):
 
 
 def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerms) -> None:
-    row = registries.add(
+    row = entries.add(
         change,
         service,
         terms.token_ttl,
@@ -100,7 +101,7 @@ def _edit(
     call: Call[Any, Any], change: Change, row: Row, terms: RegistryTerms, _force: bool
 ) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
-    registries.replace(
+    entries.replace(
         change,
         row.service,
         token_ttl=terms.token_ttl,
@@ -119,14 +120,12 @@ Resource(
     noun="registry",
     path="/registries",
     key="service",
-    shown=Shown(
-        Registry, lookup.registry, registries.described, frozenset({"confirmed_authority"})
-    ),
+    shown=Shown(Registry, lookup.registry, entries.described, frozenset({"confirmed_authority"})),
     page=Registries,
     terms=RegistryTerms,
-    listed=registries.listed,
+    listed=entries.listed,
     place=lambda row: row.service,
     add=_add,
     edit=_edit,
-    remove=lambda change, row, force: registries.remove(change, row.service, force=force),
+    remove=lambda change, row, force: entries.remove(change, row.service, force=force),
 ).declare(OPERATIONS)

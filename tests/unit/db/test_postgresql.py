@@ -21,12 +21,13 @@ from authserver.audit.journal import Kind, Use, Uses
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
-from authserver.db import accounts, app_tokens, registries, schema, snapshot
+from authserver.db import accounts, app_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted
 from authserver.db.dialects import row_ids
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
 from authserver.db.store import Store, open_store
+from authserver.registry import entries
 from authserver.runtime.settings import Pool, Settings
 from tests.postgres import PASSWORD, Cluster
 from tests.programs import free_port
@@ -385,9 +386,9 @@ def test_names_are_in_the_order_of_their_code_points(store: Store) -> None:
     with store.change("test") as change:
         for name in names:
             accounts.add_user(change, name, None)
-            registries.add(change, name) if name.isascii() else None
+            entries.add(change, name) if name.isascii() else None
         listed = accounts.listed(change.session)
-        services = [row.service for row in registries.listed(change.session)]
+        services = [row.service for row in entries.listed(change.session)]
     folded = [row.folded_name for row in listed]
     assert folded == sorted(folded)
     assert services == sorted(services)

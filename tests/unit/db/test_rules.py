@@ -8,10 +8,11 @@ from sqlalchemy import select
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.rules import Rule
-from authserver.db import accounts, delegations, groups, registries, rule_rows, rules
+from authserver.db import accounts, delegations, groups, rule_rows, rules
 from authserver.db.delegations import Covered, extent
 from authserver.db.models import Account, Delegation
 from authserver.db.store import Change, Store
+from authserver.registry import entries
 from tests.unit.db.test_store import audit, contents, do, group, registry, said, seen, user
 from tests.world import SERVICE, Clock
 
@@ -347,7 +348,7 @@ def test_ending_a_delegation_disables_what_was_written_under_it(delegated: Store
     "remove",
     [
         lambda c: groups.remove(c, "dev"),
-        lambda c: registries.remove(c, SERVICE, force=True),
+        lambda c: entries.remove(c, SERVICE, force=True),
     ],
 )
 def test_a_delegation_ends_with_its_group_and_its_registry(delegated: Store, remove: Any) -> None:

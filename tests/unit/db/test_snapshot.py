@@ -19,7 +19,6 @@ from authserver.db import (
     invitations,
     models,
     refresh_tokens,
-    registries,
     rules,
     snapshot,
 )
@@ -27,6 +26,7 @@ from authserver.db.app_tokens import Wanted
 from authserver.db.models import Alteration, StoreState
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store
+from authserver.registry import entries
 from tests.world import SERVICE, Clock
 
 MONTH = timedelta(days=30)
@@ -69,8 +69,8 @@ CHANGES: Mapping[str, Callable[[Change], object]] = {
     ),
     "a login": lambda change: log_in(change, "alice", "one"),
     "another login": lambda change: log_in(change, "alice", "two"),
-    "a registry": lambda change: registries.add(change, "other", 600),
-    "a changed registry": lambda change: registries.edit(change, SERVICE, token_ttl=900),
+    "a registry": lambda change: entries.add(change, "other", 600),
+    "a changed registry": lambda change: entries.edit(change, SERVICE, token_ttl=900),
     "an invited user": lambda change: invitations.invite(change, "carol", random),
     "an invitation": lambda change: invitations.invite(change, "carol", lambda n: b"i" * n),
     "a delegation": lambda change: delegations.add(
@@ -87,7 +87,7 @@ CHANGES: Mapping[str, Callable[[Change], object]] = {
     "a robot less": lambda change: accounts.remove(change, "ci", force=True),
     "a user less": lambda change: accounts.remove(change, "alice", force=True),
     "a rule less": lambda change: rules.remove(change, 1),
-    "a registry less": lambda change: registries.remove(change, "other"),
+    "a registry less": lambda change: entries.remove(change, "other"),
 }
 
 

@@ -24,20 +24,11 @@ from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject, subjects
-from authserver.db import (
-    accounts,
-    groups,
-    lookup,
-    registries,
-    rule_rows,
-    rules,
-    schema,
-    setup,
-    snapshot,
-)
+from authserver.db import accounts, groups, lookup, rule_rows, rules, schema, setup, snapshot
 from authserver.db.lookup import Window
 from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
 from authserver.db.store import Change, Store, open_store
+from authserver.registry import entries
 from tests import stores
 from tests.world import ADMIN, SERVICE, Clock
 
@@ -114,7 +105,7 @@ def group(name: str, *members: str) -> Act:
 
 
 def registry(service: str, ttl: int | None = None) -> Act:
-    return lambda change: registries.add(change, service, ttl)
+    return lambda change: entries.add(change, service, ttl)
 
 
 def rule(line: str, service: str | None = None, kind: str = "repository") -> Act:
@@ -354,7 +345,7 @@ CHANGES: list[tuple[str, str, Act]] = [
     ("group.remove-member", "group:dev", lambda c: groups.remove_member(c, "dev", "alice")),
     ("group.remove", "group:dev", lambda c: groups.remove(c, "dev")),
     ("registry.add", "registry:r3", registry("r3", 60)),
-    ("registry.remove", "registry:r2", lambda c: registries.remove(c, "r2", force=True)),
+    ("registry.remove", "registry:r2", lambda c: entries.remove(c, "r2", force=True)),
     ("acl.allow", "rule:5", rule("allow everyone a pull")),
     ("acl.deny", "rule:5", rule("deny everyone a push", "r2")),
     ("acl.remove", "rule:3", lambda c: rules.remove(c, 3)),
@@ -533,8 +524,8 @@ REFUSALS: list[tuple[type[Exception], str, Act]] = [
     (Refused, "cannot be a registry's service", registry('a"b')),
     (Refused, "60 to 86400 seconds, not 59", registry("r3", 59)),
     (Refused, "60 to 86400 seconds, not 86401", registry("r3", 86401)),
-    (NotFound, "no registry 'r3'; known: r2, registry", lambda c: registries.remove(c, "r3")),
-    (Refused, "1 rules are on the registry r2", lambda c: registries.remove(c, "r2")),
+    (NotFound, "no registry 'r3'; known: r2, registry", lambda c: entries.remove(c, "r3")),
+    (Refused, "1 rules are on the registry r2", lambda c: entries.remove(c, "r2")),
     (NotFound, "no user 'bob'", rule("allow user:bob a pull")),
     (NotFound, "case matters", rule("allow user:Alice a pull")),
     (NotFound, "alice is a user", rule("allow robot:alice a pull")),
@@ -644,7 +635,7 @@ def test_what_would_widen_by_a_removal_is_refused_unless_forced(
         (lambda c: accounts.remove(c, "alice"), ["allow user:alice a/** pull on every registry"]),
         (lambda c: groups.remove(c, "dev"), ["allow group:dev b/** pull,push on r2"]),
         (
-            lambda c: registries.remove(c, "r2", force=True),
+            lambda c: entries.remove(c, "r2", force=True),
             ["allow group:dev b/** pull,push on r2"],
         ),
         (lambda c: groups.remove(c, "idle"), []),
@@ -682,7 +673,7 @@ def test_a_group_that_is_made_again_inherits_nothing(peopled: Store) -> None:
 
 
 def test_a_registry_that_is_made_again_inherits_nothing(peopled: Store) -> None:
-    do(peopled, lambda c: registries.remove(c, "r2", force=True), registry("r2"))
+    do(peopled, lambda c: entries.remove(c, "r2", force=True), registry("r2"))
     assert [rule for rule in seen(peopled).rules if rule.service] == []
 
 
@@ -742,7 +733,7 @@ def test_the_last_administrator_that_can_log_in_is_known(store: Store) -> None:
 def test_a_registry_is_listed_with_its_token_life(store: Store) -> None:
     do(store, registry("b", 60), registry("a", 86400), registry("c"))
     with store.read() as session:
-        found = [(row.service, row.token_ttl) for row in registries.listed(session)]
+        found = [(row.service, row.token_ttl) for row in entries.listed(session)]
     assert found == [("a", 86400), ("b", 60), ("c", None), (SERVICE, None)]
     assert set(seen(store).registries) == {"a", "b", "c", SERVICE}
 

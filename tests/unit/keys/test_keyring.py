@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
-from authserver.db.registries import TTL_MAX
 from authserver.keys.jose import HeaderMode, KeyType, has_leading_zero
 from authserver.keys.keyring import (
     LEAF_LIFETIME,
@@ -37,6 +36,7 @@ from authserver.keys.keyring import (
     read_private_key,
     type_name,
 )
+from authserver.registry.entries import TTL_MAX
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
 HOUR, DAY, SECOND = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import select, update
 
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db import published, registries, schema
+from authserver.db import schema
 from authserver.db.models import AuditRecord, Authority, Registry, SigningKey
-from authserver.db.registries import Installation
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import authorities, keyring, registry_keys, signing_keys
 from authserver.keys.compatibility import Trust, Version
@@ -30,6 +29,8 @@ from authserver.keys.master_key import (
     take_over,
 )
 from authserver.keys.private_keys import Safe
+from authserver.registry import entries, published_keys
+from authserver.registry.entries import Installation
 from tests.world import SERVICE, Clock
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -72,9 +73,9 @@ def bundle(store: Store, clock: Clock, service: str | None = None) -> list[x509.
     return x509.load_pem_x509_certificates(text.encode()) if text else []
 
 
-def shown(store: Store, clock: Clock, service: str | None = None) -> published.Published:
+def shown(store: Store, clock: Clock, service: str | None = None) -> published_keys.Published:
     with store.read() as session:
-        return published.by_registry(session, clock.at)[service]
+        return published_keys.by_registry(session, clock.at)[service]
 
 
 def registry(change: Change, service: str = SERVICE) -> Registry:
@@ -253,7 +254,7 @@ def test_an_authority_is_replaced_step_by_step(store: Store, safe: Safe, clock: 
 
 
 def test_it_is_not_activated_before_every_registry_is_confirmed(store: Store, safe: Safe) -> None:
-    do(store, lambda c: registries.add(c, "other"))
+    do(store, lambda c: entries.add(c, "other"))
     do(store, lambda c: authorities.confirm(c, SERVICE))
     next_authority(store, safe)
     refused(store, lambda c: authorities.activate(c, safe), "trust authority 2: other, registry")
@@ -362,18 +363,18 @@ def test_what_a_registry_cannot_accept_is_refused(store: Store, safe: Safe) -> N
     v3 = Version.V3_0
     do(
         store,
-        lambda c: registries.edit(c, SERVICE, installation=Installation(None, v3, Trust.JWKS)),
+        lambda c: entries.edit(c, SERVICE, installation=Installation(None, v3, Trust.JWKS)),
     )
     refused(store, check, "only a JWKS refuses every token with x5c")
     own(store, safe, RFC7638)
     do(store, check)
-    do(store, lambda c: registries.edit(c, SERVICE, installation=Installation(None, v3)))
+    do(store, lambda c: entries.edit(c, SERVICE, installation=Installation(None, v3)))
     refused(store, check, "one wrong key id for all P-256 keys")
 
 
 def test_a_removed_registrys_keys_are_deleted(store: Store, safe: Safe) -> None:
     own(store, safe, LIBTRUST)
-    do(store, lambda c: registries.remove(c, SERVICE))
+    do(store, lambda c: entries.remove(c, SERVICE))
     assert states(store) == ["authority 1 active", "signing key 1 active"]
 
 
@@ -392,7 +393,7 @@ def test_an_own_key_that_does_not_open_leaves_the_others_alone(store: Store, saf
 
 def test_every_key_is_in_the_jwks_under_both_ids(store: Store, safe: Safe, clock: Clock) -> None:
     own(store, safe, LIBTRUST, KeyType.RSA2048)
-    do(store, lambda c: registries.add(c, "other"))
+    do(store, lambda c: entries.add(c, "other"))
     for service, numbers in ((None, (2, 1)), (SERVICE, (2,)), ("other", (1,))):
         publics = [
             public_key(x509.load_pem_x509_certificate(pem(store, number).encode()))
@@ -423,7 +424,7 @@ def test_the_algorithms_are_those_of_the_keys_that_sign_now_or_next(
 ) -> None:
     def algorithms() -> list[str]:
         with store.change("test") as change:
-            return published.algorithms(change.session, registry(change), clock.at)
+            return published_keys.algorithms(change.session, registry(change), clock.at)
 
     assert algorithms() == ["ES256"]
     made = do(store, lambda c: registry_keys.add(c, safe, registry(c), RFC7638, KeyType.RSA2048))

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from authserver.doctor import challenge, clock, realm, section, token
-from authserver.doctor.account import Account
-from authserver.doctor.fetching import ALL_SECONDS, REQUEST_SECONDS, Fetcher
-from authserver.doctor.findings import Finding, Report, Status, failed, not_tried, passed
-from authserver.doctor.ours import Ours
-from authserver.doctor.remote import Remote
-from authserver.doctor.section import Files
-from authserver.doctor.seen import Seen
-from authserver.doctor.unreachable import Unreachable
-from authserver.doctor.walk import Walk
+from authserver.registry.doctor import auth_section, challenge, clock, realm, token_check
+from authserver.registry.doctor.account import Account
+from authserver.registry.doctor.auth_section import Files
+from authserver.registry.doctor.client_walk import Walk
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
+from authserver.registry.doctor.http import ALL_SECONDS, REQUEST_SECONDS, Fetcher
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.seen import Seen
+from authserver.registry.doctor.unreachable import Unreachable
 
 _REACHABLE = "registry.reachable"
 
@@ -50,7 +50,7 @@ def examine(ours: Ours, url: str, options: Options) -> Report:
     if seen is not None:
         _challenged(remote, ours, seen, options, report)
     if options.files is not None:
-        report.extend(section.check(options.files, ours, _proven_realm(seen, report)))
+        report.extend(auth_section.check(options.files, ours, _proven_realm(seen, report)))
     _show_token(remote, ours, seen, report)
     report.extend(_walked(remote, ours, options, report))
     return report
@@ -80,7 +80,7 @@ def _show_token(remote: Remote, ours: Ours, seen: Seen | None, report: Report) -
         report.add(not_tried("token", "the registry does not ask for tokens"))
         return
     try:
-        token.check(remote, ours, seen, report)
+        token_check.check(remote, ours, seen, report)
     except Unreachable as error:
         report.add(failed("token", str(error), error.cure))
 

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from authserver.core.errors import Refused
-from authserver.distribution import key_ids
-from authserver.distribution.key_ids import PublicKey
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import key_ids
+from authserver.registry.distribution.key_ids import PublicKey
 
 MAX_KEYS = 1000
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.doctor import bundle, config_file, jwks
-from authserver.doctor.challenge import SECTION
-from authserver.doctor.config_file import ConfigFile
-from authserver.doctor.findings import Finding, failed, not_tried, passed
-from authserver.doctor.ours import Ours
 from authserver.keys.compatibility import ALGORITHM_NAMES
 from authserver.keys.jose import algorithm
+from authserver.registry.doctor import config_file, jwks, trust_files
+from authserver.registry.doctor.challenge import SECTION
+from authserver.registry.doctor.config_file import ConfigFile
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
 
 _FILE = "config.file"
 
@@ -45,7 +45,7 @@ def check(files: Files, ours: Ours, proven_realm: str | None) -> Iterator[Findin
     for option, wanted in (("service", ours.service), ("issuer", ours.issuer)):
         yield _option(config, option, wanted)
     yield _realm(config, ours, proven_realm)
-    yield from bundle.check(config, files.bundle, ours)
+    yield from trust_files.check(config, files.bundle, ours)
     yield from jwks.check(config, files.jwks, ours)
     yield _algorithms(config, ours)
 

@@ -6,11 +6,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from authserver.core.errors import Refused
-from authserver.distribution import compact, key_ids
-from authserver.distribution.compact import Malformed
-from authserver.distribution.trust import Trust, read_bundle, read_jwks
-from authserver.distribution.verdict import judge
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import key_ids, parsing
+from authserver.registry.distribution.parsing import Malformed
+from authserver.registry.distribution.trust import Trust, read_bundle, read_jwks
+from authserver.registry.distribution.verify import judge
 from tests import odd_tokens
 from tests.odd_tokens import Case, Keys
 
@@ -23,7 +23,7 @@ SIGNED_AT = datetime.now(UTC)
 @pytest.mark.parametrize("version", Version)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_token_is_judged_as_that_version_does(case: Case, version: Version) -> None:
-    verdict = judge(compact.read(case.token), KEYS.trust(), version, SIGNED_AT)
+    verdict = judge(parsing.read(case.token), KEYS.trust(), version, SIGNED_AT)
     assert verdict.accepted is (version in case.accepted), verdict.reasons
     if not verdict.accepted:
         assert case.why in " ".join(verdict.reasons)
@@ -33,10 +33,10 @@ def test_a_token_is_judged_as_that_version_does(case: Case, version: Version) ->
 def test_a_registry_with_a_jwks_alone_takes_no_certificate(version: Version) -> None:
     trust = Trust((), KEYS.trust().jwks, odd_tokens.ISSUER, frozenset({odd_tokens.SERVICE}))
     [token] = [case.token for case in CASES if case.name == "x5c"]
-    [reason] = judge(compact.read(token), trust, version, datetime.now(UTC)).reasons
+    [reason] = judge(parsing.read(token), trust, version, datetime.now(UTC)).reasons
     assert "no rootcertbundle" in reason
     [listed] = [case.token for case in CASES if case.name == "in the JWKS"]
-    assert judge(compact.read(listed), trust, version, datetime.now(UTC)).accepted
+    assert judge(parsing.read(listed), trust, version, datetime.now(UTC)).accepted
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_exp_and_nbf_have_a_leeway_of_a_minute(seconds: int, accepted: bool) -> 
     now = datetime.now(UTC).replace(microsecond=0)
     body = odd_tokens.claims(exp=int(now.timestamp()), nbf=int(now.timestamp()) - 30)
     head = {"alg": "ES256", "x5c": odd_tokens.x5c(KEYS.leaf.certificate)}
-    token = compact.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
+    token = parsing.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
     at = now + timedelta(seconds=seconds)
     assert judge(token, KEYS.trust(), Version.V3_1, at).accepted is accepted
 
@@ -54,14 +54,14 @@ def test_exp_and_nbf_have_a_leeway_of_a_minute(seconds: int, accepted: bool) -> 
 def test_every_reason_is_given() -> None:
     body = odd_tokens.claims(iss="other", aud="other", exp=1)
     token = odd_tokens.compact({"alg": "ES256"}, body, KEYS.leaf.private, "ES256")
-    verdict = judge(compact.read(token), KEYS.trust(), Version.V2_8, datetime.now(UTC))
+    verdict = judge(parsing.read(token), KEYS.trust(), Version.V2_8, datetime.now(UTC))
     assert len(verdict.reasons) == 4
 
 
 def test_what_is_not_known_is_not_held_against_a_token() -> None:
     body = odd_tokens.claims(iss="other", aud="other")
     head = {"alg": "ES256", "x5c": odd_tokens.x5c(KEYS.leaf.certificate)}
-    token = compact.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
+    token = parsing.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
     assert judge(token, Trust(KEYS.bundle), Version.V2_8, datetime.now(UTC)).accepted
 
 
@@ -87,14 +87,14 @@ def test_what_is_not_known_is_not_held_against_a_token() -> None:
 )
 def test_what_is_no_token_is_refused_and_not_repeated(text: str, why: str) -> None:
     with pytest.raises(Malformed) as caught:
-        compact.read(text)
+        parsing.read(text)
     assert why in str(caught.value)
     assert len(str(caught.value)) < 200
     assert not [part for part in text.split(".") if len(part) > 5 and part in str(caught.value)]
 
 
 def test_a_token_does_not_show_its_signature() -> None:
-    assert "signature" not in repr(compact.read(CASES[0].token))
+    assert "signature" not in repr(parsing.read(CASES[0].token))
 
 
 # Key ids

@@ -8,14 +8,14 @@ from urllib.parse import urlencode, urlsplit
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.doctor import account
-from authserver.doctor.account import Account, Given
-from authserver.doctor.challenge import parse
-from authserver.doctor.fetching import Answer
-from authserver.doctor.findings import Finding, failed, not_tried, passed
-from authserver.doctor.ours import Ours
-from authserver.doctor.remote import Remote
-from authserver.doctor.unreachable import Unreachable
+from authserver.registry.doctor import account
+from authserver.registry.doctor.account import Account, Given
+from authserver.registry.doctor.challenge import parse
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.http import Answer
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.unreachable import Unreachable
 
 _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",

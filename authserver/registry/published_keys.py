@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from authserver.db import registries
 from authserver.db.models import Registry, SigningKey
 from authserver.keys import authorities, jose, keyring, signing_keys
 from authserver.keys import rows as key_rows
 from authserver.keys.compatibility import Trust
 from authserver.keys.rows import certificate
+from authserver.registry import entries
 
-KEPT = timedelta(seconds=registries.TTL_MAX) + timedelta(hours=1)
+KEPT = timedelta(seconds=entries.TTL_MAX) + timedelta(hours=1)
 """How long a retired key is shown, since tokens that it signed may live."""
 
 
@@ -52,7 +52,7 @@ def trusted(session: Session, now: datetime) -> Published:
     """Return all that our registries trust: the own keys as well, each where its registry does."""
     bundle = _authorities(session, now)
     listed: list[SigningKey] = []
-    for registry in registries.listed(session):
+    for registry in entries.listed(session):
         own = _shown(session, now, SigningKey.registry_id == registry.id)
         if registry.trust != Trust.JWKS:
             bundle += "".join(row.certificate for row in own)

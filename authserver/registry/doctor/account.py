@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from authserver.core.errors import Refused
-from authserver.distribution import compact
-from authserver.doctor.fetching import Fetcher
-from authserver.doctor.ours import Ours
-from authserver.doctor.realm import token_in
+from authserver.registry.distribution import parsing
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.http import Fetcher
+from authserver.registry.doctor.realm import token_in
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def ask(fetcher: Fetcher, ours: Ours, account: Account, scope: str) -> Given:
 
 def _actions(token: str, scope: str) -> frozenset[str]:
     wanted = tuple(scope.rpartition(":")[0].split(":", 1))
-    access = compact.read(token).claims.get("access")
+    access = parsing.read(token).claims.get("access")
     entries = [entry for entry in access if isinstance(entry, dict)] if access else []
     return frozenset(
         str(action)

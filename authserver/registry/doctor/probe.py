@@ -11,12 +11,12 @@ from typing import Any
 import jwt
 
 from authserver.core.claims import Claims
-from authserver.doctor.challenge import parse
-from authserver.doctor.fetching import Answer
-from authserver.doctor.ours import Ours, OwnAuthority
-from authserver.doctor.remote import Remote
 from authserver.keys.jose import HeaderMode, algorithm, jose_header
 from authserver.keys.keyring import KeyPair
+from authserver.registry.doctor.challenge import parse
+from authserver.registry.doctor.expected import Ours, OwnAuthority
+from authserver.registry.doctor.http import Answer
+from authserver.registry.doctor.remote import Remote
 
 LIFETIME = timedelta(seconds=60)
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from authserver.doctor.fetching import Answer
-from authserver.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.http import Answer
 
 CHECK = "clock"
 # A registry allows 60 seconds; half of that is for what the next weeks bring.

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from authserver.core.names import printable
-from authserver.doctor.fetching import Answer
-from authserver.doctor.findings import Finding, Report, Status, failed
-from authserver.doctor.ours import Ours
-from authserver.doctor.probe import Probe
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, Report, Status, failed
+from authserver.registry.doctor.http import Answer
+from authserver.registry.doctor.probe import Probe
 
 CHECK = "token"
 REFUSES = "it refuses our tokens"

@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.distribution import chain
-from authserver.distribution.trust import public_key, read_bundle
-from authserver.doctor.config_file import ConfigFile, contents
-from authserver.doctor.findings import Finding, failed, not_tried, passed
-from authserver.doctor.ours import Ours
 from authserver.keys.jose import HeaderMode
+from authserver.registry.distribution import x509_chain
+from authserver.registry.distribution.trust import public_key, read_bundle
+from authserver.registry.doctor.config_file import ConfigFile, contents
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
 
 CHECK = "config.bundle"
 FOREIGN = "config.bundle.foreign"
@@ -64,7 +64,7 @@ def _without(config: ConfigFile, ours: Ours) -> Finding:
 def _holds_ours(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
     own = ours.anchor
     if own in found:
-        if why := chain.untimely(own, ours.clock()):
+        if why := x509_chain.untimely(own, ours.clock()):
             return failed(CHECK, why, "make a new authority: authserver key authority rotate")
         return passed(CHECK, "it holds the certificate that our tokens need")
     if same := [other for other in found if other.subject == own.subject]:
@@ -88,7 +88,7 @@ def _foreign(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Findin
     if not foreign:
         return passed(FOREIGN, "it holds nobody else's certificate")
     names = printable("; ".join(_name(certificate) for certificate in foreign))
-    authorities = any(map(chain.may_certify, foreign))
+    authorities = any(map(x509_chain.may_certify, foreign))
     how = "and whoever it certifies " if authorities else ""
     return failed(
         FOREIGN,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.distribution.trust import ListedKey, read_jwks
-from authserver.doctor.config_file import ConfigFile, contents
-from authserver.doctor.findings import Finding, failed, not_tried, passed
-from authserver.doctor.ours import Ours
 from authserver.keys.jose import HeaderMode, key_id
+from authserver.registry.distribution.trust import ListedKey, read_jwks
+from authserver.registry.doctor.config_file import ConfigFile, contents
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
 
 CHECK = "config.jwks"
 FOREIGN = "config.jwks.foreign"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from authserver.core.urls import PORTS, site
-from authserver.doctor.fetching import Answer, Fetcher
+from authserver.registry.doctor.http import Answer, Fetcher
 
 
 @dataclass(frozen=True)

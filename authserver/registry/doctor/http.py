@@ -21,8 +21,8 @@ from urllib.parse import SplitResult
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.urls import PORTS, parse_url
-from authserver.doctor import unreachable
-from authserver.doctor.unreachable import Unreachable
+from authserver.registry.doctor import unreachable
+from authserver.registry.doctor.unreachable import Unreachable
 
 REQUEST_SECONDS = 10.0
 ALL_SECONDS = 120.0

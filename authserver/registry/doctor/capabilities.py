@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from authserver.distribution import key_ids
-from authserver.doctor import probe, search
-from authserver.doctor.findings import Finding, Report, Status, failed, not_tried, passed
-from authserver.doctor.ours import Ours, OwnAuthority
-from authserver.doctor.probe import Probe
-from authserver.doctor.remote import Remote
 from authserver.keys import keyring
 from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
+from authserver.registry.distribution import key_ids
+from authserver.registry.doctor import probe, search
+from authserver.registry.doctor.expected import Ours, OwnAuthority
+from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
+from authserver.registry.doctor.probe import Probe
+from authserver.registry.doctor.remote import Remote
 
 CHECK = "modes"
 FORGED = "token.forged"

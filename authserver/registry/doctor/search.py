@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.doctor import clock, probe
-from authserver.doctor.ours import Ours
-from authserver.doctor.probe import Probe
-from authserver.doctor.remote import Remote
-from authserver.doctor.seen import Seen
 from authserver.keys.jose import HeaderMode
+from authserver.registry.doctor import clock, probe
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.probe import Probe
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.seen import Seen
 
 # Issuers that stand in the documentation of registries and of docker_auth, and get copied.
 COPIED_ISSUERS = ("registry-token-issuer", "Acme auth server", "Auth Service", "authserver")

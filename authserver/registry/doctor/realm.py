@@ -7,15 +7,15 @@ from urllib.parse import urlencode, urlsplit
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.distribution import compact
-from authserver.distribution.verdict import judge
-from authserver.doctor.challenge import Challenge
-from authserver.doctor.fetching import Answer, Fetcher
-from authserver.doctor.findings import Finding, failed, not_tried, passed
-from authserver.doctor.ours import Ours
-from authserver.doctor.remote import Remote
-from authserver.doctor.unreachable import Unreachable
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import parsing
+from authserver.registry.distribution.verify import judge
+from authserver.registry.doctor.challenge import Challenge
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.http import Answer, Fetcher
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.unreachable import Unreachable
 
 
 def check(
@@ -88,7 +88,7 @@ def token_in(answer: Answer) -> str | None:
 
 def _foreign(token: str, ours: Ours, at: datetime) -> str | None:
     try:
-        verdict = judge(compact.read(token), ours.trust(), Version.V3_1, at)
+        verdict = judge(parsing.read(token), ours.trust(), Version.V3_1, at)
     except Refused as error:
         return str(error)
     if verdict.accepted:

@@ -9,11 +9,11 @@ from cryptography import x509
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.distribution import chain, key_ids
-from authserver.distribution.compact import Token
-from authserver.distribution.key_ids import PublicKey
-from authserver.distribution.trust import Trust, jwk_key, public_key
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import key_ids, x509_chain
+from authserver.registry.distribution.key_ids import PublicKey
+from authserver.registry.distribution.parsing import Token
+from authserver.registry.distribution.trust import Trust, jwk_key, public_key
 
 
 class Untrusted(Refused):
@@ -44,7 +44,7 @@ def _by_certificate(x5c: object, trust: Trust, at: datetime) -> PublicKey:
             "it carries its certificate (x5c) and the registry has no rootcertbundle: "
             "a JWKS is not looked at then"
         )
-    if why := chain.broken(certificates[0], certificates[1:], trust.bundle, at):
+    if why := x509_chain.broken(certificates[0], certificates[1:], trust.bundle, at):
         raise Untrusted(f"its certificate (x5c) is not trusted: {why}")
     public = public_key(certificates[0])
     if public is None:

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from authserver.doctor import abilities, probe, refusal, search
-from authserver.doctor.findings import Report, passed
-from authserver.doctor.ours import Ours
-from authserver.doctor.remote import Remote
-from authserver.doctor.seen import Seen
+from authserver.registry.doctor import capabilities, probe, refusal, search
+from authserver.registry.doctor.expected import Ours
+from authserver.registry.doctor.findings import Report, passed
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.seen import Seen
 
 
 def check(remote: Remote, ours: Ours, seen: Seen, report: Report) -> None:
@@ -20,14 +20,14 @@ def check(remote: Remote, ours: Ours, seen: Seen, report: Report) -> None:
     match answer.status:
         case 200:
             report.add(passed(refusal.CHECK, "it accepts a test token of ours"))
-            abilities.learn(remote, ours, usual, report)
+            capabilities.learn(remote, ours, usual, report)
         case 401 if not probe.reached(answer):
             report.add(refusal.not_seen())
         case 401:
             _explain(remote, ours, seen, report, usual)
         case _:
             report.add(refusal.broken(answer))
-    report.add(abilities.check(report))
+    report.add(capabilities.check(report))
 
 
 def _explain(remote: Remote, ours: Ours, seen: Seen, report: Report, usual: probe.Probe) -> None:
@@ -37,4 +37,4 @@ def _explain(remote: Remote, ours: Ours, seen: Seen, report: Report, usual: prob
         report.add(refusal.unexplained(ours, report))
         return
     report.add(refusal.explained(ours, usual, working))
-    abilities.learn(remote, ours, replace(like, issuer=working.issuer), report)
+    capabilities.learn(remote, ours, replace(like, issuer=working.issuer), report)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from authserver.doctor.challenge import Challenge
+from authserver.registry.doctor.challenge import Challenge
 
 
 @dataclass(frozen=True)

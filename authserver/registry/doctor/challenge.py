@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from email.message import Message
 
 from authserver.core.names import printable
-from authserver.doctor.fetching import Answer
-from authserver.doctor.findings import Finding, failed, passed
+from authserver.registry.doctor.findings import Finding, failed, passed
+from authserver.registry.doctor.http import Answer
 
 CHECK = "registry.challenge"
 SECTION = "put the section that `authserver registry config` prints into its config.yml"

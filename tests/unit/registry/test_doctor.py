@@ -13,15 +13,15 @@ from threading import Thread
 import pytest
 
 from authserver.core.errors import Refused
-from authserver.doctor import challenge, clock, config_file
-from authserver.doctor.account import Account
-from authserver.doctor.examination import Options, examine
-from authserver.doctor.fetching import MAX_BODY, Answer, Fetcher
-from authserver.doctor.ours import Ours, OwnAuthority
-from authserver.doctor.remote import Remote
-from authserver.doctor.unreachable import Unreachable
 from authserver.keys import keyring
 from authserver.keys.jose import HeaderMode
+from authserver.registry.doctor import challenge, clock, config_file
+from authserver.registry.doctor.account import Account
+from authserver.registry.doctor.examination import Options, examine
+from authserver.registry.doctor.expected import Ours, OwnAuthority
+from authserver.registry.doctor.http import MAX_BODY, Answer, Fetcher
+from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.unreachable import Unreachable
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

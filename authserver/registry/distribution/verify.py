@@ -8,13 +8,13 @@ from typing import Any
 import jwt
 
 from authserver.core.names import printable
-from authserver.distribution import claims, signing_key
-from authserver.distribution.claims import ClaimSet
-from authserver.distribution.compact import Token
-from authserver.distribution.key_ids import PublicKey
-from authserver.distribution.signing_key import Untrusted
-from authserver.distribution.trust import Trust
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution import claim_set, key_lookup
+from authserver.registry.distribution.claim_set import ClaimSet
+from authserver.registry.distribution.key_ids import PublicKey
+from authserver.registry.distribution.key_lookup import Untrusted
+from authserver.registry.distribution.parsing import Token
+from authserver.registry.distribution.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def judge(token: Token, trust: Trust, version: Version, at: datetime) -> Verdict
 
     Every reason is given. A registry stops at the first and writes it only to its log.
     """
-    malformed = tuple(claims.unreadable(token, version))
+    malformed = tuple(claim_set.unreadable(token, version))
     if malformed:
         return Verdict(version, malformed)
-    read = claims.claim_set(token, version)
+    read = claim_set.claim_set(token, version)
     reasons = (
         *_not_meant(read, trust),
-        *claims.untimely(read, at),
+        *claim_set.untimely(read, at),
         *_not_signed(token, trust, version, at),
     )
     return Verdict(version, reasons)
@@ -72,7 +72,7 @@ def _not_signed(token: Token, trust: Trust, version: Version, at: datetime) -> I
         yield f"{version} takes no token with alg {_quoted(str(algorithm))}"
         return
     try:
-        key = signing_key.find(token, trust, version, at)
+        key = key_lookup.find(token, trust, version, at)
     except Untrusted as error:
         yield str(error)
         return

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from authserver.distribution.compact import Token
 from authserver.keys.compatibility import Version
+from authserver.registry.distribution.parsing import Token
 
 LEEWAY = timedelta(seconds=60)
 """How far a registry lets ``exp`` and ``nbf`` be off."""
