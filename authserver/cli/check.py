@@ -13,8 +13,8 @@ from authserver.core.names import is_repository_name
 from authserver.db import lookup
 from authserver.keys import authorities
 from authserver.registry.doctor import expected
-from authserver.registry.doctor.account import Account
 from authserver.registry.doctor.auth_section import Files
+from authserver.registry.doctor.client_walk import Account
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Finding, Report

@@ -8,7 +8,7 @@ from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.keys.compatibility import ALGORITHM_NAMES
 from authserver.keys.jose import algorithm
-from authserver.registry.doctor import config_file, jwks, trust_files
+from authserver.registry.doctor import config_file, trust_files
 from authserver.registry.doctor.challenge import SECTION
 from authserver.registry.doctor.config_file import ConfigFile
 from authserver.registry.doctor.expected import Ours
@@ -45,8 +45,8 @@ def check(files: Files, ours: Ours, proven_realm: str | None) -> Iterator[Findin
     for option, wanted in (("service", ours.service), ("issuer", ours.issuer)):
         yield _option(config, option, wanted)
     yield _realm(config, ours, proven_realm)
-    yield from trust_files.check(config, files.bundle, ours)
-    yield from jwks.check(config, files.jwks, ours)
+    yield from trust_files.check_bundle(config, files.bundle, ours)
+    yield from trust_files.check_jwks(config, files.jwks, ours)
     yield _algorithms(config, ours)
 
 

@@ -6,11 +6,11 @@ from authserver.keys import keyring
 from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
 from authserver.registry.distribution import key_ids
-from authserver.registry.doctor import probe, search
+from authserver.registry.doctor import probe
 from authserver.registry.doctor.expected import Ours, OwnAuthority
 from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
+from authserver.registry.doctor.http import Remote
 from authserver.registry.doctor.probe import Probe
-from authserver.registry.doctor.remote import Remote
 
 CHECK = "modes"
 FORGED = "token.forged"
@@ -46,7 +46,7 @@ def _learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
     if trusted:
         report.modes.append(HeaderMode.X5C)
     for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
-        if any(one.accepted(remote) for one in search.by_key_ids(ours, mode, like)):
+        if any(one.accepted(remote) for one in probe.by_key_ids(ours, mode, like)):
             report.modes.append(mode)
     if trusted:
         report.version = _version(remote, trusted[0], like, report.modes)

@@ -1,11 +1,16 @@
-"""The registry's challenge: what it tells clients that come without a token (RFC 6750, 3)."""
+"""The registry's answer to a client without a token.
+
+Its challenge (RFC 6750, 3), and whether its clock and ours agree.
+"""
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from email.utils import parsedate_to_datetime
 
 from authserver.core.names import printable
-from authserver.registry.doctor.findings import Finding, failed, passed
+from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
 from authserver.registry.doctor.http import Answer
 
 CHECK = "registry.challenge"
@@ -14,6 +19,10 @@ _MAX_HEADER = 8192
 
 _scheme = re.compile(r"\s*([A-Za-z]+)(?:\s|$)")
 _parameter = re.compile(r'(?:^|[\s,])([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
+
+CLOCK = "clock"
+# A registry allows 60 seconds; half of that is for what the next weeks bring.
+ALLOWED = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -109,4 +118,38 @@ def check_service(challenge: Challenge, wanted: str) -> Finding:
         f'it is "{printable(found)}", and ours "{wanted}"{how}',
         f'set `service: "{wanted}"` in its auth.token section and restart it, or add the registry '
         "under its own name with `authserver registry add`",
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Its challenge, and how far its clock is ahead of ours if it says so."""
+
+    challenge: Challenge
+    ahead: timedelta | None
+
+
+def clock_difference(answer: Answer, now: datetime) -> timedelta | None:
+    """Return how far the answering clock is ahead of ours, None if it does not say."""
+    try:
+        date = parsedate_to_datetime(str(answer.headers["Date"]))
+        # Without a zone it is UTC (RFC 9110, 5.6.7).
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)) - now
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def check_clock(ahead: timedelta | None) -> Finding:
+    """Say what a difference means; the Date header has whole seconds."""
+    if ahead is None:
+        return not_tried(CLOCK, "its answers have no Date header to compare with")
+    seconds = abs(ahead.total_seconds())
+    if abs(ahead) <= ALLOWED:
+        return passed(CLOCK, f"its clock and ours agree within {max(seconds, 1):.0f} seconds")
+    side = "ahead of" if ahead > timedelta() else "behind"
+    return failed(
+        CLOCK,
+        f"its clock is {seconds:.0f} seconds {side} ours: registries allow 60, and a token is "
+        "refused before its time or after it",
+        "set both clocks by NTP; behind a proxy the Date header may be the proxy's clock",
     )

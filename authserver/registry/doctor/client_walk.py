@@ -1,21 +1,23 @@
-"""Pull, push, delete and catalog, walked with real tokens and without leaving anything behind."""
+"""Pull, push, delete and catalog, walked with real tokens and without leaving anything behind.
 
+The account of the walk gets its tokens from our own endpoint.
+"""
+
+import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from urllib.parse import urlencode, urlsplit
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.registry.doctor import account
-from authserver.registry.doctor.account import Account, Given
+from authserver.registry.distribution import parsing
 from authserver.registry.doctor.challenge import parse
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
-from authserver.registry.doctor.http import Answer
-from authserver.registry.doctor.remote import Remote
-from authserver.registry.doctor.unreachable import Unreachable
+from authserver.registry.doctor.http import Answer, Fetcher, Remote, Unreachable
+from authserver.registry.doctor.realm import token_in
 
 _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -26,6 +28,59 @@ _LOG = "look at the registry's log, and at that of the proxy in front of it"
 
 _tag = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _digest = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A name and its password or app token; without a name, anonymous."""
+
+    name: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.name or "anonymous"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A registry token from our endpoint and the actions that it grants on what was asked for."""
+
+    token: str = field(repr=False)
+    actions: frozenset[str]
+
+    def grants(self, *actions: str) -> bool:
+        return self.actions.issuperset(actions) or "*" in self.actions
+
+
+def ask(fetcher: Fetcher, ours: Ours, account: Account, scope: str) -> Given:
+    """Fetch a token for ``scope``. The password goes to our own realm and to no other.
+
+    Raises:
+        Refused: our endpoint gave no token.
+        Unreachable: it does not answer.
+    """
+    query = {"service": ours.service, "scope": scope, "client_id": "authserver-doctor"}
+    headers = {}
+    if account.name:
+        pair = base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    answer = fetcher.fetch(f"{ours.realm}?{urlencode(query)}", headers=headers)
+    token = token_in(answer)
+    if token is None:
+        raise Refused(f"{ours.realm} answers {answer.status} and no token. {answer.error}".strip())
+    return Given(token, _actions(token, scope))
+
+
+def _actions(token: str, scope: str) -> frozenset[str]:
+    wanted = tuple(scope.rpartition(":")[0].split(":", 1))
+    access = parsing.read(token).claims.get("access")
+    entries = [entry for entry in access if isinstance(entry, dict)] if access else []
+    return frozenset(
+        str(action)
+        for entry in entries
+        if (entry.get("type"), entry.get("name")) == wanted
+        for action in entry.get("actions") or ()
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +117,7 @@ class Walk:
             return failed(check, str(error), error.cure)
 
     def _given(self, scope: str) -> Given:
-        return account.ask(self.remote.fetcher, self.ours, self.account, scope)
+        return ask(self.remote.fetcher, self.ours, self.account, scope)
 
     def _not_granted(self, check: str, scope: str) -> Finding:
         why = f"the rules do not grant {self.account} {scope}"

@@ -3,16 +3,19 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from authserver.registry.doctor import auth_section, challenge, clock, realm, token_check
-from authserver.registry.doctor.account import Account
+from authserver.registry.doctor import auth_section, challenge, realm, token_check
 from authserver.registry.doctor.auth_section import Files
-from authserver.registry.doctor.client_walk import Walk
+from authserver.registry.doctor.challenge import Seen
+from authserver.registry.doctor.client_walk import Account, Walk
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
-from authserver.registry.doctor.http import ALL_SECONDS, REQUEST_SECONDS, Fetcher
-from authserver.registry.doctor.remote import Remote
-from authserver.registry.doctor.seen import Seen
-from authserver.registry.doctor.unreachable import Unreachable
+from authserver.registry.doctor.http import (
+    ALL_SECONDS,
+    REQUEST_SECONDS,
+    Fetcher,
+    Remote,
+    Unreachable,
+)
 
 _REACHABLE = "registry.reachable"
 
@@ -63,7 +66,7 @@ def _look(remote: Remote, ours: Ours, report: Report) -> Seen | None:
     except Unreachable as error:
         report.add(failed(_REACHABLE, str(error), error.cure))
         return None
-    ahead = clock.difference(answer, ours.clock())
+    ahead = challenge.clock_difference(answer, ours.clock())
     report.add(passed(_REACHABLE, f"{remote.url} answers"), challenge.check(answer))
     said = challenge.parse(answer.headers)
     return Seen(said, ahead) if said is not None and answer.status == 401 else None
@@ -72,7 +75,7 @@ def _look(remote: Remote, ours: Ours, report: Report) -> Seen | None:
 def _challenged(remote: Remote, ours: Ours, seen: Seen, options: Options, report: Report) -> None:
     report.add(challenge.check_service(seen.challenge, ours.service))
     report.extend(realm.check(seen.challenge, remote, ours, ask_foreign=options.ask_foreign_realm))
-    report.add(clock.check(seen.ahead))
+    report.add(challenge.check_clock(seen.ahead))
 
 
 def _show_token(remote: Remote, ours: Ours, seen: Seen | None, report: Report) -> None:

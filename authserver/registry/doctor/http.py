@@ -1,4 +1,4 @@
-"""HTTP requests to a server that may be slow, broken or hostile.
+"""HTTP requests to a registry that may be slow, broken or hostile, and why one failed.
 
 No redirect is followed, no proxy is asked, nothing is kept between requests. A request ends within
 its time whatever the other side does, and all requests of an examination within theirs.
@@ -16,13 +16,11 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from threading import Timer
 from typing import Any
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-from authserver.core.errors import Refused
+from authserver.core.errors import AuthserverError, Refused
 from authserver.core.names import printable
-from authserver.core.urls import PORTS, parse_url
-from authserver.registry.doctor import unreachable
-from authserver.registry.doctor.unreachable import Unreachable
+from authserver.core.urls import PORTS, parse_url, site
 
 REQUEST_SECONDS = 10.0
 ALL_SECONDS = 120.0
@@ -99,9 +97,7 @@ class Fetcher:
                 connection.require_in_time()
                 return answer
         except (OSError, HTTPException, ValueError) as error:
-            raise unreachable.explained(
-                place, error, late=connection.late, seconds=seconds
-            ) from None
+            raise explained(place, error, late=connection.late, seconds=seconds) from None
 
     def _context(self, parts: SplitResult) -> ssl.SSLContext | None:
         if parts.scheme == "http":
@@ -173,3 +169,107 @@ class _Connection(HTTPConnection):
         if self._watched is not None:
             with contextlib.suppress(OSError):
                 self._watched.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A registry at ``url``; every request goes there and nowhere else."""
+
+    url: str
+    fetcher: Fetcher
+
+    @classmethod
+    def at(cls, url: str, fetcher: Fetcher) -> "Remote":
+        """Return the registry at a URL, of which only scheme, host and port count.
+
+        Raises:
+            Refused: it is no http or https URL.
+        """
+        return cls(site(url), fetcher)
+
+    @property
+    def has_tls(self) -> bool:
+        return self.url.startswith("https://")
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send one request. Raises Unreachable if there is no answer."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        return self.fetcher.fetch(f"{self.url}{path}", method, sent, body)
+
+    def resolved(self, location: str) -> str:
+        """Return where a ``Location`` header leads."""
+        return urljoin(f"{self.url}/", location)
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL leads to this registry as clients know it: same scheme, host and port."""
+        return origin(url) == origin(self.url)
+
+
+def origin(url: str) -> tuple[str, str | None, int | None] | None:
+    """Return scheme, host and port of a URL (RFC 6454, 4), None if it has none."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+
+
+class Unreachable(AuthserverError):
+    """No HTTP answer was had. The message says why, the cure what may help."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        super().__init__(message)
+        self.cure = cure
+
+
+def explained(place: str, error: Exception, *, late: bool, seconds: float) -> Unreachable:
+    """Say what went wrong at ``place``; ``late``: it was cut after ``seconds``."""
+    match error:
+        case _ if late or isinstance(error, TimeoutError):
+            return Unreachable(
+                f"{place} does not answer within {seconds:.0f} seconds",
+                "let this machine reach it: look at firewalls, at the port, and at whether it runs",
+            )
+        case ssl.SSLError():
+            return _without_tls(place, error)
+        case socket.gaierror():
+            return Unreachable(
+                f"the name of {place} is not known here",
+                "write the name right, or make this machine's DNS know it",
+            )
+        case ConnectionRefusedError():
+            return Unreachable(
+                f"nothing listens at {place}", "start it, or name the right host and port"
+            )
+        case OSError():
+            return Unreachable(
+                f"{place} cannot be reached: {printable(error.strerror or str(error))}",
+                "let this machine reach it",
+            )
+    return Unreachable(
+        f"what {place} answers is not HTTP: {printable(str(error) or type(error).__name__)}",
+        "name the port that speaks HTTP; one that has TLS needs https://",
+    )
+
+
+def _without_tls(place: str, error: ssl.SSLError) -> Unreachable:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unreachable(
+            f"the TLS certificate of {place} is not trusted here: {error.verify_message}",
+            "name the CA that issued it with --ca-file, or have it issued for this name; "
+            "clients need the same",
+        )
+    return Unreachable(
+        f"{place} does not speak TLS: {printable(error.reason or 'the handshake failed')}",
+        "write http:// if it has no TLS, or name the port that has",
+    )

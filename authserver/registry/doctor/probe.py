@@ -1,24 +1,32 @@
 """Test tokens: what the doctor shows a registry to see what it accepts.
 
-A test token grants nothing (``access: []``) and lives for 60 seconds.
+A test token grants nothing (``access: []``) and lives for 60 seconds. Where a registry refuses the
+usual one, other header modes are tried.
 """
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 
 from authserver.core.claims import Claims
+from authserver.core.errors import Refused
+from authserver.core.names import service_name
 from authserver.keys.jose import HeaderMode, algorithm, jose_header
 from authserver.keys.keyring import KeyPair
-from authserver.registry.doctor.challenge import parse
+from authserver.registry.doctor import challenge
+from authserver.registry.doctor.challenge import Seen, parse
 from authserver.registry.doctor.expected import Ours, OwnAuthority
-from authserver.registry.doctor.http import Answer
-from authserver.registry.doctor.remote import Remote
+from authserver.registry.doctor.http import Answer, Remote
 
 LIFETIME = timedelta(seconds=60)
+
+# Issuers that stand in the documentation of registries and of docker_auth, and get copied.
+COPIED_ISSUERS = ("registry-token-issuer", "Acme auth server", "Auth Service", "authserver")
 
 
 @dataclass(frozen=True)
@@ -83,3 +91,55 @@ def reached(answer: Answer) -> bool:
     """Whether a registry that refused a token has seen it: else it names no error."""
     challenge = parse(answer.headers)
     return challenge is None or bool(challenge.error)
+
+
+def adapted(usual: Probe, seen: Seen) -> Probe:
+    """Return the probe with what the registry says of itself: its service and its clock."""
+    made = usual
+    if seen.ahead is not None and abs(seen.ahead) > challenge.ALLOWED:
+        made = replace(made, at=usual.at + seen.ahead)
+    try:
+        return replace(made, audience=service_name(seen.challenge.service))
+    except Refused:
+        return made
+
+
+def accepted(remote: Remote, ours: Ours, like: Probe) -> Probe | None:
+    """Return the first probe that is accepted, of those with another key or issuer."""
+    candidates = list(_candidates(ours, like))
+    for issuer in _issuers(ours, like):
+        for candidate in candidates:
+            tried = replace(candidate, issuer=issuer)
+            if tried.accepted(remote):
+                return tried
+    return None
+
+
+def _candidates(ours: Ours, like: Probe) -> Iterator[Probe]:
+    yield like
+    for authority in ours.authorities:
+        yield under(authority, like)
+    for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
+        yield from by_key_ids(ours, mode, like)
+
+
+def by_key_ids(ours: Ours, mode: HeaderMode, like: Probe) -> Iterator[Probe]:
+    """Give the probes that name a key by its id: the entry's own key, and the authority's."""
+    if ours.has_own_key:
+        yield replace(like, mode=mode, key=ours.key, authority=None)
+    yield by_key_id(mode, ours.authority, like)
+
+
+def _issuers(ours: Ours, like: Probe) -> list[str]:
+    parts = urlsplit(ours.realm)
+    guesses = (
+        ours.issuer,
+        *COPIED_ISSUERS,
+        ours.realm,
+        ours.realm.removesuffix("/token"),
+        parts.netloc,
+        parts.hostname or "",
+        ours.service,
+        like.audience,
+    )
+    return [guess for guess in dict.fromkeys(guesses) if guess]

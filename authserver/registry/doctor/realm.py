@@ -13,9 +13,7 @@ from authserver.registry.distribution.verify import judge
 from authserver.registry.doctor.challenge import Challenge
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
-from authserver.registry.doctor.http import Answer, Fetcher
-from authserver.registry.doctor.remote import Remote
-from authserver.registry.doctor.unreachable import Unreachable
+from authserver.registry.doctor.http import Answer, Fetcher, Remote, Unreachable
 
 
 def check(

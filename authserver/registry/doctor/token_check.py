@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from authserver.registry.doctor import capabilities, probe, refusal, search
+from authserver.registry.doctor import capabilities, probe, refusal
+from authserver.registry.doctor.challenge import Seen
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Report, passed
-from authserver.registry.doctor.remote import Remote
-from authserver.registry.doctor.seen import Seen
+from authserver.registry.doctor.http import Remote
 
 
 def check(remote: Remote, ours: Ours, seen: Seen, report: Report) -> None:
@@ -31,8 +31,8 @@ def check(remote: Remote, ours: Ours, seen: Seen, report: Report) -> None:
 
 
 def _explain(remote: Remote, ours: Ours, seen: Seen, report: Report, usual: probe.Probe) -> None:
-    like = search.adapted(usual, seen)
-    working = search.accepted(remote, ours, like)
+    like = probe.adapted(usual, seen)
+    working = probe.accepted(remote, ours, like)
     if working is None:
         report.add(refusal.unexplained(ours, report))
         return

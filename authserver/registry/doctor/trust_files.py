@@ -1,4 +1,4 @@
-"""The registry's ``rootcertbundle``: whether our authority is in it, and who else is."""
+"""The registry's ``rootcertbundle`` and ``jwks`` files: whether our keys are in them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,18 +8,21 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.keys.jose import HeaderMode
+from authserver.keys.jose import HeaderMode, key_id
 from authserver.registry.distribution import x509_chain
-from authserver.registry.distribution.trust import public_key, read_bundle
+from authserver.registry.distribution.trust import ListedKey, public_key, read_bundle, read_jwks
 from authserver.registry.doctor.config_file import ConfigFile, contents
 from authserver.registry.doctor.expected import Ours
 from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
 
-CHECK = "config.bundle"
-FOREIGN = "config.bundle.foreign"
+BUNDLE = "config.bundle"
+BUNDLE_FOREIGN = "config.bundle.foreign"
+
+JWKS = "config.jwks"
+JWKS_FOREIGN = "config.jwks.foreign"
 
 
-def check(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding]:
+def check_bundle(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding]:
     """Give the findings on the bundle; ``here`` is where it is on this machine."""
     named = config.text("rootcertbundle")
     if not named:
@@ -29,7 +32,7 @@ def check(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding
     cure = f"authserver key bundle > {printable(named)}, and restart the registry"
     if here is None and not place.is_file():
         yield not_tried(
-            CHECK,
+            BUNDLE,
             f"{printable(named)} is not on this machine",
             "copy it here and name the copy with --bundle",
         )
@@ -37,61 +40,63 @@ def check(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding
     try:
         found = read_bundle(contents(place), str(place))
     except Refused as error:
-        yield failed(CHECK, f"{error}, and the registry does not start", cure)
+        yield failed(BUNDLE, f"{error}, and the registry does not start", cure)
         return
-    yield _holds_ours(found, ours, cure)
-    yield _foreign(found, ours, cure)
+    yield _holds_our_certificate(found, ours, cure)
+    yield _foreign_certificates(found, ours, cure)
     yield _edwards(found, cure)
 
 
 def _without(config: ConfigFile, ours: Ours) -> Finding:
     if config.text("jwks") is None:
         return failed(
-            CHECK,
+            BUNDLE,
             "it has neither rootcertbundle nor jwks, and does not start",
             f"write what `authserver registry config {ours.service}` prints; restart it",
         )
     if ours.mode is HeaderMode.X5C:
         return failed(
-            CHECK,
+            BUNDLE,
             "it has a jwks and no rootcertbundle: tokens that carry their certificate (x5c) are "
             "refused by it, and 2.8 does not start",
             "set `rootcertbundle:` to a file with what `authserver key bundle` prints; restart it",
         )
-    return passed(CHECK, f"it has none, and header mode {ours.mode} needs none with a jwks")
+    return passed(BUNDLE, f"it has none, and header mode {ours.mode} needs none with a jwks")
 
 
-def _holds_ours(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
+def _holds_our_certificate(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
     own = ours.anchor
     if own in found:
         if why := x509_chain.untimely(own, ours.clock()):
-            return failed(CHECK, why, "make a new authority: authserver key authority rotate")
-        return passed(CHECK, "it holds the certificate that our tokens need")
+            return failed(BUNDLE, why, "make a new authority: authserver key authority rotate")
+        return passed(BUNDLE, "it holds the certificate that our tokens need")
     if same := [other for other in found if other.subject == own.subject]:
         ends = f"{same[0].not_valid_after_utc:%Y-%m-%d}"
-        return failed(CHECK, f"it holds a certificate of our name but another key, to {ends}", cure)
+        return failed(
+            BUNDLE, f"it holds a certificate of our name but another key, to {ends}", cure
+        )
     older = [a.id for a in ours.authorities if a.pair.certificate in found]
     if older:
         return failed(
-            CHECK,
+            BUNDLE,
             f"it holds authority {older[0]} and not authority {ours.authority.id}, under which "
             "tokens are signed",
             cure,
         )
     names = printable("; ".join(_name(certificate) for certificate in found))
-    return failed(CHECK, f"our authority is not in it; it holds {names}", cure)
+    return failed(BUNDLE, f"our authority is not in it; it holds {names}", cure)
 
 
-def _foreign(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
+def _foreign_certificates(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
     own = ours.certificates()
     foreign = [certificate for certificate in found if certificate not in own]
     if not foreign:
-        return passed(FOREIGN, "it holds nobody else's certificate")
+        return passed(BUNDLE_FOREIGN, "it holds nobody else's certificate")
     names = printable("; ".join(_name(certificate) for certificate in foreign))
     authorities = any(map(x509_chain.may_certify, foreign))
     how = "and whoever it certifies " if authorities else ""
     return failed(
-        FOREIGN,
+        BUNDLE_FOREIGN,
         f"who has the key of {names} {how}can make tokens that grant everything here",
         f"unless you need it there, remove it: {cure}",
     )
@@ -106,3 +111,56 @@ def _edwards(found: Sequence[x509.Certificate], cure: str) -> Finding:
 
 def _name(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or "a certificate without a name"
+
+
+def check_jwks(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding]:
+    """Give the findings on the JWKS; ``here`` is where it is on this machine."""
+    named = config.text("jwks")
+    if not named:
+        if (config.token or {}).get("jwks"):
+            yield failed(JWKS, "its jwks is no string, and it is not read", "write a file's path")
+        return
+    place = here or Path(named)
+    if here is None and not place.is_file():
+        yield not_tried(
+            JWKS,
+            f"{printable(named)} is not on this machine",
+            "copy it here and name the copy with --jwks; it must be a file: no URL is read",
+        )
+        return
+    try:
+        listed = read_jwks(contents(place), str(place))
+    except Refused as error:
+        yield failed(JWKS, f"{error}, and 3.x does not start", _cure(named))
+        return
+    yield _lists_our_key(listed, ours, named)
+    yield _foreign_keys(listed, ours)
+
+
+def _cure(named: str) -> str:
+    return f"authserver key jwks > {printable(named)}, and restart the registry"
+
+
+def _lists_our_key(listed: Sequence[ListedKey], ours: Ours, named: str) -> Finding:
+    if ours.mode is HeaderMode.X5C:
+        return passed(JWKS, "it is not looked at for tokens that carry their certificate (x5c)")
+    public = ours.key.private.public_key()
+    kid = key_id(public, ours.mode)
+    if any(one.kid == kid and one.public == public for one in listed):
+        return passed(JWKS, f"it lists our key as {kid}; 2.8 does not read it")
+    if any(one.public == public for one in listed):
+        return failed(JWKS, f"it lists our key, but not as {kid}", _cure(named))
+    return failed(JWKS, f"our key {kid} is not in it", _cure(named))
+
+
+def _foreign_keys(listed: Sequence[ListedKey], ours: Ours) -> Finding:
+    own = [certificate.public_key() for certificate in ours.certificates()]
+    foreign = [one.kid for one in listed if one.public not in own]
+    if not foreign:
+        return passed(JWKS_FOREIGN, "it lists nobody else's key")
+    names = printable(", ".join(foreign))
+    return failed(
+        JWKS_FOREIGN,
+        f"who has the key {names} can make tokens that grant everything here",
+        "unless you need it there, remove it from the file and restart the registry",
+    )

@@ -15,13 +15,11 @@ import pytest
 from authserver.core.errors import Refused
 from authserver.keys import keyring
 from authserver.keys.jose import HeaderMode
-from authserver.registry.doctor import challenge, clock, config_file
-from authserver.registry.doctor.account import Account
+from authserver.registry.doctor import challenge, config_file
+from authserver.registry.doctor.client_walk import Account
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Ours, OwnAuthority
-from authserver.registry.doctor.http import MAX_BODY, Answer, Fetcher
-from authserver.registry.doctor.remote import Remote
-from authserver.registry.doctor.unreachable import Unreachable
+from authserver.registry.doctor.http import MAX_BODY, Answer, Fetcher, Remote, Unreachable
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -248,14 +246,14 @@ def test_another_scheme_is_no_challenge_of_ours(header: str) -> None:
     ],
 )
 def test_the_clock_is_read_from_the_date(date: str, ahead: timedelta | None) -> None:
-    assert clock.difference(answered(Date=date), NOW) == ahead
+    assert challenge.clock_difference(answered(Date=date), NOW) == ahead
 
 
 @pytest.mark.parametrize(
     ("seconds", "status"), [(30, "passed"), (-30, "passed"), (31, "failed"), (-31, "failed")]
 )
 def test_half_of_what_registries_allow_is_allowed(seconds: int, status: str) -> None:
-    assert clock.check(timedelta(seconds=seconds)).status == status
+    assert challenge.check_clock(timedelta(seconds=seconds)).status == status
 
 
 @pytest.mark.parametrize("text", [b"a: [", b"\xff", b"- a", b"[" * 100_000, b"a: !!python/name:os"])
