@@ -14,10 +14,10 @@ import structlog
 
 from authserver import __version__
 from authserver.audit.recorder import Trail
+from authserver.auth.rate_limits import Counts
+from authserver.auth.state import Live, State
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
-from authserver.counting import Counts
 from authserver.db.snapshot import Snapshot
-from authserver.live import Live, State
 from authserver.runtime.metrics import families
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen, Totals, taken
 from authserver.runtime.metrics.exposition import Sheets

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine
 from werkzeug.test import TestResponse
 
-from authserver import passwords
 from authserver.audit.recorder import Trail, trail_of
+from authserver.auth import passwords
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import accounts, app_tokens, groups, rules, schema, setup

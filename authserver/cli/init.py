@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.cli.context import Context, pass_context, require_owner
 from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused

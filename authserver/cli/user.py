@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.cli import switches
 from authserver.cli.context import Context, pass_context
 from authserver.cli.names import USER

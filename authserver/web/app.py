@@ -22,21 +22,21 @@ from authserver.audit.journal import Journal, Rehashes, Uses
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
 from authserver.audit.spool import Spool, Spooler
+from authserver.auth.bcrypt_queue import Hashing, at_a_time
+from authserver.auth.credentials import Authenticator
+from authserver.auth.holding import Holding
+from authserver.auth.issuer import Issuer
+from authserver.auth.lockout import Guesses, limits
+from authserver.auth.passwords import Passwords
+from authserver.auth.rate_limits import counts
+from authserver.auth.state import Live
 from authserver.core.errors import NotReady
-from authserver.counting import counts
-from authserver.credentials import Authenticator
 from authserver.db import schema
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
-from authserver.guessing import Guesses, limits
-from authserver.hashing import Hashing, at_a_time
-from authserver.holding import Holding
-from authserver.issuing import Issuer
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Safe
-from authserver.live import Live
-from authserver.passwords import Passwords
 from authserver.reporting import Reporter
 from authserver.runtime import logs, process, settings
 from authserver.runtime.concurrency import Places

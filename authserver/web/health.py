@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Flask, Response, json, request
 
+from authserver.auth.state import Live
 from authserver.core.errors import NotReady
-from authserver.live import Live
 from authserver.runtime.checks import failures
 from authserver.web.address import ClientAddress
 

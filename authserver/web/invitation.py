@@ -6,11 +6,11 @@ from http import HTTPStatus
 from flask import Flask, Response, render_template, request
 from werkzeug.datastructures import MultiDict
 
+from authserver.auth.bcrypt_queue import Hashing
 from authserver.core.errors import NotFound, Refused
 from authserver.core.password_rules import MIN_LENGTH, NEW_PASSWORD
 from authserver.db import invitations
 from authserver.db.store import Store
-from authserver.hashing import Hashing
 from authserver.runtime.settings import Settings
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies

@@ -4,8 +4,8 @@ from hashlib import sha256
 
 from flask import Flask, Response, request
 
+from authserver.auth.state import Live
 from authserver.core.errors import NotFound
-from authserver.live import Live
 from authserver.registry.published_keys import Published
 
 MAX_AGE = 300

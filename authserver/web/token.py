@@ -13,10 +13,10 @@ from urllib.parse import unquote_plus
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
 
-from authserver.answers import Question
+from authserver.auth.authorization import Question
+from authserver.auth.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
+from authserver.auth.issuer import Issued, Issuer, TokenRequest
 from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
-from authserver.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
-from authserver.issuing import Issued, Issuer, TokenRequest
 from authserver.web import errors, request_ids
 from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies

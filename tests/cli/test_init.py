@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.cli import init
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot

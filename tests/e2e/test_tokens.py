@@ -15,9 +15,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from authserver.auth.passwords import hash_password
 from authserver.core import secret_tokens
 from authserver.core.secret_tokens import Prefix
-from authserver.passwords import hash_password
 from tests.e2e.clients import Client, Crane, Ctr, Docker, Skopeo, docker_engine, ready
 from tests.e2e.fetching import Answer, ask_for_token, curl, fetch
 from tests.e2e.lab import ADMIN, PASSWORD, Registry, installation, serving_registry

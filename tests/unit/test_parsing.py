@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
+from authserver.auth.credentials import read_authorization
 from authserver.core import conditions, names, scope, subjects
 from authserver.core.decision import decide
 from authserver.core.errors import AuthserverError
@@ -18,7 +19,6 @@ from authserver.core.patterns import Pattern, repository_pattern
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject
-from authserver.credentials import read_authorization
 from authserver.db.app_tokens import ceiling_limit
 from authserver.db.backup import archive
 from authserver.importers import htpasswd

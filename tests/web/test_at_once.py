@@ -6,12 +6,12 @@ from typing import Any
 import bcrypt
 import pytest
 
+from authserver.auth.holding import Holding
+from authserver.auth.rate_limits import Counts
 from authserver.core import secret_tokens
 from authserver.core.errors import MustWait
 from authserver.core.secret_tokens import Prefix
-from authserver.counting import Counts
 from authserver.db.store import Store
-from authserver.holding import Holding
 from authserver.web.gateway import AT_ONCE
 from tests.world import ADMIN, PASSWORD, SERVICE, World
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from authserver.auth.passwords import hash_password
 from authserver.db import accounts, models
-from authserver.passwords import hash_password
 from tests.web.test_api import call, got
 from tests.web.test_grants import at
 from tests.world import ADMIN, COST, PASSWORD, SERVICE, Clock, World

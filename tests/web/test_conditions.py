@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authserver.answers import Question
+from authserver.auth.authorization import Question
+from authserver.auth.credentials import Basic, Origin
+from authserver.auth.issuer import TokenRequest
 from authserver.core.conditions import Circumstances, address
 from authserver.core.rules import Effect, expand, new_rule
 from authserver.core.subjects import subjects
-from authserver.credentials import Basic, Origin
 from authserver.db import rules
 from authserver.explaining import explain
-from authserver.issuing import TokenRequest
 from authserver.reach import effective, who_can
 from tests.unit.strategies import ADDRESSES, NETWORKS, covers
 from tests.world import PASSWORD, SERVICE, Clock, World

@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver import credentials
+from authserver.auth import credentials
+from authserver.auth.credentials import AppToken
 from authserver.core import secret_tokens
 from authserver.core.secret_tokens import Prefix
-from authserver.credentials import AppToken
 from authserver.db import accounts
 from tests.web.answers import refused
 from tests.world import ADMIN, PASSWORD, World, basic

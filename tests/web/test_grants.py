@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.db import accounts, refresh_tokens
 from authserver.registry import entries
 from authserver.runtime.settings import Settings

@@ -13,10 +13,10 @@ from werkzeug.test import TestResponse
 
 from authserver.audit import records
 from authserver.audit.records import Filter
-from authserver.counting import SharedStorage, Windows
+from authserver.auth.bcrypt_queue import Hashing
+from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Guesses
+from authserver.auth.rate_limits import SharedStorage, Windows
 from authserver.db import accounts
-from authserver.guessing import CHEAP_TRIES, MINUTE, Guesses
-from authserver.hashing import Hashing
 from authserver.runtime.concurrency import Places
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared

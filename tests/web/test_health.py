@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from authserver.auth.state import SCHEMA_EVERY, STALE_AFTER
 from authserver.core.errors import NotReady
 from authserver.keys import registry_keys
 from authserver.keys.jose import HeaderMode, KeyType
-from authserver.live import SCHEMA_EVERY, STALE_AFTER
 from authserver.registry import entries
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back

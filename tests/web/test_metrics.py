@@ -11,10 +11,10 @@ import pytest
 from authserver.audit.recorder import Trail
 from authserver.audit.sinks import LogFile
 from authserver.audit.tallies import STORED_EACH
+from authserver.auth.bcrypt_queue import Hashing
+from authserver.auth.lockout import limits
+from authserver.auth.rate_limits import counts
 from authserver.core.errors import Busy, NotReady
-from authserver.counting import counts
-from authserver.guessing import limits
-from authserver.hashing import Hashing
 from authserver.reporting import Reporter
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets

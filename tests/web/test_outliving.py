@@ -124,7 +124,7 @@ def test_no_exchange_outlives_an_unexpected_error(
         raise ZeroDivisionError
 
     for place in (
-        "authserver.issuing.Issuer.issue",
+        "authserver.auth.issuer.Issuer.issue",
         "authserver.web.health.failures",
         "authserver.web.invitation._page",
     ):

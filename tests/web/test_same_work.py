@@ -6,7 +6,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.core import password_rules
 from authserver.db import accounts, snapshot
 from authserver.runtime.settings import Settings

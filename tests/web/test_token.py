@@ -300,7 +300,7 @@ def test_an_unexpected_error_is_answered_in_json_and_tells_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("sesame")
 
-    monkeypatch.setattr("authserver.answers.decide", broken)
+    monkeypatch.setattr("authserver.auth.authorization.decide", broken)
     with capture_logs() as logged:
         response = world.get(scopes("repository:a:pull"))
     error_of(response, 500)

@@ -8,9 +8,9 @@ from threading import Event
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver import passwords
+from authserver.auth import passwords
+from authserver.auth.bcrypt_queue import Hashing
 from authserver.db import accounts
-from authserver.hashing import Hashing
 from authserver.runtime.concurrency import Places
 from authserver.runtime.shared_memory import Shared
 from tests.world import COST, PASSWORD, World, basic, wait_until

@@ -16,13 +16,13 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
+from authserver.auth.state import State
 from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.decision import decide
 from authserver.core.errors import NotReady
 from authserver.core.rule_index import RuleIndex
 from authserver.db.models import TokenRecord
-from authserver.live import State
 from authserver.runtime.settings import Settings
 from tests import postgres
 from tests.unit import strategies

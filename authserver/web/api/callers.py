@@ -8,10 +8,7 @@ from flask import Request, g
 
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
-from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
-from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
-from authserver.core.names import printable
-from authserver.credentials import (
+from authserver.auth.credentials import (
     AppToken,
     Authenticator,
     Basic,
@@ -21,11 +18,14 @@ from authserver.credentials import (
     basic,
     read_authorization,
 )
+from authserver.auth.state import Live
+from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
+from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
+from authserver.core.names import printable
 from authserver.db import accounts
 from authserver.db.models import Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
-from authserver.live import Live
 
 log = structlog.get_logger()
 

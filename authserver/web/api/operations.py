@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from authserver.auth.bcrypt_queue import Hashing
+from authserver.auth.credentials import Origin
 from authserver.core.errors import NotFound, Refused
-from authserver.credentials import Origin
 from authserver.db.store import Change, Store
-from authserver.hashing import Hashing
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from authserver.web.api.callers import Caller, Callers, Need

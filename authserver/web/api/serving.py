@@ -12,8 +12,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import PathConverter, Rule
 
+from authserver.auth.credentials import Origin
 from authserver.core.errors import NotReady
-from authserver.credentials import Origin
 from authserver.web.address import ClientAddress
 from authserver.web.api import (
     PREFIX,

@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver import passwords
 from authserver.audit.journal import Kind, Rehashes, Use, Uses
+from authserver.auth import passwords
+from authserver.auth.bcrypt_queue import Hashing
+from authserver.auth.holding import Holding
+from authserver.auth.lockout import Guesses
+from authserver.auth.passwords import Passwords
 from authserver.core import secret_tokens
 from authserver.core.conditions import address
 from authserver.core.errors import (
@@ -26,10 +30,6 @@ from authserver.core.rules import Limit
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
-from authserver.guessing import Guesses
-from authserver.hashing import Hashing
-from authserver.holding import Holding
-from authserver.passwords import Passwords
 from authserver.runtime.metrics.counters import Observations
 
 EXPIRES_SOON = timedelta(days=14)

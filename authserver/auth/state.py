@@ -18,9 +18,9 @@ from authserver.audit import journal, retention
 from authserver.audit.journal import Journal, Rehashes, Uses
 from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
+from authserver.auth.credentials import AppToken, Refresh, Shown
 from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
-from authserver.credentials import AppToken, Refresh, Shown
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from threading import Condition, Thread
 from typing import TypeVar
 
-from authserver import passwords
+from authserver.auth import passwords
 from authserver.core.errors import Busy
 from authserver.runtime import process
 from authserver.runtime.concurrency import Places

@@ -12,14 +12,10 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver.answers import Answer, Question, Remembered, answer
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
-from authserver.core import secret_tokens
-from authserver.core.conditions import Circumstances, address
-from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
-from authserver.core.secret_tokens import Prefix
-from authserver.credentials import (
+from authserver.auth.authorization import Answer, Question, Remembered, answer
+from authserver.auth.credentials import (
     AppToken,
     Authenticator,
     Basic,
@@ -30,10 +26,14 @@ from authserver.credentials import (
     Shown,
     kind_of,
 )
+from authserver.auth.state import Live, State
+from authserver.core import secret_tokens
+from authserver.core.conditions import Circumstances, address
+from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
+from authserver.core.secret_tokens import Prefix
 from authserver.db import refresh_tokens
 from authserver.db.store import Store
 from authserver.keys.keyring import Signer
-from authserver.live import Live, State
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
 
 # Logging in does not wait long for others who write.

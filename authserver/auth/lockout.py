@@ -15,9 +15,9 @@ from hashlib import sha256
 
 from limits import RateLimitItem, RateLimitItemPerSecond
 
+from authserver.auth.rate_limits import Counts
 from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
-from authserver.counting import Counts
 from authserver.runtime.metrics.counters import Observations
 
 MINUTE, HOUR = 60, 3600

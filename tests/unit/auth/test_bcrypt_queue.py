@@ -9,9 +9,9 @@ from threading import Event, Thread, get_ident
 
 import pytest
 
-from authserver import hashing
+from authserver.auth import bcrypt_queue
+from authserver.auth.bcrypt_queue import PATIENCE, Hashing, at_a_time
 from authserver.core.errors import Busy
-from authserver.hashing import PATIENCE, Hashing, at_a_time
 from authserver.runtime import process
 from authserver.runtime.concurrency import Places
 from authserver.runtime.shared_memory import ENVIRON, Shared
@@ -159,7 +159,7 @@ def test_nobody_waits_for_ever(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PATIENCE < 15, "docker waits 15 seconds"
-    monkeypatch.setattr(hashing, "PATIENCE", 0.01)
+    monkeypatch.setattr(bcrypt_queue, "PATIENCE", 0.01)
     pool = Hashing(Shared.make(), 1, Places(8, 8))
     with busy(threads, pool):
         with pytest.raises(Busy):

@@ -12,9 +12,9 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from structlog.testing import capture_logs
 
-from authserver import counting
+from authserver.auth import rate_limits
+from authserver.auth.rate_limits import TRIED_AGAIN_AFTER, Counts, SharedStorage, Windows, counts
 from authserver.core.errors import Refused
-from authserver.counting import TRIED_AGAIN_AFTER, Counts, SharedStorage, Windows, counts
 from authserver.runtime import shared_memory
 from authserver.runtime.shared_memory import ENVIRON, Shared
 from tests.unit.clocks import Seconds
@@ -67,7 +67,7 @@ def test_counts_can_be_cleared() -> None:
 
 
 def test_where_memory_is_full_the_oldest_counts_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "BYTES", counting._BUCKET * counting._PARTS)
+    monkeypatch.setattr(rate_limits, "BYTES", rate_limits._BUCKET * rate_limits._PARTS)
     counted = Counting()
     for number in range(12):
         counted.storage.incr(str(number), 60)

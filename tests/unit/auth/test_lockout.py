@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits import RateLimitItemPerSecond
 
-from authserver import counting
+from authserver.auth import rate_limits
+from authserver.auth.lockout import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
+from authserver.auth.rate_limits import KINDS, Counts, SharedStorage, Windows
 from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
-from authserver.counting import KINDS, Counts, SharedStorage, Windows
-from authserver.guessing import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
 from authserver.runtime.shared_memory import Shared
 from tests.unit.clocks import Seconds
 
@@ -165,7 +165,7 @@ def test_whoever_tries_on_does_not_find_a_remembered_password() -> None:
 def test_no_flood_of_one_kind_of_counts_evicts_one_of_another(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(counting, "BYTES", SMALL)
+    monkeypatch.setattr(rate_limits, "BYTES", SMALL)
     counts = Door().guesses.counts
     items = {item: RateLimitItemPerSecond(1, HOUR, item) for item in KINDS}
     for item in items.values():
@@ -187,7 +187,7 @@ def test_refused_requests_make_no_room_for_more_guesses(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Whatever names they have, and whichever worker is asked then."""
-    monkeypatch.setattr(counting, "BYTES", SMALL)
+    monkeypatch.setattr(rate_limits, "BYTES", SMALL)
     door = Door()
     checked = 0
     for minute in range(30):
@@ -213,7 +213,7 @@ def test_refused_requests_with_names_that_nobody_has_leave_one_count() -> None:
 def entries(door: Door) -> int:
     """Return how many counts are kept."""
     memory = bytes(door.guesses.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
-    size = counting._ENTRY.size
+    size = rate_limits._ENTRY.size
     return sum(any(memory[at : at + 16]) for at in range(0, len(memory), size))
 
 

@@ -7,11 +7,11 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from authserver import passwords
+from authserver.auth import passwords
+from authserver.auth.passwords import Passwords, hash_new, hash_password
 from authserver.core.errors import Refused
 from authserver.core.password_rules import MIN_LENGTH, cost_of, require_new
 from authserver.db import accounts
-from authserver.passwords import Passwords, hash_new, hash_password
 from authserver.runtime.settings import Settings
 from tests.unit.clocks import Seconds
 from tests.world import PASSWORD, World

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import Executable, select, text, update
 from structlog.testing import capture_logs
 
-from authserver import live
 from authserver.audit import accept, journal, retention
 from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
 from authserver.audit.verify import Verification
+from authserver.auth import state
+from authserver.auth.state import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.core.errors import NotReady
 from authserver.db import accounts, snapshot
 from authserver.db.models import (
@@ -36,7 +37,6 @@ from authserver.db.store import Store, open_store
 from authserver.keys import signing_keys as key_store
 from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
-from authserver.live import RECORDS_WAIT, STALE_AFTER, Live
 from authserver.runtime.settings import Settings
 from authserver.web.app import wire
 from tests.unit.clocks import Seconds
@@ -193,7 +193,7 @@ def test_a_store_that_hangs_makes_the_state_stale(process: Process, most: int) -
 def test_nobody_waits_for_long_with_one_who_hangs(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_WAITS", 0.01)
+    monkeypatch.setattr(state, "LOOK_WAITS", 0.01)
     with (
         process.live._looking(),
         ThreadPoolExecutor(1) as pool,
@@ -521,7 +521,7 @@ def test_pruning_gives_way_to_writing_until_it_is_much_that_is_due(
 ) -> None:
     monkeypatch.setattr(journal, "MAX_BATCH", 4)
     monkeypatch.setattr(retention, "AT_ONCE", 2)
-    monkeypatch.setattr(live, "MANY_RECORDS", 10)
+    monkeypatch.setattr(state, "MANY_RECORDS", 10)
     clock.move(timedelta(days=31))
     process.live._pruning.last = None
     for _ in range(20):
@@ -554,7 +554,7 @@ def test_another_writer_is_no_trouble_while_records_are_not_late(
     process.live.journal.add(one)
     with capture_logs() as logged, store.change("somebody"):
         assert process.live._try() is True
-        process.monotonic.at += live.RECORDS_WAIT + 0.5
+        process.monotonic.at += state.RECORDS_WAIT + 0.5
         assert process.live._try() is False
     assert process.live._try() is False
     assert [line["event"] for line in logged] == ["cannot keep up with the store"]
@@ -730,7 +730,7 @@ def test_while_there_are_more_records_it_goes_on_and_reads_what_changed(
 
     monkeypatch.setattr(process.live._thread, "_pause", Rounds().wait)
     process.live._thread._run()
-    waits = [live.INTERVAL, 0.0, 0.0, live.INTERVAL]
+    waits = [state.INTERVAL, 0.0, 0.0, state.INTERVAL]
     assert seen == list(zip(waits, [0, 2, 4, 5], [False, False, True, True], strict=True))
 
 
@@ -768,7 +768,7 @@ def test_the_thread_keeps_up_and_writes_what_is_left_when_it_ends(
     process: Process, store: Store, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticked = threading.Event()
-    monkeypatch.setattr(live, "INTERVAL", 0.001)
+    monkeypatch.setattr(state, "INTERVAL", 0.001)
     monkeypatch.setattr(Live, "tick", lambda _: ticked.set())
     process.live.start()
     assert ticked.wait(30)
@@ -789,7 +789,7 @@ def test_the_thread_outlives_an_error_and_says_so_once(
             raise error
         done.set()
 
-    monkeypatch.setattr(live, "INTERVAL", 0.001)
+    monkeypatch.setattr(state, "INTERVAL", 0.001)
     monkeypatch.setattr(Live, "tick", tick)
     with capture_logs() as logs:
         process.live.start()
@@ -810,8 +810,8 @@ def test_a_process_ends_though_its_thread_hangs_with_the_store(
         hangs.set()
         back.wait(60)
 
-    monkeypatch.setattr(live, "INTERVAL", 0.001)
-    monkeypatch.setattr(live, "STOP_WAITS", 0.01)
+    monkeypatch.setattr(state, "INTERVAL", 0.001)
+    monkeypatch.setattr(state, "STOP_WAITS", 0.01)
     monkeypatch.setattr(Live, "tick", tick)
     process.live.journal.add(one)
     process.live.start()

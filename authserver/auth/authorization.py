@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from authserver.audit.records import MAX_RULES
 from authserver.audit.token_event import MAX_TEXT
+from authserver.auth.credentials import Identity
 from authserver.core import claims, scope
 from authserver.core.claims import Template
 from authserver.core.conditions import Circumstances
@@ -12,7 +13,6 @@ from authserver.core.decision import Decision, decide
 from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
 from authserver.core.names import nfc, printable
 from authserver.core.scope import MalformedScope
-from authserver.credentials import Identity
 from authserver.db.snapshot import Snapshot
 
 MAX_SCOPES = 200
