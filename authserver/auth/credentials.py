@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import structlog
 
-from authserver.audit.journal import Kind, Rehashes, Use, Uses
 from authserver.auth import passwords
 from authserver.auth.bcrypt_queue import Hashing
-from authserver.auth.holding import Holding
-from authserver.auth.lockout import Guesses
+from authserver.auth.lockout import Guesses, Holding
 from authserver.auth.passwords import Passwords
+from authserver.auth.usage import Kind, Rehashes, Use, Uses
 from authserver.core import secret_tokens
 from authserver.core.conditions import address
 from authserver.core.errors import (

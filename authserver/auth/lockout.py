@@ -1,9 +1,10 @@
-"""Guessing passwords: how many failures there may be before nothing more is checked.
+"""The lockout: how many failed logins there may be, and the tarpit for those refused.
 
 What is counted are different wrong passwords. Clients try one twice, and a machine with an old
 password tries it for ever: the same one from the same address counts once in a window. Unknown
 names count as others do. Every count belongs to an address, so nobody is locked out from
-elsewhere.
+elsewhere. The tarpit answers refused logins late, on some of the threads only; where these are all
+taken, at once.
 """
 
 import hmac
@@ -18,6 +19,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from authserver.auth.rate_limits import Counts
 from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts
+from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import Observations
 
 MINUTE, HOUR = 60, 3600
@@ -57,6 +59,8 @@ def limits(per_address: int, per_account: int) -> tuple[Limit, ...]:
 
 
 _cheap = RateLimitItemPerSecond(CHEAP_TRIES, HOUR, "cheap")
+
+
 _guest = RateLimitItemPerSecond(1, GUEST_FOR, "guest")
 
 
@@ -147,3 +151,18 @@ class Guesses:
             for raw in (part.encode("utf-8", "surrogatepass") for part in parts)
         )
         return hmac.digest(self.key, message, sha256).hex()
+
+
+@dataclass
+class Holding:
+    """Holds each login that is refused unchecked for ``seconds``."""
+
+    places: Places
+    seconds: float = 1.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def hold(self, client: str) -> None:
+        """Wait, if there is a place; ``client`` is the address that is refused."""
+        with self.places.take(client) as free:
+            if free:
+                self.sleep(self.seconds)

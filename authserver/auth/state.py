@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from authserver.audit import journal, retention
-from authserver.audit.journal import Journal, Rehashes, Uses
+from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
 from authserver.auth.credentials import AppToken, Refresh, Shown
+from authserver.auth.usage import Rehashes, Uses
 from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
 from authserver.db import schema, snapshot

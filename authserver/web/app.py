@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, g, request
 
-from authserver.audit.journal import Journal, Rehashes, Uses
+from authserver.audit.journal import Journal
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
 from authserver.audit.spool import Spool, Spooler
 from authserver.auth.bcrypt_queue import Hashing, at_a_time
 from authserver.auth.credentials import Authenticator
-from authserver.auth.holding import Holding
 from authserver.auth.issuer import Issuer
-from authserver.auth.lockout import Guesses, limits
+from authserver.auth.lockout import Guesses, Holding, limits
 from authserver.auth.passwords import Passwords
 from authserver.auth.rate_limits import counts
 from authserver.auth.state import Live
+from authserver.auth.usage import Rehashes, Uses
 from authserver.core.errors import NotReady
 from authserver.db import schema
 from authserver.db.snapshot import Snapshot

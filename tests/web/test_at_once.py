@@ -6,7 +6,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from authserver.auth.holding import Holding
+from authserver.auth.lockout import Holding
 from authserver.auth.rate_limits import Counts
 from authserver.core import secret_tokens
 from authserver.core.errors import MustWait

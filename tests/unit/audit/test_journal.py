@@ -12,11 +12,12 @@ from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
 from authserver.audit import chain, journal
-from authserver.audit.journal import USES_EVERY, Journal, Kind, Use, Uses
+from authserver.audit.journal import Journal
 from authserver.audit.record_rows import TOKEN_COLUMNS
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import MAX_TEXT, TokenEvent
 from authserver.audit.verify import Verification
+from authserver.auth.usage import USES_EVERY, Kind, Use, Uses
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store

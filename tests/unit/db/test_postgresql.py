@@ -17,9 +17,9 @@ from sqlalchemy import URL, insert, inspect, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from authserver.audit.journal import Kind, Use, Uses
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
+from authserver.auth.usage import Kind, Use, Uses
 from authserver.core.errors import NotReady
 from authserver.db import accounts, app_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Executable, delete, insert, update
 
-from authserver.audit.journal import Kind, Use, Uses
+from authserver.auth.usage import Kind, Use, Uses
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import (
