@@ -12,7 +12,7 @@ from authserver.core import conditions, pattern_sets, patterns, rules, scope
 from authserver.db.store import Change, Store
 from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config
-from authserver.policy import assertions, reading
+from authserver.policy.files import assertions, parser
 
 # Names are looked up in a change, and are short; these take what is long.
 PARSERS: dict[CodeType, str] = {
@@ -25,7 +25,7 @@ PARSERS: dict[CodeType, str] = {
         pattern_sets.within,
         patterns.repository_pattern,
         assertions.read,
-        reading.read_node,
+        parser.read_node,
         rules.new_rule,
         rules.rule_actions,
         rules.rule_pattern,

@@ -15,22 +15,16 @@ from authserver.cli.output import force_option, json_option, note, print_json
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.policy import (
-    applying,
-    assertions,
-    checking,
-    exporting,
-    planning,
-    reading,
-    schema,
-    state,
-)
-from authserver.policy.checking import Verdict
-from authserver.policy.document import Policy
-from authserver.policy.junit import report
-from authserver.policy.planning import Plan
-from authserver.policy.state import State
-from authserver.policy.steps import Verb
+from authserver.policy.files import apply as policy_apply
+from authserver.policy.files import assertions, check, current_state, parser, schema
+from authserver.policy.files import export as policy_export
+from authserver.policy.files import plan as policy_plan
+from authserver.policy.files.check import Verdict
+from authserver.policy.files.current_state import State
+from authserver.policy.files.document import Policy
+from authserver.policy.files.junit import report
+from authserver.policy.files.plan import Plan
+from authserver.policy.files.steps import Verb
 
 MAX_LINE = 2000
 CHANGES = 3
@@ -58,12 +52,12 @@ def export(context: Context, as_json: bool) -> None:
     Secrets are not in it, and neither are the rules that delegates wrote.
     """
     with context.read() as session:
-        standing = state.load(session)
-    policy = state.as_policy(standing)
+        standing = current_state.load(session)
+    policy = current_state.as_policy(standing)
     if as_json:
-        print_json(exporting.plain(policy))
+        print_json(policy_export.plain(policy))
     else:
-        click.echo(exporting.export(policy), nl=False)
+        click.echo(policy_export.export(policy), nl=False)
     if left_out := sum(each.delegation is not None for each in standing.rules):
         note(f"{left_out} rules written under delegations were left out.")
 
@@ -115,7 +109,7 @@ def apply(
     if shown.steps:
         _require_consent(shown, force=force, yes=yes, expect=expect)
         with context.change() as change, progress_bar("Applying") as progress:
-            applying.apply(
+            policy_apply.apply(
                 change,
                 policy,
                 prune=prune,
@@ -161,7 +155,7 @@ def test(
     if not claims:
         raise Refused(f"{told.file} has no tests in it")
     policy = _read(policy_file) if policy_file else told
-    verdicts = list(checking.check(_tested(context, policy), claims, at or now()))
+    verdicts = list(check.check(_tested(context, policy), claims, at or now()))
     if junit is not None:
         write_output(junit, report(verdicts, told.file))
     if as_json:
@@ -174,9 +168,9 @@ def test(
 
 def _tested(context: Context, policy: Policy) -> State:
     if policy.says_something:
-        return planning.applied(policy)
+        return policy_plan.applied(policy)
     with context.read() as session:
-        return state.load(session)
+        return current_state.load(session)
 
 
 def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -196,20 +190,20 @@ def schema_() -> None:
 
 
 def _read(file: Path) -> Policy:
-    return reading.read(read_input(file), "standard input" if file == STDIN else str(file))
+    return parser.read(read_input(file), "standard input" if file == STDIN else str(file))
 
 
 def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
-    planning.require_something(policy)
+    policy_plan.require_something(policy)
     with context.read() as session:
-        standing = state.load(session)
+        standing = current_state.load(session)
     with progress_bar("Planning") as progress:
-        return planning.plan_from(standing, policy, prune=prune, progress=progress)
+        return policy_plan.plan_from(standing, policy, prune=prune, progress=progress)
 
 
 def _require_consent(shown: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
-    applying.require_expected(shown, expect)
-    applying.require_safe(shown, force=force)
+    policy_apply.require_expected(shown, expect)
+    policy_apply.require_safe(shown, force=force)
     if yes:
         return
     if not sys.stdin.isatty():

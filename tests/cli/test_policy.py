@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from authserver.policy import schema
+from authserver.policy.files import schema
 from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import clean_environ

@@ -24,7 +24,7 @@ from authserver.db.backup import archive
 from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config, matchers, name_patterns
 from authserver.importers.docker_auth.evaluate import Request, matches_text
-from authserver.policy import assertions, reading
+from authserver.policy.files import assertions, parser
 from authserver.web.address import ClientAddress
 from authserver.web.api import cursors
 from authserver.web.token import parameters_of
@@ -84,7 +84,7 @@ def _condition(text: str) -> None:
 
 
 def _policy(text: str) -> None:
-    reading.read(text.encode(), "policy.yaml")
+    parser.read(text.encode(), "policy.yaml")
 
 
 def _htpasswd(text: str) -> None:

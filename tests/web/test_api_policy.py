@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authserver.policy import schema
+from authserver.policy.files import schema
 from authserver.web.api.documents import PolicyDocument
 from authserver.web.api.policy import MAX_BYTES
 from authserver.web.bodies import MAX_BYTES as OF_OTHERS

@@ -15,8 +15,8 @@ from authserver.core.conditions import Circumstances, address
 from authserver.core.rules import Effect, expand, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import rules
-from authserver.explaining import explain
-from authserver.reach import effective, who_can
+from authserver.policy.access import effective, who_can
+from authserver.policy.explain import explain
 from tests.unit.strategies import ADDRESSES, NETWORKS, covers
 from tests.world import PASSWORD, SERVICE, Clock, World
 

@@ -2,12 +2,12 @@
 
 import click
 
-from authserver import linting
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import MAX_CELL, json_option, note, print_json
 from authserver.core.names import printable
-from authserver.db import snapshot, upkeep
-from authserver.linting import MAX_DAYS, Ages, Code, Level, Report
+from authserver.db import snapshot
+from authserver.policy import lint as policy_lint
+from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, Report, rule_usage
 
 
 @click.command("lint", short_help="Find rules without effect, too wide, or left over.")
@@ -53,8 +53,8 @@ def lint(
     kept = context.settings.token_record_days
     ages = Ages(now(), days or kept, kept)
     with context.read() as session:
-        state, known = snapshot.load(session), upkeep.load(session, ages.since)
-    report = linting.lint(state, known, ages, frozenset(map(Code, ignored)))
+        state, known = snapshot.load(session), rule_usage.load(session, ages.since)
+    report = policy_lint.lint(state, known, ages, frozenset(map(Code, ignored)))
     if as_json:
         print_json(report.as_json(level if quiet else Level.INFO))
     else:

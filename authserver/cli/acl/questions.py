@@ -6,7 +6,6 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from authserver import explaining, reach
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_json, print_table
@@ -16,7 +15,9 @@ from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
 from authserver.core.subjects import ANONYMOUS
 from authserver.db import lookup, snapshot
-from authserver.explaining import Answer
+from authserver.policy import access
+from authserver.policy import explain as policy_explain
+from authserver.policy.explain import Answer
 from authserver.registry import entries
 
 
@@ -113,7 +114,7 @@ def who_can(
         chosen = _service(session, service)
         state = snapshot.load(session)
     when = Circumstances(address, at or now())
-    found = list(reach.who_can(state, chosen, action, repository, when))
+    found = list(access.who_can(state, chosen, action, repository, when))
     if as_json:
         print_json([answer.as_json() for answer in found])
         return
@@ -150,7 +151,7 @@ def effective(
         chosen = known if service is None else [lookup.registry(session, service).service]
         name = _account(session, account)
         state = snapshot.load(session)
-    found = reach.effective(state, chosen, name, Circumstances(address, at or now()))
+    found = access.effective(state, chosen, name, Circumstances(address, at or now()))
     if as_json:
         print_json(found.as_json())
         return
@@ -187,9 +188,9 @@ def _answer(
         ceiling, barred = (
             (None, [])
             if token_id is None
-            else explaining.token_bounds(session, name, token_id, when)
+            else policy_explain.token_bounds(session, name, token_id, when)
         )
-    return explaining.explain(state, chosen, name, scopes, when, ceiling, barred)
+    return policy_explain.explain(state, chosen, name, scopes, when, ceiling, barred)
 
 
 def _account(session: Session, text: str) -> str:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from authserver.policy import fields
-from authserver.policy.fields import Fields, Kind
-from authserver.policy.schema import DATE
+from authserver.policy.files import fields
+from authserver.policy.files.fields import Fields, Kind
+from authserver.policy.files.schema import DATE
 from authserver.registry.entries import TTL_MAX, TTL_MIN
 from authserver.web.api.models import WHOLE, Answer, Body, without_default
 

@@ -9,10 +9,13 @@ from pydantic import Field
 
 from authserver.core.errors import Refused
 from authserver.db import accounts
-from authserver.policy import applying, exporting, planning, reading, state
-from authserver.policy.document import BadPolicy, Policy
-from authserver.policy.placing import Placing
-from authserver.policy.steps import Verb
+from authserver.policy.files import apply as policy_apply
+from authserver.policy.files import current_state, parser
+from authserver.policy.files import export as policy_export
+from authserver.policy.files import plan as policy_plan
+from authserver.policy.files.document import BadPolicy, Policy
+from authserver.policy.files.placing import Placing
+from authserver.policy.files.steps import Verb
 from authserver.web.api.documents import Document, PolicyDocument
 from authserver.web.api.models import Answer, Flag, Invalid, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -97,8 +100,8 @@ def _policy(document: Document) -> Iterator[Policy]:
     placing = Placing()
     root = placing.node(document.model_dump(exclude_unset=True))
     try:
-        policy = reading.read_node(root, "the document")
-        planning.require_something(policy)
+        policy = parser.read_node(root, "the document")
+        policy_plan.require_something(policy)
         yield policy
     except BadPolicy as error:
         found = [
@@ -113,8 +116,8 @@ def _policy(document: Document) -> Iterator[Policy]:
 def export(call: Call[Nothing, Query]) -> Reply:
     """Export all but secrets and the rules that delegates wrote."""
     with call.read() as session:
-        standing = state.load(session)
-    said = exporting.plain(state.as_policy(standing))
+        standing = current_state.load(session)
+    said = policy_export.plain(current_state.as_policy(standing))
     return Reply(PolicyDocument.model_validate(said))
 
 
@@ -131,8 +134,8 @@ def plan(call: Call[Document, Planning]) -> Reply:
     """Say what a document would change, and who would gain or lose; nothing is changed."""
     with _policy(call.body) as policy:
         with call.read() as session:
-            standing = state.load(session)
-        planned = planning.plan_from(standing, policy, prune=call.query.prune)
+            standing = current_state.load(session)
+        planned = policy_plan.plan_from(standing, policy, prune=call.query.prune)
     return Reply(PolicyPlan.model_validate(planned.as_json()))
 
 
@@ -150,7 +153,7 @@ def apply(call: Call[Document, Applying]) -> Reply:
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:
         before = accounts.has_administrator(change.session)
-        done = applying.apply(
+        done = policy_apply.apply(
             change, policy, prune=asked.prune, force=asked.force, expect=asked.plan
         )
         if before and not accounts.has_administrator(change.session):

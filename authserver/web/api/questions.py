@@ -4,15 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
-from authserver import explaining, linting, reach
 from authserver.core import conditions
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.core.rules import Limit
-from authserver.db import lookup, snapshot, upkeep
+from authserver.db import lookup, snapshot
 from authserver.db.snapshot import Snapshot
-from authserver.linting import MAX_DAYS, Ages, Code, Level
+from authserver.policy import access
+from authserver.policy import explain as policy_explain
+from authserver.policy import lint as policy_lint
+from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, rule_usage
 from authserver.web.api import cursors
 from authserver.web.api.models import (
     MAX_ID,
@@ -191,7 +193,7 @@ def _bounds(
     if asked.token is None:
         return None, []
     with call.read() as session:
-        return explaining.token_bounds(session, asked.account, asked.token, when)
+        return policy_explain.token_bounds(session, asked.account, asked.token, when)
 
 
 @OPERATIONS.operation("POST", "/explain", answer=Explanation, body=Question)
@@ -203,7 +205,7 @@ def explain(call: Call[Question, Query]) -> Reply:
     with references():
         who, scopes = asked.account, asked.scopes
         ceiling, barred = _bounds(call, when)
-        answer = explaining.explain(state, asked.registry, who, scopes, when, ceiling, barred)
+        answer = policy_explain.explain(state, asked.registry, who, scopes, when, ceiling, barred)
     return Reply(Explanation.model_validate(answer.as_json()))
 
 
@@ -217,7 +219,7 @@ def who_can(call: Call[Nothing, WhoCan]) -> Reply:
     when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
     found = [
         (answer.name if answer.known else "", answer.as_json())
-        for answer in reach.who_can(state, asked.registry, asked.action, asked.repository, when)
+        for answer in access.who_can(state, asked.registry, asked.action, asked.repository, when)
     ]
     rest = [(place, told) for place, told in found if after is None or place > str(after)]
     more = cursors.write([rest[asked.limit - 1][0]]) if rest[asked.limit :] else None
@@ -231,7 +233,7 @@ def effective(call: Call[Nothing, WhatCan]) -> Reply:
     when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
     services = sorted(state.registries) if asked.registry is None else [asked.registry]
     with references():
-        found = reach.effective(state, services, asked.account, when)
+        found = access.effective(state, services, asked.account, when)
     return Reply(Effective.model_validate(found.as_json()))
 
 
@@ -241,5 +243,7 @@ def lint(call: Call[Nothing, Judged]) -> Reply:
     asked, kept = call.query, call.parts.settings.token_record_days
     ages = Ages(call.parts.store.clock(), asked.unused_days or kept, kept)
     with call.read() as session:
-        state, known = snapshot.load(session), upkeep.load(session, ages.since)
-    return Reply(Lint.model_validate(linting.lint(state, known, ages).as_json(Level(asked.level))))
+        state, known = snapshot.load(session), rule_usage.load(session, ages.since)
+    return Reply(
+        Lint.model_validate(policy_lint.lint(state, known, ages).as_json(Level(asked.level)))
+    )

@@ -14,9 +14,9 @@ from authserver.audit.recorder import Trail
 from authserver.audit.records import ALL
 from authserver.cli.audit.listing import Following
 from authserver.core.errors import NotReady
-from authserver.db import upkeep
 from authserver.db.backup import dump
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.policy.lint import rule_usage
 from tests.unit.audit.test_verify import SINCE, Office, busy, copied, office
 
 __all__ = ["busy", "office"]
@@ -81,7 +81,7 @@ def ways(office: Office) -> Iterator[Callable[[], object]]:
     yield read(records.listed)
     yield read(lambda session: Following.now(session, ALL).look(session))
     yield read(lambda session: list(export.lines(session, ALL)))
-    yield read(lambda session: upkeep.load(session, office.clock() - SINCE))
+    yield read(lambda session: rule_usage.load(session, office.clock() - SINCE))
     yield read(lambda session: list(_dumped(session, office)))
     yield lambda: office.seal(process)
     yield lambda: retention.prune(process, office.clock() + SINCE, 1000)

@@ -1,0 +1,180 @@
+"""How far rules reach: everybody who may do something, and everything that somebody may do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Any
+
+from authserver.core.conditions import UNKNOWNS, Address, Circumstances, Hindrance
+from authserver.core.decision import decide
+from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import overlap, within
+from authserver.core.patterns import ACCOUNT, Pattern
+from authserver.core.rules import ALL, Asked, Effect, Rule, expand, in_order
+from authserver.core.scope import Scope
+from authserver.core.subjects import ANONYMOUS, Account
+from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.policy.explain import Answer, Explained, known_account
+
+
+def who_can(
+    state: Snapshot, service: str, action: str, repository: str, circumstances: Circumstances
+) -> Iterator[Answer]:
+    """Give an answer for everybody, anonymous first, who may do ``action`` on ``repository``.
+
+    Disabled accounts are left out: no token is issued to them. Where no address is given, those
+    who may from some addresses only are in; the rules that are cited say from which.
+    """
+    asked = Scope("repository", repository, (action,))
+    # Most rules speak of other repositories, which is told once and not for each account.
+    rules = [rule for rule in state.rules if _may_cover(rule, service, asked)]
+    from_where = places(rules, circumstances)
+    enabled = (known for _, known in sorted(state.accounts.items()) if not known.disabled)
+    for known in (None, *enabled):
+        account = known.account if known else None
+        for place in from_where:
+            decision = decide(rules, account, service, asked, None, place)
+            if decision.complete:
+                yield Answer(service, known, place, [Explained(decision)], {})
+                break
+
+
+def _may_cover(rule: Rule, service: str, asked: Scope) -> bool:
+    return (
+        rule.enabled
+        and rule.type == asked.type
+        and rule.service in (None, service)
+        and any(ACCOUNT in p.text or p.matches(asked.name, None) for p in rule.patterns)
+    )
+
+
+def places(rules: Sequence[Rule], circumstances: Circumstances) -> list[Circumstances]:
+    """Return circumstances of which one grants whatever any address would be granted.
+
+    Between the borders of networks nothing changes, so their borders stand for all addresses.
+    """
+    networks = {network for rule in rules for network in rule.conditions.networks}
+    if circumstances.address is not None or not networks:
+        return [circumstances]
+    borders: set[Address] = {ip_address("0.0.0.0"), ip_address("::")}  # noqa: S104 - not bound to
+    for network in networks:
+        borders.add(network.network_address)
+        if int(network.broadcast_address) + 1 < 2**network.max_prefixlen:
+            borders.add(network.broadcast_address + 1)
+    ordered = sorted(borders, key=lambda address: (address.version, int(address)))
+    return [circumstances, *(replace(circumstances, address=address) for address in ordered)]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What one pattern of one allow gives, and the denies that take some of it away."""
+
+    service: str
+    type: str
+    pattern: Pattern
+    actions: tuple[str, ...]
+    rule: Rule
+    denies: tuple[Rule, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "registry": self.service,
+            "type": self.type,
+            "pattern": str(self.pattern),
+            "actions": list(self.actions),
+            "rule": self.rule.id,
+            "text": str(self.rule),
+            "except": [{"rule": deny.id, "text": str(deny)} for deny in self.denies],
+        }
+
+
+@dataclass(frozen=True)
+class Reach:
+    """All that an account (None: anonymous) may do on some registries."""
+
+    known: KnownAccount | None
+    entries: Sequence[Reached]
+
+    @property
+    def name(self) -> str:
+        return self.known.account.name if self.known else ANONYMOUS
+
+    @property
+    def disabled(self) -> bool:
+        return self.known is not None and self.known.disabled
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "account": self.name,
+            "disabled": self.disabled,
+            "effective": [entry.as_json() for entry in self.entries],
+        }
+
+
+def effective(
+    state: Snapshot, services: Sequence[str], account: str, circumstances: Circumstances
+) -> Reach:
+    """Return all that an account of that name, or ``anonymous``, may do on some registries.
+
+    Where no address is given, rules for some addresses only are in, and say so.
+
+    Raises:
+        NotFound: there is no such account in ``state``.
+    """
+    known = known_account(state, account)
+    who = known.account if known else None
+    entries = [
+        entry
+        for service in services
+        for entry in _on(service, state.rules, who, circumstances)
+        if entry.actions
+    ]
+    return Reach(known, entries)
+
+
+def _on(
+    service: str, rules: Iterable[Rule], who: Account | None, circumstances: Circumstances
+) -> Iterator[Reached]:
+    denies = [
+        rule
+        for rule in rules
+        if rule.effect is Effect.DENY and _may(rule, who, service, circumstances)
+    ]
+    for rule in rules:
+        if rule.effect is not Effect.ALLOW:
+            continue
+        own = _may(rule, who, service, circumstances)
+        if own or _may(rule, None, service, circumstances):
+            # {account} is nobody's name where a rule holds for an account as for anybody.
+            named = own and who is not None and is_path_component(who.name)
+            for pattern in rule.patterns:
+                if named or ACCOUNT not in pattern.text:
+                    yield _reached(service, rule, pattern, denies, circumstances)
+
+
+def _may(rule: Rule, who: Account | None, service: str, circumstances: Circumstances) -> bool:
+    """Whether nothing but the name keeps a rule from applying."""
+    anything = Scope(rule.type, "", (ALL,))
+    hindrances = set(rule.hindrances(Asked(who, service, anything, circumstances)))
+    return hindrances <= {Hindrance.PATTERN} | UNKNOWNS
+
+
+def _reached(
+    service: str,
+    rule: Rule,
+    pattern: Pattern,
+    denies: Sequence[Rule],
+    circumstances: Circumstances,
+) -> Reached:
+    left = expand(rule.type, rule.actions)
+    some = []
+    for deny in denies:
+        if deny.type != rule.type or not any(overlap(pattern, other) for other in deny.patterns):
+            continue
+        sure = circumstances.address is not None or rule.conditions.within(deny.conditions)
+        if sure and within(pattern, deny.patterns):
+            left -= expand(deny.type, deny.actions) | {ALL}
+        else:
+            some.append(deny)
+    cutting = tuple(deny for deny in some if expand(deny.type, deny.actions) & left)
+    return Reached(service, rule.type, pattern, in_order(rule.type, left), rule, cutting)

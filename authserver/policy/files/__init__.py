@@ -1,0 +1,1 @@
+"""Policy files: reading them, planning what they would change, applying that, assertions."""

@@ -1,0 +1,120 @@
+"""Assertions on a policy: ``alice can push team/app``, ``anonymous cannot pull internal/**``."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from authserver.core.conditions import Address, address, moment
+from authserver.core.errors import Refused
+from authserver.core.names import account_name, is_repository_name
+from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
+from authserver.core.rules import ACTIONS, ALL, CATALOG, expand, in_order
+from authserver.core.subjects import Subject, SubjectKind, subject
+from authserver.policy.files.document import Assertion, BadPolicy, Problem
+
+LIST = "list"
+
+_form = re.compile(
+    r"(?P<who>\S+) (?P<can>can|cannot) (?P<actions>\S+) (?P<pattern>\S+)"
+    r"(?: on (?P<service>.+?))?(?: from (?P<address>\S+))?(?: at (?P<at>\S+))?"
+)
+
+HOW = (
+    "write WHO can|cannot ACTIONS PATTERN [on REGISTRY] [from ADDRESS] [at TIME], "
+    "as in 'alice can push team/app'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an assertion says. ``account`` is a name without its kind, or None: see ``subject``.
+
+    ``service`` None means every registry, ``at`` None the time of the test.
+    """
+
+    text: str
+    line: int
+    account: str | None
+    subject: Subject | None
+    can: bool
+    type: str
+    pattern: Pattern
+    actions: tuple[str, ...]
+    service: str | None
+    address: Address | None
+    at: datetime | None
+
+
+def read_all(assertions: Iterable[Assertion], file: str) -> list[Claim]:
+    """Read assertions.
+
+    Raises:
+        BadPolicy: one of them is none.
+    """
+    claims, problems = [], []
+    for each in assertions:
+        try:
+            claims.append(read(each.text, each.line))
+        except Refused as error:
+            problems.append(Problem(each.line, f"{each.text!r}: {error}"))
+    if problems:
+        raise BadPolicy(file, problems)
+    return claims
+
+
+def read(text: str, line: int = 0) -> Claim:
+    """Read one assertion.
+
+    Raises:
+        Refused: it is none, or a part of it is no good.
+    """
+    found = _form.fullmatch(" ".join(text.split()))
+    if found is None:
+        raise Refused(HOW)
+    kind, actions = _actions(found["actions"])
+    is_subject = found["who"].partition(":")[0] in {str(kind) for kind in SubjectKind}
+    return Claim(
+        text=text,
+        line=line,
+        account=None if is_subject else account_name(found["who"]),
+        subject=subject(found["who"]) if is_subject else None,
+        can=found["can"] == "can",
+        type=kind,
+        pattern=_pattern(kind, found["pattern"]),
+        actions=actions,
+        service=found["service"],
+        address=_address(found["address"]),
+        at=moment(found["at"]) if found["at"] else None,
+    )
+
+
+def _actions(text: str) -> tuple[str, tuple[str, ...]]:
+    if text == LIST:
+        return "registry", (ALL,)
+    words = [ALL if word == "all" else word for word in text.split(",")]
+    for word in words:
+        if word not in ACTIONS["repository"]:
+            raise Refused(f"unknown action {word!r}: pull, push, delete, all, or list catalog")
+    asked = expand("repository", words) if ALL in words else words
+    return "repository", in_order("repository", asked)
+
+
+def _pattern(kind: str, text: str) -> Pattern:
+    if kind == "registry":
+        if text != CATALOG:
+            raise Refused(f"what can be listed is {CATALOG}, not {text}")
+        return Pattern(text)
+    pattern = repository_pattern(text)
+    if "*" not in text and ACCOUNT not in text and not is_repository_name(text):
+        raise Refused(f"{text!r} is no repository name that a registry accepts")
+    return pattern
+
+
+def _address(text: str | None) -> Address | None:
+    if text is None:
+        return None
+    read = address(text)
+    if read is None:
+        raise Refused(f"{text!r} is no IP address")
+    return read

@@ -1,0 +1,222 @@
+"""Whether assertions hold, by the function that decides token requests.
+
+A name is decided as a request for it would be. A pattern is compared with the patterns of the
+rules: ``can`` holds where they grant all of it, ``cannot`` where they grant nothing of it; where
+that cannot be told, the assertion fails and says so.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from authserver.core.conditions import Circumstances, Hindrance
+from authserver.core.decision import Reason, decide
+from authserver.core.names import is_path_component
+from authserver.core.pattern_sets import overlap, within
+from authserver.core.patterns import ACCOUNT, Pattern
+from authserver.core.rules import Asked, Effect, Rule, expand
+from authserver.core.scope import Scope
+from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
+from authserver.policy import access
+from authserver.policy.entries import Entry, Tree
+from authserver.policy.files.assertions import Claim
+from authserver.policy.files.current_state import State
+
+MAX_REASONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one assertion holds, and why not."""
+
+    claim: Claim
+    reasons: Sequence[str]
+
+    @property
+    def holds(self) -> bool:
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "assertion": self.claim.text,
+            "line": self.claim.line,
+            "holds": self.holds,
+            "reasons": list(self.reasons),
+        }
+
+
+def check(state: State, claims: Sequence[Claim], now: datetime) -> Iterator[Verdict]:
+    """Give a verdict on each claim."""
+    world = _World(state, now)
+    for claim in claims:
+        reasons = list(islice(world.against(claim), MAX_REASONS + 1))
+        if len(reasons) > MAX_REASONS:
+            reasons[MAX_REASONS] = "… and more"
+        yield Verdict(claim, reasons)
+
+
+class _World:
+    def __init__(self, state: State, now: datetime) -> None:
+        self._state, self._now = state, now
+        enabled = (each.rule for each in state.rules if each.rule.enabled)
+        self._rules = Tree(Entry(pattern, rule) for rule in enabled for pattern in rule.patterns)
+        self._asking = state.asking()
+        self._lines = {each.rule.id: each.line for each in state.rules}
+
+    def against(self, claim: Claim) -> Iterator[str]:
+        """Give what speaks against a claim."""
+        if claim.service is not None and claim.service not in self._state.registries:
+            yield f"there is no registry {claim.service!r}"
+            return
+        if (missing := self._missing(claim)) is not None:
+            yield missing
+            return
+        near = {entry.rule.id: entry.rule for entry in self._rules.near(claim.pattern)}
+        rules = [rule for _, rule in sorted(near.items()) if rule.type == claim.type]
+        # Without any registry only the rules that hold on every one of them count.
+        services = [claim.service] if claim.service else sorted(self._state.registries) or [""]
+        for account in self._whom(claim):
+            for service in services:
+                on = f" on {service}" if len(services) > 1 else ""
+                for reason in self._case(rules, claim, account, service):
+                    yield f"{account.name if account else ANONYMOUS}{on}: {reason}"
+
+    def _missing(self, claim: Claim) -> str | None:
+        """Return why there is nobody of whom a claim speaks."""
+        about = claim.subject
+        name = claim.account or (about.name if about else "")
+        if about is not None and about.kind is SubjectKind.GROUP:
+            if name not in self._state.groups:
+                return f"there is no group {name!r}"
+            whom = self._whom(claim)
+            return "the group has no enabled members" if claim.can and not whom else None
+        if not name:
+            return None
+        account = self._asking.get(name)
+        if account is None or (about is not None and account.subject != about):
+            return f"there is no {about.kind if about else 'account'} {name!r}"
+        disabled = self._state.is_disabled(name)
+        return f"{name} is disabled: no token is issued to it" if claim.can and disabled else None
+
+    def _whom(self, claim: Claim) -> list[Account | None]:
+        """Return the enabled accounts of which a claim speaks; None is anonymous."""
+        if claim.account is not None:
+            return [self._asking[claim.account]] if self._enabled(claim.account) else []
+        about = claim.subject or Subject(SubjectKind.EVERYONE)
+        named = [a for name, a in sorted(self._asking.items()) if about.binds(a)]
+        enabled: list[Account | None] = [a for a in named if self._enabled(a.name)]
+        return [None, *enabled] if about.binds(None) else enabled
+
+    def _enabled(self, name: str) -> bool:
+        return not self._state.is_disabled(name)
+
+    def _case(
+        self, rules: Sequence[Rule], claim: Claim, account: Account | None, service: str
+    ) -> Iterator[str]:
+        told = Circumstances(claim.address, claim.at or self._now)
+        # What is granted from anywhere is granted from one of these.
+        places = [told] if claim.can else access.places(rules, told)
+        pattern = _own(claim.pattern, account)
+        if pattern is None:
+            if claim.can:
+                yield f"{claim.pattern} covers nothing for it"
+            return
+        for place in places:
+            case = _Case(rules, account, service, claim, pattern, place, self._cite)
+            reasons = list(case.against())
+            yield from reasons
+            if reasons:
+                return
+
+    def _cite(self, rule: Rule) -> str:
+        # What is only in a file has no id there.
+        number = rule.id if rule.id > 0 else f"on line {self._lines[rule.id]}"
+        return f"rule {number} ({rule})"
+
+
+def _own(pattern: Pattern, account: Account | None) -> Pattern | None:
+    """Return a pattern with the account's name in it; None if it covers nothing then."""
+    if ACCOUNT not in pattern.text:
+        return pattern
+    if account is None or not is_path_component(account.name):
+        return None
+    return Pattern(pattern.text.replace(ACCOUNT, account.name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One claim for one account, on one registry, under some circumstances."""
+
+    rules: Sequence[Rule]
+    account: Account | None
+    service: str
+    claim: Claim
+    pattern: Pattern
+    place: Circumstances
+    cite: Callable[[Rule], str]
+
+    def against(self) -> Iterator[str]:
+        if "*" not in self.pattern.text:
+            yield from self._by_name()
+            return
+        for action in self.claim.actions:
+            yield from self._can(action) if self.claim.can else self._cannot(action)
+
+    def _by_name(self) -> Iterator[str]:
+        scope = Scope(self.claim.type, self.pattern.text, self.claim.actions)
+        decision = decide(self.rules, self.account, self.service, scope, None, self.place)
+        failed = not decision.complete if self.claim.can else bool(decision.granted)
+        if failed:
+            granted = ",".join(decision.granted) or "nothing"
+            why = "; ".join(map(self._why, decision.reasons))
+            yield f"{scope.name}: granted {granted}{self._from()}: {why}"
+
+    def _why(self, reason: Reason) -> str:
+        if reason.rule is None:
+            return str(reason)
+        return f"{','.join(reason.actions)} {reason.cause} by {self.cite(reason.rule)}"
+
+    def _can(self, action: str) -> Iterator[str]:
+        speaking = self._speaking(Effect.ALLOW, action)
+        allows = [pattern for pattern, _ in speaking if overlap(self.pattern, pattern)]
+        if not allows:
+            yield f"no rule allows {action} on any of {self.pattern}{self._from()}"
+        elif not within(self.pattern, allows):
+            yield f"cannot tell that rules allow {action} on all of {self.pattern}{self._from()}"
+        for pattern, rule in self._speaking(Effect.DENY, action):
+            if overlap(self.pattern, pattern):
+                yield f"{action} is denied on some of it by {self.cite(rule)}"
+
+    def _cannot(self, action: str) -> Iterator[str]:
+        denies = [pattern for pattern, _ in self._speaking(Effect.DENY, action)]
+        if denies and within(self.pattern, denies):
+            return
+        for pattern, rule in self._speaking(Effect.ALLOW, action):
+            if not overlap(self.pattern, pattern) or (denies and within(pattern, denies)):
+                continue
+            doubt = any(overlap(pattern, d) and overlap(self.pattern, d) for d in denies)
+            sure = "cannot tell that denies take away all that" if doubt else f"{action} is allowed"
+            by = f"{self.cite(rule)} allows" if doubt else f"by {self.cite(rule)}"
+            yield f"{sure} {by}{self._from()}"
+
+    def _speaking(self, effect: Effect, action: str) -> Iterator[tuple[Pattern, Rule]]:
+        """Give the patterns of the rules that would apply to a name that they cover."""
+        for rule in self.rules:
+            # What anybody is allowed an account is too.
+            ways = {self.account, None} if effect is Effect.ALLOW else {self.account}
+            for who in ways if rule.effect is effect else ():
+                if self._speaks(rule, who, action):
+                    yield from ((own, rule) for p in rule.patterns if (own := _own(p, who)))
+
+    def _speaks(self, rule: Rule, who: Account | None, action: str) -> bool:
+        """Whether nothing but the name may keep a rule from speaking of an action."""
+        # A granted * is taken away by any deny; only an allow of * gives it.
+        if rule.effect is Effect.ALLOW and action not in expand(rule.type, rule.actions):
+            return False
+        asked = Asked(who, self.service, Scope(self.claim.type, "", (action,)), self.place)
+        return set(rule.hindrances(asked)) <= {Hindrance.PATTERN}
+
+    def _from(self) -> str:
+        return f" from {self.place.address}" if self.place.address else ""

@@ -1,0 +1,175 @@
+"""Who may do what by pattern, in one state: found by the literal beginnings of patterns.
+
+Where several rules only together cover a pattern, none of them counts as covering it.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from authserver.core import pattern_sets
+from authserver.core.conditions import Conditions
+from authserver.core.names import is_path_component
+from authserver.core.patterns import ACCOUNT, Pattern
+from authserver.core.rules import Effect, Rule, expand
+from authserver.core.subjects import ANONYMOUS, NAMED_SUBJECTS, Subject, SubjectKind
+from authserver.policy.entries import Entry, Tree
+from authserver.policy.files.current_state import State
+
+Cut = tuple[Pattern, str | None, Conditions]
+"""What a deny takes away: within a pattern, on a registry or on every one, under conditions."""
+
+_SAMPLE = "0a0"
+
+_PUBLIC = frozenset({SubjectKind.ANONYMOUS, SubjectKind.EVERYONE})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One action on all that a pattern covers, wherever and whenever the conditions hold.
+
+    ``service`` None means every registry.
+    """
+
+    type: str
+    pattern: Pattern
+    action: str
+    service: str | None
+    conditions: Conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who may do all of a piece, but for what the denies in ``cuts`` take away of it."""
+
+    names: frozenset[str]
+    cuts: dict[str, frozenset[Cut]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound(Entry):
+    """What rules that say the same of different subjects come to; ``rule`` is one of them."""
+
+    names: frozenset[str]
+
+
+class Coverage:
+    """One state, indexed."""
+
+    def __init__(self, state: State) -> None:
+        self._accounts = frozenset(n for n in state.accounts if not state.is_disabled(n))
+        self._placed = frozenset(filter(is_path_component, self._accounts))
+        self._members = {
+            Subject(SubjectKind.GROUP, name): frozenset(m.name for m in group.members)
+            for name, group in state.groups.items()
+        }
+        self.rules = [each.rule for each in state.rules if each.rule.enabled]
+        self._bound: dict[tuple[tuple[Subject, ...], Effect, bool], frozenset[str]] = {}
+        self._allows = Tree(self._together(Effect.ALLOW))
+        self._denies = Tree(self._together(Effect.DENY))
+
+    def _together(self, effect: Effect) -> Iterator[_Bound]:
+        alike: defaultdict[tuple[Hashable, ...], list[Entry]] = defaultdict(list)
+        for rule in self.rules:
+            if rule.effect is effect:
+                said = (rule.type, rule.actions, rule.service, rule.conditions)
+                for pattern in rule.patterns:
+                    alike[(pattern, *said)].append(Entry(pattern, rule))
+        for entries in alike.values():
+            names = frozenset().union(*map(self.bound, entries))
+            yield _Bound(entries[0].pattern, entries[0].rule, names)
+
+    def is_enabled(self, name: str) -> bool:
+        return name in self._accounts
+
+    def bound(self, entry: Entry) -> frozenset[str]:
+        """Return the names that an entry speaks of, ``anonymous`` among them where it does."""
+        key = (entry.rule.subjects, entry.rule.effect, ACCOUNT in entry.pattern.text)
+        if key not in self._bound:
+            self._bound[key] = self._names(*key)
+        return self._bound[key]
+
+    def _names(self, about: Sequence[Subject], effect: Effect, own: bool) -> frozenset[str]:
+        names: set[str] = set()
+        for subject in about:
+            # What anybody is allowed an account is too; a deny on anonymous binds nobody else.
+            public = subject.kind in _PUBLIC and effect is Effect.ALLOW and not own
+            if subject.kind in (SubjectKind.AUTHENTICATED, SubjectKind.EVERYONE) or public:
+                names |= self._accounts
+            if subject.kind in _PUBLIC and not own:
+                names.add(ANONYMOUS)
+            if subject.kind in NAMED_SUBJECTS:
+                names |= self._members.get(subject, frozenset({subject.name})) & self._accounts
+        return frozenset(names & self._placed if own else names)
+
+    def holding(self, piece: Piece) -> Held:
+        """Return who may do all of a piece, and what is cut from it."""
+        names: set[str] = set()
+        for entry in self._allows.around(piece.pattern):
+            binds = entry.names
+            if not binds <= names and _speaks(entry, piece) and _whole(entry, piece):
+                names |= binds
+        cuts: defaultdict[str, set[Cut]] = defaultdict(set)
+        for entry in self._denies.near(piece.pattern):
+            binds = entry.names & names
+            if not binds or not _speaks(entry, piece):
+                continue
+            if _whole(entry, piece):
+                names -= binds
+            elif overlap(entry.pattern, piece.pattern):
+                for name in binds:
+                    cuts[name].add((entry.pattern, entry.rule.service, entry.rule.conditions))
+        return Held(frozenset(names), {n: frozenset(cuts[n]) for n in cuts.keys() & names})
+
+    def allowed_near(self, entry: Entry) -> Iterator[Entry]:
+        """Give the allows for any of the same accounts that cover any of what an entry covers."""
+        names = self.bound(entry)
+        for other in self._allows.near(entry.pattern):
+            same = other.rule.type == entry.rule.type and _meet(other.rule, entry.rule)
+            if same and other.names & names and overlap(other.pattern, entry.pattern):
+                yield other
+
+
+def _meet(one: Rule, other: Rule) -> bool:
+    return one.service is None or other.service in (None, one.service)
+
+
+def _speaks(entry: Entry, piece: Piece) -> bool:
+    """Whether a rule speaks of a piece on any registry."""
+    rule = entry.rule
+    services = rule.service is None or piece.service in (None, rule.service)
+    return rule.type == piece.type and services and piece.action in expand(rule.type, rule.actions)
+
+
+def _whole(entry: Entry, piece: Piece) -> bool:
+    """Whether a rule that speaks of a piece speaks of all of it."""
+    return (
+        entry.rule.service in (None, piece.service)
+        and piece.conditions.within(entry.rule.conditions)
+        and within(piece.pattern, entry.pattern)
+    )
+
+
+def within(inner: Pattern, outer: Pattern) -> bool:
+    """Whether one pattern covers all that another does."""
+    if inner.text == outer.text:
+        return True
+    # One name that is not covered tells, and costs less than the whole comparison.
+    return outer.matches(_sample(inner), _SAMPLE) and _within(inner, outer)
+
+
+@lru_cache(maxsize=2**16)
+def _within(inner: Pattern, outer: Pattern) -> bool:
+    return pattern_sets.within(inner, [outer])
+
+
+@lru_cache(maxsize=2**16)
+def _sample(pattern: Pattern) -> str:
+    """Return one name that a pattern covers, for the account of the name _SAMPLE."""
+    return pattern.text.replace(ACCOUNT, _SAMPLE).replace("**", f"0/{_SAMPLE}").replace("*", "0")
+
+
+@lru_cache(maxsize=2**16)
+def overlap(one: Pattern, other: Pattern) -> bool:
+    return pattern_sets.overlap(one, other)

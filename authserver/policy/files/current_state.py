@@ -1,0 +1,119 @@
+"""What there is, in the words of a policy file: read from the store, or from nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from authserver.core import subjects
+from authserver.core.subjects import AccountKind, SubjectKind
+from authserver.db import accounts, delegations, groups, models, rule_rows
+from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
+from authserver.registry import entries
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a policy speaks of. Rules that delegates wrote are among ``rules``.
+
+    ``log_in`` are the names of users with a password.
+    """
+
+    registries: Mapping[str, Registry] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    rules: Sequence[Statement] = ()
+    delegations: Sequence[Delegation] = ()
+    log_in: frozenset[str] = frozenset()
+
+    def is_disabled(self, name: str) -> bool:
+        """Whether no token is issued to an account: it is disabled, or a robot with its owner."""
+        account = self.accounts[name]
+        owner = None if account.owner is None else self.accounts.get(account.owner)
+        with_owner = owner is not None and owner.disabled and not account.outlives_owner
+        return bool(account.disabled or with_owner)
+
+    def asking(self) -> dict[str, subjects.Account]:
+        """Return the accounts as the deciding function knows them, by name."""
+        member_of: dict[str, set[str]] = {name: set() for name in self.accounts}
+        for group in self.groups.values():
+            for member in group.members:
+                member_of[member.name].add(group.name)
+        return {
+            name: subjects.Account(name, account.kind, frozenset(member_of[name]))
+            for name, account in self.accounts.items()
+        }
+
+    def administrators(self) -> set[str]:
+        """Return the administrators that can log in."""
+        return {
+            name
+            for name, account in self.accounts.items()
+            if account.admin and not account.disabled and name in self.log_in
+        }
+
+
+def load(session: Session) -> State:
+    """Read what there is."""
+    return State(
+        registries={row.service: _registry(row) for row in entries.listed(session)},
+        accounts={row.name: _account(row) for row in accounts.listed(session)},
+        groups={row.name: _group(row) for row in groups.listed(session)},
+        rules=_rules(session),
+        delegations=[_delegation(row) for row in delegations.listed(session)],
+        log_in=frozenset(
+            session.scalars(
+                select(models.Account.name).where(models.Account.password_hash.is_not(None))
+            )
+        ),
+    )
+
+
+def _registry(row: models.Registry) -> Registry:
+    return Registry(row.service, row.token_ttl, row.refresh_tokens)
+
+
+def _account(row: models.Account) -> Account:
+    return Account(
+        row.name,
+        AccountKind(row.kind),
+        disabled=row.disabled_at is not None,
+        admin=row.admin,
+        owner=row.owner.name if row.owner else None,
+        description=row.description,
+        outlives_owner=row.outlives_owner,
+    )
+
+
+def _group(row: models.Group) -> Group:
+    members = (subjects.Subject(SubjectKind(m.kind), m.name) for m in row.members)
+    return Group(row.name, frozenset(members))
+
+
+def _rules(session: Session) -> list[Statement]:
+    columns = select(models.Rule.id, models.Rule.comment, models.Rule.delegation_id)
+    beside = {row.id: (row.comment, row.delegation_id) for row in session.execute(columns)}
+    return [Statement(rule, *beside[rule.id]) for rule in rule_rows.load(session)]
+
+
+def _delegation(row: models.Delegation) -> Delegation:
+    return Delegation(
+        row.group.name,
+        row.for_registry.service,
+        row.pattern,
+        frozenset(row.actions.split(",")),
+        row.comment,
+        id=row.id,
+    )
+
+
+def as_policy(state: State) -> Policy:
+    """Return a policy that says what there is, but for the rules that delegates wrote."""
+    return Policy(
+        registries=state.registries,
+        accounts=state.accounts,
+        groups=state.groups,
+        rules=[each for each in state.rules if each.delegation is None],
+        delegations=state.delegations,
+    )

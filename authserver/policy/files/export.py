@@ -1,0 +1,185 @@
+"""Writing a policy file: sorted, so that equal policies are equal to the byte."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from authserver.core.conditions import shown
+from authserver.core.names import folded
+from authserver.core.rules import ALL, in_order
+from authserver.policy.files import fields
+from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
+
+WIDTH = 100
+_INDENT = "  "
+
+# What no YAML version reads as anything but this text, also between brackets.
+_bare = re.compile(
+    r"[A-Za-z][A-Za-z0-9_./@+-]*(:[A-Za-z0-9_./@+-]+)?(/\*{1,2})?|[0-9]+(\.[0-9]+){3}/[0-9]+"
+)
+_words = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+
+
+def export(policy: Policy) -> str:
+    """Return the text of a policy file."""
+    return "".join(f"{line}\n" for line in _lines(plain(policy)))
+
+
+def plain(policy: Policy) -> dict[str, Any]:
+    """Return what a policy file says as plain values: what is as by default is left out."""
+    said: dict[str, Any] = {}
+    if policy.registries is not None:
+        said["registries"] = _named(map(registry, policy.registries.values()))
+    if policy.accounts is not None:
+        said["accounts"] = _named(map(account, policy.accounts.values()))
+    if policy.groups is not None:
+        said["groups"] = _named(map(_group, policy.groups.values()))
+    if policy.rules is not None:
+        said["rules"] = [rule(each) for each in sorted(policy.rules, key=_rule_order)]
+    if policy.delegations is not None:
+        ordered = sorted(policy.delegations, key=_delegation_order)
+        said["delegations"] = [delegation(each) for each in ordered]
+    if policy.tests is not None:
+        said["tests"] = [each.text for each in policy.tests]
+    return said
+
+
+def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(sorted(pairs, key=lambda pair: (folded(pair[0]), pair[0])))
+
+
+def registry(entry: Registry) -> tuple[str, dict[str, Any]]:
+    """Return a registry's name and what a file says of it."""
+    settings = {
+        "token_ttl": entry.token_ttl,
+        "refresh_tokens": None if entry.refresh_tokens else False,
+    }
+    return entry.service, _said(settings)
+
+
+def account(entry: Account) -> tuple[str, dict[str, Any]]:
+    """Return an account's name and what a file says of it."""
+    settings = {
+        "kind": str(entry.kind),
+        "disabled": entry.disabled or None,
+        "admin": entry.admin or None,
+        "owner": entry.owner,
+        "description": entry.description or None,
+        "outlives_owner": entry.outlives_owner or None,
+    }
+    return entry.name, _said(settings)
+
+
+def _group(entry: Group) -> tuple[str, list[str]]:
+    return entry.name, sorted(map(str, entry.members))
+
+
+def rule(statement: Statement) -> dict[str, Any]:
+    """Return what a file says of a rule."""
+    said = statement.rule
+    when = said.conditions
+    return _said(
+        {
+            "effect": str(said.effect),
+            "subjects": list(map(str, said.subjects)),
+            "patterns": list(map(str, said.patterns)),
+            "actions": _actions(said.type, said.actions),
+            "type": None if said.type == "repository" else said.type,
+            "registry": said.service,
+            "networks": list(map(str, when.networks)) or None,
+            "valid_from": _time(when.valid_from),
+            "valid_until": _time(when.valid_until),
+            "enabled": None if said.enabled else False,
+            "comment": statement.comment or None,
+        }
+    )
+
+
+def delegation(entry: Delegation) -> dict[str, Any]:
+    """Return what a file says of a delegation."""
+    return _said(
+        {
+            "group": entry.group,
+            "registry": entry.service,
+            "pattern": entry.pattern,
+            "actions": _actions("repository", entry.actions),
+            "comment": entry.comment or None,
+        }
+    )
+
+
+def _said(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _actions(kind: str, actions: frozenset[str]) -> list[str]:
+    return [fields.ALL_WORD if a == ALL else a for a in in_order(kind, actions)]
+
+
+def _time(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.isoformat() if at.microsecond else shown(at)
+
+
+def _rule_order(statement: Statement) -> tuple[str, ...]:
+    said = statement.rule
+    patterns, about = (",".join(map(str, part)) for part in (said.patterns, said.subjects))
+    return said.type, said.service or "", patterns, about, str(said)
+
+
+def _delegation_order(entry: Delegation) -> tuple[str, ...]:
+    return entry.group, entry.service, entry.pattern, ",".join(sorted(entry.actions))
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    for number, (section, content) in enumerate(document.items()):
+        if number:
+            yield ""
+        yield from _pair(section, content, "")
+
+
+def _pair(key: str, value: Any, indent: str) -> Iterator[str]:  # noqa: ANN401 - what a file has in it
+    head = f"{indent}{scalar(key)}:"
+    inline = f"{head} {_inline(value)}"
+    if not value or not isinstance(value, dict | list) or (indent and _fits(value, inline)):
+        yield inline
+        return
+    yield head
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _pair(name, inner, indent + _INDENT)
+        return
+    for item in value:
+        yield from _item(item, indent + _INDENT)
+
+
+def _fits(value: Any, inline: str) -> bool:  # noqa: ANN401
+    return isinstance(value, list) and len(inline) <= WIDTH
+
+
+def _item(item: Any, indent: str) -> Iterator[str]:  # noqa: ANN401
+    if not isinstance(item, dict):
+        yield f"{indent}- {scalar(item)}"
+        return
+    lines = [line for name, inner in item.items() for line in _pair(name, inner, indent + _INDENT)]
+    yield f"{indent}- {lines[0].lstrip()}"
+    yield from lines[1:]
+
+
+def _inline(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, list):
+        return f"[{', '.join(map(scalar, value))}]"
+    return "{}" if isinstance(value, dict) else scalar(value)
+
+
+def scalar(value: str | int | bool) -> str:
+    """Return a value as YAML: a text that could be taken for something else is quoted."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _bare.fullmatch(value) and value.casefold() not in _words:
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)

@@ -1,0 +1,76 @@
+"""What a policy file refers to: all of it must be there."""
+
+from collections.abc import Iterator
+
+from authserver.core.names import folded
+from authserver.core.subjects import NAMED_SUBJECTS, AccountKind, Subject, SubjectKind
+from authserver.policy.files.current_state import State
+from authserver.policy.files.document import Policy, Problem
+
+
+def clashes(policy: Policy, before: State) -> Iterator[Problem]:
+    """Give the names that cannot be made, for what is there already."""
+    alike = {folded(name): name for name in before.accounts}
+    for account in (policy.accounts or {}).values():
+        there = alike.get(folded(account.name))
+        if there is not None and there != account.name:
+            yield Problem(account.line, _differs(account.name, there))
+        elif there is not None and before.accounts[there].kind is not account.kind:
+            kind = before.accounts[there].kind
+            yield Problem(account.line, f"{there} is a {kind} already: remove it first")
+    groups = {folded(name): name for name in before.groups}
+    for group in (policy.groups or {}).values():
+        there = groups.get(folded(group.name))
+        if there is not None and there != group.name:
+            yield Problem(group.line, _differs(group.name, there))
+
+
+def _differs(name: str, there: str) -> str:
+    return f"there is {there} already, and {name} differs from it in case only"
+
+
+def dangling(policy: Policy, after: State, before: State) -> Iterator[Problem]:
+    """Give the references to what would not be there ``after`` the file was applied."""
+    known = _Known(after, before)
+    for account in (policy.accounts or {}).values():
+        if account.owner is not None:
+            owner = Subject(SubjectKind.USER, account.owner)
+            yield from known.subject(account.line, owner)
+    for group in (policy.groups or {}).values():
+        for member, line in group.lines.items():
+            yield from known.subject(line, member)
+    for statement in policy.rules or ():
+        for about in statement.rule.subjects:
+            yield from known.subject(statement.line, about)
+        yield from known.registry(statement.line, statement.rule.service)
+    for delegation in policy.delegations or ():
+        yield from known.subject(delegation.line, Subject(SubjectKind.GROUP, delegation.group))
+        yield from known.registry(delegation.line, delegation.service)
+
+
+class _Known:
+    def __init__(self, after: State, before: State) -> None:
+        self.after, self.before = after, before
+
+    def subject(self, line: int, about: Subject) -> Iterator[Problem]:
+        if about.kind in NAMED_SUBJECTS and not _has(self.after, about):
+            yield Problem(line, f"there is no {about.kind} {about.name!r}{self.hint(about)}")
+
+    def hint(self, about: Subject) -> str:
+        if _has(self.before, about):
+            return " any more: --prune removes what the file does not name"
+        if about.kind is SubjectKind.GROUP:
+            return ": name it under groups"
+        other = self.after.accounts.get(about.name)
+        return f"; {other.name} is a {other.kind}" if other else ": name it under accounts"
+
+    def registry(self, line: int, service: str | None) -> Iterator[Problem]:
+        if service is not None and service not in self.after.registries:
+            yield Problem(line, f"there is no registry {service!r}: name it under registries")
+
+
+def _has(state: State, about: Subject) -> bool:
+    if about.kind is SubjectKind.GROUP:
+        return about.name in state.groups
+    account = state.accounts.get(about.name)
+    return account is not None and account.kind is AccountKind(about.kind.value)

@@ -1,0 +1,161 @@
+"""What a plan is made of: one step for each thing that is added, changed or removed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from authserver.core.subjects import Subject
+from authserver.policy.files import export
+from authserver.policy.files.document import Account, Delegation, Group, Registry, Statement
+
+
+class Verb(StrEnum):
+    ADD = "add"
+    EDIT = "edit"
+    ENABLE = "enable"
+    DISABLE = "disable"
+    REMOVE = "remove"
+
+
+SIGNS = {Verb.ADD: "+", Verb.EDIT: "~", Verb.ENABLE: "~", Verb.DISABLE: "~", Verb.REMOVE: "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """That an account is in a group."""
+
+    group: str
+    member: Subject
+
+
+Entry = Registry | Account | Group | Membership | Statement | Delegation
+
+_NOUNS: dict[type, str] = {
+    Registry: "registry",
+    Account: "account",
+    Group: "group",
+    Membership: "member",
+    Statement: "rule",
+    Delegation: "delegation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change: from what is (None: nothing) to what shall be (None: nothing)."""
+
+    verb: Verb
+    before: Entry | None
+    after: Entry | None
+
+    @property
+    def entry(self) -> Entry:
+        """What it is about, as it shall be, or was."""
+        entry = self.after or self.before
+        assert entry is not None  # noqa: S101 - a step is about something
+        return entry
+
+    @property
+    def noun(self) -> str:
+        return _NOUNS[type(self.entry)]
+
+    def __str__(self) -> str:
+        return f"{SIGNS[self.verb]} {self.verb} {named(self.entry)}{self._detail()}"
+
+    def _detail(self) -> str:
+        after = _said(self.after) if self.after else {}
+        if self.verb is Verb.REMOVE or not after:
+            return ""
+        if self.verb is Verb.ADD:
+            return _listed(after)
+        before = _said(self.before) if self.before else {}
+        parts = [
+            f"{key} {_shown(before.get(key))} → {_shown(after.get(key))}"
+            for key in dict.fromkeys((*before, *after))
+            if before.get(key) != after.get(key)
+        ]
+        return f": {', '.join(parts)}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "do": str(self.verb),
+            "what": self.noun,
+            "name": named(self.entry),
+            "before": _described(self.before),
+            "after": _described(self.after),
+        }
+
+
+def added_or_edited(before: Entry | None, after: Entry) -> Step | None:
+    """Return the step from one to the other; None if nothing changes."""
+    if before is None:
+        return Step(Verb.ADD, None, after)
+    old, new = _said(before), _said(after)
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    if not changed:
+        return None
+    if changed in ({"enabled"}, {"disabled"}):
+        enabled = new.get("enabled", True) and not new.get("disabled")
+        return Step(Verb.ENABLE if enabled else Verb.DISABLE, before, after)
+    return Step(Verb.EDIT, before, after)
+
+
+def named(entry: Entry) -> str:
+    """Return what an entry is called in a plan."""
+    match entry:
+        case Registry():
+            return f"registry {entry.service}"
+        case Account():
+            return f"{entry.kind} {entry.name}"
+        case Group():
+            return f"group {entry.name}"
+        case Membership():
+            return f"{entry.member} in group {entry.group}"
+        case Statement():
+            number = f" {entry.rule.id}" if entry.rule.id > 0 else ""
+            return f"rule{number} ({entry.rule})"
+    actions = ",".join(export.delegation(entry)["actions"])
+    return f"delegation to group {entry.group}: {actions} within {entry.pattern} on {entry.service}"
+
+
+def _said(entry: Entry) -> dict[str, Any]:
+    match entry:
+        case Registry():
+            return export.registry(entry)[1]
+        case Account():
+            return export.account(entry)[1]
+        case Statement():
+            return export.rule(entry)
+        case Delegation():
+            return export.delegation(entry)
+    return {}
+
+
+def _described(entry: Entry | None) -> dict[str, Any] | None:
+    return None if entry is None else _identity(entry) | _said(entry)
+
+
+def _identity(entry: Entry) -> dict[str, Any]:
+    match entry:
+        case Registry():
+            return {"service": entry.service}
+        case Account() | Group():
+            return {"name": entry.name}
+        case Membership():
+            return {"group": entry.group, "member": str(entry.member)}
+        case Statement():
+            return {"id": entry.rule.id if entry.rule.id > 0 else None}
+    return {"id": entry.id or None}
+
+
+def _listed(said: dict[str, Any]) -> str:
+    shown = {k: v for k, v in said.items() if k in ("admin", "owner", "token_ttl", "comment")}
+    return "".join(f", {key} {_shown(value)}" for key, value in shown.items())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)

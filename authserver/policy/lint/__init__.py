@@ -1,0 +1,39 @@
+"""Lint: what in the rules is without effect, wider than is often meant, or left over."""
+
+from itertools import chain
+
+from authserver.db.snapshot import Snapshot
+from authserver.policy.lint import delegating, exposure, shadowed, stale, subjects
+from authserver.policy.lint.coverage import Standing
+from authserver.policy.lint.findings import Code, Finding, Level, Report
+from authserver.policy.lint.rule_usage import Upkeep
+from authserver.policy.lint.stale import MAX_DAYS, Ages
+from authserver.policy.lint.subjects import Audience
+
+__all__ = ["MAX_DAYS", "Ages", "Code", "Finding", "Level", "Report", "lint"]
+
+
+def lint(
+    state: Snapshot, upkeep: Upkeep, ages: Ages, ignored: frozenset[Code] = frozenset()
+) -> Report:
+    """Look at every rule; the findings of which kinds are ``ignored`` are left out.
+
+    ``state`` and ``upkeep`` are of one moment, ``upkeep`` from ``ages.since`` on.
+    """
+    accounts = {name: known.account for name, known in state.accounts.items()}
+    standing = Standing(state.rules, accounts, ages.at)
+    findings = chain(
+        exposure.found(standing.rules),
+        shadowed.found(standing),
+        subjects.found(standing.rules, Audience(state.accounts, upkeep.ownerless)),
+        stale.expired(state.rules, upkeep, ages),
+        delegating.found({rule.id: rule for rule in state.rules}, upkeep),
+        stale.unused(standing.rules, upkeep, ages),
+    )
+    kept = (finding for finding in findings if finding.code not in ignored)
+    notes = () if Code.UNUSED in ignored else stale.untold(standing.rules, upkeep, ages)
+    return Report(sorted(kept, key=_gravest_first), tuple(notes))
+
+
+def _gravest_first(finding: Finding) -> tuple[int, tuple[int, ...], str]:
+    return -list(Level).index(finding.level), finding.rules, finding.code

@@ -1,0 +1,110 @@
+"""Rules that others cover, so that they never change anything."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from authserver.core.rules import ALL, Effect, Rule, expand
+from authserver.policy.lint.coverage import Part, Standing, parts
+from authserver.policy.lint.findings import Code, Finding, Level, cite
+
+_UPLOAD = frozenset({"pull", "push"})
+
+
+def found(standing: Standing) -> Iterator[Finding]:
+    """Give the rules of which others leave nothing."""
+    for rule in standing.rules:
+        own = list(parts(rule))
+        if own and (finding := _denied(standing, rule, own) or _shadowed(standing, rule, own)):
+            yield finding
+
+
+def _denied(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | None:
+    if rule.effect is not Effect.ALLOW:
+        return None
+    if denies := _together(standing, rule, own, _denies_all):
+        return Finding(
+            code=Code.DENIED,
+            level=Level.WARNING,
+            rules=(rule.id, *(deny.id for deny in denies)),
+            text=f"{cite(rule)} never has any effect: "
+            f"{_and(denies)} denies all of it{_now(standing, rule, denies)}",
+            remedy=f"authserver acl remove {rule.id}",
+        )
+    if "push" in expand(rule.type, rule.actions) and (
+        denies := _together(standing, rule, own, _denies_uploads)
+    ):
+        return Finding(
+            code=Code.UPLOAD_DENIED,
+            level=Level.WARNING,
+            rules=(rule.id, *(deny.id for deny in denies)),
+            text=f"{cite(rule)} never lets anybody upload, which takes pull and push: "
+            f"{_and(denies)} denies that{_now(standing, rule, denies)}",
+        )
+    return None
+
+
+def _together(
+    standing: Standing, rule: Rule, own: Sequence[Part], enough: Callable[[Rule, Rule], bool]
+) -> list[Rule]:
+    """Return denies that cover all of an allow: one if one does, none if they do not."""
+    each: list[dict[int, Rule]] = []
+    for part in own:
+        near = standing.near(rule, part, Effect.DENY)
+        covering = [d for d in near if enough(d, rule) and standing.covers(d, rule, part)]
+        if not covering:
+            return []
+        each.append({deny.id: deny for deny in covering})
+    whole = set.intersection(*map(set, each))
+    if whole:
+        return [each[0][min(whole)]]
+    first = {deny.id: deny for covering in each for deny in list(covering.values())[:1]}
+    return [deny for _, deny in sorted(first.items())]
+
+
+def _denies_all(deny: Rule, allow: Rule) -> bool:
+    # With any action denied, * is not granted either.
+    allowed = expand(allow.type, allow.actions)
+    return bool((allowed - {ALL} or {ALL}) <= expand(deny.type, deny.actions))
+
+
+def _denies_uploads(deny: Rule, _: Rule) -> bool:
+    return not _UPLOAD.isdisjoint(expand(deny.type, deny.actions))
+
+
+def _shadowed(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | None:
+    """Return that one rule of the same effect says all that this one says.
+
+    Of two that say the same the older one stays. Several are never taken together: each might be
+    covered by the others, and all be removed.
+    """
+    for other in standing.near(rule, own[0], rule.effect):
+        if not _says_all(standing, other, rule):
+            continue
+        if other.id < rule.id or not _says_all(standing, rule, other):
+            return Finding(
+                code=Code.SHADOWED,
+                level=Level.WARNING,
+                rules=(rule.id, other.id),
+                text=f"{cite(rule)} adds nothing: "
+                f"{cite(other)} says all of it{_now(standing, rule, [other])}",
+                remedy=f"authserver acl remove {rule.id}",
+            )
+    return None
+
+
+def _says_all(standing: Standing, other: Rule, rule: Rule) -> bool:
+    """Whether ``other`` says all that ``rule`` says."""
+    said = expand(rule.type, rule.actions)
+    return said <= expand(other.type, other.actions) and all(
+        standing.covers(other, rule, part) for part in parts(rule)
+    )
+
+
+def _now(standing: Standing, rule: Rule, others: Sequence[Rule]) -> str:
+    """Return on whose membership it rests, as the end of a sentence."""
+    groups = {name for other in others for name in standing.memberships(other, rule)}
+    named = ", ".join(f"group:{name}" for name in sorted(groups))
+    return f", as long as {named} has the members that it has now" if groups else ""
+
+
+def _and(rules: Sequence[Rule]) -> str:
+    return " and ".join(map(cite, rules))

@@ -1,0 +1,98 @@
+"""Rules that time has left behind: expired, disabled for long, unused."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from authserver.core.conditions import shown
+from authserver.core.rules import Rule
+from authserver.policy.lint.coverage import in_force
+from authserver.policy.lint.findings import Code, Finding, Level, cite, idle
+from authserver.policy.lint.rule_usage import Upkeep
+
+MAX_DAYS = 3650
+
+# The oldest records of a quiet installation may be a little younger than what was asked for.
+_SLACK = 0.1
+
+
+@dataclass(frozen=True)
+class Ages:
+    """By what rules are judged: the time, after how long, and for how long records are kept."""
+
+    at: datetime
+    days: int
+    record_days: int
+
+    @property
+    def since(self) -> datetime:
+        return self.at - timedelta(days=self.days)
+
+
+def expired(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
+    """Give the rules whose period is over and those that have been disabled for long."""
+    for rule in rules:
+        until = rule.conditions.valid_until
+        disabled = upkeep.written[rule.id].disabled_at
+        if rule.enabled and until is not None and not in_force(rule, ages.at):
+            ended = f"{cite(rule)} has no effect any more: it ended {shown(until)}"
+            yield _leftover(Code.EXPIRED, rule, ended)
+        elif disabled is not None and disabled <= ages.since:
+            off = f"{cite(rule)} has been disabled since {shown(disabled)}"
+            yield _leftover(Code.LONG_DISABLED, rule, off)
+
+
+def _leftover(code: Code, rule: Rule, text: str) -> Finding:
+    return Finding(code, Level.INFO, (rule.id,), text, f"authserver acl remove {rule.id}")
+
+
+def unused(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
+    """Give the rules in force that no token request touched, where that can be told."""
+    begins = upkeep.use.since
+    if begins is None or _short_records(upkeep, ages):
+        return
+    for rule in rules:
+        if not _touched(rule, upkeep) and not _younger(rule, upkeep, ages):
+            since = f"was touched by no token request since {shown(begins)}"
+            yield idle(Code.UNUSED, rule, since)
+
+
+def untold(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[str]:
+    """Give what keeps :func:`unused` from telling of all rules, or of some."""
+    if why := _short_records(upkeep, ages):
+        yield f"Which rules have been unused for {ages.days} days cannot be told: {why}."
+        return
+    idle = [rule for rule in rules if not _touched(rule, upkeep)]
+    if young := sum(_younger(rule, upkeep, ages) for rule in idle):
+        many = (
+            "rules that nothing has touched are"
+            if young > 1
+            else "rule that nothing has touched is"
+        )
+        yield f"{young} {many} younger than {ages.days} days."
+
+
+def _short_records(upkeep: Upkeep, ages: Ages) -> str | None:
+    """Return why the records do not go back far enough; None if they do."""
+    begins = upkeep.use.since
+    if ages.record_days < ages.days:
+        return (
+            f"records of token requests are kept for {ages.record_days} days; "
+            f"say --unused-days {ages.record_days}, or raise token_record_days in the settings"
+        )
+    if begins is None:
+        return "no record says which rules a token request touched"
+    if begins - ages.since > timedelta(days=ages.days * _SLACK):
+        return f"the records of which rules were touched begin {shown(begins)}"
+    return None
+
+
+def _younger(rule: Rule, upkeep: Upkeep, ages: Ages) -> bool:
+    """Whether a rule has said what it says for too short a time to be called unused."""
+    written = upkeep.written[rule.id].since
+    return max(written, rule.conditions.valid_from or written) > ages.since
+
+
+def _touched(rule: Rule, upkeep: Upkeep) -> bool:
+    unsure = upkeep.use.sure_below
+    return rule.id in upkeep.use.touched or (unsure is not None and rule.id > unsure)

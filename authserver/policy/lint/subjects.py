@@ -1,0 +1,91 @@
+"""Rules that are about nobody, or about some who are not there."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from authserver.core.patterns import ACCOUNT
+from authserver.core.rules import Effect, Rule
+from authserver.core.subjects import Subject, SubjectKind
+from authserver.db.snapshot import KnownAccount
+from authserver.policy.lint.coverage import placed
+from authserver.policy.lint.findings import Code, Finding, Level, cite, idle
+
+_WHY = {
+    Code.EMPTY_GROUP: "has no member that is enabled",
+    Code.DISABLED_ACCOUNT: "is disabled",
+    Code.DISABLED_OWNER: "is disabled with its owner",
+}
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Whom rules can be about, told by the accounts there are.
+
+    ``ownerless`` are the robots that only their owner's being disabled disables.
+    """
+
+    accounts: Mapping[str, KnownAccount]
+    ownerless: frozenset[str]
+    _peopled: set[str] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        for known in self.accounts.values():
+            if not known.disabled:
+                self._peopled.update(known.account.groups)
+
+    def absent(self, subject: Subject) -> Code | None:
+        """Return why no request can come from a subject; None if one can."""
+        if subject.kind is SubjectKind.GROUP:
+            return None if subject.name in self._peopled else Code.EMPTY_GROUP
+        known = self.accounts.get(subject.name)
+        if known is None or not known.disabled:
+            return None
+        return Code.DISABLED_OWNER if subject.name in self.ownerless else Code.DISABLED_ACCOUNT
+
+
+def found(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
+    """Give the rules in force that are about nobody, wholly or partly."""
+    for rule in rules:
+        absent = {s: code for s in rule.subjects if (code := audience.absent(s)) is not None}
+        if len(absent) == len(rule.subjects):
+            yield idle(Code.NOBODY, rule, f"is about nobody now: {_reasons(absent)}")
+        else:
+            yield from _some(rule, absent)
+        yield from _nameless(rule)
+
+
+def _some(rule: Rule, absent: Mapping[Subject, Code]) -> Iterator[Finding]:
+    by_code: defaultdict[Code, dict[Subject, Code]] = defaultdict(dict)
+    for subject, code in absent.items():
+        by_code[code][subject] = code
+    for code, subjects in by_code.items():
+        kept = ",".join(str(s) for s in rule.subjects if s not in subjects)
+        yield Finding(
+            code=code,
+            level=Level.INFO,
+            rules=(rule.id,),
+            text=f"{cite(rule)} is about some who are not there: {_reasons(subjects)}",
+            remedy=None
+            if rule.effect is Effect.DENY
+            else f"authserver acl edit {rule.id} --subjects {shlex.quote(kept)}",
+        )
+
+
+def _reasons(absent: Mapping[Subject, Code]) -> str:
+    return "; ".join(f"{subject} {_WHY[code]}" for subject, code in absent.items())
+
+
+def _nameless(rule: Rule) -> Iterator[Finding]:
+    own = [pattern for pattern in rule.patterns if ACCOUNT in pattern.text]
+    never = [str(s) for s in rule.subjects if own and placed(own[0], s) is None]
+    if never:
+        yield Finding(
+            code=Code.NO_PATH_COMPONENT,
+            level=Level.WARNING,
+            rules=(rule.id,),
+            text=f"{cite(rule)} covers nothing for {', '.join(never)} by "
+            f"{','.join(map(str, own))}: {ACCOUNT} stands for a name that can be a part of a "
+            "repository's name, and there is none",
+        )
