@@ -19,10 +19,9 @@ from authserver.policy.files import apply as policy_apply
 from authserver.policy.files import assertions, check, current_state, parser, schema
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
-from authserver.policy.files.check import Verdict
+from authserver.policy.files.check import Verdict, junit_report
 from authserver.policy.files.current_state import State
 from authserver.policy.files.document import Policy
-from authserver.policy.files.junit import report
 from authserver.policy.files.plan import Plan
 from authserver.policy.files.steps import Verb
 
@@ -157,7 +156,7 @@ def test(
     policy = _read(policy_file) if policy_file else told
     verdicts = list(check.check(_tested(context, policy), claims, at or now()))
     if junit is not None:
-        write_output(junit, report(verdicts, told.file))
+        write_output(junit, junit_report(verdicts, told.file))
     if as_json:
         print_json([verdict.as_json() for verdict in verdicts])
     else:

@@ -2,7 +2,7 @@
 
 A name is decided as a request for it would be. A pattern is compared with the patterns of the
 rules: ``can`` holds where they grant all of it, ``cannot`` where they grant nothing of it; where
-that cannot be told, the assertion fails and says so.
+that cannot be told, the assertion fails and says so. Reports can be JUnit XML, for CI systems.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,21 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 from authserver.core.conditions import Circumstances, Hindrance
 from authserver.core.decision import Reason, decide
-from authserver.core.names import is_path_component
+from authserver.core.names import is_path_component, printable
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
 from authserver.policy import access
-from authserver.policy.entries import Entry, Tree
 from authserver.policy.files.assertions import Claim
 from authserver.policy.files.current_state import State
+from authserver.policy.pattern_index import Entry, Tree
 
 MAX_REASONS = 5
+
+MAX_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +223,30 @@ class _Case:
 
     def _from(self) -> str:
         return f" from {self.place.address}" if self.place.address else ""
+
+
+def junit_report(verdicts: Sequence[Verdict], file: str) -> str:
+    """Return the verdicts on the assertions of ``file`` as a test suite."""
+    failed = sum(not verdict.holds for verdict in verdicts)
+    cases = "".join(_case(verdict, file) for verdict in verdicts)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuite name="policy" tests="{len(verdicts)}" failures="{failed}">\n'
+        f"{cases}</testsuite>\n"
+    )
+
+
+def _case(verdict: Verdict, file: str) -> str:
+    claim = verdict.claim
+    head = (
+        f"  <testcase name={_attribute(claim.text)} classname={_attribute(file)} "
+        f'line="{claim.line}"'
+    )
+    if verdict.holds:
+        return f"{head}/>\n"
+    reasons = escape("\n".join(printable(reason, MAX_TEXT) for reason in verdict.reasons))
+    return f'{head}>\n    <failure message="it does not hold">{reasons}</failure>\n  </testcase>\n'
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(printable(text, MAX_TEXT))

@@ -14,8 +14,8 @@ from authserver.core.names import is_path_component
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Effect, Rule, expand
 from authserver.core.subjects import ANONYMOUS, NAMED_SUBJECTS, Subject, SubjectKind
-from authserver.policy.entries import Entry, Tree
 from authserver.policy.files.current_state import State
+from authserver.policy.pattern_index import Entry, Tree
 
 Cut = tuple[Pattern, str | None, Conditions]
 """What a deny takes away: within a pattern, on a registry or on every one, under conditions."""

@@ -11,11 +11,11 @@ from authserver.core.conditions import ALWAYS
 from authserver.core.patterns import Pattern
 from authserver.core.rules import ALL, Effect, Rule, expand, in_order
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind
-from authserver.policy.entries import Entry
 from authserver.policy.files.coverage import Coverage, Cut, Piece, within
 from authserver.policy.files.current_state import State
 from authserver.policy.files.document import Account, Group, Statement
 from authserver.policy.files.steps import Membership, Step
+from authserver.policy.pattern_index import Entry
 
 MAX_PIECES = 250
 """Of one step. More is said to be more."""

@@ -9,7 +9,7 @@ from typing import Any
 from authserver.core.conditions import shown
 from authserver.core.names import folded
 from authserver.core.rules import ALL, in_order
-from authserver.policy.files import fields
+from authserver.policy.files import schema
 from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
 
 WIDTH = 100
@@ -115,7 +115,7 @@ def _said(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _actions(kind: str, actions: frozenset[str]) -> list[str]:
-    return [fields.ALL_WORD if a == ALL else a for a in in_order(kind, actions)]
+    return [schema.ALL_WORD if a == ALL else a for a in in_order(kind, actions)]
 
 
 def _time(at: datetime | None) -> str | None:

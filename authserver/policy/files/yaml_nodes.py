@@ -2,11 +2,12 @@
 
 Nothing is guessed: every scalar is the text that stands in the file, so that ``no``, ``1e3`` and
 ``2026-01-01`` are the names that they look like. Aliases, tags and several documents are refused.
+A policy that came as plain values has a path in place of each line.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import yaml
 
@@ -18,6 +19,10 @@ MAX_DEPTH = 8
 
 # libyaml's parser where there is one: it is ten times as fast.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+Place = tuple[str | int, ...]
+"""The keys and positions that lead to a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +143,34 @@ class _Builder:
 def _line(event: yaml.Event) -> int:
     # Each event of a parser has its mark; only those made by hand have none.
     return event.start_mark.line + 1 if event.start_mark else 1
+
+
+@dataclass
+class Placing:
+    """Makes nodes of values; the line of each is its position in ``places``."""
+
+    places: list[Place] = field(default_factory=lambda: [()])
+
+    def node(self, value: Any, place: Place = ()) -> Node:  # noqa: ANN401 - any plain value
+        """Return a value as if it stood in a file: a text as it would within quotes."""
+        line = len(self.places)
+        self.places.append(place)
+        match value:
+            case dict():
+                return Pairs([self._pair(place, *pair) for pair in value.items()], line)
+            case list():
+                items = [self.node(each, (*place, at)) for at, each in enumerate(value)]
+                return Items(items, line)
+            case str():
+                return Text(value, plain=False, line=line)
+        return Text(_bare(value), plain=True, line=line)
+
+    def _pair(self, place: Place, key: str, value: Any) -> tuple[Text, Node]:  # noqa: ANN401
+        node = self.node(value, (*place, key))
+        return Text(key, plain=False, line=node.line), node
+
+
+def _bare(value: bool | int | None) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

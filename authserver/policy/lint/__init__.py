@@ -3,7 +3,7 @@
 from itertools import chain
 
 from authserver.db.snapshot import Snapshot
-from authserver.policy.lint import delegating, exposure, shadowed, stale, subjects
+from authserver.policy.lint import exposure, shadowed, stale, subjects
 from authserver.policy.lint.coverage import Standing
 from authserver.policy.lint.findings import Code, Finding, Level, Report
 from authserver.policy.lint.rule_usage import Upkeep
@@ -25,9 +25,9 @@ def lint(
     findings = chain(
         exposure.found(standing.rules),
         shadowed.found(standing),
-        subjects.found(standing.rules, Audience(state.accounts, upkeep.ownerless)),
+        subjects.of_rules(standing.rules, Audience(state.accounts, upkeep.ownerless)),
         stale.expired(state.rules, upkeep, ages),
-        delegating.found({rule.id: rule for rule in state.rules}, upkeep),
+        subjects.of_delegations({rule.id: rule for rule in state.rules}, upkeep),
         stale.unused(standing.rules, upkeep, ages),
     )
     kept = (finding for finding in findings if finding.code not in ignored)

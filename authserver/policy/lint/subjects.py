@@ -1,4 +1,4 @@
-"""Rules that are about nobody, or about some who are not there."""
+"""Rules and delegations whose subjects are nobody, or not there any more."""
 
 import shlex
 from collections import defaultdict
@@ -11,6 +11,7 @@ from authserver.core.subjects import Subject, SubjectKind
 from authserver.db.snapshot import KnownAccount
 from authserver.policy.lint.coverage import placed
 from authserver.policy.lint.findings import Code, Finding, Level, cite, idle
+from authserver.policy.lint.rule_usage import Upkeep
 
 _WHY = {
     Code.EMPTY_GROUP: "has no member that is enabled",
@@ -45,7 +46,7 @@ class Audience:
         return Code.DISABLED_OWNER if subject.name in self.ownerless else Code.DISABLED_ACCOUNT
 
 
-def found(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
+def of_rules(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
     """Give the rules in force that are about nobody, wholly or partly."""
     for rule in rules:
         absent = {s: code for s in rule.subjects if (code := audience.absent(s)) is not None}
@@ -89,3 +90,26 @@ def _nameless(rule: Rule) -> Iterator[Finding]:
             f"{','.join(map(str, own))}: {ACCOUNT} stands for a name that can be a part of a "
             "repository's name, and there is none",
         )
+
+
+def of_delegations(rules: Mapping[int, Rule], upkeep: Upkeep) -> Iterator[Finding]:
+    """Give the delegations whose group is empty, and the rules whose author has left it."""
+    for held in upkeep.delegations:
+        if held.empty:
+            yield Finding(
+                code=Code.EMPTY_DELEGATION,
+                level=Level.WARNING,
+                rules=(),
+                text=f"delegation {held.id} ({held.text}) is nobody's: "
+                f"group:{held.group} has no members",
+                remedy=f"authserver acl undelegate {held.id}",
+            )
+        for rule_id, author in sorted(held.strangers.items()):
+            yield Finding(
+                code=Code.DELEGATE_LEFT,
+                level=Level.INFO,
+                rules=(rule_id,),
+                text=f"{cite(rules[rule_id])} was written by {author}, who is in "
+                f"group:{held.group} no more, under delegation {held.id}",
+                remedy=f"authserver acl show {rule_id}",
+            )

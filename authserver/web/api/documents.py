@@ -4,9 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from authserver.policy.files import fields
-from authserver.policy.files.fields import Fields, Kind
-from authserver.policy.files.schema import DATE
+from authserver.policy.files import schema
+from authserver.policy.files.schema import DATE, Fields, Kind
 from authserver.registry.entries import TTL_MAX, TTL_MIN
 from authserver.web.api.models import WHOLE, Answer, Body, without_default
 
@@ -27,7 +26,7 @@ _TYPES: dict[Kind, Any] = {
 }
 
 
-def _field(about: fields.Field) -> tuple[Any, Any]:
+def _field(about: schema.Field) -> tuple[Any, Any]:
     kind = _TYPES[about.kind]
     if about.choices:
         chosen: Any = Literal[about.choices]
@@ -48,10 +47,10 @@ def _part(name: str, about: str, known: Fields) -> Any:  # noqa: ANN401 - a type
 
 
 def _sections() -> dict[str, Any]:
-    registry: Any = _part("PolicyRegistry", "A registry entry.", fields.REGISTRY)
-    account: Any = _part("PolicyAccount", "A user or a robot.", fields.ACCOUNT)
-    rule: Any = _part("PolicyRule", "A rule.", fields.RULE)
-    delegation: Any = _part("PolicyDelegation", "A delegation.", fields.DELEGATION)
+    registry: Any = _part("PolicyRegistry", "A registry entry.", schema.REGISTRY)
+    account: Any = _part("PolicyAccount", "A user or a robot.", schema.ACCOUNT)
+    rule: Any = _part("PolicyRule", "A rule.", schema.RULE)
+    delegation: Any = _part("PolicyDelegation", "A delegation.", schema.DELEGATION)
     kinds = {
         "registries": dict[str, registry],
         "accounts": dict[str, account],
@@ -60,7 +59,7 @@ def _sections() -> dict[str, Any]:
         "delegations": list[delegation],
         "tests": list[str],
     }
-    return {name: (kinds[name], _optional(about)) for name, about in fields.SECTIONS.items()}
+    return {name: (kinds[name], _optional(about)) for name, about in schema.SECTIONS.items()}
 
 
 def _document() -> type[Document]:

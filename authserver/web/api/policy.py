@@ -14,8 +14,8 @@ from authserver.policy.files import current_state, parser
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
-from authserver.policy.files.placing import Placing
 from authserver.policy.files.steps import Verb
+from authserver.policy.files.yaml_nodes import Placing
 from authserver.web.api.documents import Document, PolicyDocument
 from authserver.web.api.models import Answer, Flag, Invalid, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply

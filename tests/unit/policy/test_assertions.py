@@ -14,7 +14,7 @@ from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS
-from authserver.policy.files import assertions, check, junit, parser, plan
+from authserver.policy.files import assertions, check, parser, plan
 from authserver.policy.files.check import Verdict
 from authserver.policy.files.document import Assertion, BadPolicy, Policy
 from tests.unit.policy.test_plan import NAMES, PATTERNS, policies, standing
@@ -193,7 +193,7 @@ def test_junit_says_the_same() -> None:
     there = plan.applied(parser.read(POLICY.encode(), "p.yaml"))
     texts = ["alice can push team/app", "anonymous can pull <&>".replace("<&>", "team/x")]
     claims = [assertions.read(text, line) for line, text in enumerate(texts, 7)]
-    root = ET.fromstring(junit.report(list(check.check(there, claims, NOON)), 'a"<&.yaml'))
+    root = ET.fromstring(check.junit_report(list(check.check(there, claims, NOON)), 'a"<&.yaml'))
     assert root.attrib == {"name": "policy", "tests": "2", "failures": "1"}
     cases = root.findall("testcase")
     assert [case.attrib["line"] for case in cases] == ["7", "8"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from authserver.core.errors import Refused
 from authserver.core.names import account_name
 from authserver.core.subjects import AccountKind
-from authserver.policy.files import assertions, export, fields, parser, schema, yaml_nodes
+from authserver.policy.files import assertions, export, parser, schema, yaml_nodes
 from authserver.policy.files.document import Account, BadPolicy, Policy
 
 ROOT = Path(__file__).parents[3]
@@ -248,7 +248,7 @@ def test_the_schema_takes_what_is_exported_and_refuses_what_is_not_known() -> No
     validator: Any = jsonschema.Draft202012Validator(schema.schema())
     whole = export.plain(read(WHOLE))
     validator.validate(whole)
-    for section, known in (("rules", fields.RULE), ("delegations", fields.DELEGATION)):
+    for section, known in (("rules", schema.RULE), ("delegations", schema.DELEGATION)):
         first = whole[section][0]
         assert not validator.is_valid(whole | {section: [first | {"stray": 1}]})
         for name in (name for name, about in known.items() if about.required):
