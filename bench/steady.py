@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from authserver import reporting
 from authserver.audit.journal import MAX_BATCH, insert_events
 from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
@@ -17,6 +16,7 @@ from authserver.audit.token_event import TokenEvent
 from authserver.db.models import AuditChain, AuditMark
 from authserver.db.store import Store
 from authserver.runtime.metrics import families
+from authserver.web.server import metrics_reporter
 from bench import machine
 from bench.installation import SERVICE, Installation, Server
 from bench.rows import anonymous
@@ -112,7 +112,7 @@ def _wait_until_written(installation: Installation) -> None:
     while without < REPORTS:
         if time.monotonic() > deadline:
             raise SystemExit(f"{installation.url} does not write its records")
-        time.sleep(reporting.INTERVAL)
+        time.sleep(metrics_reporter.INTERVAL)
         some = any(_metric(installation, name) for name in waiting)
         without = 0 if some else without + 1
 

@@ -12,10 +12,10 @@ from authserver.cli.init import alone, configured_password, set_up
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings
-from authserver.web import server
 from authserver.web.app import Inherited, spare_the_collector, wire, worker
-from authserver.web.server import Listener, Place
-from authserver.web.tls import Certificate
+from authserver.web.server import http_server
+from authserver.web.server.http_server import Listener, Place
+from authserver.web.server.tls import Certificate
 
 log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ def command(
     where = dict(zip(("listening", "administration"), (it.url for it in listeners), strict=False))
     with _scraped(chosen) as scrapes:
         certificates = [it.certificate for it in listeners if it.certificate]
-        server.run(
+        http_server.run(
             listeners,
             workers,
             partial(worker, Inherited(snapshot, scrapes, certificates)),

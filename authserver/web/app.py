@@ -37,32 +37,25 @@ from authserver.db.store import Store, open_store
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Safe
-from authserver.reporting import Reporter
 from authserver.runtime import logs, process, settings
 from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.listener import Scraped
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
-from authserver.web import (
-    accepting,
-    api,
-    errors,
-    health,
-    invitation,
-    public_keys,
-    request_ids,
-    scheduling,
-)
-from authserver.web.address import ClientAddress
+from authserver.web import api, errors, health, public_keys, request_ids
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.connections import Connections
-from authserver.web.gateway import THREADS, Gateway
+from authserver.web.client_address import ClientAddress
 from authserver.web.late import Late
-from authserver.web.meaning import WITH_SLASHES, OneMeaning
-from authserver.web.rate_limit import RateLimit, Rates
-from authserver.web.server import Serving
-from authserver.web.tls import Certificate
+from authserver.web.pages import invitation
+from authserver.web.server import drain, thread_priority
+from authserver.web.server.ambiguity import WITH_SLASHES, OneMeaning
+from authserver.web.server.connections import Connections
+from authserver.web.server.gateway import THREADS, Gateway
+from authserver.web.server.http_server import Serving
+from authserver.web.server.metrics_reporter import Reporter
+from authserver.web.server.rate_limit import RateLimit, Rates
+from authserver.web.server.tls import Certificate
 from authserver.web.token import HEADERS, PATHS, Endpoint
 
 if TYPE_CHECKING:
@@ -269,19 +262,19 @@ def gateway_over(wiring: Wiring) -> Gateway:
 
 def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":
     # Its models take a good part of what a start takes.
-    from authserver.web.api import serving  # noqa: PLC0415
-    from authserver.web.api.callers import Callers  # noqa: PLC0415
+    from authserver.web.api import router  # noqa: PLC0415
+    from authserver.web.api.caller import Callers  # noqa: PLC0415
     from authserver.web.api.operations import Parts  # noqa: PLC0415
 
     app, authenticator = _flask(wiring), wiring.issuer.authenticator
     callers = Callers(wiring.live, authenticator, wiring.issuer.journal)
     parts = Parts(wiring.settings, wiring.store, callers, authenticator.hashing)
-    serving.register(app, parts, client_address, bodies)
+    router.register(app, parts, client_address, bodies)
     return app.wsgi_app
 
 
 def _flask(wiring: Wiring) -> Flask:
-    app = Flask("authserver.web", static_folder=None)
+    app = Flask("authserver.web", static_folder=None, template_folder="pages/templates")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     # Never a redirect: clients do not follow it everywhere.
     app.url_map.merge_slashes = False
@@ -352,7 +345,7 @@ def worker(inherited: Inherited) -> Serving:
     """Return what takes one worker's requests; the server calls this in each of them."""
     _end_with_parent()
     process.keep_memory_private()
-    accepting.stop_when_told()
+    drain.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
     observations = Observations(MAX_WAITING) if inherited.scraped else None
@@ -360,7 +353,7 @@ def worker(inherited: Inherited) -> Serving:
     spare_the_collector()
     # In this order: a thread has its nice value from the one that makes it.
     wiring.issuer.authenticator.hashing.start()
-    scheduling.give_way()
+    thread_priority.give_way()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)

@@ -7,7 +7,7 @@ from flask import Flask, Response, json, request
 from authserver.auth.state import Live
 from authserver.core.errors import NotReady
 from authserver.runtime.checks import failures
-from authserver.web.address import ClientAddress
+from authserver.web.client_address import ClientAddress
 
 NEED_THE_STORE = ("store", "schema")
 _OK = {"status": "ok"}

@@ -18,9 +18,9 @@ from authserver.auth.credentials import AppToken, Basic, Origin, Refresh, basic,
 from authserver.auth.issuer import Issued, Issuer, TokenRequest
 from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
 from authserver.web import errors, request_ids
-from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
-from authserver.web.gateway import AT_ONCE
+from authserver.web.client_address import ClientAddress
+from authserver.web.server.gateway import AT_ONCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

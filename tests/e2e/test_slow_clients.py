@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authserver.web.gateway import ARRIVING_EACH, THREADS
+from authserver.web.server.gateway import ARRIVING_EACH, THREADS
 from tests.e2e.fetching import ask_for_token, curl
 from tests.e2e.lab import ADMIN, installation
 from tests.programs import free_port, require

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from authserver.runtime import process
-from authserver.web.scheduling import NICE
+from authserver.web.server.thread_priority import NICE
 from tests.programs import Process, require, started, which
 from tests.world import wait_until
 

@@ -25,8 +25,8 @@ from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config, matchers, name_patterns
 from authserver.importers.docker_auth.evaluate import Request, matches_text
 from authserver.policy.files import assertions, parser
-from authserver.web.address import ClientAddress
 from authserver.web.api import cursors
+from authserver.web.client_address import ClientAddress
 from authserver.web.token import parameters_of
 from tests.growth import LINEAR, doubling
 

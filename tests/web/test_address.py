@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from authserver.runtime.metrics.counters import Observations
 from authserver.runtime.settings import Settings
-from authserver.web.address import UNKNOWN, ClientAddress
+from authserver.web.client_address import UNKNOWN, ClientAddress
 from tests.world import ADMIN, PASSWORD, World
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))

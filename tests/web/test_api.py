@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.db import accounts, app_tokens, groups, lookup
-from authserver.web.api import serving
+from authserver.web.api import router
 from tests.world import ADMIN, PASSWORD, World, basic
 
 AS_ADMIN = (ADMIN, PASSWORD)
@@ -506,8 +506,8 @@ def test_an_invitation_is_redeemed_without_an_account(office: World) -> None:
 
 
 def test_too_many_at_once_are_sent_away(office: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("authserver.web.api.serving.AT_ONCE", 0)
-    monkeypatch.setattr("authserver.web.api.serving.WAITS", 0.0)
+    monkeypatch.setattr("authserver.web.api.router.AT_ONCE", 0)
+    monkeypatch.setattr("authserver.web.api.router.WAITS", 0.0)
     narrow = World.over(office.wiring.settings)
     call(narrow, "GET", "/me", status=503)
     narrow.close()
@@ -632,7 +632,7 @@ def test_a_delegate_is_told_of_nothing_that_they_may_not_list(delegated: World) 
         for terms in wrong
         for method, path in (("POST", "/rules"), ("PUT", mine), ("PATCH", mine))
     ]
-    for noun in serving.NOUNS:
+    for noun in router.NOUNS:
         for operation in noun.found:
             path = operation.path
             for name, value in {"{name}": "x", "{service}": "x", "{id}": "3"}.items():

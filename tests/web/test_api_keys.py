@@ -10,7 +10,7 @@ from authserver.keys.authorities import Sighting
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.keys.keyring import make_own
 from authserver.registry import entries
-from authserver.web.api import checks
+from authserver.web.api import registry_checks
 from tests.programs import free_port
 from tests.web.test_api import call, got, last_change, tag
 from tests.world import SERVICE, World
@@ -179,7 +179,7 @@ def test_a_registry_is_examined_at_the_url_of_its_entry_and_no_other(world: Worl
 def test_one_registry_is_examined_at_a_time(world: World) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)
-    with checks._alone():
+    with registry_checks._alone():
         assert "try again" in post(world, "/checks", 409, {"registry": SERVICE})["detail"]
     post(world, "/checks", 200, {"registry": SERVICE})
 

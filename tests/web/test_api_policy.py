@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from authserver.policy.files import schema
-from authserver.web.api.documents import PolicyDocument
 from authserver.web.api.policy import MAX_BYTES
+from authserver.web.api.policy_document import PolicyDocument
 from authserver.web.bodies import MAX_BYTES as OF_OTHERS
 from tests.web.test_api import ADMINISTRATIVE, ALICE, call, got, last_change
 from tests.world import ADMIN, PASSWORD, SERVICE, World

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.config import SchemathesisConfig
 
-from authserver.web.api import openapi, serving
+from authserver.web.api import openapi, router
 from tests.web.lasting import lasting
 from tests.world import ADMIN, PASSWORD, World, basic
 
@@ -45,7 +45,7 @@ class Served:
 
 served = Served()
 schema = schemathesis.openapi.from_dict(
-    openapi.document(serving.NOUNS), config=SchemathesisConfig.from_dict(CONFIG)
+    openapi.document(router.NOUNS), config=SchemathesisConfig.from_dict(CONFIG)
 )
 schema.app = served
 
@@ -73,10 +73,10 @@ def test_the_document_is_valid(standing: World) -> None:
 
 
 def test_the_committed_document_is_the_served_one() -> None:
-    assert COMMITTED.read_text() == openapi.text(serving.NOUNS), (
+    assert COMMITTED.read_text() == openapi.text(router.NOUNS), (
         "write it anew: python -m tests.web.test_api_schema"
     )
 
 
 if __name__ == "__main__":
-    COMMITTED.write_text(openapi.text(serving.NOUNS))
+    COMMITTED.write_text(openapi.text(router.NOUNS))

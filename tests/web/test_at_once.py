@@ -12,7 +12,7 @@ from authserver.core import secret_tokens
 from authserver.core.errors import MustWait
 from authserver.core.secret_tokens import Prefix
 from authserver.db.store import Store
-from authserver.web.gateway import AT_ONCE
+from authserver.web.server.gateway import AT_ONCE
 from tests.world import ADMIN, PASSWORD, SERVICE, World
 
 AT_ONCE_ONLY = {AT_ONCE: True}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from authserver.web.address import ClientAddress
-from authserver.web.connections import Connections
+from authserver.web.client_address import ClientAddress
+from authserver.web.server.connections import Connections
 
 HERE, ELSEWHERE, PROXY = "127.0.0.1", "127.0.0.5", "127.0.0.9"
 EACH = 300

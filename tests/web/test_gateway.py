@@ -12,10 +12,10 @@ from werkzeug.exceptions import RequestTimeout
 from authserver.core.errors import BadRequest, MustWait
 from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import Observations
-from authserver.web.asgi import EventLoop
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
-from authserver.web.meaning import OneMeaning
+from authserver.web.server.ambiguity import OneMeaning
+from authserver.web.server.asgi import EventLoop
+from authserver.web.server.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
 from tests.web.exchanges import CutOff, Exchange, Incoming, Pair, Scope
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def test_an_error_that_cannot_be_told_is_answered(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object, **__: object) -> bytes:
         raise OSError
 
-    monkeypatch.setattr("authserver.web.gateway.log.error", fail)
+    monkeypatch.setattr("authserver.web.server.gateway.log.error", fail)
     assert ask(gateway(App(fail)), Scope()).status == 500
 
 

@@ -15,12 +15,12 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.lockout import limits
 from authserver.auth.rate_limits import counts
 from authserver.core.errors import Busy, NotReady
-from authserver.reporting import Reporter
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
 from authserver.web.app import create_app, wire
+from authserver.web.server.metrics_reporter import Reporter
 from tests.programs import free_port
 from tests.web.conftest import populate
 from tests.world import PASSWORD, World, basic

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from authserver.web.api import serving
+from authserver.web.api import router
 from authserver.web.api.openapi import text
 from authserver.web.app import gateway_over
 from authserver.web.bodies import MAX_BYTES
-from authserver.web.gateway import Gateway
+from authserver.web.server.gateway import Gateway
 from authserver.web.token import FORM, PATHS
 from tests.web.exchanges import Exchange, Incoming, Pair, Scope
 from tests.world import ADMIN, PASSWORD, World, basic, wait_until
 
 Pairs = tuple[Pair, ...]
 
-API: dict[str, Any] = json.loads(text(serving.NOUNS))["paths"]
+API: dict[str, Any] = json.loads(text(router.NOUNS))["paths"]
 OTHERS = (
     "/invitation",
     "/invitation/",
@@ -126,7 +126,7 @@ def test_no_exchange_outlives_an_unexpected_error(
     for place in (
         "authserver.auth.issuer.Issuer.issue",
         "authserver.web.health.failures",
-        "authserver.web.invitation._page",
+        "authserver.web.pages.invitation._page",
     ):
         monkeypatch.setattr(place, fail)
     asking = Asking(gateway_over(world.wiring))

@@ -11,7 +11,7 @@ from authserver.audit.records import Before, Filter
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Time
 from authserver.web.api.operations import Call, Operations, Reply
-from authserver.web.api.pages import Page, part
+from authserver.web.api.pagination import Page, part
 
 OPERATIONS = Operations("audit", "Records of changes and of token requests.")
 

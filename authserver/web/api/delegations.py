@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from authserver.db import delegations
 from authserver.db.lookup import Window
 from authserver.db.models import Delegation as Row
-from authserver.web.api.callers import Need
+from authserver.web.api.caller import Need
 from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query, Removed
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, page
+from authserver.web.api.pagination import Page, page
 from authserver.web.api.resources import Shown
 from authserver.web.api.rules import Action, Text, delegate
 

@@ -10,7 +10,7 @@ from authserver.db import groups, lookup
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Force
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page
+from authserver.web.api.pagination import Page
 from authserver.web.api.resources import Resource, Shown
 
 OPERATIONS = Operations("groups", "Named sets of accounts, for rules that hold for several.")

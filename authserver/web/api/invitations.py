@@ -6,7 +6,7 @@ from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
 from authserver.db import invitations
-from authserver.web.api.callers import Need
+from authserver.web.api.caller import Need
 from authserver.web.api.models import Answer, Body, Name, Password, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 

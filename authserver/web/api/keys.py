@@ -13,7 +13,7 @@ from authserver.registry import published_keys
 from authserver.web.api import cursors
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
-from authserver.web.api.pages import Page, part
+from authserver.web.api.pagination import Page, part
 
 OPERATIONS = Operations("keys", "The authority and the signing keys.")
 

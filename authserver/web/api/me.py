@@ -4,12 +4,12 @@ from pydantic import Field
 
 from authserver.core import password_rules
 from authserver.db import accounts
-from authserver.web.api import sessions, tokens
-from authserver.web.api.callers import Caller, Need
+from authserver.web.api import app_tokens, sessions
+from authserver.web.api.app_tokens import NewSecret, NewToken, Rotation, Token, Tokens
+from authserver.web.api.caller import Caller, Need
 from authserver.web.api.models import Answer, Body, Nothing, Paging, Password, Query
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.sessions import Ended, Session, Sessions
-from authserver.web.api.tokens import NewSecret, NewToken, Rotation, Token, Tokens
 
 OPERATIONS = Operations(
     "me",
@@ -77,7 +77,7 @@ def change_password(call: Call[OwnPassword, Query]) -> Reply:
 @OPERATIONS.operation("GET", "/me/tokens", answer=Tokens, query=Paging, need=Need.ANY)
 def list_my_tokens(call: Call[Nothing, Paging]) -> Reply:
     """List my app tokens."""
-    return tokens.listing(call, call.caller.name)
+    return app_tokens.listing(call, call.caller.name)
 
 
 @OPERATIONS.operation(
@@ -91,13 +91,13 @@ def list_my_tokens(call: Call[Nothing, Paging]) -> Reply:
 )
 def create_my_token(call: Call[NewToken, Query]) -> Reply:
     """Make an app token for myself; its secret is told only now."""
-    return tokens.making(call, call.caller.name, call.body, call.here)
+    return app_tokens.making(call, call.caller.name, call.body, call.here)
 
 
 @OPERATIONS.operation("GET", "/me/tokens/{id}", answer=Token, need=Need.ANY, tagged=True)
 def show_my_token(call: Call[Nothing, Query]) -> Reply:
     """Show an app token of mine."""
-    return tokens.showing(call, call.caller.name)
+    return app_tokens.showing(call, call.caller.name)
 
 
 @OPERATIONS.operation(
@@ -110,14 +110,14 @@ def show_my_token(call: Call[Nothing, Query]) -> Reply:
 )
 def rotate_my_token(call: Call[Rotation, Query]) -> Reply:
     """Give an app token of mine a new secret; the old one stays good for a while."""
-    return tokens.rotating(call, call.caller.name)
+    return app_tokens.rotating(call, call.caller.name)
 
 
 @OPERATIONS.operation("DELETE", "/me/tokens/{id}", need=Need.ANY, statuses=(204,), conditional=True)
 def revoke_my_token(call: Call[Nothing, Query]) -> Reply:
     """Revoke an app token of mine; one without an admin ceiling revokes only itself."""
     _require_itself(call.caller, call.path["id"])
-    return tokens.revoking(call, call.caller.name)
+    return app_tokens.revoking(call, call.caller.name)
 
 
 def _require_itself(caller: Caller, token_id: int) -> None:

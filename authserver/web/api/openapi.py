@@ -11,11 +11,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 import authserver
 from authserver.web.api import PREFIX
-from authserver.web.api.callers import Need
+from authserver.web.api.caller import Need
 from authserver.web.api.models import MAX_ID, Problem
 from authserver.web.api.operations import Operation, Operations
+from authserver.web.api.parsing import MEDIA_TYPE as JSON
 from authserver.web.api.problems import MEDIA_TYPE
-from authserver.web.api.requests import MEDIA_TYPE as JSON
 
 _REF = "#/components/schemas/{model}"
 _PARAMETERS: dict[str, dict[str, Any]] = {

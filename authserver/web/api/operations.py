@@ -14,9 +14,9 @@ from authserver.core.errors import NotFound, Refused
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
-from authserver.web.api.callers import Caller, Callers, Need
-from authserver.web.api.conditions import Conditions
+from authserver.web.api.caller import Caller, Callers, Need
 from authserver.web.api.models import Answer, Body, Nothing, Query
+from authserver.web.api.preconditions import Conditions
 from authserver.web.bodies import MAX_BYTES
 
 CHANGE_WAITS = 5.0

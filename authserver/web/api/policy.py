@@ -16,9 +16,9 @@ from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
 from authserver.policy.files.steps import Verb
 from authserver.policy.files.yaml_nodes import Placing
-from authserver.web.api.documents import Document, PolicyDocument
 from authserver.web.api.models import Answer, Flag, Invalid, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.policy_document import Document, PolicyDocument
 from authserver.web.api.problems import Refusal, pointer
 
 OPERATIONS = Operations("policy", "Registries, accounts, groups and rules as one document.")

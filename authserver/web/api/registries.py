@@ -15,7 +15,7 @@ from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, Answer, Body
 from authserver.web.api.operations import Call, Operations
-from authserver.web.api.pages import Page
+from authserver.web.api.pagination import Page
 from authserver.web.api.resources import Resource, Shown
 
 OPERATIONS = Operations("registries", "The registries that accept our tokens.")

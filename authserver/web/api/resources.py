@@ -11,10 +11,10 @@ from authserver.core.errors import NotFound
 from authserver.db.lookup import Window
 from authserver.db.models import Base
 from authserver.db.store import Change
-from authserver.web.api.conditions import tag
 from authserver.web.api.models import Answer, Body, Force, Nothing, Paging, Removed, changes_of
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, page
+from authserver.web.api.pagination import Page, page
+from authserver.web.api.preconditions import tag
 
 _Row = TypeVar("_Row", bound=Base)
 _Terms = TypeVar("_Terms", bound=Body)

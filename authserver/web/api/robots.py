@@ -11,7 +11,7 @@ from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Name
 from authserver.web.api.operations import Call, Operations
-from authserver.web.api.pages import Page
+from authserver.web.api.pagination import Page
 from authserver.web.api.resources import Resource, Shown
 
 OPERATIONS = Operations("robots", "Programs: accounts without a password, which show app tokens.")

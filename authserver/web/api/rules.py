@@ -18,11 +18,11 @@ from authserver.db.lookup import Window
 from authserver.db.models import Account
 from authserver.db.models import Rule as Row
 from authserver.db.store import Change
-from authserver.web.api.callers import Need
-from authserver.web.api.conditions import require_same
+from authserver.web.api.caller import Need
 from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, changes_of
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, page
+from authserver.web.api.pagination import Page, page
+from authserver.web.api.preconditions import require_same
 from authserver.web.api.resources import Shown
 
 OPERATIONS = Operations(

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session as Store
 from authserver.core.errors import NotFound
 from authserver.db import lookup, refresh_tokens
 from authserver.db.models import RefreshToken
+from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.models import Answer, Body, Name, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, page
+from authserver.web.api.pagination import Page, page
 from authserver.web.api.resources import Shown
-from authserver.web.api.tokens import LastUse, OfAccount
 
 OPERATIONS = Operations("sessions", "Logins that go on without the password (refresh tokens).")
 

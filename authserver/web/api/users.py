@@ -13,7 +13,7 @@ from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Force, Password, Query
 from authserver.web.api.operations import Call, Operations, Reply
-from authserver.web.api.pages import Page
+from authserver.web.api.pagination import Page
 from authserver.web.api.resources import Resource, Shown
 
 OPERATIONS = Operations("users", "People: accounts with a password.")

@@ -14,34 +14,34 @@ from werkzeug.routing import PathConverter, Rule
 
 from authserver.auth.credentials import Origin
 from authserver.core.errors import NotReady
-from authserver.web.address import ClientAddress
 from authserver.web.api import (
     PREFIX,
+    access,
+    app_tokens,
     audit,
     authorities,
-    checks,
     delegations,
     groups,
     invitations,
     keys,
     me,
     openapi,
+    parsing,
     policy,
     problems,
-    questions,
     registries,
-    requests,
+    registry_checks,
     robots,
     rules,
     sessions,
-    tokens,
     users,
 )
-from authserver.web.api.callers import Need
-from authserver.web.api.conditions import Conditions
+from authserver.web.api.caller import Need
 from authserver.web.api.models import Body, Nothing
 from authserver.web.api.operations import Call, Operation, Operations, Parts, Reply
+from authserver.web.api.preconditions import Conditions
 from authserver.web.bodies import Bodies
+from authserver.web.client_address import ClientAddress
 
 NOUNS: tuple[Operations, ...] = (
     me.OPERATIONS,
@@ -49,16 +49,16 @@ NOUNS: tuple[Operations, ...] = (
     users.OPERATIONS,
     robots.OPERATIONS,
     groups.OPERATIONS,
-    tokens.OPERATIONS,
+    app_tokens.OPERATIONS,
     sessions.OPERATIONS,
     registries.OPERATIONS,
     rules.OPERATIONS,
     delegations.OPERATIONS,
     policy.OPERATIONS,
-    questions.OPERATIONS,
+    access.OPERATIONS,
     keys.OPERATIONS,
     authorities.OPERATIONS,
-    checks.OPERATIONS,
+    registry_checks.OPERATIONS,
     audit.OPERATIONS,
 )
 
@@ -154,9 +154,9 @@ class _Endpoint:
             conditions.require_stated()
         return Call(
             parts=self.parts,
-            path=requests.path(request, path),
+            path=parsing.path(request, path),
             body=self._body(operation, address),
-            query=requests.query(request, operation.query),
+            query=parsing.query(request, operation.query),
             conditions=conditions,
             origin=Origin(address, request.headers.get("User-Agent", "")),
             need=operation.need,
@@ -168,10 +168,10 @@ class _Endpoint:
     def _body(self, operation: Operation, address: str) -> Body:
         if operation.body is None:
             return Nothing()
-        requests.require_json(request)
+        parsing.require_json(request)
         # Only here is it known who sends it: no stranger's body may be as large.
         self.bodies.read(request.environ, address, operation.max_bytes)
-        return requests.body(request.environ["wsgi.input"].read(), operation.body)
+        return parsing.body(request.environ["wsgi.input"].read(), operation.body)
 
 
 def _anew(call: Call[Any, Any]) -> Call[Any, Any]:

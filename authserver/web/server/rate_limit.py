@@ -17,7 +17,7 @@ import structlog
 from authserver.core.addresses import household
 from authserver.runtime.metrics.counters import Observations
 from authserver.web import errors, request_ids
-from authserver.web.gateway import AT_ONCE
+from authserver.web.server.gateway import AT_ONCE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -15,7 +15,7 @@ from authserver.db.app_tokens import Wanted
 from authserver.db.models import AppToken
 from authserver.web.api.models import WHOLE, Answer, Body, Name, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, page
+from authserver.web.api.pagination import Page, page
 from authserver.web.api.resources import Shown
 
 OPERATIONS = Operations("tokens", "App tokens: secrets for programs, in the place of a password.")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from authserver.runtime import process
-from authserver.web import scheduling
+from authserver.web.server import thread_priority
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def _shares() -> tuple[int, int]:
 
 
 def _after_giving_way(thread: ThreadPoolExecutor) -> tuple[int, int]:
-    thread.submit(scheduling.give_way).result()
+    thread.submit(thread_priority.give_way).result()
     return thread.submit(_shares).result()
 
 
 def test_threads_give_way(thread: ThreadPoolExecutor) -> None:
     before = _shares()
-    assert _after_giving_way(thread) == (os.SCHED_BATCH, scheduling.NICE)
+    assert _after_giving_way(thread) == (os.SCHED_BATCH, thread_priority.NICE)
     assert _shares() == before
 
 

@@ -28,7 +28,7 @@ from authserver.web.api.models import (
     decimal,
 )
 from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pages import Page, part
+from authserver.web.api.pagination import Page, part
 
 OPERATIONS = Operations("questions", "What would be granted, and why.")
 

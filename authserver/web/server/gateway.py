@@ -22,10 +22,10 @@ from werkzeug.exceptions import RequestTimeout
 from authserver.core.errors import BadRequest, MustWait, NotReady
 from authserver.runtime.concurrency import Places
 from authserver.runtime.periodic import Repeating
-from authserver.web import asgi, meaning
-from authserver.web.asgi import CUT, Body, Exchange, Future, Incoming, Piece, Reply, Scope
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
-from authserver.web.meaning import AMBIGUITY, ENCODING, HOST
+from authserver.web.server import ambiguity, asgi
+from authserver.web.server.ambiguity import AMBIGUITY, ENCODING, HOST
+from authserver.web.server.asgi import CUT, Body, Exchange, Future, Incoming, Piece, Reply, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -171,7 +171,7 @@ class Gateway:
             environ = asgi.whole_environ(scope)
             _look_at_headers(scope, environ, pending)
             if (
-                why := meaning.of_path(scope["raw_path"], scope["path"], self._slashed)
+                why := ambiguity.of_path(scope["raw_path"], scope["path"], self._slashed)
             ) is not None:
                 environ[AMBIGUITY] = why
             environ["wsgi.input"] = Body(pending, self.seconds)
@@ -265,7 +265,7 @@ class _Lost:
 
 def _look_at_headers(scope: Scope, environ: "WSGIEnvironment", pending: _Pending) -> None:
     """Note whether another server may take a request for something else."""
-    if (why := meaning.of_headers(environ, scope["http_version"])) is not None:
+    if (why := ambiguity.of_headers(environ, scope["http_version"])) is not None:
         environ[AMBIGUITY] = why
     # Granian reads the chunks, and leaves out a length that came with them: what follows for us may
     # be a part of the body for a server that goes by the length.

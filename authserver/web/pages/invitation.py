@@ -12,8 +12,8 @@ from authserver.core.password_rules import MIN_LENGTH, NEW_PASSWORD
 from authserver.db import invitations
 from authserver.db.store import Store
 from authserver.runtime.settings import Settings
-from authserver.web.address import ClientAddress
 from authserver.web.bodies import Bodies
+from authserver.web.client_address import ClientAddress
 
 
 def register(

@@ -31,11 +31,11 @@ from granian.server.mp import MPServer, WorkerProcess
 from authserver.core.errors import Refused
 from authserver.runtime.settings import bracketed
 from authserver.runtime.shared_memory import ENVIRON, Shared
-from authserver.web import accepting
-from authserver.web.asgi import EventLoop
-from authserver.web.connections import Connections
-from authserver.web.gateway import Gateway
-from authserver.web.tls import Certificate, watch
+from authserver.web.server import drain
+from authserver.web.server.asgi import EventLoop
+from authserver.web.server.connections import Connections
+from authserver.web.server.gateway import Gateway
+from authserver.web.server.tls import Certificate, watch
 
 BACKLOG = 1024
 CONNECTIONS = 1024
@@ -155,7 +155,7 @@ def run(
     server.listen_on(listeners)
     server.on_startup(listening)
     # Workers are told only once they know what to do.
-    signal.signal(accepting.STOP, signal.SIG_IGN)
+    signal.signal(drain.STOP, signal.SIG_IGN)
     _let_starting_workers_stop()
     loaded: Any = lambda: (load(), server.others)  # noqa: E731
     server.serve(_work, target_loader=loaded, wrap_loader=False)
@@ -202,7 +202,7 @@ def _work(
         serve(scheduler, loop, signalled)
         gateway.start()
         kept.append((worker, scheduler))
-    accepting.limit_writing()
+    drain.limit_writing()
     if serving.connections is not None:
         *_, at_once = threads
         serving.connections.leave_half_of(at_once)
@@ -301,7 +301,7 @@ class _Server(MPServer):
         for worker in before:
             worker.interrupt_by_parent = True
             if self._sso is not None and worker.inner.is_alive():
-                os.kill(worker.inner.pid, accepting.STOP)
+                os.kill(worker.inner.pid, drain.STOP)
         self.main_loop_interrupt.wait(LEAVING_SECONDS)
         for worker in before:
             worker.inner.terminate()
