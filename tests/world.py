@@ -26,7 +26,8 @@ from authserver.keys.master_key import make_master_key, read_master_key
 from authserver.keys.private_keys import Safe
 from authserver.registry import entries, published_keys
 from authserver.runtime.settings import Settings
-from authserver.web.app import Wiring, create_app, wire
+from authserver.web.app import create_app
+from authserver.web.wiring import Wiring, wire
 
 COST = 4
 ADMIN, PASSWORD, SERVICE = "admin", "correct horse", "registry"

@@ -12,10 +12,11 @@ from authserver.cli.init import alone, configured_password, set_up
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings
-from authserver.web.app import Inherited, spare_the_collector, wire, worker
 from authserver.web.server import http_server
 from authserver.web.server.http_server import Listener, Place
 from authserver.web.server.tls import Certificate
+from authserver.web.server.worker import Inherited, spare_the_collector, worker
+from authserver.web.wiring import wire
 
 log = structlog.get_logger()
 

@@ -1,6 +1,7 @@
-"""Every error as JSON, in the forms that registry clients read."""
+"""Every error as JSON, in the forms that registry clients read, and each request's id."""
 
 import json
+import secrets
 from http import HTTPStatus
 
 import structlog
@@ -18,6 +19,7 @@ from authserver.core.errors import (
     TooManyAttempts,
     Unauthorized,
 )
+from authserver.runtime import logs
 
 CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 
@@ -99,3 +101,15 @@ def _http_error(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
+
+
+def begin_request() -> str:
+    """Return a new request's id; the lines of this thread's log have it from now on."""
+    request_id = secrets.token_hex(8)
+    logs.request_id.set(request_id)
+    return request_id
+
+
+def request_headers(request_id: str) -> list[tuple[str, str]]:
+    """Return the headers that every answer has."""
+    return [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]

@@ -17,7 +17,7 @@ from authserver.auth.authorization import Question
 from authserver.auth.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
 from authserver.auth.issuer import Issued, Issuer, TokenRequest
 from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
-from authserver.web import errors, request_ids
+from authserver.web import errors
 from authserver.web.bodies import Bodies
 from authserver.web.client_address import ClientAddress
 from authserver.web.server.gateway import AT_ONCE
@@ -75,7 +75,7 @@ class Endpoint:
         """
         if environ.get("PATH_INFO") not in PATHS:
             return self.others(environ, start_response)
-        request_id = request_ids.begin()
+        request_id = errors.begin_request()
         try:
             body = self._answer(environ, request_id).encode()
         except MustWait:
@@ -83,14 +83,14 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - each has its answer, in one place
             response = errors.answer_to(error, environ["REQUEST_METHOD"])
             self._count(response.status_code)
-            response.headers.extend(request_ids.headers(request_id))
+            response.headers.extend(errors.request_headers(request_id))
             return response(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("Pragma", "no-cache"),
-            *request_ids.headers(request_id),
+            *errors.request_headers(request_id),
         ]
         self._count(200)
         start_response("200 OK", headers)

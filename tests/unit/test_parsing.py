@@ -25,7 +25,7 @@ from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config, matchers, name_patterns
 from authserver.importers.docker_auth.evaluate import Request, matches_text
 from authserver.policy.files import assertions, parser
-from authserver.web.api import cursors
+from authserver.web.api import pagination
 from authserver.web.client_address import ClientAddress
 from authserver.web.token import parameters_of
 from tests.growth import LINEAR, doubling
@@ -193,7 +193,7 @@ WORST: dict[str, tuple[Parse, tuple[Shape, ...]]] = {
         tuple(map(many, ("&", "=", "a=&", "a&", "%", "%ff", "+", "%41", "\xff", "a=%ff&"))),
     ),
     "cursor": (
-        lambda text: cursors.read(text, int),
+        lambda text: pagination.read_cursor(text, int),
         (many("a"), many("="), many("-_"), encoded(many("[")), encoded(many("9", before="["))),
     ),
     "policy": (

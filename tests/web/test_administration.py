@@ -9,7 +9,8 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from authserver.runtime.settings import Settings
-from authserver.web.app import BODIES_AT_ONCE, create_administration
+from authserver.web.app import create_administration
+from authserver.web.wiring import BODIES_AT_ONCE
 from tests import stores
 from tests.world import ADMIN, PASSWORD, World, basic
 

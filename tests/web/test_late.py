@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authserver.web.late import Late
+from authserver.web.app import Late
 
 
 def application(name: bytes) -> Any:

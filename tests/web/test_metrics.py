@@ -19,8 +19,9 @@ from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import Shared
-from authserver.web.app import create_app, wire
+from authserver.web.app import create_app
 from authserver.web.server.metrics_reporter import Reporter
+from authserver.web.wiring import wire
 from tests.programs import free_port
 from tests.web.conftest import populate
 from tests.world import PASSWORD, World, basic

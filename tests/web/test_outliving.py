@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 
 from authserver.web.api import router
 from authserver.web.api.openapi import text
-from authserver.web.app import gateway_over
 from authserver.web.bodies import MAX_BYTES
 from authserver.web.server.gateway import Gateway
+from authserver.web.server.worker import gateway_over
 from authserver.web.token import FORM, PATHS
 from tests.web.exchanges import Exchange, Incoming, Pair, Scope
 from tests.world import ADMIN, PASSWORD, World, basic, wait_until

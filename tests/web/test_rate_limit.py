@@ -13,10 +13,11 @@ from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.settings import Settings
 from authserver.web import api, app
 from authserver.web.api.models import Problem
-from authserver.web.app import create_app, wire
+from authserver.web.app import create_app
 from authserver.web.server import rate_limit
 from authserver.web.server.gateway import AT_ONCE
 from authserver.web.server.rate_limit import ADDRESSES, BURST, SAID_EVERY, Rates
+from authserver.web.wiring import wire
 from tests.unit.clocks import Seconds
 from tests.web.answers import error_of
 from tests.world import World, basic

@@ -15,7 +15,7 @@ from authserver.policy import access
 from authserver.policy import explain as policy_explain
 from authserver.policy import lint as policy_lint
 from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, rule_usage
-from authserver.web.api import cursors
+from authserver.web.api import pagination
 from authserver.web.api.models import (
     MAX_ID,
     WHOLE,
@@ -215,14 +215,14 @@ def who_can(call: Call[Nothing, WhoCan]) -> Reply:
     asked = call.query
     if not is_repository_name(asked.repository):
         raise Refused(f"{asked.repository!r} is no repository name that a registry accepts")
-    after = None if asked.cursor is None else cursors.read(asked.cursor, str)[0]
+    after = None if asked.cursor is None else pagination.read_cursor(asked.cursor, str)[0]
     when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
     found = [
         (answer.name if answer.known else "", answer.as_json())
         for answer in access.who_can(state, asked.registry, asked.action, asked.repository, when)
     ]
     rest = [(place, told) for place, told in found if after is None or place > str(after)]
-    more = cursors.write([rest[asked.limit - 1][0]]) if rest[asked.limit :] else None
+    more = pagination.write_cursor([rest[asked.limit - 1][0]]) if rest[asked.limit :] else None
     return part(call, Explanations, [told for _, told in rest[: asked.limit]], more)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from authserver.audit import records
 from authserver.audit.records import Before, Filter
-from authserver.web.api import cursors
+from authserver.web.api import pagination
 from authserver.web.api.models import Answer, Nothing, Paging, Time
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pagination import Page, part
@@ -84,12 +84,12 @@ def list_records(call: Call[Nothing, Which]) -> Reply:
     with call.read() as session:
         found = records.latest(session, wanted.filter, wanted.limit + 1, before)
     told, rest = found[: wanted.limit], found[wanted.limit :]
-    more = cursors.write([*astuple(records.after(told, before))]) if rest else None
+    more = pagination.write_cursor([*astuple(records.after(told, before))]) if rest else None
     return part(call, Records, [record.told for record in told], more)
 
 
 def _place(cursor: str | None) -> Before:
     if cursor is None:
         return Before()
-    change, token = cursors.read(cursor, int, int)
+    change, token = pagination.read_cursor(cursor, int, int)
     return Before(int(change), int(token))

@@ -10,7 +10,7 @@ from authserver.keys import registry_keys, signing_keys
 from authserver.keys.jose import HeaderMode
 from authserver.keys.private_keys import Row
 from authserver.registry import published_keys
-from authserver.web.api import cursors
+from authserver.web.api import pagination
 from authserver.web.api.models import Answer, Nothing, Paging, Query
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pagination import Page, part
@@ -48,11 +48,15 @@ class Bundle(Answer):
 def list_keys(call: Call[Nothing, Paging]) -> Reply:
     """List the authorities and the signing keys."""
     limit, cursor = call.query.limit, call.query.cursor
-    after: Any = ["", -1] if cursor is None else cursors.read(cursor, str, int)
+    after: Any = ["", -1] if cursor is None else pagination.read_cursor(cursor, str, int)
     with call.read() as session:
         # By role, authorities first, and in it by id: there are only a few.
         rest = [key for key in signing_keys.listed(session) if [key.role, key.id] > after]
-    more = cursors.write([rest[limit - 1].role, rest[limit - 1].id]) if rest[limit:] else None
+    more = (
+        pagination.write_cursor([rest[limit - 1].role, rest[limit - 1].id])
+        if rest[limit:]
+        else None
+    )
     return part(call, Keys, [asdict(key) for key in rest[:limit]], more)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from authserver.core.errors import BadRequest
 from authserver.runtime.metrics.counters import Observations
-from authserver.web import errors, request_ids
+from authserver.web import errors
 from authserver.web.api import PREFIX
 
 if TYPE_CHECKING:
@@ -61,6 +61,6 @@ class OneMeaning:
         if AMBIGUITY not in environ:
             return self._app(environ, start_response)
         response = errors.answer_to(BadRequest(environ[AMBIGUITY]), environ["REQUEST_METHOD"])
-        response.headers.extend(request_ids.headers(request_ids.begin()))
+        response.headers.extend(errors.request_headers(errors.begin_request()))
         self._observations.responses.append(("none", response.status_code))
         return response(environ, start_response)

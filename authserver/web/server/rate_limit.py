@@ -16,7 +16,7 @@ import structlog
 
 from authserver.core.addresses import household
 from authserver.runtime.metrics.counters import Observations
-from authserver.web import errors, request_ids
+from authserver.web import errors
 from authserver.web.server.gateway import AT_ONCE
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class RateLimit:
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("Retry-After", "1"),
-            *request_ids.headers(request_ids.begin()),
+            *errors.request_headers(errors.begin_request()),
         ]
         start_response("429 TOO MANY REQUESTS", headers)
         return [body]

@@ -38,7 +38,7 @@ from authserver.keys import signing_keys as key_store
 from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
-from authserver.web.app import wire
+from authserver.web.wiring import wire
 from tests.unit.clocks import Seconds
 from tests.world import ADMIN, Clock
 

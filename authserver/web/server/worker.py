@@ -1,0 +1,124 @@
+"""One worker process: what it inherits, and what it starts."""
+
+import ctypes
+import gc
+import multiprocessing.util
+import os
+import secrets
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from authserver.db.snapshot import Snapshot
+from authserver.runtime import logs, process, settings
+from authserver.runtime.metrics.counters import MAX_WAITING, Observations
+from authserver.runtime.metrics.listener import Scraped
+from authserver.web import health
+from authserver.web.app import create_administration, create_app
+from authserver.web.server import drain, thread_priority
+from authserver.web.server.ambiguity import WITH_SLASHES
+from authserver.web.server.connections import Connections
+from authserver.web.server.gateway import Gateway
+from authserver.web.server.http_server import Serving
+from authserver.web.server.metrics_reporter import Reporter
+from authserver.web.server.tls import Certificate
+from authserver.web.token import HEADERS, PATHS
+from authserver.web.wiring import Wiring, now, wire
+
+PR_SET_PDEATHSIG = 1
+# How many objects there may be more before garbage is looked for, of which requests leave little.
+GARBAGE_AFTER = 5_000
+
+
+def _gateways(wiring: Wiring) -> list[Gateway]:
+    """Return what takes the requests of each listener, the public one first."""
+    gateways = [gateway_over(wiring)]
+    if wiring.settings.admin_listen is not None:
+        client_address = wiring.client_address_at_administration
+        administration = create_administration(wiring)
+        gateways.append(
+            Gateway(administration, frozenset(), (), client_address.of_request, (WITH_SLASHES,))
+        )
+    return gateways
+
+
+def gateway_over(wiring: Wiring) -> Gateway:
+    """Return what takes requests for the application over ``wiring``."""
+    prefixes, client_address = ("", wiring.settings.path_prefix or ""), wiring.client_address
+    return Gateway(
+        create_app(wiring).wsgi_app,
+        frozenset(prefix + path for prefix in prefixes for path in PATHS),
+        (*HEADERS, client_address.environ_name),
+        client_address.of_request,
+        tuple(prefix + WITH_SLASHES for prefix in prefixes),
+    )
+
+
+def _end_with_parent() -> None:
+    """Have the kernel stop this worker if its parent is killed: nobody would stop it otherwise."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def spare_the_collector() -> None:
+    """Leave what is loaded now out of garbage collection: it stays, and there is much of it.
+
+    The collector would also write to all of it, and processes share only what nobody writes to.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What the workers of one server have from the process that makes them.
+
+    They share the memory of its ``snapshot``, and read only what was altered since.
+    """
+
+    snapshot: Snapshot
+    scraped: Scraped | None = None
+    certificates: Sequence[Certificate] = ()
+
+
+def worker(inherited: Inherited) -> Serving:
+    """Return what takes one worker's requests; the server calls this in each of them."""
+    _end_with_parent()
+    process.keep_memory_private()
+    drain.stop_when_told()
+    chosen = settings.load(os.environ).settings
+    logs.configure(chosen.log_format)
+    observations = Observations(MAX_WAITING) if inherited.scraped else None
+    wiring = wire(chosen, observations, inherited.snapshot)
+    spare_the_collector()
+    # In this order: a thread has its nice value from the one that makes it.
+    wiring.issuer.authenticator.hashing.start()
+    thread_priority.give_way()
+    wiring.start()
+    # Worker processes end without the interpreter's own exit handlers.
+    multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
+    if inherited.scraped is not None:
+        _report(wiring, inherited.scraped, inherited.certificates)
+    return Serving(_gateways(wiring), _connections(wiring))
+
+
+def _connections(wiring: Wiring) -> Connections | None:
+    each = wiring.settings.connections_per_address
+    return Connections(each, wiring.client_address.is_proxy) if each else None
+
+
+def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate]) -> None:
+    reporter = Reporter(
+        f"{os.getpid()}-{secrets.token_hex(4)}",
+        scraped.sheets,
+        wiring.live,
+        wiring.observations,
+        wiring.issuer.authenticator.guesses.counts,
+        now,
+        min((certificate.ends for certificate in certificates), default=None),
+    )
+    reporter.report()
+    reporter.start()
+    scraped.serve(lambda: health.examined(wiring.live))
+    # After the records are written, and what could not be is known.
+    multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)

@@ -1,0 +1,175 @@
+"""The parts of one serving process, and how they are put together."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import structlog
+
+from authserver.audit.journal import Journal
+from authserver.audit.log_writer import SecondCopy
+from authserver.audit.recorder import trail_of
+from authserver.audit.spool import Spool, Spooler
+from authserver.auth.bcrypt_queue import Hashing, at_a_time
+from authserver.auth.credentials import Authenticator
+from authserver.auth.issuer import Issuer
+from authserver.auth.lockout import Guesses, Holding, limits
+from authserver.auth.passwords import Passwords
+from authserver.auth.rate_limits import counts
+from authserver.auth.state import Live
+from authserver.auth.usage import Rehashes, Uses
+from authserver.core.errors import NotReady
+from authserver.db import schema
+from authserver.db.snapshot import Snapshot
+from authserver.db.store import Store, open_store
+from authserver.keys import signing_keys
+from authserver.keys.master_key import MasterKey
+from authserver.keys.private_keys import Safe
+from authserver.runtime.concurrency import Places
+from authserver.runtime.metrics.counters import Observations
+from authserver.runtime.settings import Settings
+from authserver.runtime.shared_memory import Shared
+from authserver.web.bodies import Bodies
+from authserver.web.client_address import ClientAddress
+from authserver.web.server.gateway import THREADS
+
+log = structlog.get_logger()
+
+
+# Of the threads for requests that wait, so that there are always some for those that neither have
+# a body nor a password that is not remembered.
+BODIES_AT_ONCE = THREADS // 4
+BODIES_EACH = THREADS // 12
+PASSWORDS_AT_ONCE = THREADS // 3
+PASSWORDS_EACH = THREADS // 6
+HELD_AT_ONCE = THREADS // 3
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All parts of one serving process."""
+
+    settings: Settings
+    store: Store
+    live: Live
+    issuer: Issuer
+    bodies: Bodies
+    spooler: Spooler
+    second_copy: SecondCopy
+
+    @property
+    def observations(self) -> Observations:
+        return self.issuer.observations
+
+    @cached_property
+    def client_address(self) -> ClientAddress:
+        return self._client_address(unix_socket=self.settings.unix_socket is not None)
+
+    @cached_property
+    def client_address_at_administration(self) -> ClientAddress:
+        return self._client_address(unix_socket=isinstance(self.settings.admin_place, Path))
+
+    def _client_address(self, *, unix_socket: bool) -> ClientAddress:
+        proxies, header = self.settings.trusted_proxies, self.settings.proxy_header
+        return ClientAddress(proxies, header, unix_socket, self.observations)
+
+    def start(self) -> None:
+        """Start the threads, and write back what earlier processes left in the spool."""
+        with _spool_in_doubt():
+            self.live.spool.take_over()
+        self.live.start()
+        self.spooler.start()
+        self.second_copy.start()
+
+    def stop(self) -> None:
+        """End the threads; what the store does not take goes to the spool."""
+        self.issuer.journal.finish()
+        self.live.stop()
+        self.spooler.stop()
+        self.second_copy.stop()
+
+
+def wire(
+    chosen: Settings, observations: Observations | None = None, known: Snapshot | None = None
+) -> Wiring:
+    """Put the parts together and load the first state; without ``observations`` none are kept.
+
+    What is ``known`` of the state already is not read again.
+
+    Raises:
+        NotReady: the store, its schema, the master key or the signing key cannot be used.
+    """
+    trail = trail_of(chosen.master_key_path, chosen.audit_log, chosen.audit_log_ca_file)
+    store = open_store(chosen.store_url, now, chosen.pool, trail)
+    with store.read() as session:
+        schema.require_head(session.connection())
+        signing_keys.require_initialised(session)
+        safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
+        # Now, not at the first record.
+        trail.key(session)
+    journal = Journal(safe.master.derive("names in records"), now)
+    uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
+    live = Live(
+        store,
+        safe,
+        journal,
+        uses,
+        rehashes,
+        _spool(chosen),
+        chosen.max_staleness,
+        chosen.token_record_days,
+        time.monotonic,
+    )
+    live.load(known)
+    passwords = Passwords(
+        chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
+    )
+    shared = Shared.join()
+    seen = observations or Observations()
+    hashing = Hashing(shared, at_a_time(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
+    guesses = _guesses(chosen, shared, safe.master, seen)
+    authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)
+    ttl, random = chosen.token_ttl, secrets.token_bytes
+    issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
+    spooler = Spooler(journal, live.spool, lambda: live.records_late)
+    return Wiring(chosen, store, live, issuer, new_bodies(), spooler, SecondCopy(trail.outbox))
+
+
+def _spool(chosen: Settings) -> Spool:
+    """Return the spool. One that cannot be used is told now: without the store it is too late."""
+    spool = Spool(chosen.spool_path, chosen.spool_size << 20)
+    with _spool_in_doubt():
+        spool.open()
+    return spool
+
+
+@contextmanager
+def _spool_in_doubt() -> Iterator[None]:
+    try:
+        yield
+    except NotReady as error:
+        log.warning("no tokens will be issued while the store takes no records", error=str(error))
+
+
+def _guesses(
+    chosen: Settings, shared: Shared, master: MasterKey, observations: Observations
+) -> Guesses:
+    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
+    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    key = master.derive("guesses")
+    return Guesses(counts(shared, url), allowed, key, observations=observations)
+
+
+def new_bodies() -> Bodies:
+    """Return what reads the bodies of one listener, a part of them at a time."""
+    return Bodies(Places(BODIES_AT_ONCE, BODIES_EACH))
