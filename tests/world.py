@@ -16,11 +16,12 @@ from werkzeug.test import TestResponse
 
 from authserver.audit.recorder import Trail, trail_of
 from authserver.auth import passwords
+from authserver.cli import new_store
+from authserver.cli.new_store import First
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import accounts, app_tokens, groups, rules, schema, setup
+from authserver.db import accounts, app_tokens, groups, rules, schema
 from authserver.db.app_tokens import Wanted
-from authserver.db.setup import First
 from authserver.db.store import open_store
 from authserver.keys.master_key import make_master_key, read_master_key
 from authserver.keys.private_keys import Safe
@@ -59,7 +60,7 @@ def set_up(settings: Settings) -> None:
     safe = Safe(master, settings.master_key_path, None)
     first = First("authserver", SERVICE, ADMIN, passwords.hash_password(PASSWORD, COST))
     with store.change("test") as change:
-        setup.initialise(change, safe, first)
+        new_store.initialise(change, safe, first)
     store.engine.dispose()
 
 

@@ -14,8 +14,8 @@ from authserver.audit.chain_walk import Fault, Walk
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME
 from authserver.audit.recorder import Trail
 from authserver.audit.verify import Verification
+from authserver.cli import new_store
 from authserver.core.errors import ChainsLost, Refused
-from authserver.db import setup
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import Change
 
@@ -73,7 +73,7 @@ def begin_anew(change: Change, faults: Sequence[Fault], reason: str) -> None:
     nowhere = {"seq": None, "mac": None}
     change.session.execute(update(AuditRecord).values(nowhere))
     change.session.execute(update(TokenRecord).values(nowhere | {"chain_id": None}))
-    setup.begin_trail(change)
+    new_store.begin_trail(change)
     after = {"reason": reason, "faults": [accepted_faults.told(fault) for fault in faults]}
     change.record(accepted_faults.ACCEPT, "audit records", after=after)
 

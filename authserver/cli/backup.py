@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from authserver import __version__
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.files import STDIN
+from authserver.cli.inputs import passphrase, passphrase_option
 from authserver.cli.output import note
-from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import Refused
 from authserver.db.backup import archive, dump

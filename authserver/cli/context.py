@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import Trail, trail_of
+from authserver.cli import new_store
 from authserver.cli.output import note, program
 from authserver.core.errors import Refused
-from authserver.db import schema, setup
+from authserver.db import schema
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import signing_keys
 from authserver.keys.private_keys import Safe
@@ -89,7 +90,7 @@ class Context:
 
     def upgrade(self) -> tuple[str | None, str | None]:
         """Bring the store to head; return the revisions before and after."""
-        revisions = setup.upgrade(self.store, self.actor)
+        revisions = new_store.upgrade(self.store, self.actor)
         self.copy_records()
         return revisions
 

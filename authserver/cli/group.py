@@ -3,7 +3,6 @@
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import ACCOUNT, GROUP
 from authserver.cli.output import (
     force_option,
     json_option,
@@ -14,6 +13,7 @@ from authserver.cli.output import (
     removed_rules,
     when,
 )
+from authserver.cli.params import ACCOUNT, GROUP
 from authserver.db import groups, lookup
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 
 from authserver.auth import passwords
+from authserver.cli import new_store
 from authserver.cli.context import Context, pass_context, require_owner
+from authserver.cli.new_store import First
 from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.names import account_name, service_name
-from authserver.db import schema, setup
-from authserver.db.setup import First
+from authserver.db import schema
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey, make_master_key, read_master_key
 from authserver.keys.private_keys import Safe
@@ -104,7 +105,7 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         master = _master_key(chosen.master_key_path)
         safe = Safe(master, chosen.master_key_path, chosen.private_key_dir)
         with context.store.change(context.actor) as change:
-            setup.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
+            new_store.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
         context.copy_records()
     return True
 

@@ -4,9 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from authserver.cli import authority, key_import, rewrap
+from authserver.cli import key_authority, key_import, rewrap
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import (
     json_option,
     note,
@@ -18,6 +17,7 @@ from authserver.cli.output import (
     yes,
     yes_option,
 )
+from authserver.cli.params import REGISTRY
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
@@ -31,7 +31,7 @@ def command() -> None:
     """The keys that sign registry tokens."""
 
 
-command.add_command(authority.command)
+command.add_command(key_authority.command)
 command.add_command(key_import.command)
 command.add_command(rewrap.command)
 

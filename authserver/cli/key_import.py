@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from authserver.cli import authority
+from authserver.cli import key_authority
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import note
+from authserver.cli.params import REGISTRY
 from authserver.cli.values import Values
 from authserver.core.errors import Refused
 from authserver.db import lookup
@@ -89,7 +89,7 @@ def _import_authority(
             "the certificate is not one of an authority (CA:TRUE, keyCertSign), so no signing key "
             "can be made under it: name the registry that it signs for with --registry"
         )
-    note(authority.waiting_note(authorities.bring(change, safe, certificate, pair).id))
+    note(key_authority.waiting_note(authorities.bring(change, safe, certificate, pair).id))
 
 
 def _certificate(path: Path) -> x509.Certificate:

@@ -5,10 +5,9 @@ from typing import Any, TypeVar
 
 import click
 
-from authserver.cli import check, registry_config
+from authserver.cli import registry_check, registry_config
 from authserver.cli.context import Context, pass_context
 from authserver.cli.key import waiting_note
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import (
     force_option,
     json_option,
@@ -23,6 +22,7 @@ from authserver.cli.output import (
     yes,
     yes_option,
 )
+from authserver.cli.params import REGISTRY
 from authserver.cli.values import Values
 from authserver.db import lookup
 from authserver.db.models import Registry
@@ -40,7 +40,7 @@ def command() -> None:
     """The registries that accept our tokens."""
 
 
-command.add_command(check.command)
+command.add_command(registry_check.command)
 command.add_command(registry_config.command)
 
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
+from authserver.cli.params import REGISTRY
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys

@@ -8,14 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.audit import retention
+from authserver.cli import new_store
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.files import read_input
 from authserver.cli.init import alone, make_data_dir
+from authserver.cli.inputs import passphrase, passphrase_option
 from authserver.cli.output import note, when
-from authserver.cli.passphrases import passphrase, passphrase_option
 from authserver.cli.progress import progress_bar
 from authserver.core.errors import NotReady, Refused
-from authserver.db import schema, setup
+from authserver.db import schema
 from authserver.db.backup import archive, dump
 from authserver.db.backup.dump import Header
 from authserver.db.models import AuditState
@@ -80,7 +81,7 @@ def _restore(
             if has_key:
                 signing_keys.open_all(session, context.safe_of(session))
                 if schema.has_no_chains(told.revision):
-                    setup.begin_first_trail(change)
+                    new_store.begin_first_trail(change)
             if has_key and _has_chains(session):
                 _record(change, told)
             else:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import click
 
-from authserver.cli import switches
+from authserver.cli import account_switches
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import ROBOT, USER
 from authserver.cli.output import (
     json_option,
     note,
@@ -18,6 +17,7 @@ from authserver.cli.output import (
     when,
     yes,
 )
+from authserver.cli.params import ROBOT, USER
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
 from authserver.db.models import RuleSubject
@@ -77,7 +77,7 @@ def edit(
     note(f"Changed the robot {name}.")
 
 
-switches.add_to(command, _ROBOT)
+account_switches.add_to(command, _ROBOT)
 
 
 @command.command("list")

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import ACCOUNT
 from authserver.cli.output import ID, client, json_option, last_used, note, print_list, when
+from authserver.cli.params import ACCOUNT
 from authserver.db import lookup, refresh_tokens
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from authserver.auth import passwords
-from authserver.cli import switches
+from authserver.cli import account_switches
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import USER
 from authserver.cli.output import (
     ask_password,
     json_option,
@@ -23,6 +22,7 @@ from authserver.cli.output import (
     when,
     yes,
 )
+from authserver.cli.params import USER
 from authserver.cli.values import Values
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
@@ -148,7 +148,7 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
     note(f"Changed the password of {name}.")
 
 
-switches.add_to(command, AccountKind.USER)
+account_switches.add_to(command, AccountKind.USER)
 
 
 @command.command("list")

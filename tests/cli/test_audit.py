@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from authserver.cli.audit import listing
+from authserver.cli.audit import records
 from authserver.keys.master_key import read_master_key
 from tests import stores
 from tests.cli.commands import Commands
@@ -221,7 +221,7 @@ def test_tail_goes_on_with_what_comes(
             raise KeyboardInterrupt
         looks.pop(0)()
 
-    monkeypatch.setattr(listing, "sleep", sleep)
+    monkeypatch.setattr(records, "sleep", sleep)
     lines = populated("audit", "tail", "-f", "-n", 1, "--action", "user.add").splitlines()
     assert [line.split()[-1] for line in lines] == ["user:alice", "user:bob"]
 

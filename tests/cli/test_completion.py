@@ -8,7 +8,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from authserver.cli import COMMANDS, cli
-from authserver.cli.names import SUBJECT
+from authserver.cli.params import SUBJECT
 from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver

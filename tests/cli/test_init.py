@@ -165,7 +165,7 @@ def test_init_completes_what_a_crash_left(bare: Commands, left: Callable[[Path],
     bare("db", "check")
 
 
-@pytest.mark.parametrize("place", ["schema.upgrade", "make_master_key", "setup.initialise"])
+@pytest.mark.parametrize("place", ["schema.upgrade", "make_master_key", "new_store.initialise"])
 def test_init_completes_after_it_was_cut_off(
     bare: Commands, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -188,7 +188,7 @@ def test_a_set_up_that_fails_half_way_leaves_nothing_of_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("authserver.db.setup.rules.add", cut)
+        patched.setattr("authserver.cli.new_store.rules.add", cut)
         bare("init", "--admin", "first", "--print-password", status=1)
     bare("init", "--admin", "second")
     assert [user["name"] for user in bare.json("user", "list")] == ["second"]

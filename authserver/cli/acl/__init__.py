@@ -2,7 +2,7 @@
 
 import click
 
-from authserver.cli.acl import delegations, linting, questions, writing
+from authserver.cli.acl import delegations, explain, lint, rules
 
 
 @click.group("acl")
@@ -10,6 +10,6 @@ def command() -> None:
     """Who may do what on which repositories, and why."""
 
 
-for _module in (writing, questions, linting, delegations):
+for _module in (rules, explain, lint, delegations):
     for _command in _module.commands:
         command.add_command(_command)

@@ -2,7 +2,7 @@
 
 import click
 
-from authserver.cli.acl.writing import PatternCommand
+from authserver.cli.acl.rules import PatternCommand
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import ID, json_option, note, print_json, print_table
 from authserver.core.errors import Refused

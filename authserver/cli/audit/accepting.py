@@ -6,7 +6,7 @@ from authserver.audit import accept as audit_accept
 from authserver.audit.chain_walk import Fault
 from authserver.audit.recorder import Trail
 from authserver.audit.verify import Verification
-from authserver.cli.audit.verifying import told_faults
+from authserver.cli.audit.verify import told_faults
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, note, print_json, require_sure, yes_option
 from authserver.cli.progress import progress_bar

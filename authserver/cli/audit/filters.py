@@ -8,7 +8,7 @@ import click
 
 from authserver.audit.records import KINDS, OUTCOMES, Filter
 from authserver.cli.durations import Moment
-from authserver.cli.names import ACCOUNT, REGISTRY
+from authserver.cli.params import ACCOUNT, REGISTRY
 
 _OPTIONS = (
     click.option("--kind", type=click.Choice(KINDS), help="Only changes, or only tokens."),

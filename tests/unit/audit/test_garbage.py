@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from authserver.audit import checkpoints, export, records, retention
 from authserver.audit.recorder import Trail
 from authserver.audit.records import ALL
-from authserver.cli.audit.listing import Following
+from authserver.cli.audit.records import Following
 from authserver.core.errors import NotReady
 from authserver.db.backup import dump
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord

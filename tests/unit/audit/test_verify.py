@@ -25,8 +25,9 @@ from authserver.audit.recorder import Trail
 from authserver.audit.records import ALL
 from authserver.audit.token_event import TokenEvent
 from authserver.audit.verify import Report, Verification
+from authserver.cli import new_store
 from authserver.core.errors import ChainsLost, NotReady, Refused
-from authserver.db import accounts, groups, setup
+from authserver.db import accounts, groups
 from authserver.db.models import (
     AuditChain,
     AuditMark,
@@ -671,7 +672,7 @@ def test_records_from_before_the_chains_are_counted_and_newer_ones_must_be_in_on
     forget(busy)
     process = busy.process()
     with process.change("test") as change:
-        setup.begin_trail(change)
+        new_store.begin_trail(change)
     busy.ask(process, 2)
     busy.seal()
     report = busy.verify()
@@ -697,7 +698,7 @@ def test_chains_whose_key_is_gone_are_not_begun_anew(busy: Office) -> None:
     busy.do(delete(AuditState))
     process = busy.process()
     with pytest.raises(NotReady, match="is gone"), process.change("test") as change:
-        setup.begin_trail(change)
+        new_store.begin_trail(change)
     with pytest.raises(ChainsLost, match="audit accept"):
         busy.change(busy.process(), "d")
 
@@ -708,7 +709,7 @@ WIPED = (AuditMark, AuditChain, AuditState, AuditRecord, TokenRecord)
 def test_a_wiped_trail_is_not_begun_anew_by_an_upgrade(busy: Office) -> None:
     busy.do(*(delete(table) for table in WIPED))
     process = busy.process()
-    setup.upgrade(process, "test")
+    new_store.upgrade(process, "test")
     with pytest.raises(ChainsLost, match="are gone"):
         busy.verify()
     with pytest.raises(ChainsLost):

@@ -18,13 +18,14 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from authserver.audit import records
 from authserver.audit.records import Filter
+from authserver.cli import new_store
 from authserver.core.decision import decide
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject, subjects
-from authserver.db import accounts, groups, lookup, rule_rows, rules, schema, setup, snapshot
+from authserver.db import accounts, groups, lookup, rule_rows, rules, schema, snapshot
 from authserver.db.lookup import Window
 from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
 from authserver.db.store import Change, Store, open_store
@@ -858,5 +859,5 @@ def test_the_highest_ids_outlive_a_table_that_is_made_anew(store: Store) -> None
     do(store, lambda c: accounts.remove(c, "alice"))
     schema.migrate(store.engine, lambda configured: command.downgrade(configured, "0001"))
     schema.upgrade(store.engine)
-    do(store, setup.begin_trail)
+    do(store, new_store.begin_trail)
     assert do(store, user("bob")).id > first

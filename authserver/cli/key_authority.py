@@ -3,8 +3,8 @@
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import note, program
+from authserver.cli.params import REGISTRY
 from authserver.keys import authorities, signing_keys
 from authserver.registry import entries
 

@@ -3,8 +3,8 @@
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import OF_KIND
 from authserver.cli.output import force_option, note, removed_rules
+from authserver.cli.params import OF_KIND
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.names import REGISTRY
 from authserver.cli.output import ask_password, json_option, note, print_json, program
+from authserver.cli.params import REGISTRY
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.db import lookup
