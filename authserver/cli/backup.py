@@ -11,10 +11,8 @@ from sqlalchemy import Connection
 
 from authserver import __version__
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.files import STDIN
-from authserver.cli.inputs import passphrase, passphrase_option
-from authserver.cli.output import note
-from authserver.cli.progress import progress_bar
+from authserver.cli.inputs import STDIN, passphrase, passphrase_option
+from authserver.cli.output import note, progress_bar
 from authserver.core.errors import Refused
 from authserver.db.backup import archive, dump
 from authserver.db.backup.dump import Header

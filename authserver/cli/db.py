@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import checkpoints
 from authserver.audit.recorder import Trail
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.init import alone
+from authserver.cli.data_dir import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema

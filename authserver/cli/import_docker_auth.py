@@ -9,9 +9,16 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.files import read_input
-from authserver.cli.output import MAX_CELL, json_option, note, note_on_name, print_json, print_table
-from authserver.cli.progress import progress_bar
+from authserver.cli.inputs import read_input
+from authserver.cli.output import (
+    MAX_CELL,
+    json_option,
+    note,
+    note_on_name,
+    print_json,
+    print_table,
+    progress_bar,
+)
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind

@@ -1,21 +1,18 @@
 """``authserver init``."""
 
-import fcntl
-import os
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from authserver.auth import passwords
 from authserver.cli import new_store
-from authserver.cli.context import Context, pass_context, require_owner
+from authserver.cli.context import Context, pass_context
+from authserver.cli.data_dir import alone, make_data_dir
 from authserver.cli.new_store import First
 from authserver.cli.output import ask_password, note, note_on_name, program
-from authserver.core.errors import NotReady, Refused
+from authserver.core.errors import NotReady
 from authserver.core.names import account_name, service_name
 from authserver.db import schema
 from authserver.keys import signing_keys
@@ -108,47 +105,6 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
             new_store.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
         context.copy_records()
     return True
-
-
-def make_data_dir(data_dir: Path) -> None:
-    """Make the directory of an embedded store and the master key, for its owner only.
-
-    Raises:
-        Refused: it cannot be made, or belongs to another user.
-    """
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"the data directory {data_dir}: {error.strerror}") from None
-    require_owner(data_dir)
-
-
-@contextmanager
-def alone(context: Context) -> Iterator[None]:
-    """Let one process at a time set up or upgrade the store, wherever the others run.
-
-    Raises:
-        Refused: the data directory of an embedded store is not there or not writable.
-        NotReady: the store cannot be reached, or another process took too long.
-    """
-    if context.store.file is None:
-        with schema.alone(context.store.engine):
-            yield
-    else:
-        with _alone_in(context.settings.data_dir):
-            yield
-
-
-@contextmanager
-def _alone_in(data_dir: Path) -> Iterator[None]:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(data_dir / ".init.lock", flags, 0o600)
-    except OSError as error:
-        raise Refused(f"the data directory {data_dir}: {error.strerror}") from None
-    with os.fdopen(descriptor, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_done(context: Context) -> bool:

@@ -1,11 +1,10 @@
-"""The passphrase of a backup."""
+"""What commands read: files, and the passphrase of a backup."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from authserver.cli.files import read_input
 from authserver.core.errors import Refused
 from authserver.db.backup import archive
 
@@ -16,6 +15,8 @@ passphrase_option = click.option(
     type=click.Path(path_type=Path),
     help="Read the passphrase from the first line of FILE; otherwise it is asked for.",
 )
+
+STDIN = Path("-")
 
 
 def passphrase(secret: Path | None, *, new: bool) -> str:
@@ -42,3 +43,27 @@ def _first_line(secret: Path) -> str:
         return read_input(secret).decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         raise Refused(f"the passphrase in {secret} is not UTF-8 text") from None
+
+
+def read_input(file: Path) -> bytes:
+    """Return a file's content, or standard input's for ``-``.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
+    except OSError as error:
+        raise Refused(f"the file {file} cannot be read: {error.strerror}") from None
+
+
+def write_output(file: Path, content: str) -> None:
+    """Write a file.
+
+    Raises:
+        Refused: it cannot be written.
+    """
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"the file {file} cannot be written: {error.strerror}") from None

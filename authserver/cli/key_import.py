@@ -8,8 +8,7 @@ from cryptography import x509
 from authserver.cli import key_authority
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note
-from authserver.cli.params import REGISTRY
-from authserver.cli.values import Values
+from authserver.cli.params import REGISTRY, Values
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.db.store import Change

@@ -1,4 +1,4 @@
-"""What commands print, and how they ask."""
+"""What commands print, how they ask, and the progress bar."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ ID = click.IntRange(0, 2**63 - 1)
 _COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+STEPS = 200
+"""How often it is drawn at most: whoever tells of each line must not wait for the terminal."""
 
 
 def json_option(command: _F) -> _F:
@@ -181,3 +185,19 @@ def _flags() -> list[str]:
 
 def yes(value: object) -> str:
     return "yes" if value else "no"
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to be told how many of how many are done; it draws only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = total
+            if done == total or (done - bar.pos) * STEPS >= total:
+                bar.update(done - bar.pos)
+
+        yield tell

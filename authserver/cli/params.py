@@ -1,7 +1,10 @@
-"""Arguments that name what is in the store; the shell completes them from it."""
+"""Types of arguments and options: names in the store, durations and times, enumerations."""
 
 import os
+import re
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import click
@@ -10,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
+from authserver.core.conditions import moment
+from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, groups
 from authserver.db.store import open_store
@@ -17,6 +22,9 @@ from authserver.registry import entries
 from authserver.runtime import settings
 
 Find = Callable[[Session], Iterable[str]]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX = timedelta(days=3650)
 
 
 class Name(click.ParamType[str]):
@@ -78,8 +86,77 @@ def _subjects(session: Session) -> Iterable[str]:
 
 
 ACCOUNT = Name(_accounts())
+
+
 OF_KIND = {kind: Name(_accounts(kind)) for kind in AccountKind}
+
+
 USER, ROBOT = OF_KIND[AccountKind.USER], OF_KIND[AccountKind.ROBOT]
+
+
 GROUP = Name(_groups)
+
+
 REGISTRY = Name(_registries)
+
+
 SUBJECT = Name(_subjects)
+
+
+class Duration(click.ParamType["timedelta | None"]):
+    """A number and a unit; with ``never`` allowed, that word is None. ``zero`` allows 0m."""
+
+    name = "duration"
+
+    def __init__(self, *, never: bool = False, zero: bool = False) -> None:
+        self.never = never
+        self.zero = zero
+
+    def convert(
+        self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | None:
+        if isinstance(value, timedelta):
+            return value
+        if self.never and value == "never":
+            return None
+        matched = re.fullmatch(r"(\d{1,5})([mhdw])", value)
+        length = timedelta(**{_UNITS[matched[2]]: int(matched[1])}) if matched else None
+        if length is None or length > _MAX or (not length and not self.zero):
+            never = ", or never" if self.never else ""
+            self.fail(f"{value!r} is no duration: write 30m, 12h, 90d or 4w{never}", param, ctx)
+        return length
+
+
+class Moment(click.ParamType["datetime"]):
+    """A date (its beginning, UTC), a time with its zone, or a duration from now, or before now."""
+
+    name = "time"
+
+    def __init__(self, *, past: bool = False) -> None:
+        self.sign, self.side = (-1, "ago") if past else (1, "from now")
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if re.fullmatch(r"\d{1,5}[mhdw]", value):
+            length = Duration().convert(value, param, ctx)
+            return (now() + self.sign * (length or timedelta())).replace(microsecond=0)
+        try:
+            return moment(value).replace(microsecond=0)
+        except Refused as error:
+            self.fail(f"{error}; or 30d, {self.side}", param, ctx)
+
+
+class Values(click.Choice[str]):
+    """Takes the values of an enumeration, and gives its members."""
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__([member.value for member in kind])
+        self.kind = kind
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> StrEnum:
+        return self.kind(super().convert(value, param, ctx))

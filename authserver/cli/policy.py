@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.durations import Moment
-from authserver.cli.files import STDIN, read_input, write_output
-from authserver.cli.output import force_option, json_option, note, print_json
-from authserver.cli.progress import progress_bar
+from authserver.cli.inputs import STDIN, read_input, write_output
+from authserver.cli.output import force_option, json_option, note, print_json, progress_bar
+from authserver.cli.params import Moment
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.policy.files import apply as policy_apply

@@ -22,8 +22,7 @@ from authserver.cli.output import (
     yes,
     yes_option,
 )
-from authserver.cli.params import REGISTRY
-from authserver.cli.values import Values
+from authserver.cli.params import REGISTRY, Values
 from authserver.db import lookup
 from authserver.db.models import Registry
 from authserver.keys import registry_keys

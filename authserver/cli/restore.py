@@ -10,11 +10,9 @@ from sqlalchemy.orm import Session
 from authserver.audit import retention
 from authserver.cli import new_store
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.files import read_input
-from authserver.cli.init import alone, make_data_dir
-from authserver.cli.inputs import passphrase, passphrase_option
-from authserver.cli.output import note, when
-from authserver.cli.progress import progress_bar
+from authserver.cli.data_dir import alone, make_data_dir
+from authserver.cli.inputs import passphrase, passphrase_option, read_input
+from authserver.cli.output import note, progress_bar, when
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.backup import archive, dump

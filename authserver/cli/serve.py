@@ -8,7 +8,8 @@ import click
 import structlog
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.init import alone, configured_password, set_up
+from authserver.cli.data_dir import alone
+from authserver.cli.init import configured_password, set_up
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings

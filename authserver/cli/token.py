@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.durations import Duration
 from authserver.cli.output import ID, json_option, last_used, note, print_json, print_list, when
-from authserver.cli.params import ACCOUNT
+from authserver.cli.params import ACCOUNT, Duration
 from authserver.core import scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens

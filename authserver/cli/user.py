@@ -22,8 +22,7 @@ from authserver.cli.output import (
     when,
     yes,
 )
-from authserver.cli.params import USER
-from authserver.cli.values import Values
+from authserver.cli.params import USER, Values
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
 from authserver.db.accounts import AdminTokens

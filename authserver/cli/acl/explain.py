@@ -7,8 +7,8 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.cli.params import Moment
 from authserver.core import conditions
 from authserver.core.conditions import Address, Circumstances
 from authserver.core.errors import Refused

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.durations import Moment
 from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
+from authserver.cli.params import Moment
 from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects

@@ -1,24 +1,71 @@
-"""``audit list`` and ``audit tail``."""
+"""``audit list``, ``audit tail`` and ``audit export``."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from time import sleep
 from typing import Any
 
 import click
 from sqlalchemy.orm import Session
 
-from authserver.audit import records
-from authserver.audit.records import Filter, Record
-from authserver.cli.audit.filters import filtered
+from authserver.audit import export as audit_export
+from authserver.audit import record_rows, records
+from authserver.audit.records import KINDS, OUTCOMES, Filter, Record
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import MAX_CELL, json_option, print_list, safe_json, when
+from authserver.cli.output import (
+    MAX_CELL,
+    json_option,
+    note,
+    print_list,
+    progress_bar,
+    safe_json,
+    when,
+)
+from authserver.cli.params import ACCOUNT, REGISTRY, Moment
+from authserver.core.errors import NotReady
 from authserver.core.names import printable
+
+_OPTIONS = (
+    click.option("--kind", type=click.Choice(KINDS), help="Only changes, or only tokens."),
+    click.option("--account", metavar="NAME", type=ACCOUNT, help="About this account."),
+    click.option("--action", metavar="ACTION", help="Changes of this kind, like user.add."),
+    click.option("--outcome", type=click.Choice(OUTCOMES), help="Token requests that ended so."),
+    click.option(
+        "--registry", metavar="SERVICE", type=REGISTRY, help="Token requests for this registry."
+    ),
+    click.option(
+        "--repository", metavar="NAME", help="Token requests that asked for this repository."
+    ),
+    click.option("--address", metavar="IP", help="Token requests from this address."),
+    click.option(
+        "--since",
+        metavar="TIME",
+        type=Moment(past=True),
+        help="From then on: 2026-11-24, 2026-11-24T18:00Z, or 12h, which is 12 hours ago.",
+    ),
+    click.option(
+        "--until", metavar="TIME", type=Moment(past=True), help="From before then; as --since."
+    ),
+)
 
 LOOK_EVERY = 1.0
 # Replicas may commit in another order than they were given ids.
 OVERLAP = 1000
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags; the command takes them as the one argument ``wanted``."""
+
+    @wraps(command)
+    def asked(*args: Any, **flags: Any) -> None:  # noqa: ANN401 - click passes what it has
+        wanted = Filter(**{name: flags.pop(name) for name in Filter.__slots__})
+        command(*args, wanted=wanted, **flags)
+
+    for option in reversed(_OPTIONS):
+        asked = option(asked)
+    return asked
 
 
 @click.command("list")
@@ -135,4 +182,30 @@ _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "ON": _on,
 }
 
-commands = (list_, tail)
+
+@click.command("export", short_help="Print records as JSON lines, with their place in the chains.")
+@filtered
+@pass_context
+def export(context: Context, wanted: Filter) -> None:
+    """Print the records as JSON lines, oldest first, each with its chain, number and HMAC.
+
+    This is the form of AUTHSERVER_AUDIT_LOG: `audit verify --against` takes an export as well.
+    """
+    done = 0
+    unread: list[str] = []
+    with context.read() as session, progress_bar("Exporting") as progress:
+        total = record_rows.count(session, wanted)
+        for line in audit_export.lines(session, wanted, unread):
+            done += 1
+            if line:
+                click.echo(line)
+            progress(done, total)
+    if unread:
+        raise NotReady(
+            f"{len(unread)} records cannot be read, the first is {unread[0]}: "
+            "run `authserver audit verify`"
+        )
+    note(f"Exported {done} records.")
+
+
+commands = (list_, tail, export)
