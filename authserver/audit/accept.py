@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from authserver.audit import accepted_faults, checkpoints
+from authserver.audit import accepted_faults, checkpoints, first_chains
 from authserver.audit.chain import AuditKey, Head, Mark
 from authserver.audit.chain_walk import Fault, Walk
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME
 from authserver.audit.recorder import Trail
 from authserver.audit.verify import Verification
-from authserver.cli import new_store
 from authserver.core.errors import ChainsLost, Refused
 from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import Change
@@ -73,7 +72,7 @@ def begin_anew(change: Change, faults: Sequence[Fault], reason: str) -> None:
     nowhere = {"seq": None, "mac": None}
     change.session.execute(update(AuditRecord).values(nowhere))
     change.session.execute(update(TokenRecord).values(nowhere | {"chain_id": None}))
-    new_store.begin_trail(change)
+    first_chains.begin_trail(change)
     after = {"reason": reason, "faults": [accepted_faults.told(fault) for fault in faults]}
     change.record(accepted_faults.ACCEPT, "audit records", after=after)
 

@@ -1,18 +1,17 @@
 """The first state of a store."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.audit.chain import Kind
-from authserver.audit.recorder import BEGIN, Trail
+from authserver.audit import first_chains
+from authserver.audit.recorder import Trail
 from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, rules, schema
-from authserver.db.models import AuditRecord, Authority, StoreState, TokenRecord
+from authserver.db.models import Authority, StoreState
 from authserver.db.store import Change, Store
 from authserver.keys import authorities
 from authserver.keys.private_keys import Safe
@@ -43,40 +42,12 @@ def upgrade(store: Store, actor: str) -> tuple[str | None, str | None]:
         schema.to_head(connection)
         with Session(connection) as session:
             if schema.has_no_chains(before) and session.get(StoreState, 1) is not None:
-                begin_first_trail(Change(session, actor, store.time(session), store.trail))
+                first_chains.begin_first_trail(
+                    Change(session, actor, store.time(session), store.trail)
+                )
         after = schema.current(connection)
     store.trail.committed(session)
     return before, after
-
-
-def begin_first_trail(change: Change) -> None:
-    """Begin the chains of audit records, unless the store had some: that is an alarm, and stays.
-
-    Raises:
-        NotReady: there is no master key.
-    """
-    named = change.session.get_one(StoreState, 1).master_key_id
-    if named != Trail.of(change).master(change.session).id:
-        begin_trail(change)
-
-
-def begin_trail(change: Change) -> None:
-    """Begin the chains of audit records in a store that has records already: they stay outside.
-
-    Raises:
-        ChainsLost: there are chains, whose key was taken away.
-        NotReady: there is no master key.
-    """
-    state = change.session.get_one(StoreState, 1)
-    state.master_key_id = Trail.of(change).master(change.session).id
-    tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
-    before = {
-        kind.value: change.session.scalars(select(func.max(table.id))).one() or 0
-        for kind, table in tables.items()
-    }
-    Trail.of(change).begin(change.session, change.at)
-    change.record(BEGIN, "store", after={"before": before})
-    change.trail.checkpoint(change.session, change.at)
 
 
 def initialise(change: Change, safe: Safe, first: First) -> None:

@@ -7,8 +7,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.audit import retention
-from authserver.cli import new_store
+from authserver.audit import first_chains, retention
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
 from authserver.cli.inputs import passphrase, passphrase_option, read_input
@@ -79,7 +78,7 @@ def _restore(
             if has_key:
                 signing_keys.open_all(session, context.safe_of(session))
                 if schema.has_no_chains(told.revision):
-                    new_store.begin_first_trail(change)
+                    first_chains.begin_first_trail(change)
             if has_key and _has_chains(session):
                 _record(change, told)
             else:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, inspect, select, text, update
 from structlog.testing import capture_logs
 
-from authserver.audit import accept, accepted_faults, export, retention
+from authserver.audit import accept, accepted_faults, export, first_chains, retention
 from authserver.audit.chain import Kind
 from authserver.audit.chain_walk import Fault
 from authserver.audit.journal import Journal, insert_events
@@ -672,7 +672,7 @@ def test_records_from_before_the_chains_are_counted_and_newer_ones_must_be_in_on
     forget(busy)
     process = busy.process()
     with process.change("test") as change:
-        new_store.begin_trail(change)
+        first_chains.begin_trail(change)
     busy.ask(process, 2)
     busy.seal()
     report = busy.verify()
@@ -698,7 +698,7 @@ def test_chains_whose_key_is_gone_are_not_begun_anew(busy: Office) -> None:
     busy.do(delete(AuditState))
     process = busy.process()
     with pytest.raises(NotReady, match="is gone"), process.change("test") as change:
-        new_store.begin_trail(change)
+        first_chains.begin_trail(change)
     with pytest.raises(ChainsLost, match="audit accept"):
         busy.change(busy.process(), "d")
 

@@ -16,9 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from authserver.audit import records
+from authserver.audit import first_chains, records
 from authserver.audit.records import Filter
-from authserver.cli import new_store
 from authserver.core.decision import decide
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.core.rules import Effect, new_rule
@@ -859,5 +858,5 @@ def test_the_highest_ids_outlive_a_table_that_is_made_anew(store: Store) -> None
     do(store, lambda c: accounts.remove(c, "alice"))
     schema.migrate(store.engine, lambda configured: command.downgrade(configured, "0001"))
     schema.upgrade(store.engine)
-    do(store, new_store.begin_trail)
+    do(store, first_chains.begin_trail)
     assert do(store, user("bob")).id > first
