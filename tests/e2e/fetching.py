@@ -56,12 +56,16 @@ def fetch(
 
 
 def ask_for_token(
-    realm: str, *scopes: str, auth: tuple[str, str] | None = None, service: str = "registry"
+    realm: str,
+    *scopes: str,
+    auth: tuple[str, str] | None = None,
+    service: str = "registry",
+    source: str | None = None,
 ) -> Answer:
     """Ask for a registry token; ``auth`` is a name and a password."""
     query = urlencode([("service", service), *(("scope", scope) for scope in scopes)])
     headers = {"Authorization": basic(*auth)} if auth else None
-    return fetch(f"{realm}?{query}", headers=headers)
+    return fetch(f"{realm}?{query}", headers=headers, source=source)
 
 
 def curl(*args: str) -> Answer:

@@ -482,8 +482,9 @@ def _use_every_credential(office: Office) -> None:
     assert len(invited) == 1
     office.secrets.extend([rotated, mistyped, unknown, *invited])
     for secret in (made["token"], rotated, mistyped, unknown, kept, revoked, *invited):
+        # Refusals of other tests count for another address: records tell these one by one.
         for name in (user, "", secret):
-            office.status((name, secret))
+            ask_for_token(office.url, auth=(name, secret), source="127.0.0.7")
         for scope in ("", "repository:other/app:pull"):
             refresh(office.url, secret, scope)
     reasons = [r["reason"] for r in _token_records(office) if r["account"] == user]
@@ -494,7 +495,7 @@ def _use_every_credential(office: Office) -> None:
 def _token_records(office: Office) -> list[dict[str, Any]]:
     """Return the records of token requests, when the last of them was written."""
     last = next(office.users)
-    office.status((last, "a wrong one"))
+    ask_for_token(office.url, auth=(last, "a wrong one"), source="127.0.0.8")
     found: list[dict[str, Any]] = []
 
     def written() -> bool:
