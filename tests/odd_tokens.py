@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from authserver.keys import jose, keyring
 from authserver.keys.compatibility import Version
 from authserver.registry.distribution import key_ids
-from authserver.registry.distribution.trust import ListedKey, Trust
+from authserver.registry.distribution.trust import ListedKey, RegistryTrust
 
 ISSUER, SERVICE = "authserver", "registry"
 EVERY = frozenset(Version)
@@ -124,8 +124,8 @@ class Keys:
         edwards = {"kty": "OKP", "crv": "Ed25519", "x": jose.base64url(raw), "kid": "ed"}
         return {"keys": [jose.public_jwk(self.listed.public_key(), "listed"), edwards]}
 
-    def trust(self) -> Trust:
-        return Trust(
+    def trust(self) -> RegistryTrust:
+        return RegistryTrust(
             self.bundle,
             (
                 ListedKey("listed", self.listed.public_key()),

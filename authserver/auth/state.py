@@ -30,7 +30,7 @@ from authserver.keys.keyring import Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.signing_keys import Ending
 from authserver.registry import published_keys
-from authserver.registry.published_keys import Published
+from authserver.registry.published_keys import PublishedKeys
 from authserver.runtime.periodic import Repeating
 
 INTERVAL = 0.4
@@ -62,7 +62,7 @@ class State:
     snapshot: Snapshot
     signer: Signer
     own_signers: Mapping[str, Signer | NotReady]
-    published: Mapping[str | None, Published]
+    published: Mapping[str | None, PublishedKeys]
     endings: tuple[Ending, ...]
     read_at: float
     store_time: datetime

@@ -26,16 +26,16 @@ from authserver.db import accounts, lookup, rules
 from authserver.db.store import Change
 from authserver.importers.docker_auth import compare, config
 from authserver.importers.docker_auth import users as docker_auth_users
-from authserver.importers.docker_auth.compare import Agreed
-from authserver.importers.docker_auth.config import Config, Entry
-from authserver.importers.docker_auth.coverage import Problem, standing
+from authserver.importers.docker_auth.compare import AgreedTranslation
+from authserver.importers.docker_auth.config import AclEntry, Config
+from authserver.importers.docker_auth.coverage import ImportProblem, import_context
 from authserver.importers.docker_auth.matchers import is_literal
-from authserver.importers.docker_auth.translate import Draft, State, Translation, Verdict
-from authserver.importers.docker_auth.users import Left, Users, users
+from authserver.importers.docker_auth.translate import ClaimState, ClaimVerdict, Draft, Translation
+from authserver.importers.docker_auth.users import SkippedItem, UserImport, users
 from authserver.keys import signing_keys
 from authserver.registry import entries
 
-_COMPLETE = frozenset({State.TAKEN, State.IDLE})
+_COMPLETE = frozenset({ClaimState.TAKEN, ClaimState.IDLE})
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class _Plan:
     """All that an import would do, and what it would leave out."""
 
     config: Config
-    users: Users
-    agreed: Agreed
-    left: list[Left]
+    users: UserImport
+    agreed: AgreedTranslation
+    left: list[SkippedItem]
     notes: list[str]
 
     @property
@@ -111,7 +111,7 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
     known = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
     found = users(read, known)
     services = frozenset(row.service for row in entries.listed(session))
-    ours = standing(read, found.known(known), services)
+    ours = import_context(read, found.known(known), services)
     with progress_bar("Comparing") as progress:
         compared = compare.agreed(read, ours, progress)
     return _Plan(
@@ -146,20 +146,20 @@ def _comment(draft: Draft) -> str:
     return printable(f"docker_auth line {draft.entry.line}{said}")
 
 
-def _said(translation: Translation, entry: Entry) -> list[Verdict]:
+def _said(translation: Translation, entry: AclEntry) -> list[ClaimVerdict]:
     """Return what became of an entry, without what it does not give on the catalog."""
     found = translation.of(entry)
-    return [v for v in found if v.claim.given or v.claim.reach.type == "repository"] or found
+    return [v for v in found if v.claim.given or v.claim.region.type == "repository"] or found
 
 
-def _result(verdicts: list[Verdict]) -> str:
-    states = {verdict.state: verdict.claim.reach.type for verdict in verdicts}
+def _result(verdicts: list[ClaimVerdict]) -> str:
+    states = {verdict.state: verdict.claim.region.type for verdict in verdicts}
     if len(states) > 1:
         return ", ".join(f"{kind}: {state}" for state, kind in states.items())
-    return str(next(iter(states), State.IDLE))
+    return str(next(iter(states), ClaimState.IDLE))
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: AclEntry) -> str:
     conditions = {k: v for k, v in asdict(entry.match).items() if v not in (None, ())}
     what = " ".join(f"{key}={_text(value)}" for key, value in conditions.items())
     return f"{what or 'everything'}: {','.join(entry.actions) or 'nothing'}"
@@ -174,10 +174,10 @@ def _text(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value) or "(anonymous)"
 
 
-def _problems(plan: _Plan) -> Iterator[tuple[int, str, Problem]]:
+def _problems(plan: _Plan) -> Iterator[tuple[int, str, ImportProblem]]:
     """Yield what is not taken, or has no effect: line, what it is, why."""
     for left in plan.left:
-        yield left.line, f"{left.name or '(anonymous)'}: {State.LEFT}", left.problem
+        yield left.line, f"{left.name or '(anonymous)'}: {ClaimState.LEFT}", left.problem
     for entry in plan.config.entries:
         told = dict.fromkeys(
             (verdict.state, problem)
@@ -251,9 +251,9 @@ def _described(plan: _Plan, written: int | None) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: ClaimVerdict) -> dict[str, Any]:
     return {
-        "type": verdict.claim.reach.type,
+        "type": verdict.claim.region.type,
         "state": verdict.state,
         "problems": [asdict(problem) for problem in verdict.problems],
     }

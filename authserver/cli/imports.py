@@ -16,7 +16,7 @@ from authserver.db import accounts, lookup, rule_rows, rules
 from authserver.db.models import Account
 from authserver.db.store import Change
 from authserver.importers import htpasswd
-from authserver.importers.htpasswd import Entry, Unusable
+from authserver.importers.htpasswd import HtpasswdEntry, UnusableLine
 
 
 @click.group("import")
@@ -34,7 +34,7 @@ class Outcome:
     dry_run: bool
     imported: list[str] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
-    refused: list[Unusable] = field(default_factory=list)
+    refused: list[UnusableLine] = field(default_factory=list)
     rule: str | None = None
 
 
@@ -81,9 +81,11 @@ def from_htpasswd(
         )
 
 
-def _import(change: Change, found: Iterable[Entry | Unusable], outcome: Outcome) -> None:
+def _import(
+    change: Change, found: Iterable[HtpasswdEntry | UnusableLine], outcome: Outcome
+) -> None:
     for item in found:
-        if isinstance(item, Unusable):
+        if isinstance(item, UnusableLine):
             outcome.refused.append(item)
             continue
         taken = lookup.similar(change.session, Account, item.name)
@@ -95,7 +97,7 @@ def _import(change: Change, found: Iterable[Entry | Unusable], outcome: Outcome)
             outcome.existing.append(item.name)
         else:
             why = f"{taken.name} is there already: names must differ in more than case"
-            outcome.refused.append(Unusable(item.line, item.name, why))
+            outcome.refused.append(UnusableLine(item.line, item.name, why))
 
 
 def _allow(change: Change, said: Rule) -> str | None:

@@ -18,9 +18,9 @@ from authserver.keys.compatibility import Version
 from authserver.registry import entries, published_keys
 from authserver.registry.distribution import parsing
 from authserver.registry.distribution.key_lookup import certificate
-from authserver.registry.distribution.parsing import MAX_BYTES, Token
-from authserver.registry.distribution.trust import Trust, read_bundle, read_jwks
-from authserver.registry.distribution.verify import Verdict, judge
+from authserver.registry.distribution.parsing import MAX_BYTES, ParsedToken
+from authserver.registry.distribution.trust import RegistryTrust, read_bundle, read_jwks
+from authserver.registry.distribution.verify import TokenVerdict, judge
 
 MAX_FILE = 1024 * 1024
 MAX_VALUE = 500
@@ -101,13 +101,13 @@ def _trust(
     jwks: Path | None,
     issuer: str | None,
     service: str | None,
-) -> Trust:
+) -> RegistryTrust:
     """Return what the files say, and from our own store, if there is one, what they leave open."""
     named = bundle is not None or jwks is not None
     ours = _ours(context, needed=not named)
     certificates = read_bundle(_read(bundle), str(bundle)) if bundle else ()
     listed = read_jwks(_read(jwks), str(jwks)) if jwks else ()
-    return Trust(
+    return RegistryTrust(
         bundle=certificates if named else ours.bundle,
         jwks=listed if named else ours.jwks,
         issuer=issuer if issuer is not None else ours.issuer,
@@ -115,7 +115,7 @@ def _trust(
     )
 
 
-def _ours(context: Context, *, needed: bool) -> Trust:
+def _ours(context: Context, *, needed: bool) -> RegistryTrust:
     path = context.store.file
     if path is not None and not path.exists():
         if needed:
@@ -123,10 +123,10 @@ def _ours(context: Context, *, needed: bool) -> Trust:
                 f"there is no store at {path} to verify the token against: name the registry's "
                 "--bundle or --jwks, or the store with AUTHSERVER_DATA_DIR or --data-dir"
             )
-        return Trust()
+        return RegistryTrust()
     with context.read() as session:
         shown = published_keys.trusted(session, context.store.time(session))
-        return Trust(
+        return RegistryTrust(
             bundle=read_bundle(shown.bundle.encode(), "our own bundle"),
             jwks=read_jwks(shown.jwks.encode(), "our own JWKS"),
             issuer=signing_keys.issuer(session),
@@ -142,7 +142,9 @@ def _read(path: Path) -> bytes:
         raise Refused(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _as_json(token: Token, trust: Trust, verdicts: list[Verdict]) -> dict[str, Any]:
+def _as_json(
+    token: ParsedToken, trust: RegistryTrust, verdicts: list[TokenVerdict]
+) -> dict[str, Any]:
     return {
         "header": token.header,
         "claims": token.claims,
@@ -154,7 +156,7 @@ def _as_json(token: Token, trust: Trust, verdicts: list[Verdict]) -> dict[str, A
     }
 
 
-def _print(token: Token, verdicts: list[Verdict]) -> None:
+def _print(token: ParsedToken, verdicts: list[TokenVerdict]) -> None:
     for title, fields in (("header", token.header), ("claims", token.claims)):
         click.echo(title)
         for name, value in fields.items():

@@ -32,7 +32,7 @@ from authserver.keys.master_key import (
 )
 from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys
-from authserver.registry.published_keys import Published
+from authserver.registry.published_keys import PublishedKeys
 
 
 @click.command("rewrap")
@@ -238,7 +238,7 @@ def jwks(context: Context, service: str | None) -> None:
     click.echo(_published(context, service).jwks, nl=False)
 
 
-def _published(context: Context, service: str | None) -> Published:
+def _published(context: Context, service: str | None) -> PublishedKeys:
     with context.read() as session:
         now = context.store.time(session)
         if service is None:

@@ -14,10 +14,10 @@ from authserver.db import lookup
 from authserver.keys import authorities
 from authserver.registry.doctor import expected
 from authserver.registry.doctor.auth_section import Files
-from authserver.registry.doctor.client_walk import Account
+from authserver.registry.doctor.client_walk import WalkAccount
 from authserver.registry.doctor.examination import Options, examine
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, Report
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, DoctorReport
 
 WIDTH = 100
 INDENT = " " * 11
@@ -85,14 +85,14 @@ def _files(config: Path | None, bundle: Path | None, jwks: Path | None) -> Files
     return Files(config, bundle, jwks)
 
 
-def _account(name: str | None, repository: str | None, *, password_stdin: bool) -> Account:
+def _account(name: str | None, repository: str | None, *, password_stdin: bool) -> WalkAccount:
     if name is None:
         if password_stdin:
             raise click.UsageError("--password-stdin goes with --account")
-        return Account()
+        return WalkAccount()
     if repository is None:
         raise click.UsageError("--account goes with --repository, which names what to walk")
-    return Account(name, ask_password(from_stdin=password_stdin, new=False))
+    return WalkAccount(name, ask_password(from_stdin=password_stdin, new=False))
 
 
 def _known_url(context: Context, service: str) -> str | None:
@@ -109,13 +109,13 @@ def _required(url: str | None, service: str) -> str:
     return url
 
 
-def _ours(context: Context, service: str) -> Ours:
+def _ours(context: Context, service: str) -> Expected:
     with context.read() as session:
         safe = context.safe_of(session)
         return expected.load(session, safe, service, context.settings.realm, context.store.clock)
 
 
-def _record(context: Context, report: Report) -> None:
+def _record(context: Context, report: DoctorReport) -> None:
     """Note which authority the registry trusts: one may wait for that."""
     with context.read() as session:
         news = authorities.news(session, report.service, report.sighting)
@@ -125,7 +125,7 @@ def _record(context: Context, report: Report) -> None:
         note(f"Noted: {news}.")
 
 
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     for finding in report.findings:
         _print_finding(finding)
     failures = [finding.check for finding in report.findings if finding.status == "failed"]
@@ -133,7 +133,7 @@ def _print(report: Report) -> None:
     click.echo(f"failed: {', '.join(failures)}" if failures else "Nothing failed.")
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_finding(finding: DoctorFinding) -> None:
     click.echo(f"{finding.status:<9}  {finding.check}")
     for text in filter(None, (finding.why, finding.cure and f"→ {finding.cure}")):
         click.echo(textwrap.fill(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))

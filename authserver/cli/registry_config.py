@@ -93,7 +93,7 @@ def _version(entry: str | None, mode: HeaderMode) -> str:
     return "3" if mode is HeaderMode.RFC7638 else "2"
 
 
-def _files(trust: Trust, found: published_keys.Published) -> list[_TrustFile]:
+def _files(trust: Trust, found: published_keys.PublishedKeys) -> list[_TrustFile]:
     bundle = _TrustFile(
         "rootcertbundle", "certificate bundle", "authserver-bundle.pem", "bundle", found.bundle
     )

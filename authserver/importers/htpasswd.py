@@ -25,7 +25,7 @@ _OTHER_FORMATS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HtpasswdEntry:
     """A line that can be taken: a name and a bcrypt hash."""
 
     line: int
@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class UnusableLine:
     """A line that cannot be taken. ``name`` is printable; the hash is never repeated."""
 
     line: int
@@ -42,7 +42,7 @@ class Unusable:
     reason: str
 
 
-def parse(content: bytes) -> Iterator[Entry | Unusable]:
+def parse(content: bytes) -> Iterator[HtpasswdEntry | UnusableLine]:
     """Read a file as Distribution does: of two lines for one name the later one counts."""
     found = [_line(n, raw) for n, raw in enumerate(content.splitlines(), 1) if _speaks(raw)]
     last = {item.name: item.line for item in found}
@@ -50,30 +50,32 @@ def parse(content: bytes) -> Iterator[Entry | Unusable]:
         if last[item.name] == item.line:
             yield item
         else:
-            yield Unusable(item.line, item.name, f"line {last[item.name]} has the same name")
+            yield UnusableLine(item.line, item.name, f"line {last[item.name]} has the same name")
 
 
 def _speaks(raw: bytes) -> bool:
     return bool(raw.strip()) and not raw.lstrip().startswith(b"#")
 
 
-def _line(number: int, raw: bytes) -> Entry | Unusable:
+def _line(number: int, raw: bytes) -> HtpasswdEntry | UnusableLine:
     try:
         text = raw.decode().removeprefix("\ufeff").strip()
     except UnicodeDecodeError:
         before, colon, _ = raw.partition(b":")
-        return Unusable(number, ascii(before)[2:-1] if colon else "", "the line is not UTF-8 text")
+        return UnusableLine(
+            number, ascii(before)[2:-1] if colon else "", "the line is not UTF-8 text"
+        )
     shown, separator, stored = text.partition(":")
     if not separator:
-        return Unusable(number, "", "there is no colon in the line")
+        return UnusableLine(number, "", "there is no colon in the line")
     stored = stored.partition(":")[0]
     try:
         name = account_name(shown)
     except Refused as error:
-        return Unusable(number, printable(shown), str(error))
+        return UnusableLine(number, printable(shown), str(error))
     if problem := hash_problem(stored):
-        return Unusable(number, name, problem)
-    return Entry(number, name, stored)
+        return UnusableLine(number, name, problem)
+    return HtpasswdEntry(number, name, stored)
 
 
 def hash_problem(stored: str) -> str | None:

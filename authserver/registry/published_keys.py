@@ -22,33 +22,33 @@ KEPT = timedelta(seconds=entries.TTL_MAX) + timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedKeys:
     """A certificate bundle (PEM) and a JWKS (RFC 7517)."""
 
     bundle: str
     jwks: str
 
 
-def by_registry(session: Session, now: datetime) -> Mapping[str | None, Published]:
+def by_registry(session: Session, now: datetime) -> Mapping[str | None, PublishedKeys]:
     """Return what is published, by service, and under None what is for everybody."""
     bundle, rows = _authorities(session, now), _shown(session, now)
     by_id: defaultdict[int | None, list[SigningKey]] = defaultdict(list)
     for row in rows:
         by_id[row.registry_id].append(row)
-    leaves = Published(bundle, _jwks(by_id[None]))
-    found: dict[str | None, Published] = {None: Published(bundle, _jwks(rows))}
+    leaves = PublishedKeys(bundle, _jwks(by_id[None]))
+    found: dict[str | None, PublishedKeys] = {None: PublishedKeys(bundle, _jwks(rows))}
     for registry_id, service in session.execute(select(Registry.id, Registry.service)):
         own = by_id.get(registry_id)
         found[service] = _with_own(own, bundle) if own else leaves
     return found
 
 
-def everything(session: Session, now: datetime) -> Published:
+def everything(session: Session, now: datetime) -> PublishedKeys:
     """Return the authorities as a bundle, and every signing key as a JWKS."""
-    return Published(_authorities(session, now), _jwks(_shown(session, now)))
+    return PublishedKeys(_authorities(session, now), _jwks(_shown(session, now)))
 
 
-def trusted(session: Session, now: datetime) -> Published:
+def trusted(session: Session, now: datetime) -> PublishedKeys:
     """Return all that our registries trust: the own keys as well, each where its registry does."""
     bundle = _authorities(session, now)
     listed: list[SigningKey] = []
@@ -58,10 +58,10 @@ def trusted(session: Session, now: datetime) -> Published:
             bundle += "".join(row.certificate for row in own)
         if registry.trust != Trust.BUNDLE:
             listed += own
-    return Published(bundle, _jwks(listed))
+    return PublishedKeys(bundle, _jwks(listed))
 
 
-def for_registry(session: Session, registry: Registry, now: datetime) -> Published:
+def for_registry(session: Session, registry: Registry, now: datetime) -> PublishedKeys:
     """Return what one registry should trust.
 
     A registry with keys of its own gets those, and in its bundle the authority as well, so that it
@@ -70,11 +70,11 @@ def for_registry(session: Session, registry: Registry, now: datetime) -> Publish
     bundle = _authorities(session, now)
     if own := _shown(session, now, SigningKey.registry_id == registry.id):
         return _with_own(own, bundle)
-    return Published(bundle, _jwks(_shown(session, now, SigningKey.registry_id.is_(None))))
+    return PublishedKeys(bundle, _jwks(_shown(session, now, SigningKey.registry_id.is_(None))))
 
 
-def _with_own(own: Sequence[SigningKey], bundle: str) -> Published:
-    return Published("".join(row.certificate for row in own) + bundle, _jwks(own))
+def _with_own(own: Sequence[SigningKey], bundle: str) -> PublishedKeys:
+    return PublishedKeys("".join(row.certificate for row in own) + bundle, _jwks(own))
 
 
 def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]:

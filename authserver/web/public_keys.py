@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 
 from authserver.auth.state import Live
 from authserver.core.errors import NotFound
-from authserver.registry.published_keys import Published
+from authserver.registry.published_keys import PublishedKeys
 
 MAX_AGE = 300
 
@@ -23,7 +23,7 @@ def register(app: Flask, live: Live) -> None:
         return _answer(_published(live).bundle, "application/x-pem-file")
 
 
-def _published(live: Live) -> Published:
+def _published(live: Live) -> PublishedKeys:
     found = live.current.published.get(request.args.get("service"))
     if found is None:
         raise NotFound("unknown service; leave it out, or name one of this server's registries")

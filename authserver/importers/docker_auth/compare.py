@@ -10,17 +10,22 @@ from authserver.core.names import is_path_component
 from authserver.core.rules import ACTIONS, ALL, Rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind
-from authserver.importers.docker_auth.config import Config, Entry
-from authserver.importers.docker_auth.coverage import Standing
+from authserver.importers.docker_auth.config import AclEntry, Config
+from authserver.importers.docker_auth.coverage import ImportContext
 from authserver.importers.docker_auth.evaluate import (
     NO_CREDENTIALS,
-    Outcome,
-    Request,
+    AclOutcome,
+    AclRequest,
     matches_text,
     outcomes,
 )
 from authserver.importers.docker_auth.sample_requests import cases
-from authserver.importers.docker_auth.translate import State, Translation, Verdict, translate
+from authserver.importers.docker_auth.translate import (
+    ClaimState,
+    ClaimVerdict,
+    Translation,
+    translate,
+)
 
 Progress = Callable[[int, int], object]
 
@@ -31,20 +36,22 @@ _TOLD_EVERY = 200
 class Disagreement:
     """A request that comes out differently, and the claims (line, type) that are to blame."""
 
-    request: Request
+    request: AclRequest
     actions: frozenset[str]
     blamed: frozenset[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class AgreedTranslation:
     """A translation, and on how many requests both came to the same decision."""
 
     translation: Translation
     cases: int
 
 
-def agreed(config: Config, ours: Standing, progress: Progress = lambda *_: None) -> Agreed:
+def agreed(
+    config: Config, context: ImportContext, progress: Progress = lambda *_: None
+) -> AgreedTranslation:
     """Translate the ACL and leave out whatever is decided differently.
 
     ``progress`` is told how many of how many requests were compared; it may begin anew.
@@ -54,19 +61,19 @@ def agreed(config: Config, ours: Standing, progress: Progress = lambda *_: None)
     """
     contested: frozenset[tuple[int, str]] = frozenset()
     while True:
-        translation = translate(config, ours, contested)
-        asked = list(cases(config, [v.claim for v in translation.verdicts], ours))
-        found = disagreements(config, ours, translation, _counted(asked, progress))
+        translation = translate(config, context, contested)
+        asked = list(cases(config, [v.claim for v in translation.verdicts], context))
+        found = disagreements(config, context, translation, _counted(asked, progress))
         blamed = frozenset(claim for each in found for claim in each.blamed)
         if not blamed:
-            return Agreed(translation, len(asked))
+            return AgreedTranslation(translation, len(asked))
         if blamed <= contested:
             lines = ", ".join(str(line) for line, _ in sorted(blamed))
             raise Refused(f"the rules for line {lines} decide differently: please report this")
         contested |= blamed
 
 
-def _counted(requests: Sequence[Request], progress: Progress) -> Iterator[Request]:
+def _counted(requests: Sequence[AclRequest], progress: Progress) -> Iterator[AclRequest]:
     for done, request in enumerate(requests, 1):
         yield request
         if done % _TOLD_EVERY == 0 or done == len(requests):
@@ -74,35 +81,37 @@ def _counted(requests: Sequence[Request], progress: Progress) -> Iterator[Reques
 
 
 def disagreements(
-    config: Config, ours: Standing, translation: Translation, requests: Iterable[Request]
+    config: Config, context: ImportContext, translation: Translation, requests: Iterable[AclRequest]
 ) -> Iterator[Disagreement]:
     """Give the requests for which we would give more than docker_auth, or less by what was taken.
 
     ``{account}`` covers nothing for a name that is no path component, so less is no fault there.
     """
-    both = _Both(config, ours, translation.rules())
+    both = _Both(config, context, translation.rules())
     lines = dict(enumerate((draft.entry.line for draft in translation.drafts), 1))
-    verdicts = {(id(v.claim.entry), v.claim.reach.type): v for v in translation.verdicts}
+    verdicts = {(id(v.claim.entry), v.claim.region.type): v for v in translation.verdicts}
     for request in requests:
-        given, by = both.ours_on(request)
-        theirs = both.theirs_on(request)
+        given, by = both.granted_by_rules(request)
+        theirs = both.outcomes_by_entries(request)
         least = frozenset.intersection(*(outcome.granted for outcome in theirs))
         if wider := given - least:
             blamed = frozenset((lines[number], request.type) for number in by)
             yield Disagreement(request, wider, blamed)
-        sure = theirs[0] if len(theirs) == 1 else Outcome(frozenset(), None)
+        sure = theirs[0] if len(theirs) == 1 else AclOutcome(frozenset(), None)
         verdict = verdicts.get((id(sure.entry), request.type))
         if verdict and sure.granted - given and _promised(verdict, request):
             blamed = frozenset({(verdict.claim.entry.line, request.type)})
             yield Disagreement(request, sure.granted - given, blamed)
 
 
-def _promised(verdict: Verdict, request: Request) -> bool:
+def _promised(verdict: ClaimVerdict, request: AclRequest) -> bool:
     """Whether what the entry gives was taken for whoever asks."""
-    reach = verdict.reach
-    if reach is None or not (verdict.state is State.TAKEN or request.account in reach.whom):
+    region = verdict.region
+    if region is None or not (
+        verdict.state is ClaimState.TAKEN or request.account in region.accounts
+    ):
         return False
-    return not reach.own_names or is_path_component(request.account)
+    return not region.has_account_names or is_path_component(request.account)
 
 
 @dataclass
@@ -110,15 +119,15 @@ class _Both:
     """Both sides. What cannot concern an account is left out once, not for each request."""
 
     config: Config
-    ours: Standing
+    context: ImportContext
     rules: Sequence[Rule]
-    entries_for: dict[str, list[Entry]] = field(default_factory=dict)
+    entries_for: dict[str, list[AclEntry]] = field(default_factory=dict)
     rules_for: dict[str, list[Rule]] = field(default_factory=dict)
 
-    def theirs_on(self, request: Request) -> list[Outcome]:
+    def outcomes_by_entries(self, request: AclRequest) -> list[AclOutcome]:
         name = request.account
         if name == NO_CREDENTIALS and not self.config.anonymous:
-            return [Outcome(frozenset(), None)]
+            return [AclOutcome(frozenset(), None)]
         if name not in self.entries_for:
             self.entries_for[name] = [
                 entry
@@ -127,7 +136,7 @@ class _Both:
             ]
         return outcomes(self.entries_for[name], request, frozenset(ACTIONS[request.type]))
 
-    def ours_on(self, request: Request) -> tuple[frozenset[str], set[int]]:
+    def granted_by_rules(self, request: AclRequest) -> tuple[frozenset[str], set[int]]:
         """Return what we would give, and the rules by which."""
         account = self._account(request.account)
         if request.account not in self.rules_for:
@@ -152,4 +161,4 @@ class _Both:
     def _account(self, name: str) -> Account | None:
         if name == NO_CREDENTIALS:
             return None
-        return Account(name, self.ours.accounts.get(name, AccountKind.USER))
+        return Account(name, self.context.accounts.get(name, AccountKind.USER))

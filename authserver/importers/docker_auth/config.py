@@ -22,7 +22,7 @@ _SECTIONS = ("server", "token", "users", "acl", *AUTHENTICATION, *AUTHORIZATION)
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class ConfigUser:
     """One of ``users``. Without a password (None) anybody may log in under that name."""
 
     line: int
@@ -46,7 +46,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AclEntry:
     """One entry of ``acl``."""
 
     line: int
@@ -63,8 +63,8 @@ class Config:
     their lines; ``server`` and ``token`` have the single values of these sections.
     """
 
-    users: tuple[User, ...]
-    entries: tuple[Entry, ...]
+    users: tuple[ConfigUser, ...]
+    entries: tuple[AclEntry, ...]
     sections: dict[str, int]
     server: dict[str, str]
     token: dict[str, str]
@@ -136,18 +136,18 @@ class _Reader:
         pairs = self._pairs(parts[section], section) if section in parts else ()
         return {key: value.value for key, value in pairs if isinstance(value, yaml.ScalarNode)}
 
-    def _users(self, node: yaml.Node) -> Iterator[User]:
+    def _users(self, node: yaml.Node) -> Iterator[ConfigUser]:
         for name, value in self._pairs(node, "users"):
             if _is_null(value):
                 # Go reads this as no user at all, and nobody can log in as it.
-                yield User(_line(value), name, None, usable=False)
+                yield ConfigUser(_line(value), name, None, usable=False)
                 continue
             parts = dict(self._pairs(value, f"the user {name!r}"))
             password = self._text(parts.get("password"), "a password")
             labels = "labels" in parts and not _is_null(parts["labels"])
-            yield User(_line(value), name, password, labels=labels)
+            yield ConfigUser(_line(value), name, password, labels=labels)
 
-    def _entries(self, node: yaml.Node) -> Iterator[Entry]:
+    def _entries(self, node: yaml.Node) -> Iterator[AclEntry]:
         for item in self._items(node, "acl"):
             parts = dict(self._pairs(item, "an entry of acl"))
             match, actions = parts.get("match"), parts.get("actions")
@@ -155,7 +155,7 @@ class _Reader:
                 raise self._refused(item, "an entry of acl has no match; {} matches everything")
             if actions is None or _is_null(actions):
                 raise self._refused(item, "an entry of acl has no actions; [] denies everything")
-            yield Entry(
+            yield AclEntry(
                 _line(item),
                 self._match(match),
                 tuple(self._word(word) for word in self._items(actions, "actions")),

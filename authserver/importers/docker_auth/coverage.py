@@ -11,15 +11,15 @@ from authserver.core.patterns import ANY_SEGMENTS, Pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG
 from authserver.core.subjects import AccountKind
 from authserver.importers.docker_auth import evaluate, matchers, name_patterns
-from authserver.importers.docker_auth.config import Config, Entry
+from authserver.importers.docker_auth.config import AclEntry, Config
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, given, network
-from authserver.importers.docker_auth.region import OTHERS, Reach
+from authserver.importers.docker_auth.region import OTHERS, Region
 
 _KNOWN = frozenset(ACTIONS["repository"])
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ImportProblem:
     """Why something cannot be taken, and what to do instead."""
 
     reason: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ImportContext:
     """What a file is read against: our accounts, the registries, and who may ask.
 
     ``named`` are the accounts that there are or that the ACL names; ``anonymous`` says whether
@@ -49,52 +49,52 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class EntryClaim:
     """What an entry says about one resource type.
 
     Where ``obstacles`` stand against a rule, or the claim is not ``exact``, ``reach`` is at least
     what the entry matches. ``faults`` stand against what it gives.
     """
 
-    entry: Entry
-    reach: Reach
+    entry: AclEntry
+    region: Region
     given: frozenset[str]
     exact: bool = True
-    obstacles: tuple[Problem, ...] = ()
-    faults: tuple[Problem, ...] = ()
+    obstacles: tuple[ImportProblem, ...] = ()
+    faults: tuple[ImportProblem, ...] = ()
 
 
-def standing(
+def import_context(
     config: Config, accounts: Mapping[str, AccountKind], services: frozenset[str]
-) -> Standing:
+) -> ImportContext:
     """Return what the file is read against; ``accounts`` holds those that it brings as well."""
     named = {name for entry in config.entries for name in _words(entry.match.account) or ()}
     named |= accounts.keys()
     possible = frozenset(filter(possible_account, named - {NO_CREDENTIALS}))
-    return Standing(accounts, services, config.anonymous, possible)
+    return ImportContext(accounts, services, config.anonymous, possible)
 
 
-def claims(entry: Entry, ours: Standing) -> Iterator[Claim]:
+def claims(entry: AclEntry, context: ImportContext) -> Iterator[EntryClaim]:
     """Yield what the entry says about repositories, and about the catalog."""
     shared = _Reading(exact=True, problems=[])
-    whom = shared.whom(entry.match.account, ours)
+    accounts = shared.accounts(entry.match.account, context)
     shared.rest(entry)
-    service = shared.service(entry.match.service, ours)
+    service = shared.service(entry.match.service, context)
     where = shared.network(entry.match.ip)
     for kind in ACTIONS:
         own = _Reading(shared.exact, list(shared.problems))
         if not own.type(entry.match.type, kind):
             continue
-        patterns = own.names(_for_one(entry.match.name, whom), kind)
+        patterns = own.names(_for_one(entry.match.name, accounts), kind)
         if kind == "registry" and not patterns:
             continue
-        reach = Reach(kind, whom, patterns, service, where)
-        if reach.own_names:
+        region = Region(kind, accounts, patterns, service, where)
+        if region.has_account_names:
             # Without credentials there is no name that could match, there and here.
-            reach = replace(reach, whom=whom - {NO_CREDENTIALS})
-        yield Claim(
+            region = replace(region, accounts=accounts - {NO_CREDENTIALS})
+        yield EntryClaim(
             entry,
-            reach,
+            region,
             given(entry) & frozenset(ACTIONS[kind]),
             own.exact,
             tuple(own.problems),
@@ -102,19 +102,19 @@ def claims(entry: Entry, ours: Standing) -> Iterator[Claim]:
         )
 
 
-def _faults(entry: Entry, kind: str) -> Iterator[Problem]:
+def _faults(entry: AclEntry, kind: str) -> Iterator[ImportProblem]:
     if unknown := sorted(set(entry.actions) - _KNOWN):
-        yield Problem(
+        yield ImportProblem(
             f"no registry asks for the action {', '.join(unknown)}",
             "write pull, push, delete, or '*' alone",
         )
     if kind == "repository" and ALL in entry.actions and len(entry.actions) > 1:
-        yield Problem(
+        yield ImportProblem(
             "'*' beside other actions does not stand for all of them in docker_auth",
             "write ['*'], or only the names of the actions",
         )
     elif "push" in entry.actions and "pull" not in entry.actions:
-        yield Problem(
+        yield ImportProblem(
             "push without pull: a registry takes an upload only with both",
             "write [pull, push]",
         )
@@ -138,11 +138,11 @@ def possible_account(name: str) -> bool:
         return False
 
 
-def _for_one(name: str | None, whom: frozenset[str]) -> str | None:
+def _for_one(name: str | None, accounts: frozenset[str]) -> str | None:
     """Put the account's name in its place where it can be only one."""
-    if name is None or len(whom) != 1 or OTHERS in whom:
+    if name is None or len(accounts) != 1 or OTHERS in accounts:
         return name
-    return name.replace(name_patterns.OWN, evaluate.quoted(next(iter(whom))))
+    return name.replace(name_patterns.OWN, evaluate.quoted(next(iter(accounts))))
 
 
 @dataclass
@@ -150,13 +150,13 @@ class _Reading:
     """Conditions read one by one; what cannot be said is put on record."""
 
     exact: bool
-    problems: list[Problem]
+    problems: list[ImportProblem]
 
     def _fail(self, reason: str, remedy: str, *, exact: bool = False) -> None:
         self.exact = self.exact and exact
-        self.problems.append(Problem(reason, remedy))
+        self.problems.append(ImportProblem(reason, remedy))
 
-    def rest(self, entry: Entry) -> None:
+    def rest(self, entry: AclEntry) -> None:
         if entry.match.labels:
             self._fail("it matches labels", "put the accounts in a group and allow the group")
         if entry.match.ignored:
@@ -167,30 +167,30 @@ class _Reading:
                 exact=True,
             )
 
-    def whom(self, account: str | None, ours: Standing) -> frozenset[str]:
+    def accounts(self, account: str | None, context: ImportContext) -> frozenset[str]:
         if account is None or account in ("*", "/.*/", "/^.*$/"):
-            return ours.everybody
+            return context.everybody
         if account in ("/.+/", "/^.+$/", "/./", "?*", "*?"):
-            return ours.logged_in
+            return context.logged_in
         words = _words(account)
         if words is None:
             self._fail(
                 f"the account {account!r} stands for accounts that no rule can name",
                 "put them in a group and allow the group",
             )
-            return _perhaps(account, ours)
+            return _perhaps(account, context)
         if NO_CREDENTIALS in words and len(words) == 1:
-            return words & ours.everybody
+            return words & context.everybody
         for name in sorted(words - {NO_CREDENTIALS}):
             if not possible_account(name):
                 self._fail(f"no account can be called {name!r}", "choose another name", exact=True)
-            elif name not in ours.accounts:
+            elif name not in context.accounts:
                 self._fail(
                     f"there is no account {name!r}",
                     f"authserver user add {shlex.quote(name)}, or remove the entry",
                     exact=True,
                 )
-        return words & ours.everybody
+        return words & context.everybody
 
     def type(self, pattern: str | None, kind: str) -> bool:
         """Whether the entry is about this type, as far as is known."""
@@ -199,7 +199,7 @@ class _Reading:
             self._fail(f"the type {pattern!r} is no word", "write repository or registry")
         return matched is not False
 
-    def service(self, pattern: str | None, ours: Standing) -> str | None:
+    def service(self, pattern: str | None, context: ImportContext) -> str | None:
         if pattern is None or pattern in ("/.*/", "/.+/"):
             return None
         if matchers.is_regexp(pattern) or not matchers.is_literal(pattern) or "${" in pattern:
@@ -208,7 +208,7 @@ class _Reading:
                 "write an entry for each service, or none for all",
             )
             return None
-        if pattern not in ours.services:
+        if pattern not in context.services:
             self._fail(
                 f"there is no registry {pattern!r}",
                 f"authserver registry add {shlex.quote(pattern)}, or correct the name",
@@ -243,9 +243,9 @@ class _Reading:
         return found
 
 
-def _perhaps(account: str, ours: Standing) -> frozenset[str]:
+def _perhaps(account: str, context: ImportContext) -> frozenset[str]:
     """Return those whom the condition may stand for."""
-    known = ours.everybody - {OTHERS}
+    known = context.everybody - {OTHERS}
     return frozenset(
         name for name in known if evaluate.matches_text(account, name) is not False
     ) | {OTHERS}

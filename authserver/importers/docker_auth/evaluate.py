@@ -13,7 +13,7 @@ from ipaddress import IPv6Network, ip_network
 from authserver.core.conditions import Address, Network
 from authserver.core.errors import Refused
 from authserver.importers.docker_auth import matchers
-from authserver.importers.docker_auth.config import Entry, Match
+from authserver.importers.docker_auth.config import AclEntry, Match
 
 NO_CREDENTIALS = ""
 """The account of a request without credentials."""
@@ -25,7 +25,7 @@ _UNKNOWN = re.compile(r"\$\{labels:|^(?:(?!\$\{).)*\$\{.+?:\d", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AclRequest:
     """What one decision of docker_auth depends on, but for the actions."""
 
     account: str
@@ -36,27 +36,29 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AclOutcome:
     """One way in which a request may come out, and the entry that decided (None: no entry)."""
 
     granted: frozenset[str]
-    entry: Entry | None
+    entry: AclEntry | None
 
 
-def outcomes(entries: Sequence[Entry], request: Request, asked: frozenset[str]) -> list[Outcome]:
+def outcomes(
+    entries: Sequence[AclEntry], request: AclRequest, asked: frozenset[str]
+) -> list[AclOutcome]:
     """Return how the request comes out; more than one if that depends on what is not known."""
-    found: list[Outcome] = []
+    found: list[AclOutcome] = []
     for entry in entries:
         matched = matches(entry, request)
         if matched is False:
             continue
-        found.append(Outcome(given(entry) & asked, entry))
+        found.append(AclOutcome(given(entry) & asked, entry))
         if matched:
             return found
-    return [*found, Outcome(frozenset(), None)]
+    return [*found, AclOutcome(frozenset(), None)]
 
 
-def given(entry: Entry) -> frozenset[str]:
+def given(entry: AclEntry) -> frozenset[str]:
     """Return the actions that the entry gives of those that we know.
 
     ``*`` alone means all; beside others it stands only for a requested ``*``.
@@ -66,7 +68,7 @@ def given(entry: Entry) -> frozenset[str]:
     return frozenset(entry.actions)
 
 
-def matches(entry: Entry, request: Request) -> bool | None:
+def matches(entry: AclEntry, request: AclRequest) -> bool | None:
     """Whether the entry matches; None if that is not known."""
     known = True
     for holds in _conditions(entry.match, request):
@@ -76,7 +78,7 @@ def matches(entry: Entry, request: Request) -> bool | None:
     return True if known else None
 
 
-def _conditions(match: Match, request: Request) -> Iterator[bool | None]:
+def _conditions(match: Match, request: AclRequest) -> Iterator[bool | None]:
     yield matches_text(match.account, request.account, request)
     yield matches_text(match.type, request.type, request)
     yield matches_text(match.name, request.name, request)
@@ -85,7 +87,7 @@ def _conditions(match: Match, request: Request) -> Iterator[bool | None]:
     yield None if match.labels else True
 
 
-def matches_text(pattern: str | None, text: str, request: Request | None = None) -> bool | None:
+def matches_text(pattern: str | None, text: str, request: AclRequest | None = None) -> bool | None:
     """Whether one condition holds; None if that is not known.
 
     Without a request nothing is known of a condition with a variable.

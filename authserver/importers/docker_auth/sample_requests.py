@@ -15,8 +15,8 @@ from authserver.core.names import is_path_component, is_repository_name
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
 from authserver.core.rules import CATALOG
 from authserver.importers.docker_auth.config import Config
-from authserver.importers.docker_auth.coverage import Claim, Standing, possible_account
-from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, Request
+from authserver.importers.docker_auth.coverage import EntryClaim, ImportContext, possible_account
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, AclRequest
 
 MAX_OWN, MAX_FILLED = 4, 20
 MAX_CASES = 10_000
@@ -38,7 +38,7 @@ class _Parts:
     services: Sequence[str]
     addresses: Sequence[Address]
 
-    def requests(self, kind: str) -> Iterator[Request]:
+    def requests(self, kind: str) -> Iterator[AclRequest]:
         """Yield all combinations, or an even part of them if they are too many."""
         parts = (self.accounts, self.names, self.services, self.addresses)
         total = 1
@@ -51,20 +51,22 @@ class _Parts:
                 at, index = divmod(at, len(part))
                 chosen.append(part[index])
             account, name, service, address = chosen
-            yield Request(account, kind, name, service, address)  # type: ignore[arg-type]
+            yield AclRequest(account, kind, name, service, address)  # type: ignore[arg-type]
 
 
-def cases(config: Config, claims: Sequence[Claim], ours: Standing) -> Iterator[Request]:
+def cases(
+    config: Config, claims: Sequence[EntryClaim], context: ImportContext
+) -> Iterator[AclRequest]:
     """Yield the requests."""
     words = sorted(_words(entry.match.name for entry in config.entries))
-    accounts = sorted(_accounts(config, ours))
+    accounts = sorted(_accounts(config, context))
     named = [name for name in accounts if is_path_component(name)]
     named = named[:: len(named) // MAX_FILLED + 1]
-    patterns = {pattern for claim in claims for pattern in claim.reach.patterns}
+    patterns = {pattern for claim in claims for pattern in claim.region.patterns}
     filled = {name for pattern in patterns for name in _filled(pattern, words, named)}
     near = {other for name in (*filled, *words) for other in _neighbours(name)}
-    services = sorted({_NEW_SERVICE, *ours.services, *_literals(claims)})
-    networks = {c.reach.network for c in claims if c.reach.network is not None}
+    services = sorted({_NEW_SERVICE, *context.services, *_literals(claims)})
+    networks = {c.region.network for c in claims if c.region.network is not None}
     addresses = sorted(_addresses(networks), key=lambda a: (a.version, int(a)))
     names = sorted(filter(is_repository_name, {*filled, *words, *near, *_NEW_NAMES}))
     parts = _Parts(accounts, names, services, addresses)
@@ -74,17 +76,19 @@ def cases(config: Config, claims: Sequence[Claim], ours: Standing) -> Iterator[R
         yield from _own(claim, accounts, services)
 
 
-def _own(claim: Claim, accounts: Sequence[str], services: Sequence[str]) -> Iterator[Request]:
+def _own(
+    claim: EntryClaim, accounts: Sequence[str], services: Sequence[str]
+) -> Iterator[AclRequest]:
     """Yield some of what one claim is about, by those that it is about and by some others."""
-    reach = claim.reach
-    addresses = [reach.network[0]] if reach.network else list(_NEW_ADDRESSES)
-    within = [name for name in accounts if name in reach.whom]
-    others = [name for name in accounts if name not in reach.whom]
+    region = claim.region
+    addresses = [region.network[0]] if region.network else list(_NEW_ADDRESSES)
+    within = [name for name in accounts if name in region.accounts]
+    others = [name for name in accounts if name not in region.accounts]
     some = (*islice(within, MAX_OWN), *others[:: len(others) // MAX_OWN + 1])
-    for account, pattern in product(some, reach.patterns):
+    for account, pattern in product(some, region.patterns):
         names = filter(is_repository_name, _filled(pattern, (), [account]))
         for name, address in product(islice(names, MAX_OWN), addresses):
-            yield Request(account, reach.type, name, reach.service or services[0], address)
+            yield AclRequest(account, region.type, name, region.service or services[0], address)
 
 
 def _words(texts: Iterable[str | None]) -> set[str]:
@@ -99,9 +103,9 @@ def _words(texts: Iterable[str | None]) -> set[str]:
     return {stripped for word in found if (stripped := word.strip("/"))}
 
 
-def _accounts(config: Config, ours: Standing) -> set[str]:
+def _accounts(config: Config, context: ImportContext) -> set[str]:
     words = _words(entry.match.account for entry in config.entries)
-    known = {*ours.named, *ours.accounts, *words}
+    known = {*context.named, *context.accounts, *words}
     near = {f"{name}x" for name in known} | {f"x{name}" for name in known}
     possible = set(filter(possible_account, known | near))
     return possible | {NO_CREDENTIALS, _NEW_ACCOUNT}
@@ -122,8 +126,8 @@ def _neighbours(name: str) -> Iterator[str]:
         yield name.rpartition("/")[0]
 
 
-def _literals(claims: Iterable[Claim]) -> set[str]:
-    return {claim.reach.service for claim in claims if claim.reach.service is not None}
+def _literals(claims: Iterable[EntryClaim]) -> set[str]:
+    return {claim.region.service for claim in claims if claim.region.service is not None}
 
 
 def _addresses(networks: Iterable[Network]) -> set[Address]:

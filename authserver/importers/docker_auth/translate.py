@@ -12,16 +12,21 @@ from enum import StrEnum
 
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.importers.docker_auth.config import Config, Entry
-from authserver.importers.docker_auth.coverage import Claim, Problem, Standing, claims
+from authserver.importers.docker_auth.config import AclEntry, Config
+from authserver.importers.docker_auth.coverage import (
+    EntryClaim,
+    ImportContext,
+    ImportProblem,
+    claims,
+)
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
 from authserver.importers.docker_auth.name_patterns import is_pattern
-from authserver.importers.docker_auth.region import OTHERS, Reach
+from authserver.importers.docker_auth.region import OTHERS, Region
 
 MAX_LISTED = 5
 
 
-class State(StrEnum):
+class ClaimState(StrEnum):
     """What became of what an entry says about one resource type."""
 
     TAKEN = "taken"
@@ -31,20 +36,20 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClaimVerdict:
     """What became of one claim, and why if it was not taken as it is.
 
     ``reach`` is what was taken, which is less than the claim's if it was taken in part.
     """
 
-    claim: Claim
-    state: State
-    problems: tuple[Problem, ...] = ()
-    reach: Reach | None = None
+    claim: EntryClaim
+    state: ClaimState
+    problems: tuple[ImportProblem, ...] = ()
+    region: Region | None = None
 
-    def gives(self, reach: Reach) -> frozenset[str]:
+    def gives(self, region: Region) -> frozenset[str]:
         """Return what it lets somebody do within ``reach``."""
-        met = self.reach is not None and self.reach.meets(reach)
+        met = self.region is not None and self.region.meets(region)
         return self.claim.given if met else frozenset()
 
 
@@ -52,7 +57,7 @@ class Verdict:
 class Draft:
     """A rule to write, and the entry that it came from."""
 
-    entry: Entry
+    entry: AclEntry
     rule: Rule
 
 
@@ -60,10 +65,10 @@ class Draft:
 class Translation:
     """The rules, and what became of each entry. An entry with no verdict says nothing to us."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ClaimVerdict, ...]
     drafts: tuple[Draft, ...]
 
-    def of(self, entry: Entry) -> list[Verdict]:
+    def of(self, entry: AclEntry) -> list[ClaimVerdict]:
         return [v for v in self.verdicts if v.claim.entry is entry]
 
     def rules(self) -> list[Rule]:
@@ -75,13 +80,15 @@ Contested = Collection[tuple[int, str]]
 """Claims, by line and resource type, that must not be taken."""
 
 
-def translate(config: Config, ours: Standing, contested: Contested = ()) -> Translation:
+def translate(config: Config, context: ImportContext, contested: Contested = ()) -> Translation:
     """Translate the ACL; what is ``contested`` is left out."""
-    verdicts: list[Verdict] = []
+    verdicts: list[ClaimVerdict] = []
     drafts: list[Draft] = []
     for kind in ACTIONS:
-        found = [c for entry in config.entries for c in claims(entry, ours) if c.reach.type == kind]
-        worked = _Work(ours, found)
+        found = [
+            c for entry in config.entries for c in claims(entry, context) if c.region.type == kind
+        ]
+        worked = _Work(context, found)
         worked.go(contested)
         verdicts += worked.verdicts
         drafts += worked.drafts()
@@ -94,180 +101,182 @@ def translate(config: Config, ours: Standing, contested: Contested = ()) -> Tran
 class _Work:
     """One resource type's claims, in the order of the file."""
 
-    ours: Standing
-    claims: Sequence[Claim]
-    verdicts: list[Verdict] = field(default_factory=list)
-    denied: dict[tuple[int, Reach], frozenset[str]] = field(default_factory=dict)
+    context: ImportContext
+    claims: Sequence[EntryClaim]
+    verdicts: list[ClaimVerdict] = field(default_factory=list)
+    denied: dict[tuple[int, Region], frozenset[str]] = field(default_factory=dict)
 
     def go(self, contested: Contested) -> None:
         for number, claim in enumerate(self.claims):
             self.verdicts.append(self._judged(number, claim, contested))
         self.verdicts = [self._public(verdict) for verdict in self.verdicts]
 
-    def _judged(self, number: int, claim: Claim, contested: Contested) -> Verdict:
+    def _judged(self, number: int, claim: EntryClaim, contested: Contested) -> ClaimVerdict:
         if idle := self._idle(number, claim):
-            return Verdict(claim, State.IDLE, (idle,))
+            return ClaimVerdict(claim, ClaimState.IDLE, (idle,))
         problems = (*claim.obstacles, *claim.faults)
-        if (claim.entry.line, claim.reach.type) in contested:
+        if (claim.entry.line, claim.region.type) in contested:
             problems += (_CONTESTED,)
         if problems:
-            return Verdict(claim, State.LEFT, problems)
+            return ClaimVerdict(claim, ClaimState.LEFT, problems)
         return self._taken(number, claim) or self._narrowed(number, claim)
 
-    def _taken(self, number: int, claim: Claim) -> Verdict | None:
+    def _taken(self, number: int, claim: EntryClaim) -> ClaimVerdict | None:
         """Take all of a claim, with the denies that it needs, if all of them can be written."""
         cuts = self._cuts(number, claim)
-        if any(isinstance(cut, Problem) for cut in cuts.values()):
+        if any(isinstance(cut, ImportProblem) for cut in cuts.values()):
             return None
         for cut in cuts.values():
-            if not isinstance(cut, Problem):
+            if not isinstance(cut, ImportProblem):
                 self.denied[cut.key] = self.denied.get(cut.key, frozenset()) | cut.actions
-        return Verdict(claim, State.TAKEN, reach=claim.reach)
+        return ClaimVerdict(claim, ClaimState.TAKEN, region=claim.region)
 
-    def _narrowed(self, number: int, claim: Claim) -> Verdict:
+    def _narrowed(self, number: int, claim: EntryClaim) -> ClaimVerdict:
         """Take a claim on all accounts for those only of the file that no entry before it cuts."""
         cuts = self._cuts(number, claim).items()
-        problem = next(cut for _, cut in cuts if isinstance(cut, Problem))
-        uncut = [self.claims[n].reach.whom for n, cut in cuts if isinstance(cut, Problem)]
-        kept = (claim.reach.whom & frozenset(self.ours.accounts)).difference(*uncut)
-        if OTHERS not in claim.reach.whom or not kept:
-            return Verdict(claim, State.LEFT, (problem,))
-        narrow = replace(claim, reach=replace(claim.reach, whom=kept))
+        problem = next(cut for _, cut in cuts if isinstance(cut, ImportProblem))
+        uncut = [
+            self.claims[n].region.accounts for n, cut in cuts if isinstance(cut, ImportProblem)
+        ]
+        kept = (claim.region.accounts & frozenset(self.context.accounts)).difference(*uncut)
+        if OTHERS not in claim.region.accounts or not kept:
+            return ClaimVerdict(claim, ClaimState.LEFT, (problem,))
+        narrow = replace(claim, region=replace(claim.region, accounts=kept))
         taken = self._taken(number, narrow)
         if taken is None:
-            return Verdict(claim, State.LEFT, (problem,))
-        return Verdict(claim, State.NARROWED, (_only(problem, kept),), narrow.reach)
+            return ClaimVerdict(claim, ClaimState.LEFT, (problem,))
+        return ClaimVerdict(claim, ClaimState.NARROWED, (_only(problem, kept),), narrow.region)
 
-    def _cuts(self, number: int, claim: Claim) -> "dict[int, _Cut | Problem]":
+    def _cuts(self, number: int, claim: EntryClaim) -> "dict[int, _Cut | ImportProblem]":
         return {earlier: self._cut(earlier, claim) for earlier in self._cutting(number, claim)}
 
-    def _idle(self, number: int, claim: Claim) -> Problem | None:
+    def _idle(self, number: int, claim: EntryClaim) -> ImportProblem | None:
         """Return why docker_auth never comes to this claim, if it never does."""
-        if not claim.reach.whom and not claim.obstacles:
-            return Problem(
+        if not claim.region.accounts and not claim.obstacles:
+            return ImportProblem(
                 'docker_auth lets no request without credentials in: users has no "": {}',
                 "authserver acl allow anonymous PATTERN ACTIONS, if you want it now",
             )
-        if not claim.reach.patterns:
-            return Problem("no registry accepts a name that it matches", "remove it")
+        if not claim.region.patterns:
+            return ImportProblem("no registry accepts a name that it matches", "remove it")
         for earlier in self.claims[:number]:
-            if earlier.exact and earlier.reach.covers(claim.reach):
-                return Problem(
+            if earlier.exact and earlier.region.covers(claim.region):
+                return ImportProblem(
                     f"never reached: line {earlier.entry.line} matches all that it matches",
                     "remove it",
                 )
         return None
 
-    def _cutting(self, number: int, claim: Claim) -> list[int]:
+    def _cutting(self, number: int, claim: EntryClaim) -> list[int]:
         """Return the claims before this one that may give less where both match."""
         return [
             earlier
             for earlier in range(number)
-            if self.verdicts[earlier].state is not State.IDLE
+            if self.verdicts[earlier].state is not ClaimState.IDLE
             and claim.given - self.claims[earlier].given
-            and self.claims[earlier].reach.meets(claim.reach)
+            and self.claims[earlier].region.meets(claim.region)
         ]
 
-    def _cut(self, earlier: int, later: Claim) -> "_Cut | Problem":
+    def _cut(self, earlier: int, later: EntryClaim) -> "_Cut | ImportProblem":
         """Return the deny by which the earlier claim keeps its own against the later one."""
         cutting = self.claims[earlier]
         line = cutting.entry.line
         if cutting.obstacles:
-            return Problem(
+            return ImportProblem(
                 f"line {line} comes first and gives less, and cannot be taken",
                 f"settle line {line} first",
             )
-        actions = _denied(cutting.reach.type, later.given - cutting.given)
+        actions = _denied(cutting.region.type, later.given - cutting.given)
         if not actions:
-            return Problem(
+            return ImportProblem(
                 f"line {line} comes first and gives no '*'",
                 f"write pull, push, delete instead of '*' here, or '*' in line {line}",
             )
-        for reach in (cutting.reach, cutting.reach.common(later.reach)):
-            if reach and _sayable(reach) and not self._harmed(reach, actions, earlier):
-                return _Cut((earlier, reach), actions)
+        for region in (cutting.region, cutting.region.common(later.region)):
+            if region and _sayable(region) and not self._harmed(region, actions, earlier):
+                return _Cut((earlier, region), actions)
         return self._uncut(earlier, actions)
 
-    def _uncut(self, earlier: int, actions: frozenset[str]) -> Problem:
+    def _uncut(self, earlier: int, actions: frozenset[str]) -> ImportProblem:
         line = self.claims[earlier].entry.line
-        harmed = self._harmed(self.claims[earlier].reach, actions, earlier)
+        harmed = self._harmed(self.claims[earlier].region, actions, earlier)
         why = (
             f"would also take from line {', '.join(map(str, harmed))}" if harmed else "has no form"
         )
-        return Problem(
+        return ImportProblem(
             f"line {line} comes first and gives less, and a deny of the rest {why}",
             f"allow it to a group of accounts that line {line} does not match",
         )
 
-    def _harmed(self, reach: Reach, actions: frozenset[str], before: int) -> list[int]:
+    def _harmed(self, region: Region, actions: frozenset[str], before: int) -> list[int]:
         """Return the lines before a claim from which a deny would take something."""
-        taken = _all_of(reach.type, actions)
+        taken = _all_of(region.type, actions)
         return [
             verdict.claim.entry.line
             for verdict in self.verdicts[:before]
-            if verdict.gives(reach) & taken
+            if verdict.gives(region) & taken
         ]
 
-    def _public(self, verdict: Verdict) -> Verdict:
+    def _public(self, verdict: ClaimVerdict) -> ClaimVerdict:
         """Leave out what would be given to accounts too because anonymous requests have it."""
-        claim, reach = verdict.claim, verdict.reach
-        if reach is None or NO_CREDENTIALS not in reach.whom or not claim.given:
+        claim, region = verdict.claim, verdict.region
+        if region is None or NO_CREDENTIALS not in region.accounts or not claim.given:
             return verdict
-        others = replace(reach, whom=self.ours.logged_in - reach.whom)
-        if not others.whom or any(
-            v.reach and v.claim.given >= claim.given and v.reach.covers(others)
+        others = replace(region, accounts=self.context.logged_in - region.accounts)
+        if not others.accounts or any(
+            v.region and v.claim.given >= claim.given and v.region.covers(others)
             for v in self.verdicts
         ):
             return verdict
-        return Verdict(claim, State.LEFT, (_PUBLIC,))
+        return ClaimVerdict(claim, ClaimState.LEFT, (_PUBLIC,))
 
     def drafts(self) -> Iterator[Draft]:
         for number, verdict in enumerate(self.verdicts):
             claim = verdict.claim
-            if verdict.reach and claim.given and not self._said_before(number, verdict.reach):
-                yield Draft(claim.entry, self._rule(Effect.ALLOW, verdict.reach, claim.given))
-            for (denying, reach), actions in self.denied.items():
+            if verdict.region and claim.given and not self._said_before(number, verdict.region):
+                yield Draft(claim.entry, self._rule(Effect.ALLOW, verdict.region, claim.given))
+            for (denying, region), actions in self.denied.items():
                 if denying == number:
-                    rules = (self._rule(Effect.DENY, r, actions) for r in _possible(reach))
+                    rules = (self._rule(Effect.DENY, r, actions) for r in _possible(region))
                     yield from (Draft(claim.entry, rule) for rule in rules)
 
-    def _said_before(self, number: int, reach: Reach) -> bool:
+    def _said_before(self, number: int, region: Region) -> bool:
         given = self.claims[number].given
         return any(
-            v.reach and v.reach.covers(reach) and v.claim.given >= given
+            v.region and v.region.covers(region) and v.claim.given >= given
             for v in self.verdicts[:number]
         )
 
-    def _rule(self, effect: Effect, reach: Reach, actions: frozenset[str]) -> Rule:
+    def _rule(self, effect: Effect, region: Region, actions: frozenset[str]) -> Rule:
         return new_rule(
             effect,
-            _subjects(reach.whom, self.ours),
-            [pattern.text for pattern in reach.patterns],
+            _subjects(region.accounts, self.context),
+            [pattern.text for pattern in region.patterns],
             ALL if ALL in actions else ",".join(sorted(actions)),
-            resource_type=reach.type,
-            service=reach.service,
-            networks=[str(network) for network in reach.conditions.networks],
+            resource_type=region.type,
+            service=region.service,
+            networks=[str(network) for network in region.conditions.networks],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    key: tuple[int, Reach]
+    key: tuple[int, Region]
     actions: frozenset[str]
 
 
-_CONTESTED = Problem(
+_CONTESTED = ImportProblem(
     "with it, the rules would decide differently from docker_auth", "write the rule by hand"
 )
-_PUBLIC = Problem(
+_PUBLIC = ImportProblem(
     "what anonymous may do, every account may do too, and in docker_auth not every account may",
     "authserver acl allow everyone PATTERN ACTIONS, if accounts may have it",
 )
 
 
-def _only(problem: Problem, kept: frozenset[str]) -> Problem:
+def _only(problem: ImportProblem, kept: frozenset[str]) -> ImportProblem:
     listed = ", ".join(sorted(kept)) if len(kept) <= MAX_LISTED else f"{len(kept)} known accounts"
-    return Problem(f"only for {listed}, no others: {problem.reason}", problem.remedy)
+    return ImportProblem(f"only for {listed}, no others: {problem.reason}", problem.remedy)
 
 
 def _denied(kind: str, actions: frozenset[str]) -> frozenset[str]:
@@ -286,29 +295,29 @@ def _all_of(kind: str, actions: frozenset[str]) -> frozenset[str]:
     return frozenset(ACTIONS[kind]) if ALL in actions else actions | {ALL}
 
 
-def _sayable(reach: Reach) -> bool:
+def _sayable(region: Region) -> bool:
     """Whether a deny reaches all of it.
 
     ``{account}`` matches nothing for a name that is no path component, so a deny with it would
     leave out some accounts that the file does not name.
     """
-    return bool(reach.patterns) and not (reach.own_names and OTHERS in reach.whom)
+    return bool(region.patterns) and not (region.has_account_names and OTHERS in region.accounts)
 
 
-def _possible(reach: Reach) -> Iterator[Reach]:
+def _possible(region: Region) -> Iterator[Region]:
     """Write names for ``{account}``, and leave out what can match nothing with them."""
-    for one in reach.for_each_name():
+    for one in region.for_each_name():
         patterns = tuple(pattern for pattern in one.patterns if is_pattern(pattern.text))
-        if reach.type != "repository" or patterns == one.patterns:
+        if region.type != "repository" or patterns == one.patterns:
             yield one
         elif patterns:
             yield replace(one, patterns=patterns)
 
 
-def _subjects(whom: frozenset[str], ours: Standing) -> tuple[Subject, ...]:
-    if OTHERS in whom:
-        public = NO_CREDENTIALS in whom
+def _subjects(accounts: frozenset[str], context: ImportContext) -> tuple[Subject, ...]:
+    if OTHERS in accounts:
+        public = NO_CREDENTIALS in accounts
         return (Subject(SubjectKind.EVERYONE if public else SubjectKind.AUTHENTICATED),)
-    anonymous = (Subject(SubjectKind.ANONYMOUS),) if NO_CREDENTIALS in whom else ()
-    names = sorted(whom - {NO_CREDENTIALS})
-    return (*anonymous, *(Subject(SubjectKind(ours.accounts[n].value), n) for n in names))
+    anonymous = (Subject(SubjectKind.ANONYMOUS),) if NO_CREDENTIALS in accounts else ()
+    names = sorted(accounts - {NO_CREDENTIALS})
+    return (*anonymous, *(Subject(SubjectKind(context.accounts[n].value), n) for n in names))

@@ -12,69 +12,78 @@ from authserver.core.errors import Refused
 from authserver.core.names import account_name, folded, printable
 from authserver.core.subjects import AccountKind
 from authserver.importers import htpasswd
-from authserver.importers.docker_auth.config import AUTHENTICATION, AUTHORIZATION, Config, User
-from authserver.importers.docker_auth.coverage import Problem
+from authserver.importers.docker_auth.config import (
+    AUTHENTICATION,
+    AUTHORIZATION,
+    Config,
+    ConfigUser,
+)
+from authserver.importers.docker_auth.coverage import ImportProblem
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
 
-_ACCOUNTS = Problem(
+_ACCOUNTS = ImportProblem(
     "its accounts are not in the file, and passwords cannot be checked there",
     "authserver user add NAME for each, before the import",
 )
-_DECISIONS = Problem(
+_DECISIONS = ImportProblem(
     "what it allows beyond acl is not in the file", "write rules for it: authserver acl allow"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class SkippedItem:
     """Something besides the ACL that is not taken. ``name`` is printable."""
 
     line: int
     name: str
-    problem: Problem
+    problem: ImportProblem
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
+class UserImport:
     """The file's users: new ones with their hashes, those that are there already, the others."""
 
-    new: list[htpasswd.Entry] = field(default_factory=list)
+    new: list[htpasswd.HtpasswdEntry] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[SkippedItem] = field(default_factory=list)
 
     def known(self, accounts: Mapping[str, AccountKind]) -> dict[str, AccountKind]:
         """Return the accounts that there will be."""
         return {**accounts, **{user.name: AccountKind.USER for user in self.new}}
 
 
-def users(config: Config, accounts: Mapping[str, AccountKind]) -> Users:
+def users(config: Config, accounts: Mapping[str, AccountKind]) -> UserImport:
     """Sort the file's users; ``accounts`` are those that are there."""
-    found = Users()
+    found = UserImport()
     taken = {folded(name): name for name in accounts}
     for user in config.users:
         if user.name == NO_CREDENTIALS and user.usable and user.password is None:
             continue
         if problem := _problem(user, taken, accounts):
-            found.left.append(Left(user.line, printable(user.name), problem))
+            found.left.append(SkippedItem(user.line, printable(user.name), problem))
         elif user.name in accounts:
             found.existing.append(user.name)
         else:
             taken[folded(user.name)] = user.name
-            found.new.append(htpasswd.Entry(user.line, user.name, user.password or ""))
+            found.new.append(htpasswd.HtpasswdEntry(user.line, user.name, user.password or ""))
     return found
 
 
 def _problem(
-    user: User, taken: Mapping[str, str], accounts: Mapping[str, AccountKind]
-) -> Problem | None:
+    user: ConfigUser, taken: Mapping[str, str], accounts: Mapping[str, AccountKind]
+) -> ImportProblem | None:
     if name := _name_problem(user.name):
-        return Problem(name, "choose another name")
+        return ImportProblem(name, "choose another name")
     same = taken.get(folded(user.name), user.name)
     if same != user.name:
-        return Problem(f"{same} is there: names must differ in more than case", "rename it")
+        return ImportProblem(f"{same} is there: names must differ in more than case", "rename it")
     if kind := accounts.get(user.name):
         # Its password here stays, whatever the file has.
-        return None if kind is AccountKind.USER else Problem("a robot has this name", "rename one")
+        return (
+            None
+            if kind is AccountKind.USER
+            else ImportProblem("a robot has this name", "rename one")
+        )
     return _password_problem(user)
 
 
@@ -86,23 +95,23 @@ def _name_problem(name: str) -> str | None:
     return None if same else "the name is not in Unicode's normal form C"
 
 
-def _password_problem(user: User) -> Problem | None:
+def _password_problem(user: ConfigUser) -> ImportProblem | None:
     remedy = f"authserver user add {shlex.quote(user.name)}"
     if not user.usable:
-        return Problem("it has no settings, and nobody can log in with it", remedy)
+        return ImportProblem("it has no settings, and nobody can log in with it", remedy)
     if user.password is None:
-        return Problem("it has no password: anybody may log in with that name", remedy)
+        return ImportProblem("it has no password: anybody may log in with that name", remedy)
     problem = htpasswd.hash_problem(user.password)
-    return Problem(problem, remedy) if problem else None
+    return ImportProblem(problem, remedy) if problem else None
 
 
-def sections_left(config: Config) -> Iterator[Left]:
+def sections_left(config: Config) -> Iterator[SkippedItem]:
     """Yield the sections by which docker_auth lets in or allows more than the file says."""
     for name, line in config.sections.items():
         if name in AUTHENTICATION:
-            yield Left(line, name, _ACCOUNTS)
+            yield SkippedItem(line, name, _ACCOUNTS)
         elif name in AUTHORIZATION:
-            yield Left(line, name, _DECISIONS)
+            yield SkippedItem(line, name, _DECISIONS)
 
 
 def section_notes(config: Config, issuer: str) -> Iterator[str]:

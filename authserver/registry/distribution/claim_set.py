@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from authserver.keys.compatibility import Version
-from authserver.registry.distribution.parsing import Token
+from authserver.registry.distribution.parsing import ParsedToken
 
 LEEWAY = timedelta(seconds=60)
 """How far a registry lets ``exp`` and ``nbf`` be off."""
@@ -27,7 +27,7 @@ class ClaimSet:
     not_before: int
 
 
-def claim_set(token: Token, version: Version) -> ClaimSet:
+def claim_set(token: ParsedToken, version: Version) -> ClaimSet:
     """Return the claims as ``version`` reads them; ask :func:`unreadable` first."""
     claims = _fields(token.claims, version)
     audience = claims.get("aud") or ()
@@ -39,7 +39,7 @@ def claim_set(token: Token, version: Version) -> ClaimSet:
     )
 
 
-def unreadable(token: Token, version: Version) -> Iterator[str]:
+def unreadable(token: ParsedToken, version: Version) -> Iterator[str]:
     """Give each reason for which ``version`` calls the token malformed."""
     if version.reads_jwks:
         if token.padded:

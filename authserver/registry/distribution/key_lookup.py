@@ -12,15 +12,15 @@ from authserver.core.names import printable
 from authserver.keys.compatibility import Version
 from authserver.registry.distribution import key_ids, x509_chain
 from authserver.registry.distribution.key_ids import PublicKey
-from authserver.registry.distribution.parsing import Token
-from authserver.registry.distribution.trust import Trust, jwk_key, public_key
+from authserver.registry.distribution.parsing import ParsedToken
+from authserver.registry.distribution.trust import RegistryTrust, jwk_key, public_key
 
 
 class Untrusted(Refused):
     """The registry finds no key for a token that it trusts."""
 
 
-def find(token: Token, trust: Trust, version: Version, at: datetime) -> PublicKey:
+def find(token: ParsedToken, trust: RegistryTrust, version: Version, at: datetime) -> PublicKey:
     """Return the key that ``version`` checks the signature with.
 
     Raises:
@@ -37,7 +37,7 @@ def find(token: Token, trust: Trust, version: Version, at: datetime) -> PublicKe
     return _by_key_id(kid, trust, version)
 
 
-def _by_certificate(x5c: object, trust: Trust, at: datetime) -> PublicKey:
+def _by_certificate(x5c: object, trust: RegistryTrust, at: datetime) -> PublicKey:
     certificates = _certificates(x5c)
     if not trust.bundle:
         raise Untrusted(
@@ -72,7 +72,7 @@ def certificate(entry: str) -> x509.Certificate:
     return x509.load_der_x509_certificate(base64.b64decode(entry, validate=True))
 
 
-def _by_jwk(jwk: Any, trust: Trust, version: Version, at: datetime) -> PublicKey:  # noqa: ANN401
+def _by_jwk(jwk: Any, trust: RegistryTrust, version: Version, at: datetime) -> PublicKey:  # noqa: ANN401
     public = jwk_key(jwk) if isinstance(jwk, dict) else None
     if public is None:
         raise Untrusted("its jwk is no public key that registries can use")
@@ -91,14 +91,14 @@ def _by_jwk(jwk: Any, trust: Trust, version: Version, at: datetime) -> PublicKey
     return trusted
 
 
-def _by_key_id(kid: str, trust: Trust, version: Version) -> PublicKey:
+def _by_key_id(kid: str, trust: RegistryTrust, version: Version) -> PublicKey:
     trusted = trust.keys(version)
     if kid in trusted:
         return trusted[kid]
     raise Untrusted(_unknown(kid, trust, version))
 
 
-def _unknown(kid: str, trust: Trust, version: Version) -> str:
+def _unknown(kid: str, trust: RegistryTrust, version: Version) -> str:
     """Say why ``version`` finds no key by ``kid``, though another version might."""
     shown = printable(kid, 100)
     if not version.reads_jwks and kid in {listed.kid for listed in trust.jwks}:

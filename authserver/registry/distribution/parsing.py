@@ -14,12 +14,12 @@ MAX_BYTES = 1024 * 1024
 _base64url = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 
 
-class Malformed(Refused):
+class MalformedToken(Refused):
     """No registry can read this as a token. The message never repeats the token."""
 
 
 @dataclass(frozen=True)
-class Token:
+class ParsedToken:
     """A token's parts. ``repeated`` has the names that one JSON object holds twice."""
 
     header: dict[str, Any]
@@ -30,7 +30,7 @@ class Token:
     repeated: tuple[str, ...]
 
 
-def read(text: str) -> Token:
+def read(text: str) -> ParsedToken:
     """Take a token apart.
 
     Raises:
@@ -39,14 +39,14 @@ def read(text: str) -> Token:
     try:
         parts = text.encode("ascii").split(b".")
     except UnicodeEncodeError:
-        raise Malformed("the token holds characters that are not ASCII") from None
+        raise MalformedToken("the token holds characters that are not ASCII") from None
     if len(parts) != 3:
-        raise Malformed(
+        raise MalformedToken(
             f"the token has {len(parts)} parts with dots between them, not 3: is it whole, "
             "and a registry token rather than a refresh token?"
         )
     repeated: list[str] = []
-    return Token(
+    return ParsedToken(
         header=_object(parts[0], "header", repeated),
         claims=_object(parts[1], "claims", repeated),
         signature=_decode(parts[2], "signature"),
@@ -72,9 +72,9 @@ def _object(part: bytes, name: str, repeated: list[str]) -> dict[str, Any]:
             _decode(part, name), object_pairs_hook=collect, parse_constant=_no_constant
         )
     except (ValueError, RecursionError):
-        raise Malformed(f"the token's {name} is not JSON") from None
+        raise MalformedToken(f"the token's {name} is not JSON") from None
     if not isinstance(value, dict):
-        raise Malformed(f"the token's {name} is not a JSON object")
+        raise MalformedToken(f"the token's {name} is not a JSON object")
     return value
 
 
@@ -84,8 +84,8 @@ def _no_constant(name: str) -> NoReturn:
 
 def _decode(part: bytes, name: str) -> bytes:
     if _base64url.fullmatch(part) is None:
-        raise Malformed(f"the token's {name} is not base64url")
+        raise MalformedToken(f"the token's {name} is not base64url")
     try:
         return base64.urlsafe_b64decode(part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4))
     except binascii.Error:
-        raise Malformed(f"the token's {name} is not base64url: is the token whole?") from None
+        raise MalformedToken(f"the token's {name} is not base64url: is the token whole?") from None

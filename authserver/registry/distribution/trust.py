@@ -26,7 +26,7 @@ class ListedKey:
 
 
 @dataclass(frozen=True)
-class Trust:
+class RegistryTrust:
     """What a token is held against. An issuer or services of None are not looked at."""
 
     bundle: tuple[x509.Certificate, ...] = ()

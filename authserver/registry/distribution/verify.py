@@ -13,12 +13,12 @@ from authserver.registry.distribution import claim_set, key_lookup
 from authserver.registry.distribution.claim_set import ClaimSet
 from authserver.registry.distribution.key_ids import PublicKey
 from authserver.registry.distribution.key_lookup import Untrusted
-from authserver.registry.distribution.parsing import Token
-from authserver.registry.distribution.trust import Trust
+from authserver.registry.distribution.parsing import ParsedToken
+from authserver.registry.distribution.trust import RegistryTrust
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TokenVerdict:
     """What one version says to a token; without reasons it accepts it."""
 
     version: Version
@@ -36,24 +36,24 @@ class Verdict:
         }
 
 
-def judge(token: Token, trust: Trust, version: Version, at: datetime) -> Verdict:
+def judge(token: ParsedToken, trust: RegistryTrust, version: Version, at: datetime) -> TokenVerdict:
     """Hold a token against ``trust`` at the time ``at``.
 
     Every reason is given. A registry stops at the first and writes it only to its log.
     """
     malformed = tuple(claim_set.unreadable(token, version))
     if malformed:
-        return Verdict(version, malformed)
+        return TokenVerdict(version, malformed)
     read = claim_set.claim_set(token, version)
     reasons = (
         *_not_meant(read, trust),
         *claim_set.untimely(read, at),
         *_not_signed(token, trust, version, at),
     )
-    return Verdict(version, reasons)
+    return TokenVerdict(version, reasons)
 
 
-def _not_meant(read: ClaimSet, trust: Trust) -> Iterator[str]:
+def _not_meant(read: ClaimSet, trust: RegistryTrust) -> Iterator[str]:
     if trust.issuer is not None and read.issuer != trust.issuer:
         yield f"its issuer is {_quoted(read.issuer)}, not {_quoted(trust.issuer)}"
     if trust.services is not None and not trust.services.intersection(read.audiences):
@@ -66,7 +66,9 @@ def _quoted(text: str) -> str:
     return f'"{printable(text)}"'
 
 
-def _not_signed(token: Token, trust: Trust, version: Version, at: datetime) -> Iterator[str]:
+def _not_signed(
+    token: ParsedToken, trust: RegistryTrust, version: Version, at: datetime
+) -> Iterator[str]:
     algorithm = token.header.get("alg")
     if algorithm not in version.algorithms:
         yield f"{version} takes no token with alg {_quoted(str(algorithm))}"
@@ -80,7 +82,7 @@ def _not_signed(token: Token, trust: Trust, version: Version, at: datetime) -> I
         yield "the signature is not by the key that its header names"
 
 
-def _verifies(token: Token, key: PublicKey) -> bool:
+def _verifies(token: ParsedToken, key: PublicKey) -> bool:
     algorithm = jwt.get_algorithm_by_name(str(token.header["alg"]))
     try:
         prepared = algorithm.prepare_key(key)

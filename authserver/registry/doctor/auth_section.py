@@ -11,8 +11,8 @@ from authserver.keys.jose import algorithm
 from authserver.registry.doctor import config_file, trust_files
 from authserver.registry.doctor.challenge import SECTION
 from authserver.registry.doctor.config_file import ConfigFile
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
 
 _FILE = "config.file"
 
@@ -26,7 +26,7 @@ class Files:
     jwks: Path | None = None
 
 
-def check(files: Files, ours: Ours, proven_realm: str | None) -> Iterator[Finding]:
+def check(files: Files, expected: Expected, proven_realm: str | None) -> Iterator[DoctorFinding]:
     """Give the findings on a configuration file and the files that it names.
 
     ``proven_realm`` is a URL that was seen to be ours, whatever we call it.
@@ -42,15 +42,15 @@ def check(files: Files, ours: Ours, proven_realm: str | None) -> Iterator[Findin
         )
         return
     yield _alone(config, files.config)
-    for option, wanted in (("service", ours.service), ("issuer", ours.issuer)):
+    for option, wanted in (("service", expected.service), ("issuer", expected.issuer)):
         yield _option(config, option, wanted)
-    yield _realm(config, ours, proven_realm)
-    yield from trust_files.check_bundle(config, files.bundle, ours)
-    yield from trust_files.check_jwks(config, files.jwks, ours)
-    yield _algorithms(config, ours)
+    yield _realm(config, expected, proven_realm)
+    yield from trust_files.check_bundle(config, files.bundle, expected)
+    yield from trust_files.check_jwks(config, files.jwks, expected)
+    yield _algorithms(config, expected)
 
 
-def _alone(config: ConfigFile, path: Path) -> Finding:
+def _alone(config: ConfigFile, path: Path) -> DoctorFinding:
     if config.other_auth:
         names = printable(", ".join(config.other_auth))
         return failed(
@@ -61,7 +61,7 @@ def _alone(config: ConfigFile, path: Path) -> Finding:
     return passed(_FILE, f"{path} has an auth.token section")
 
 
-def _option(config: ConfigFile, option: str, wanted: str) -> Finding:
+def _option(config: ConfigFile, option: str, wanted: str) -> DoctorFinding:
     check = f"config.{option}"
     cure = f'set `{option}: "{wanted}"` in its auth.token section and restart it'
     if (why := _unusable(config, option)) is not None:
@@ -83,9 +83,9 @@ def _unusable(config: ConfigFile, option: str) -> str | None:
     return f"its {option} is no string in YAML, and it does not start: quote it"
 
 
-def _realm(config: ConfigFile, ours: Ours, proven: str | None) -> Finding:
+def _realm(config: ConfigFile, expected: Expected, proven: str | None) -> DoctorFinding:
     named = config.text("realm")
-    wanted = proven if proven and named == proven else ours.realm
+    wanted = proven if proven and named == proven else expected.realm
     if config.token and config.token.get("autoredirect") is True:
         path = printable(str(config.token.get("autoredirectpath", "/auth/token")))
         return not_tried(
@@ -102,8 +102,8 @@ def _realm(config: ConfigFile, ours: Ours, proven: str | None) -> Finding:
     return _option(config, "realm", wanted)
 
 
-def _algorithms(config: ConfigFile, ours: Ours) -> Finding:
-    check, needed = "config.signingalgorithms", algorithm(ours.key.private.public_key())
+def _algorithms(config: ConfigFile, expected: Expected) -> DoctorFinding:
+    check, needed = "config.signingalgorithms", algorithm(expected.key.private.public_key())
     listed = (config.token or {}).get("signingalgorithms")
     cure = f'set `signingalgorithms: ["{needed}"]` or remove that line; restart it'
     if listed is None:

@@ -7,8 +7,15 @@ from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
 from authserver.registry.distribution import key_ids
 from authserver.registry.doctor import probe
-from authserver.registry.doctor.expected import Ours, OwnAuthority
-from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
+from authserver.registry.doctor.expected import Expected, OwnAuthority
+from authserver.registry.doctor.findings import (
+    DoctorFinding,
+    DoctorReport,
+    Status,
+    failed,
+    not_tried,
+    passed,
+)
 from authserver.registry.doctor.http import Remote
 from authserver.registry.doctor.probe import Probe
 
@@ -16,17 +23,17 @@ CHECK = "modes"
 FORGED = "token.forged"
 
 
-def learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
+def learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport) -> None:
     """Add what the registry can do to the report, by test tokens made like one it accepts."""
-    forged = _check_forged(remote, ours, like)
+    forged = _check_forged(remote, expected, like)
     report.add(forged)
     if forged.status is Status.PASSED:
-        _learn(remote, ours, like, report)
+        _learn(remote, expected, like, report)
 
 
-def _check_forged(remote: Remote, ours: Ours, like: Probe) -> Finding:
+def _check_forged(remote: Remote, expected: Expected, like: Probe) -> DoctorFinding:
     """Show a token that nobody may accept: what is accepted after it says nothing."""
-    stranger = OwnAuthority(0, keyring.make_authority(ours.issuer, like.at))
+    stranger = OwnAuthority(0, keyring.make_authority(expected.issuer, like.at))
     if not probe.under(stranger, like).accepted(remote):
         return passed(FORGED, "it refuses a test token under an authority that nobody knows")
     return failed(
@@ -37,16 +44,16 @@ def _check_forged(remote: Remote, ours: Ours, like: Probe) -> Finding:
     )
 
 
-def _learn(remote: Remote, ours: Ours, like: Probe, report: Report) -> None:
+def _learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport) -> None:
     trusted = []
-    for authority in ours.authorities:
+    for authority in expected.authorities:
         known = probe.under(authority, like).accepted(remote)
         trusted += [authority] if known else []
         (report.authorities if known else report.absent_authorities).append(authority.id)
     if trusted:
         report.modes.append(HeaderMode.X5C)
     for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
-        if any(one.accepted(remote) for one in probe.by_key_ids(ours, mode, like)):
+        if any(one.accepted(remote) for one in probe.by_key_ids(expected, mode, like)):
             report.modes.append(mode)
     if trusted:
         report.version = _version(remote, trusted[0], like, report.modes)
@@ -66,7 +73,7 @@ def _version(
     return Version.V3_0 if by_constant.accepted(remote) else None
 
 
-def check(report: Report) -> Finding:
+def check(report: DoctorReport) -> DoctorFinding:
     """Say which header modes were accepted."""
     if not report.modes:
         return not_tried(CHECK, "it accepts no test token of ours")

@@ -10,8 +10,8 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 
 from authserver.core.names import printable
-from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
-from authserver.registry.doctor.http import Answer
+from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
+from authserver.registry.doctor.http import HttpAnswer
 
 CHECK = "registry.challenge"
 SECTION = "put the section that `authserver registry config` prints into its config.yml"
@@ -54,7 +54,7 @@ def _named_scheme(header: str) -> str:
     return matched[1].lower() if matched else ""
 
 
-def check(answer: Answer) -> Finding:
+def check(answer: HttpAnswer) -> DoctorFinding:
     """Hold the answer to a request without a token against what a registry of ours says."""
     if answer.status == 401:
         if parse(answer.headers) is not None:
@@ -63,7 +63,7 @@ def check(answer: Answer) -> Finding:
     return failed(CHECK, *_no_challenge(answer))
 
 
-def _no_challenge(answer: Answer) -> tuple[str, str]:
+def _no_challenge(answer: HttpAnswer) -> tuple[str, str]:
     """Return why and the cure where a registry did not answer 401."""
     match answer.status:
         case 200:
@@ -90,7 +90,7 @@ def _no_challenge(answer: Answer) -> tuple[str, str]:
     )
 
 
-def _other_challenge(answer: Answer) -> Finding:
+def _other_challenge(answer: HttpAnswer) -> DoctorFinding:
     header = answer.headers["WWW-Authenticate"]
     if header is None:
         return failed(
@@ -107,7 +107,7 @@ def _other_challenge(answer: Answer) -> Finding:
     )
 
 
-def check_service(challenge: Challenge, wanted: str) -> Finding:
+def check_service(challenge: Challenge, wanted: str) -> DoctorFinding:
     """Hold the service that the registry names against its registry entry."""
     check, found = "challenge.service", challenge.service
     if found == wanted:
@@ -122,14 +122,14 @@ def check_service(challenge: Challenge, wanted: str) -> Finding:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedChallenge:
     """Its challenge, and how far its clock is ahead of ours if it says so."""
 
     challenge: Challenge
     ahead: timedelta | None
 
 
-def clock_difference(answer: Answer, now: datetime) -> timedelta | None:
+def clock_difference(answer: HttpAnswer, now: datetime) -> timedelta | None:
     """Return how far the answering clock is ahead of ours, None if it does not say."""
     try:
         date = parsedate_to_datetime(str(answer.headers["Date"]))
@@ -139,7 +139,7 @@ def clock_difference(answer: Answer, now: datetime) -> timedelta | None:
         return None
 
 
-def check_clock(ahead: timedelta | None) -> Finding:
+def check_clock(ahead: timedelta | None) -> DoctorFinding:
     """Say what a difference means; the Date header has whole seconds."""
     if ahead is None:
         return not_tried(CLOCK, "its answers have no Date header to compare with")

@@ -14,9 +14,9 @@ from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.registry.distribution import parsing
 from authserver.registry.doctor.challenge import parse
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
-from authserver.registry.doctor.http import Answer, Fetcher, Remote, Unreachable
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
+from authserver.registry.doctor.http import Fetcher, HttpAnswer, Remote, Unreachable
 from authserver.registry.doctor.realm import token_in
 
 _MANIFESTS = (
@@ -31,7 +31,7 @@ _digest = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Account:
+class WalkAccount:
     """A name and its password or app token; without a name, anonymous."""
 
     name: str = ""
@@ -42,7 +42,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Given:
+class GrantedToken:
     """A registry token from our endpoint and the actions that it grants on what was asked for."""
 
     token: str = field(repr=False)
@@ -52,23 +52,25 @@ class Given:
         return self.actions.issuperset(actions) or "*" in self.actions
 
 
-def ask(fetcher: Fetcher, ours: Ours, account: Account, scope: str) -> Given:
+def ask(fetcher: Fetcher, expected: Expected, account: WalkAccount, scope: str) -> GrantedToken:
     """Fetch a token for ``scope``. The password goes to our own realm and to no other.
 
     Raises:
         Refused: our endpoint gave no token.
         Unreachable: it does not answer.
     """
-    query = {"service": ours.service, "scope": scope, "client_id": "authserver-doctor"}
+    query = {"service": expected.service, "scope": scope, "client_id": "authserver-doctor"}
     headers = {}
     if account.name:
         pair = base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
         headers["Authorization"] = f"Basic {pair}"
-    answer = fetcher.fetch(f"{ours.realm}?{urlencode(query)}", headers=headers)
+    answer = fetcher.fetch(f"{expected.realm}?{urlencode(query)}", headers=headers)
     token = token_in(answer)
     if token is None:
-        raise Refused(f"{ours.realm} answers {answer.status} and no token. {answer.error}".strip())
-    return Given(token, _actions(token, scope))
+        raise Refused(
+            f"{expected.realm} answers {answer.status} and no token. {answer.error}".strip()
+        )
+    return GrantedToken(token, _actions(token, scope))
 
 
 def _actions(token: str, scope: str) -> frozenset[str]:
@@ -84,15 +86,15 @@ def _actions(token: str, scope: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Walk:
+class ClientWalk:
     """The four things that clients do, tried on one repository."""
 
     remote: Remote
-    ours: Ours
-    account: Account
+    expected: Expected
+    account: WalkAccount
     repository: str
 
-    def run(self) -> list[Finding]:
+    def run(self) -> list[DoctorFinding]:
         """Return a finding for each step."""
         steps = (
             ("walk.pull", self._repository("pull"), self._pull),
@@ -105,7 +107,9 @@ class Walk:
     def _repository(self, actions: str) -> str:
         return f"repository:{self.repository}:{actions}"
 
-    def _step(self, check: str, scope: str, go: Callable[[str, str], Finding]) -> Finding:
+    def _step(
+        self, check: str, scope: str, go: Callable[[str, str], DoctorFinding]
+    ) -> DoctorFinding:
         try:
             given = self._given(scope)
             if not given.grants(*scope.rpartition(":")[2].split(",")):
@@ -116,16 +120,16 @@ class Walk:
         except Unreachable as error:
             return failed(check, str(error), error.cure)
 
-    def _given(self, scope: str) -> Given:
-        return ask(self.remote.fetcher, self.ours, self.account, scope)
+    def _given(self, scope: str) -> GrantedToken:
+        return ask(self.remote.fetcher, self.expected, self.account, scope)
 
-    def _not_granted(self, check: str, scope: str) -> Finding:
+    def _not_granted(self, check: str, scope: str) -> DoctorFinding:
         why = f"the rules do not grant {self.account} {scope}"
         cure = f"if they should: authserver acl explain {self.account} {scope}"
         # Who names a repository wants at least to pull from it.
         return failed(check, why, cure) if check == "walk.pull" else not_tried(check, why, cure)
 
-    def _pull(self, check: str, token: str) -> Finding:
+    def _pull(self, check: str, token: str) -> DoctorFinding:
         answer = self.remote.ask(f"/v2/{self.repository}/tags/list", token=token)
         if answer.status == 200:
             return passed(check, f"{self.account} pulls from {self.repository}")
@@ -133,7 +137,7 @@ class Walk:
             return passed(check, f"{self.account} may pull; {self.repository} is not there")
         return _unexpected(check, answer)
 
-    def _push(self, check: str, token: str) -> Finding:
+    def _push(self, check: str, token: str) -> DoctorFinding:
         """Mount a blob of the repository onto itself; without one, put what is no manifest."""
         digest = self._blob(token)
         if digest is None:
@@ -167,7 +171,7 @@ class Walk:
         parts = urlsplit(location)
         self.remote.ask(f"{parts.path}?{parts.query}", "DELETE", token=token)
 
-    def _put_nothing(self, check: str, token: str) -> Finding:
+    def _put_nothing(self, check: str, token: str) -> DoctorFinding:
         """Put what is no manifest: a registry looks at it only once the token is good."""
         answer = self.remote.ask(
             f"/v2/{self.repository}/manifests/doctor-{token_hex(8)}",
@@ -180,7 +184,7 @@ class Walk:
             return passed(check, f"{self.account} may push; there is no image to mount blobs of")
         return _unexpected(check, answer)
 
-    def _delete(self, check: str, token: str) -> Finding:
+    def _delete(self, check: str, token: str) -> DoctorFinding:
         digest = f"sha256:{token_hex(32)}"
         path = f"/v2/{self.repository}/manifests/{digest}"
         answer = self.remote.ask(path, "DELETE", token=token)
@@ -194,14 +198,14 @@ class Walk:
             )
         return _unexpected(check, answer)
 
-    def _catalog(self, check: str, token: str) -> Finding:
+    def _catalog(self, check: str, token: str) -> DoctorFinding:
         answer = self.remote.ask("/v2/_catalog?n=1", token=token)
         if answer.status == 200:
             return passed(check, f"{self.account} lists the catalog")
         return _unexpected(check, answer)
 
 
-def _unexpected(check: str, answer: Answer) -> Finding:
+def _unexpected(check: str, answer: HttpAnswer) -> DoctorFinding:
     challenge = parse(answer.headers)
     if answer.status == 401 and challenge is not None:
         error = printable(challenge.error or "no token was seen", 60)
@@ -213,7 +217,7 @@ def _unexpected(check: str, answer: Answer) -> Finding:
     return failed(check, f"the registry answers {answer.status}. {answer.error}".strip(), _LOG)
 
 
-def _led_elsewhere(check: str, location: str) -> Finding:
+def _led_elsewhere(check: str, location: str) -> DoctorFinding:
     return failed(
         check,
         f"the registry sends uploads to {printable(location, 200)}, which is another place than "

@@ -5,10 +5,17 @@ from pathlib import Path
 
 from authserver.registry.doctor import auth_section, challenge, realm, token_check
 from authserver.registry.doctor.auth_section import Files
-from authserver.registry.doctor.challenge import Seen
-from authserver.registry.doctor.client_walk import Account, Walk
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, Report, Status, failed, not_tried, passed
+from authserver.registry.doctor.challenge import ObservedChallenge
+from authserver.registry.doctor.client_walk import ClientWalk, WalkAccount
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import (
+    DoctorFinding,
+    DoctorReport,
+    Status,
+    failed,
+    not_tried,
+    passed,
+)
 from authserver.registry.doctor.http import (
     ALL_SECONDS,
     REQUEST_SECONDS,
@@ -29,7 +36,7 @@ class Options:
     """
 
     files: Files | None = None
-    account: Account = field(default_factory=Account)
+    account: WalkAccount = field(default_factory=WalkAccount)
     repository: str | None = None
     ca_file: Path | None = None
     ask_foreign_realm: bool = False
@@ -37,7 +44,7 @@ class Options:
     all_seconds: float = ALL_SECONDS
 
 
-def examine(ours: Ours, url: str, options: Options) -> Report:
+def examine(expected: Expected, url: str, options: Options) -> DoctorReport:
     """Examine the registry at ``url`` as the registry entry that ``ours`` speaks of.
 
     It is asked with test tokens that grant nothing, and for a repository with those that our
@@ -48,56 +55,68 @@ def examine(ours: Ours, url: str, options: Options) -> Report:
     """
     fetcher = Fetcher(options.ca_file, options.request_seconds, options.all_seconds)
     remote = Remote.at(url, fetcher)
-    report = Report(ours.service, remote.url)
-    seen = _look(remote, ours, report)
-    if seen is not None:
-        _challenged(remote, ours, seen, options, report)
+    report = DoctorReport(expected.service, remote.url)
+    observed = _look(remote, expected, report)
+    if observed is not None:
+        _challenged(remote, expected, observed, options, report)
     if options.files is not None:
-        report.extend(auth_section.check(options.files, ours, _proven_realm(seen, report)))
-    _show_token(remote, ours, seen, report)
-    report.extend(_walked(remote, ours, options, report))
+        report.extend(auth_section.check(options.files, expected, _proven_realm(observed, report)))
+    _show_token(remote, expected, observed, report)
+    report.extend(_walked(remote, expected, options, report))
     return report
 
 
-def _look(remote: Remote, ours: Ours, report: Report) -> Seen | None:
+def _look(remote: Remote, expected: Expected, report: DoctorReport) -> ObservedChallenge | None:
     """Ask without a token; return what the registry says, None if it is no challenge."""
     try:
         answer = remote.ask("/v2/")
     except Unreachable as error:
         report.add(failed(_REACHABLE, str(error), error.cure))
         return None
-    ahead = challenge.clock_difference(answer, ours.clock())
+    ahead = challenge.clock_difference(answer, expected.clock())
     report.add(passed(_REACHABLE, f"{remote.url} answers"), challenge.check(answer))
     said = challenge.parse(answer.headers)
-    return Seen(said, ahead) if said is not None and answer.status == 401 else None
+    return ObservedChallenge(said, ahead) if said is not None and answer.status == 401 else None
 
 
-def _challenged(remote: Remote, ours: Ours, seen: Seen, options: Options, report: Report) -> None:
-    report.add(challenge.check_service(seen.challenge, ours.service))
-    report.extend(realm.check(seen.challenge, remote, ours, ask_foreign=options.ask_foreign_realm))
-    report.add(challenge.check_clock(seen.ahead))
+def _challenged(
+    remote: Remote,
+    expected: Expected,
+    observed: ObservedChallenge,
+    options: Options,
+    report: DoctorReport,
+) -> None:
+    report.add(challenge.check_service(observed.challenge, expected.service))
+    report.extend(
+        realm.check(observed.challenge, remote, expected, ask_foreign=options.ask_foreign_realm)
+    )
+    report.add(challenge.check_clock(observed.ahead))
 
 
-def _show_token(remote: Remote, ours: Ours, seen: Seen | None, report: Report) -> None:
-    if seen is None:
+def _show_token(
+    remote: Remote, expected: Expected, observed: ObservedChallenge | None, report: DoctorReport
+) -> None:
+    if observed is None:
         report.add(not_tried("token", "the registry does not ask for tokens"))
         return
     try:
-        token_check.check(remote, ours, seen, report)
+        token_check.check(remote, expected, observed, report)
     except Unreachable as error:
         report.add(failed("token", str(error), error.cure))
 
 
-def _proven_realm(seen: Seen | None, report: Report) -> str | None:
+def _proven_realm(observed: ObservedChallenge | None, report: DoctorReport) -> str | None:
     finding = report.of("challenge.realm")
     proven = finding is not None and finding.status is Status.PASSED
-    return seen.challenge.realm if seen is not None and proven else None
+    return observed.challenge.realm if observed is not None and proven else None
 
 
-def _walked(remote: Remote, ours: Ours, options: Options, report: Report) -> list[Finding]:
+def _walked(
+    remote: Remote, expected: Expected, options: Options, report: DoctorReport
+) -> list[DoctorFinding]:
     if options.repository is None:
         return [not_tried("walk", "no --repository was named")]
     finding = report.of("token")
     if finding is None or finding.status is not Status.PASSED:
         return [not_tried("walk", "the registry accepts no token of ours yet")]
-    return Walk(remote, ours, options.account, options.repository).run()
+    return ClientWalk(remote, expected, options.account, options.repository).run()

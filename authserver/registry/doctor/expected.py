@@ -15,7 +15,7 @@ from authserver.keys import rows as key_rows
 from authserver.keys.jose import HeaderMode, key_id
 from authserver.keys.keyring import KeyPair
 from authserver.keys.private_keys import Safe
-from authserver.registry.distribution.trust import ListedKey, Trust
+from authserver.registry.distribution.trust import ListedKey, RegistryTrust
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OwnAuthority:
 
 
 @dataclass(frozen=True)
-class Ours:
+class Expected:
     """What tokens for one registry entry are made of. The active authority comes first.
 
     ``others`` has our further certificates that its bundle may rightly hold. With an own key the
@@ -62,12 +62,12 @@ class Ours:
         """Return the certificate that the registry's bundle must hold."""
         return self.key.certificate if self.has_own_key else self.authority.pair.certificate
 
-    def trust(self) -> Trust:
+    def trust(self) -> RegistryTrust:
         """Return what a registry trusts that is set up as we say."""
         bundle = (self.anchor, *(authority.pair.certificate for authority in self.authorities))
         public = self.key.private.public_key()
         listed = tuple(ListedKey(key_id(public, mode), public) for mode in HeaderMode)
-        return Trust(bundle, listed, self.issuer, frozenset({self.service}))
+        return RegistryTrust(bundle, listed, self.issuer, frozenset({self.service}))
 
 
 def load(
@@ -76,7 +76,7 @@ def load(
     service: str,
     realm: str,
     clock: Callable[[], datetime],
-) -> Ours:
+) -> Expected:
     """Return what is ours for the registry entry ``service``.
 
     Raises:
@@ -89,7 +89,7 @@ def load(
     active = key_rows.active_authority(session)
     kept = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
     rows = sorted(kept, key=lambda row: (row is not active, -row.id))
-    return Ours(
+    return Expected(
         service=entry.service,
         realm=realm,
         issuer=signing_keys.issuer(session),

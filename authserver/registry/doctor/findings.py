@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One check: how it ended, why, and for a failure the exact change to make."""
 
     check: str
@@ -36,20 +36,20 @@ class Finding:
         }
 
 
-def passed(check: str, why: str) -> Finding:
-    return Finding(check, Status.PASSED, why)
+def passed(check: str, why: str) -> DoctorFinding:
+    return DoctorFinding(check, Status.PASSED, why)
 
 
-def failed(check: str, why: str, cure: str) -> Finding:
-    return Finding(check, Status.FAILED, why, cure)
+def failed(check: str, why: str, cure: str) -> DoctorFinding:
+    return DoctorFinding(check, Status.FAILED, why, cure)
 
 
-def not_tried(check: str, why: str, cure: str = "") -> Finding:
-    return Finding(check, Status.NOT_TRIED, why, cure)
+def not_tried(check: str, why: str, cure: str = "") -> DoctorFinding:
+    return DoctorFinding(check, Status.NOT_TRIED, why, cure)
 
 
 @dataclass
-class Report:
+class DoctorReport:
     """All findings, and what was learnt of the registry on the way.
 
     ``authorities`` has the ids of our authorities that its bundle was seen to hold, and
@@ -58,19 +58,19 @@ class Report:
 
     service: str
     url: str
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DoctorFinding] = field(default_factory=list)
     authorities: list[int] = field(default_factory=list)
     absent_authorities: list[int] = field(default_factory=list)
     modes: list[HeaderMode] = field(default_factory=list)
     version: Version | None = None
 
-    def add(self, *findings: Finding) -> None:
+    def add(self, *findings: DoctorFinding) -> None:
         self.findings += findings
 
-    def extend(self, findings: Iterable[Finding]) -> None:
+    def extend(self, findings: Iterable[DoctorFinding]) -> None:
         self.findings += findings
 
-    def of(self, check: str) -> Finding | None:
+    def of(self, check: str) -> DoctorFinding | None:
         """Return the finding of a check, None if it was not come to."""
         return next((f for f in self.findings if f.check == check), None)
 

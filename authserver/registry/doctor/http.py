@@ -30,7 +30,7 @@ USER_AGENT = "authserver-doctor"
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back; the body is cut at MAX_BODY."""
 
     status: int
@@ -71,7 +71,7 @@ class Fetcher:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send one request and return the answer, whatever its status.
 
         Raises:
@@ -93,7 +93,7 @@ class Fetcher:
                 sent = {"User-Agent": USER_AGENT, "Connection": "close", **(headers or {})}
                 connection.request(method, target, body, sent)
                 response: HTTPResponse = connection.getresponse()
-                answer = Answer(response.status, response.headers, response.read(MAX_BODY))
+                answer = HttpAnswer(response.status, response.headers, response.read(MAX_BODY))
                 connection.require_in_time()
                 return answer
         except (OSError, HTTPException, ValueError) as error:
@@ -199,7 +199,7 @@ class Remote:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send one request. Raises Unreachable if there is no answer."""
         sent = dict(headers or {})
         if token is not None:

@@ -19,9 +19,9 @@ from authserver.core.names import service_name
 from authserver.keys.jose import HeaderMode, algorithm, jose_header
 from authserver.keys.keyring import KeyPair
 from authserver.registry.doctor import challenge
-from authserver.registry.doctor.challenge import Seen, parse
-from authserver.registry.doctor.expected import Ours, OwnAuthority
-from authserver.registry.doctor.http import Answer, Remote
+from authserver.registry.doctor.challenge import ObservedChallenge, parse
+from authserver.registry.doctor.expected import Expected, OwnAuthority
+from authserver.registry.doctor.http import HttpAnswer, Remote
 
 LIFETIME = timedelta(seconds=60)
 
@@ -62,7 +62,7 @@ class Probe:
         ).as_json()
         return made | ({"aud": [self.audience]} if self.audience_is_list else {})
 
-    def shown(self, remote: Remote) -> Answer:
+    def shown(self, remote: Remote) -> HttpAnswer:
         """Show the token to a registry."""
         return remote.ask("/v2/", token=self.signed())
 
@@ -70,10 +70,12 @@ class Probe:
         return self.shown(remote).status == 200
 
 
-def usual(ours: Ours) -> Probe:
+def usual(expected: Expected) -> Probe:
     """Return the probe that is made as tokens for this registry entry are."""
-    authority = None if ours.has_own_key else ours.authority
-    return Probe(ours.mode, ours.key, ours.issuer, ours.service, ours.clock(), authority)
+    authority = None if expected.has_own_key else expected.authority
+    return Probe(
+        expected.mode, expected.key, expected.issuer, expected.service, expected.clock(), authority
+    )
 
 
 def under(authority: OwnAuthority, like: Probe) -> Probe:
@@ -87,27 +89,27 @@ def by_key_id(mode: HeaderMode, authority: OwnAuthority, like: Probe) -> Probe:
     return replace(like, mode=mode, key=authority.pair, authority=None)
 
 
-def reached(answer: Answer) -> bool:
+def reached(answer: HttpAnswer) -> bool:
     """Whether a registry that refused a token has seen it: else it names no error."""
     challenge = parse(answer.headers)
     return challenge is None or bool(challenge.error)
 
 
-def adapted(usual: Probe, seen: Seen) -> Probe:
+def adapted(usual: Probe, observed: ObservedChallenge) -> Probe:
     """Return the probe with what the registry says of itself: its service and its clock."""
     made = usual
-    if seen.ahead is not None and abs(seen.ahead) > challenge.ALLOWED:
-        made = replace(made, at=usual.at + seen.ahead)
+    if observed.ahead is not None and abs(observed.ahead) > challenge.ALLOWED:
+        made = replace(made, at=usual.at + observed.ahead)
     try:
-        return replace(made, audience=service_name(seen.challenge.service))
+        return replace(made, audience=service_name(observed.challenge.service))
     except Refused:
         return made
 
 
-def accepted(remote: Remote, ours: Ours, like: Probe) -> Probe | None:
+def accepted(remote: Remote, expected: Expected, like: Probe) -> Probe | None:
     """Return the first probe that is accepted, of those with another key or issuer."""
-    candidates = list(_candidates(ours, like))
-    for issuer in _issuers(ours, like):
+    candidates = list(_candidates(expected, like))
+    for issuer in _issuers(expected, like):
         for candidate in candidates:
             tried = replace(candidate, issuer=issuer)
             if tried.accepted(remote):
@@ -115,31 +117,31 @@ def accepted(remote: Remote, ours: Ours, like: Probe) -> Probe | None:
     return None
 
 
-def _candidates(ours: Ours, like: Probe) -> Iterator[Probe]:
+def _candidates(expected: Expected, like: Probe) -> Iterator[Probe]:
     yield like
-    for authority in ours.authorities:
+    for authority in expected.authorities:
         yield under(authority, like)
     for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
-        yield from by_key_ids(ours, mode, like)
+        yield from by_key_ids(expected, mode, like)
 
 
-def by_key_ids(ours: Ours, mode: HeaderMode, like: Probe) -> Iterator[Probe]:
+def by_key_ids(expected: Expected, mode: HeaderMode, like: Probe) -> Iterator[Probe]:
     """Give the probes that name a key by its id: the entry's own key, and the authority's."""
-    if ours.has_own_key:
-        yield replace(like, mode=mode, key=ours.key, authority=None)
-    yield by_key_id(mode, ours.authority, like)
+    if expected.has_own_key:
+        yield replace(like, mode=mode, key=expected.key, authority=None)
+    yield by_key_id(mode, expected.authority, like)
 
 
-def _issuers(ours: Ours, like: Probe) -> list[str]:
-    parts = urlsplit(ours.realm)
+def _issuers(expected: Expected, like: Probe) -> list[str]:
+    parts = urlsplit(expected.realm)
     guesses = (
-        ours.issuer,
+        expected.issuer,
         *COPIED_ISSUERS,
-        ours.realm,
-        ours.realm.removesuffix("/token"),
+        expected.realm,
+        expected.realm.removesuffix("/token"),
         parts.netloc,
         parts.hostname or "",
-        ours.service,
+        expected.service,
         like.audience,
     )
     return [guess for guess in dict.fromkeys(guesses) if guess]

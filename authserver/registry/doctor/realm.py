@@ -11,30 +11,32 @@ from authserver.keys.compatibility import Version
 from authserver.registry.distribution import parsing
 from authserver.registry.distribution.verify import judge
 from authserver.registry.doctor.challenge import Challenge
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
-from authserver.registry.doctor.http import Answer, Fetcher, Remote, Unreachable
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
+from authserver.registry.doctor.http import Fetcher, HttpAnswer, Remote, Unreachable
 
 
 def check(
-    challenge: Challenge, remote: Remote, ours: Ours, *, ask_foreign: bool
-) -> Iterator[Finding]:
+    challenge: Challenge, remote: Remote, expected: Expected, *, ask_foreign: bool
+) -> Iterator[DoctorFinding]:
     """Give the findings on a challenge's realm.
 
     A realm with another URL than ours is asked only if ``ask_foreign``: the registry names it, and
     may name what is no business of its.
     """
-    yield from _identity(challenge.realm, remote.fetcher, ours, ask_foreign=ask_foreign)
+    yield from _identity(challenge.realm, remote.fetcher, expected, ask_foreign=ask_foreign)
     yield _scheme(challenge.realm, remote)
     yield _address(challenge.realm, remote)
 
 
-def _identity(realm: str, fetcher: Fetcher, ours: Ours, *, ask_foreign: bool) -> Iterator[Finding]:
+def _identity(
+    realm: str, fetcher: Fetcher, expected: Expected, *, ask_foreign: bool
+) -> Iterator[DoctorFinding]:
     shown = printable(realm, 200) or "missing"
-    cure = f'set `realm: "{ours.realm}"` in its auth.token section and restart it'
-    if realm == ours.realm:
+    cure = f'set `realm: "{expected.realm}"` in its auth.token section and restart it'
+    if realm == expected.realm:
         yield passed("challenge.realm", f"it is {shown}, which is ours")
-        why = _not_ours(realm, fetcher, ours)
+        why = _not_ours(realm, fetcher, expected)
         yield (
             passed("realm.answers", "it gives tokens of ours")
             if why is None
@@ -47,24 +49,24 @@ def _identity(realm: str, fetcher: Fetcher, ours: Ours, *, ask_foreign: bool) ->
         )
         return
     if not ask_foreign:
-        yield failed("challenge.realm", f"it is {shown}, and ours is {ours.realm}", cure)
+        yield failed("challenge.realm", f"it is {shown}, and ours is {expected.realm}", cure)
         yield not_tried("realm.answers", "only our own realm is asked from here")
         return
-    why = _not_ours(realm, fetcher, ours)
+    why = _not_ours(realm, fetcher, expected)
     if why is None:
         yield passed(
             "challenge.realm",
-            f"it is {shown}, another name of ours: AUTHSERVER_PUBLIC_URL makes it {ours.realm}",
+            f"it is {shown}, another name of ours: AUTHSERVER_PUBLIC_URL makes it {expected.realm}",
         )
         yield passed("realm.answers", "it gives tokens of ours")
     else:
-        yield failed("challenge.realm", f"it is {shown}, not {ours.realm}: {why}", cure)
+        yield failed("challenge.realm", f"it is {shown}, not {expected.realm}: {why}", cure)
         yield not_tried("realm.answers", "the registry names another realm than ours")
 
 
-def _not_ours(realm: str, fetcher: Fetcher, ours: Ours) -> str | None:
+def _not_ours(realm: str, fetcher: Fetcher, expected: Expected) -> str | None:
     """Ask a realm for an anonymous token; return why it is not one of ours."""
-    query = urlencode({"service": ours.service, "client_id": "authserver-doctor"})
+    query = urlencode({"service": expected.service, "client_id": "authserver-doctor"})
     joint = "&" if "?" in realm else "?"
     try:
         answer = fetcher.fetch(f"{realm}{joint}{query}")
@@ -73,10 +75,10 @@ def _not_ours(realm: str, fetcher: Fetcher, ours: Ours) -> str | None:
     token = token_in(answer)
     if token is None:
         return f"it answers {answer.status} and no token. {answer.error}".strip()
-    return _foreign(token, ours, ours.clock())
+    return _foreign(token, expected, expected.clock())
 
 
-def token_in(answer: Answer) -> str | None:
+def token_in(answer: HttpAnswer) -> str | None:
     """Return the registry token in a token endpoint's answer, None if there is none."""
     match answer.json():
         case {"token": str(token)} | {"access_token": str(token)} if answer.status == 200:
@@ -84,9 +86,9 @@ def token_in(answer: Answer) -> str | None:
     return None
 
 
-def _foreign(token: str, ours: Ours, at: datetime) -> str | None:
+def _foreign(token: str, expected: Expected, at: datetime) -> str | None:
     try:
-        verdict = judge(parsing.read(token), ours.trust(), Version.V3_1, at)
+        verdict = judge(parsing.read(token), expected.trust(), Version.V3_1, at)
     except Refused as error:
         return str(error)
     if verdict.accepted:
@@ -94,7 +96,7 @@ def _foreign(token: str, ours: Ours, at: datetime) -> str | None:
     return f"what answers there is another installation, or has another store: {verdict.reasons[0]}"
 
 
-def _scheme(realm: str, remote: Remote) -> Finding:
+def _scheme(realm: str, remote: Remote) -> DoctorFinding:
     if remote.has_tls and realm.lower().startswith("http:"):
         return failed(
             "realm.https",
@@ -106,7 +108,7 @@ def _scheme(realm: str, remote: Remote) -> Finding:
     return passed("realm.https", "clients accept its scheme with that of the registry")
 
 
-def _address(realm: str, remote: Remote) -> Finding:
+def _address(realm: str, remote: Remote) -> DoctorFinding:
     address = _literal(realm)
     if address is None:
         return passed("realm.address", "its host is a name")

@@ -3,23 +3,23 @@
 from collections.abc import Iterator
 
 from authserver.core.names import printable
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, Report, Status, failed
-from authserver.registry.doctor.http import Answer
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, DoctorReport, Status, failed
+from authserver.registry.doctor.http import HttpAnswer
 from authserver.registry.doctor.probe import Probe
 
 CHECK = "token"
 REFUSES = "it refuses our tokens"
 
 
-def explained(ours: Ours, usual: Probe, working: Probe) -> Finding:
+def explained(expected: Expected, usual: Probe, working: Probe) -> DoctorFinding:
     """Name each difference between the token that we make and the one that is accepted."""
-    causes = list(_differences(ours, usual, working))
+    causes = list(_differences(expected, usual, working))
     why = " and ".join(why for why, _ in causes)
     return failed(CHECK, f"{REFUSES}: {why}", "; ".join(cure for _, cure in causes))
 
 
-def _differences(ours: Ours, usual: Probe, working: Probe) -> Iterator[tuple[str, str]]:
+def _differences(expected: Expected, usual: Probe, working: Probe) -> Iterator[tuple[str, str]]:
     if working.audience != usual.audience:
         why = f'its service is "{printable(working.audience)}", and ours "{usual.audience}"'
         yield why, _set("service", usual.audience)
@@ -29,33 +29,33 @@ def _differences(ours: Ours, usual: Probe, working: Probe) -> Iterator[tuple[str
         why = f'its issuer is "{working.issuer}", and ours "{usual.issuer}"'
         yield why, _set("issuer", usual.issuer)
     if working.mode is not usual.mode:
-        yield _other_mode(ours, usual, working)
+        yield _other_mode(expected, usual, working)
     elif working.authority is not None and working.authority is not usual.authority:
-        yield _other_authority(ours, working.authority.id)
+        yield _other_authority(expected, working.authority.id)
 
 
 def _set(option: str, value: str) -> str:
     return f'set `{option}: "{value}"` in its auth.token section and restart it'
 
 
-def _other_mode(ours: Ours, usual: Probe, working: Probe) -> tuple[str, str]:
+def _other_mode(expected: Expected, usual: Probe, working: Probe) -> tuple[str, str]:
     why = f"it finds no key for header mode {usual.mode}, and finds one for {working.mode}"
     cure = (
-        f"`authserver registry edit {ours.service} --header-mode {working.mode}`, or give it what "
-        f"`authserver registry config {ours.service}` names and restart it"
+        f"`authserver registry edit {expected.service} --header-mode {working.mode}`, or give it "
+        f"what `authserver registry config {expected.service}` names and restart it"
     )
     return why, cure
 
 
-def _other_authority(ours: Ours, known: int) -> tuple[str, str]:
+def _other_authority(expected: Expected, trusted_id: int) -> tuple[str, str]:
     why = (
-        f"its bundle holds authority {known} and not authority {ours.authority.id}, under which "
-        "tokens are signed"
+        f"its bundle holds authority {trusted_id} and not authority {expected.authority.id}, "
+        "under which tokens are signed"
     )
     return why, "write `authserver key bundle` to its rootcertbundle file and restart it"
 
 
-def unexplained(ours: Ours, report: Report) -> Finding:
+def unexplained(expected: Expected, report: DoctorReport) -> DoctorFinding:
     """Say what is left where no test token is accepted."""
     read = [finding for finding in report.findings if finding.check.startswith("config.")]
     suspects = [*read, *filter(None, [report.of("clock")])]
@@ -76,13 +76,13 @@ def unexplained(ours: Ours, report: Report) -> Finding:
     return failed(
         CHECK,
         f"{REFUSES}: its rootcertbundle does not hold our authority, its issuer is not "
-        f'"{ours.issuer}", or it was not restarted since they were set',
-        f"compare its section with `authserver registry config {ours.service}` and its bundle with "
-        "`authserver key bundle`, and restart it; with --config its file is read here",
+        f'"{expected.issuer}", or it was not restarted since they were set',
+        f"compare its section with `authserver registry config {expected.service}` and its bundle "
+        "with `authserver key bundle`, and restart it; with --config its file is read here",
     )
 
 
-def broken(answer: Answer) -> Finding:
+def broken(answer: HttpAnswer) -> DoctorFinding:
     """Say that an answer is neither yes nor no."""
     return failed(
         CHECK,
@@ -91,7 +91,7 @@ def broken(answer: Answer) -> Finding:
     )
 
 
-def not_seen() -> Finding:
+def not_seen() -> DoctorFinding:
     """Say that the token never reached the registry."""
     return failed(
         CHECK,

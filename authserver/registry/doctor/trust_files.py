@@ -12,8 +12,8 @@ from authserver.keys.jose import HeaderMode, key_id
 from authserver.registry.distribution import x509_chain
 from authserver.registry.distribution.trust import ListedKey, public_key, read_bundle, read_jwks
 from authserver.registry.doctor.config_file import ConfigFile, contents
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Finding, failed, not_tried, passed
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
 
 BUNDLE = "config.bundle"
 BUNDLE_FOREIGN = "config.bundle.foreign"
@@ -22,11 +22,13 @@ JWKS = "config.jwks"
 JWKS_FOREIGN = "config.jwks.foreign"
 
 
-def check_bundle(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding]:
+def check_bundle(
+    config: ConfigFile, here: Path | None, expected: Expected
+) -> Iterator[DoctorFinding]:
     """Give the findings on the bundle; ``here`` is where it is on this machine."""
     named = config.text("rootcertbundle")
     if not named:
-        yield _without(config, ours)
+        yield _without(config, expected)
         return
     place = here or Path(named)
     cure = f"authserver key bundle > {printable(named)}, and restart the registry"
@@ -42,32 +44,34 @@ def check_bundle(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[
     except Refused as error:
         yield failed(BUNDLE, f"{error}, and the registry does not start", cure)
         return
-    yield _holds_our_certificate(found, ours, cure)
-    yield _foreign_certificates(found, ours, cure)
+    yield _holds_our_certificate(found, expected, cure)
+    yield _foreign_certificates(found, expected, cure)
     yield _edwards(found, cure)
 
 
-def _without(config: ConfigFile, ours: Ours) -> Finding:
+def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
     if config.text("jwks") is None:
         return failed(
             BUNDLE,
             "it has neither rootcertbundle nor jwks, and does not start",
-            f"write what `authserver registry config {ours.service}` prints; restart it",
+            f"write what `authserver registry config {expected.service}` prints; restart it",
         )
-    if ours.mode is HeaderMode.X5C:
+    if expected.mode is HeaderMode.X5C:
         return failed(
             BUNDLE,
             "it has a jwks and no rootcertbundle: tokens that carry their certificate (x5c) are "
             "refused by it, and 2.8 does not start",
             "set `rootcertbundle:` to a file with what `authserver key bundle` prints; restart it",
         )
-    return passed(BUNDLE, f"it has none, and header mode {ours.mode} needs none with a jwks")
+    return passed(BUNDLE, f"it has none, and header mode {expected.mode} needs none with a jwks")
 
 
-def _holds_our_certificate(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
-    own = ours.anchor
+def _holds_our_certificate(
+    found: Sequence[x509.Certificate], expected: Expected, cure: str
+) -> DoctorFinding:
+    own = expected.anchor
     if own in found:
-        if why := x509_chain.untimely(own, ours.clock()):
+        if why := x509_chain.untimely(own, expected.clock()):
             return failed(BUNDLE, why, "make a new authority: authserver key authority rotate")
         return passed(BUNDLE, "it holds the certificate that our tokens need")
     if same := [other for other in found if other.subject == own.subject]:
@@ -75,11 +79,11 @@ def _holds_our_certificate(found: Sequence[x509.Certificate], ours: Ours, cure: 
         return failed(
             BUNDLE, f"it holds a certificate of our name but another key, to {ends}", cure
         )
-    older = [a.id for a in ours.authorities if a.pair.certificate in found]
+    older = [a.id for a in expected.authorities if a.pair.certificate in found]
     if older:
         return failed(
             BUNDLE,
-            f"it holds authority {older[0]} and not authority {ours.authority.id}, under which "
+            f"it holds authority {older[0]} and not authority {expected.authority.id}, under which "
             "tokens are signed",
             cure,
         )
@@ -87,8 +91,10 @@ def _holds_our_certificate(found: Sequence[x509.Certificate], ours: Ours, cure: 
     return failed(BUNDLE, f"our authority is not in it; it holds {names}", cure)
 
 
-def _foreign_certificates(found: Sequence[x509.Certificate], ours: Ours, cure: str) -> Finding:
-    own = ours.certificates()
+def _foreign_certificates(
+    found: Sequence[x509.Certificate], expected: Expected, cure: str
+) -> DoctorFinding:
+    own = expected.certificates()
     foreign = [certificate for certificate in found if certificate not in own]
     if not foreign:
         return passed(BUNDLE_FOREIGN, "it holds nobody else's certificate")
@@ -102,7 +108,7 @@ def _foreign_certificates(found: Sequence[x509.Certificate], ours: Ours, cure: s
     )
 
 
-def _edwards(found: Sequence[x509.Certificate], cure: str) -> Finding:
+def _edwards(found: Sequence[x509.Certificate], cure: str) -> DoctorFinding:
     check = "config.bundle.versions"
     if any(isinstance(public_key(one), ed25519.Ed25519PublicKey) for one in found):
         return failed(check, "it holds an Ed25519 certificate, and 2.8 does not start", cure)
@@ -113,7 +119,9 @@ def _name(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or "a certificate without a name"
 
 
-def check_jwks(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Finding]:
+def check_jwks(
+    config: ConfigFile, here: Path | None, expected: Expected
+) -> Iterator[DoctorFinding]:
     """Give the findings on the JWKS; ``here`` is where it is on this machine."""
     named = config.text("jwks")
     if not named:
@@ -133,19 +141,19 @@ def check_jwks(config: ConfigFile, here: Path | None, ours: Ours) -> Iterator[Fi
     except Refused as error:
         yield failed(JWKS, f"{error}, and 3.x does not start", _cure(named))
         return
-    yield _lists_our_key(listed, ours, named)
-    yield _foreign_keys(listed, ours)
+    yield _lists_our_key(listed, expected, named)
+    yield _foreign_keys(listed, expected)
 
 
 def _cure(named: str) -> str:
     return f"authserver key jwks > {printable(named)}, and restart the registry"
 
 
-def _lists_our_key(listed: Sequence[ListedKey], ours: Ours, named: str) -> Finding:
-    if ours.mode is HeaderMode.X5C:
+def _lists_our_key(listed: Sequence[ListedKey], expected: Expected, named: str) -> DoctorFinding:
+    if expected.mode is HeaderMode.X5C:
         return passed(JWKS, "it is not looked at for tokens that carry their certificate (x5c)")
-    public = ours.key.private.public_key()
-    kid = key_id(public, ours.mode)
+    public = expected.key.private.public_key()
+    kid = key_id(public, expected.mode)
     if any(one.kid == kid and one.public == public for one in listed):
         return passed(JWKS, f"it lists our key as {kid}; 2.8 does not read it")
     if any(one.public == public for one in listed):
@@ -153,8 +161,8 @@ def _lists_our_key(listed: Sequence[ListedKey], ours: Ours, named: str) -> Findi
     return failed(JWKS, f"our key {kid} is not in it", _cure(named))
 
 
-def _foreign_keys(listed: Sequence[ListedKey], ours: Ours) -> Finding:
-    own = [certificate.public_key() for certificate in ours.certificates()]
+def _foreign_keys(listed: Sequence[ListedKey], expected: Expected) -> DoctorFinding:
+    own = [certificate.public_key() for certificate in expected.certificates()]
     foreign = [one.kid for one in listed if one.public not in own]
     if not foreign:
         return passed(JWKS_FOREIGN, "it lists nobody else's key")

@@ -15,8 +15,8 @@ from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
 from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
-from authserver.registry.doctor.expected import Ours
-from authserver.registry.doctor.findings import Report
+from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.findings import DoctorReport
 from authserver.web.api.models import Answer, Body, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
 
@@ -68,7 +68,7 @@ def check_registry(call: Call[NewCheck, Query]) -> Reply:
     return Reply(Check.model_validate(report.as_json()))
 
 
-def _asked(call: Call[NewCheck, Query]) -> tuple[str, Ours]:
+def _asked(call: Call[NewCheck, Query]) -> tuple[str, Expected]:
     settings, store = call.parts.settings, call.parts.store
     with call.read() as session, references():
         row = lookup.registry(session, call.body.registry)
@@ -88,7 +88,7 @@ def _alone() -> Iterator[None]:
         _examining.release()
 
 
-def _note(call: Call[NewCheck, Query], report: Report) -> None:
+def _note(call: Call[NewCheck, Query], report: DoctorReport) -> None:
     with call.read() as session:
         news = authorities.news(session, report.service, report.sighting)
     if news:

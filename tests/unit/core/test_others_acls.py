@@ -15,7 +15,7 @@ from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.scope import parse
 from authserver.core.subjects import Account, subjects
 from authserver.importers.docker_auth.config import read
-from authserver.importers.docker_auth.coverage import standing
+from authserver.importers.docker_auth.coverage import import_context
 from authserver.importers.docker_auth.translate import translate
 
 ADMIN, TEST, USER = Account("admin"), Account("test"), Account("user")
@@ -131,7 +131,7 @@ acl:
 
 def test_the_import_writes_the_rules_that_the_reference_describes() -> None:
     found = read(REFERENCE.encode(), "reference.yml")
-    rules = translate(found, standing(found, {"admin": USER.kind}, frozenset())).rules()
+    rules = translate(found, import_context(found, {"admin": USER.kind}, frozenset())).rules()
     assert [str(one).replace(" on every registry", "") for one in rules] == [
         "allow everyone ** * from 127.0.0.0/8",
         "allow everyone registry catalog * from 127.0.0.0/8",

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.importers.docker_auth import matchers, name_patterns
-from authserver.importers.docker_auth.config import Config, Entry, Match, read
+from authserver.importers.docker_auth.config import AclEntry, Config, Match, read
 from authserver.importers.docker_auth.evaluate import (
-    Request,
+    AclRequest,
     matches,
     matches_text,
     network,
@@ -55,7 +55,7 @@ def test_a_configuration_is_read_with_its_lines() -> None:
         (6, "bob", False, False),
     ]
     first, second = found.entries
-    assert first == Entry(
+    assert first == AclEntry(
         9, Match(account="7", name="a/*", ip="10.0.0.0/8"), ("pull", "push"), "why"
     )
     assert (second.line, second.match.labels, second.match.ignored) == (12, ("group",), ("team",))
@@ -185,8 +185,8 @@ def request(
     name: str = "baz",
     service: str = "notary",
     address: str = "127.0.0.1",
-) -> Request:
-    return Request(account, kind, name, service, ip_address(address))
+) -> AclRequest:
+    return AclRequest(account, kind, name, service, ip_address(address))
 
 
 @pytest.mark.parametrize(
@@ -227,16 +227,16 @@ def request(
     ],
 )
 def test_an_entry_matches_as_in_docker_auth(
-    match: Match, asked: Request, expected: bool | None
+    match: Match, asked: AclRequest, expected: bool | None
 ) -> None:
-    assert matches(Entry(1, match, ("*",)), asked) is expected
+    assert matches(AclEntry(1, match, ("*",)), asked) is expected
 
 
 def test_the_first_match_counts() -> None:
     entries = [
-        Entry(1, Match(account="bob"), ("*",)),
-        Entry(2, Match(name="baz"), ("pull", "fly")),
-        Entry(3, Match(), ("*",)),
+        AclEntry(1, Match(account="bob"), ("*",)),
+        AclEntry(2, Match(name="baz"), ("pull", "fly")),
+        AclEntry(3, Match(), ("*",)),
     ]
     (found,) = outcomes(entries, request(), ALL)
     assert (found.granted, found.entry) == (frozenset({"pull"}), entries[1])
@@ -245,7 +245,7 @@ def test_the_first_match_counts() -> None:
 
 
 def test_where_a_match_is_not_known_both_ways_are_followed() -> None:
-    entries = [Entry(1, Match(labels=("group",)), ()), Entry(2, Match(), ("*",))]
+    entries = [AclEntry(1, Match(labels=("group",)), ()), AclEntry(2, Match(), ("*",))]
     assert [found.granted for found in outcomes(entries, request(), ALL)] == [frozenset(), ALL]
 
 
@@ -348,7 +348,7 @@ _names = repository_names() | _near.map("".join).filter(is_repository_name)
 @given(condition=_globs | _regexps, name=_names, account=st.sampled_from(["a", "team"]))
 def test_patterns_match_what_the_condition_matches(condition: str, name: str, account: str) -> None:
     found = name_patterns.patterns(condition)
-    asked = Request(account, "repository", name, "r", ip_address("::1"))
+    asked = AclRequest(account, "repository", name, "r", ip_address("::1"))
     theirs = matches_text(condition, name, asked)
     if found is not None and theirs is not None:
         assert any(covers(pattern.text, name, account) for pattern in found) is theirs

@@ -17,33 +17,38 @@ from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind
 from authserver.importers.docker_auth import compare
 from authserver.importers.docker_auth.compare import agreed, disagreements
-from authserver.importers.docker_auth.config import Config, Entry, Match, User
-from authserver.importers.docker_auth.coverage import Standing, standing
-from authserver.importers.docker_auth.evaluate import Request, outcomes
+from authserver.importers.docker_auth.config import AclEntry, Config, ConfigUser, Match
+from authserver.importers.docker_auth.coverage import ImportContext, import_context
+from authserver.importers.docker_auth.evaluate import AclRequest, outcomes
 from authserver.importers.docker_auth.sample_requests import cases
-from authserver.importers.docker_auth.translate import State, Translation, Verdict, translate
+from authserver.importers.docker_auth.translate import (
+    ClaimState,
+    ClaimVerdict,
+    Translation,
+    translate,
+)
 
 ACCOUNTS = {"alice": AccountKind.USER, "bob": AccountKind.USER, "ci": AccountKind.ROBOT}
 SERVICES = frozenset({"r1", "r2"})
 
 
-def config(*entries: Entry, anonymous: bool = True) -> Config:
-    users = (User(1, "", None),) if anonymous else ()
+def config(*entries: AclEntry, anonymous: bool = True) -> Config:
+    users = (ConfigUser(1, "", None),) if anonymous else ()
     return Config(users, entries, {}, {}, {}, {})
 
 
-def entry(text: str, line: int) -> Entry:
+def entry(text: str, line: int) -> AclEntry:
     """Make an entry from ``alice a/* pull,push``; ``-`` stands for nothing, ``''`` for empty."""
     account, name, actions, *more = text.split()
     said = {"account": account, "name": name, **dict(pair.split("=") for pair in more)}
     given: Any = {k: "" if v == "''" else v for k, v in said.items() if v != "-"}
-    return Entry(line, Match(**given), () if actions == "-" else tuple(actions.split(",")))
+    return AclEntry(line, Match(**given), () if actions == "-" else tuple(actions.split(",")))
 
 
 def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], list[str]]:
     """Return the rules, and each entry's states; both must agree in all cases."""
     read = config(*(entry(text, line) for line, text in enumerate(lines, 1)), anonymous=anonymous)
-    ours = standing(read, ACCOUNTS, SERVICES)
+    ours = import_context(read, ACCOUNTS, SERVICES)
     found = translate(read, ours)
     asked = cases(read, [v.claim for v in found.verdicts], ours)
     assert list(disagreements(read, ours, found, list(asked))) == []
@@ -158,13 +163,13 @@ def test_without_an_anonymous_user_everyone_is_who_logs_in() -> None:
 
 def test_what_would_cut_is_named() -> None:
     read = config(entry("- a? -", 7), entry("/.+/ ab pull", 9))
-    (verdict,) = translate(read, standing(read, ACCOUNTS, SERVICES)).of(read.entries[1])
+    (verdict,) = translate(read, import_context(read, ACCOUNTS, SERVICES)).of(read.entries[1])
     assert verdict.problems[0].reason == "line 7 comes first and gives less, and cannot be taken"
 
 
 def test_only_on_one_registry() -> None:
     read = config(entry("- a pull", 1), entry("- b pull service=r2", 2)).only_on("r1")
-    found = translate(read, standing(read, ACCOUNTS, SERVICES))
+    found = translate(read, import_context(read, ACCOUNTS, SERVICES))
     assert list(map(str, found.rules())) == [
         "allow everyone a pull on r1",
         "allow everyone b pull on r2",
@@ -173,10 +178,10 @@ def test_only_on_one_registry() -> None:
 
 def test_what_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     read = config(entry("alice a pull", 1), entry("bob b pull", 2))
-    ours = standing(read, ACCOUNTS, SERVICES)
+    ours = import_context(read, ACCOUNTS, SERVICES)
 
     def faulty(
-        config: Config, ours: Standing, contested: frozenset[tuple[int, str]]
+        config: Config, ours: ImportContext, contested: frozenset[tuple[int, str]]
     ) -> Translation:
         found = translate(config, ours, contested)
         drafts = (
@@ -196,7 +201,7 @@ def test_what_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch
 
 def test_a_rule_that_gives_too_little_is_noticed() -> None:
     read = config(entry("alice a pull", 1))
-    ours = standing(read, ACCOUNTS, SERVICES)
+    ours = import_context(read, ACCOUNTS, SERVICES)
     found = replace(translate(read, ours), drafts=())
     asked = list(cases(read, [v.claim for v in found.verdicts], ours))
     assert {d.blamed for d in disagreements(read, ours, found, asked)} == {
@@ -208,7 +213,7 @@ def test_cases_hold_the_words_of_the_file_and_their_neighbours() -> None:
     read = config(
         entry("alice team/a*b pull ip=10.0.0.0/8", 1), entry("ghost *-x/y pull service=r9", 2)
     )
-    ours = standing(read, ACCOUNTS, SERVICES)
+    ours = import_context(read, ACCOUNTS, SERVICES)
     asked = list(cases(read, [v.claim for v in translate(read, ours).verdicts], ours))
     assert {"", "alice", "alicex", "xalice", "ghost", "ci", "somebody-new"} <= {
         r.account for r in asked
@@ -247,7 +252,7 @@ NAMES = ("a", "b", "ab", "axb", "bb", "a/b", "a/x", "a/b/c", "b/a", "alice/x", "
          "alice-x", "catalog")  # fmt: skip
 
 
-def _granted(translation: Translation, request: Request) -> set[str]:
+def _granted(translation: Translation, request: AclRequest) -> set[str]:
     account = None
     if request.account:
         account = Account(request.account, ACCOUNTS.get(request.account, AccountKind.USER))
@@ -260,9 +265,9 @@ def _granted(translation: Translation, request: Request) -> set[str]:
     return granted
 
 
-def _wholly_taken(verdict: Verdict, request: Request) -> bool:
-    own = verdict.claim.reach.own_names and not is_path_component(request.account)
-    return verdict.state is State.TAKEN and not own
+def _wholly_taken(verdict: ClaimVerdict, request: AclRequest) -> bool:
+    own = verdict.claim.region.has_account_names and not is_path_component(request.account)
+    return verdict.state is ClaimState.TAKEN and not own
 
 
 @settings(max_examples=60)
@@ -275,12 +280,12 @@ def _wholly_taken(verdict: Verdict, request: Request) -> bool:
 def test_nothing_is_allowed_that_docker_auth_would_not_allow(
     drawn: list[tuple[Match, tuple[str, ...]]], anonymous: bool, service: str, address: str
 ) -> None:
-    entries = (Entry(n, match, actions) for n, (match, actions) in enumerate(drawn, 1))
+    entries = (AclEntry(n, match, actions) for n, (match, actions) in enumerate(drawn, 1))
     read = config(*entries, anonymous=anonymous)
-    found = translate(read, standing(read, ACCOUNTS, SERVICES))
+    found = translate(read, import_context(read, ACCOUNTS, SERVICES))
     asked = [*product(WHO, ["repository"], NAMES), *product(WHO, ["registry"], ["catalog"])]
     for account, kind, name in asked:
-        request = Request(account, kind, name, service, ip_address(address))
+        request = AclRequest(account, kind, name, service, ip_address(address))
         theirs = outcomes(read.entries, request, frozenset(ACTIONS[kind]))
         if not account and not anonymous:
             theirs = outcomes([], request, frozenset())
@@ -289,6 +294,6 @@ def test_nothing_is_allowed_that_docker_auth_would_not_allow(
             assert ours <= outcome.granted, (request, found.rules())
         if len(theirs) > 1 or theirs[0].entry is None:
             continue
-        (verdict,) = [v for v in found.of(theirs[0].entry) if v.claim.reach.type == kind]
+        (verdict,) = [v for v in found.of(theirs[0].entry) if v.claim.region.type == kind]
         if _wholly_taken(verdict, request):
             assert ours == theirs[0].granted, (request, found.rules())

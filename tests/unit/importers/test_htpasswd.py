@@ -2,12 +2,12 @@
 
 import pytest
 
-from authserver.importers.htpasswd import Entry, Unusable, parse
+from authserver.importers.htpasswd import HtpasswdEntry, UnusableLine, parse
 
 BCRYPT = "$2y$05$nZ9UGownXcGDnHew4iQX7uYyK8eAtcckTpBPVODi0lB9Ol8plzIHm"
 
 
-def one(line: bytes) -> Entry | Unusable:
+def one(line: bytes) -> HtpasswdEntry | UnusableLine:
     (item,) = parse(line)
     return item
 
@@ -15,7 +15,7 @@ def one(line: bytes) -> Entry | Unusable:
 @pytest.mark.parametrize("prefix", ["$2y$", "$2a$", "$2b$"])
 def test_bcrypt_is_taken(prefix: str) -> None:
     stored = prefix + BCRYPT[4:]
-    assert one(f"alice:{stored}\n".encode()) == Entry(1, "alice", stored)
+    assert one(f"alice:{stored}\n".encode()) == HtpasswdEntry(1, "alice", stored)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bcrypt_is_taken(prefix: str) -> None:
 )
 def test_other_hashes_are_named_and_never_repeated(stored: str, reason: str) -> None:
     item = one(f"alice:{stored}".encode())
-    assert isinstance(item, Unusable)
+    assert isinstance(item, UnusableLine)
     assert reason in item.reason
     assert not stored or stored not in item.reason
 
@@ -54,7 +54,7 @@ def test_other_hashes_are_named_and_never_repeated(stored: str, reason: str) -> 
 )
 def test_bad_lines_are_named(line: bytes, reason: str) -> None:
     item = one(b"# a comment\n\n" + line)
-    assert isinstance(item, Unusable)
+    assert isinstance(item, UnusableLine)
     assert item.line == 3
     assert reason in item.reason
 
@@ -67,16 +67,16 @@ def test_a_line_without_a_colon_is_not_repeated() -> None:
 def test_of_two_lines_for_one_name_the_later_counts() -> None:
     other = BCRYPT[:-1] + "n"
     first, second = parse(f"alice:{BCRYPT}\nalice:{other}\n".encode())
-    assert isinstance(first, Unusable)
-    assert second == Entry(2, "alice", other)
+    assert isinstance(first, UnusableLine)
+    assert second == HtpasswdEntry(2, "alice", other)
 
 
 def test_windows_line_ends_and_a_byte_order_mark_do_no_harm() -> None:
     first, second = parse(f"\ufeffalice:{BCRYPT}\r\nbob:{BCRYPT}\r\n".encode())
     assert [first.name, second.name] == ["alice", "bob"]
-    assert isinstance(first, Entry)
-    assert isinstance(second, Entry)
+    assert isinstance(first, HtpasswdEntry)
+    assert isinstance(second, HtpasswdEntry)
 
 
 def test_what_follows_the_hash_is_ignored() -> None:
-    assert one(f"alice:{BCRYPT}:extra".encode()) == Entry(1, "alice", BCRYPT)
+    assert one(f"alice:{BCRYPT}:extra".encode()) == HtpasswdEntry(1, "alice", BCRYPT)

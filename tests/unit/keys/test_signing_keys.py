@@ -73,7 +73,7 @@ def bundle(store: Store, clock: Clock, service: str | None = None) -> list[x509.
     return x509.load_pem_x509_certificates(text.encode()) if text else []
 
 
-def shown(store: Store, clock: Clock, service: str | None = None) -> published_keys.Published:
+def shown(store: Store, clock: Clock, service: str | None = None) -> published_keys.PublishedKeys:
     with store.read() as session:
         return published_keys.by_registry(session, clock.at)[service]
 

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from authserver.core.errors import Refused
 from authserver.keys.compatibility import Version
 from authserver.registry.distribution import key_ids, parsing
-from authserver.registry.distribution.parsing import Malformed
-from authserver.registry.distribution.trust import Trust, read_bundle, read_jwks
+from authserver.registry.distribution.parsing import MalformedToken
+from authserver.registry.distribution.trust import RegistryTrust, read_bundle, read_jwks
 from authserver.registry.distribution.verify import judge
 from tests import odd_tokens
 from tests.odd_tokens import Case, Keys
@@ -31,7 +31,7 @@ def test_a_token_is_judged_as_that_version_does(case: Case, version: Version) ->
 
 @pytest.mark.parametrize("version", [Version.V3_0, Version.V3_1])
 def test_a_registry_with_a_jwks_alone_takes_no_certificate(version: Version) -> None:
-    trust = Trust((), KEYS.trust().jwks, odd_tokens.ISSUER, frozenset({odd_tokens.SERVICE}))
+    trust = RegistryTrust((), KEYS.trust().jwks, odd_tokens.ISSUER, frozenset({odd_tokens.SERVICE}))
     [token] = [case.token for case in CASES if case.name == "x5c"]
     [reason] = judge(parsing.read(token), trust, version, datetime.now(UTC)).reasons
     assert "no rootcertbundle" in reason
@@ -62,7 +62,7 @@ def test_what_is_not_known_is_not_held_against_a_token() -> None:
     body = odd_tokens.claims(iss="other", aud="other")
     head = {"alg": "ES256", "x5c": odd_tokens.x5c(KEYS.leaf.certificate)}
     token = parsing.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
-    assert judge(token, Trust(KEYS.bundle), Version.V2_8, datetime.now(UTC)).accepted
+    assert judge(token, RegistryTrust(KEYS.bundle), Version.V2_8, datetime.now(UTC)).accepted
 
 
 # Taking a token apart
@@ -86,7 +86,7 @@ def test_what_is_not_known_is_not_held_against_a_token() -> None:
     ids=range(11),
 )
 def test_what_is_no_token_is_refused_and_not_repeated(text: str, why: str) -> None:
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedToken) as caught:
         parsing.read(text)
     assert why in str(caught.value)
     assert len(str(caught.value)) < 200

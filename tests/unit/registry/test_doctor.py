@@ -16,10 +16,10 @@ from authserver.core.errors import Refused
 from authserver.keys import keyring
 from authserver.keys.jose import HeaderMode
 from authserver.registry.doctor import challenge, config_file
-from authserver.registry.doctor.client_walk import Account
+from authserver.registry.doctor.client_walk import WalkAccount
 from authserver.registry.doctor.examination import Options, examine
-from authserver.registry.doctor.expected import Ours, OwnAuthority
-from authserver.registry.doctor.http import MAX_BODY, Answer, Fetcher, Remote, Unreachable
+from authserver.registry.doctor.expected import Expected, OwnAuthority
+from authserver.registry.doctor.http import MAX_BODY, Fetcher, HttpAnswer, Remote, Unreachable
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -143,11 +143,11 @@ def test_only_plain_urls_are_asked(url: str) -> None:
 # A registry that names what is no business of its
 
 
-def ours(realm: str) -> Ours:
+def ours(realm: str) -> Expected:
     authority = keyring.make_authority("authserver", datetime.now(UTC))
     leaf = keyring.make_leaf(authority, datetime.now(UTC))
     known = (OwnAuthority(1, authority),)
-    return Ours(
+    return Expected(
         "registry", realm, "authserver", HeaderMode.X5C, leaf, known, lambda: datetime.now(UTC)
     )
 
@@ -164,7 +164,7 @@ def test_a_foreign_realm_is_asked_only_for_an_operator(follow: bool) -> None:
         head = f'WWW-Authenticate: Bearer realm="{secret}/x",service="registry"'
         refusal = f"HTTP/1.1 401 No\r\n{head}\r\nContent-Length: 0\r\n\r\n".encode()
         with serving(says(refusal)) as url:
-            account = Account("alice", "secret")
+            account = WalkAccount("alice", "secret")
             options = Options(account=account, repository="a", ask_foreign_realm=follow)
             report = examine(ours("http://127.0.0.1:9/token"), url, options)
     assert bool(asked) is follow
@@ -208,11 +208,11 @@ def test_a_server_that_takes_any_token_is_no_registry_that_trusts_us() -> None:
 # Reading what it says
 
 
-def answered(status: int = 401, **headers: str) -> Answer:
+def answered(status: int = 401, **headers: str) -> HttpAnswer:
     message = Message()
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
-    return Answer(status, message, b"")
+    return HttpAnswer(status, message, b"")
 
 
 @pytest.mark.parametrize(
