@@ -188,13 +188,13 @@ def _by_certificate(keys: Keys) -> Iterator[Case]:
     yield case("x5c self-signed", x5c(keys.self_signed), keys.rsa, EVERY, algorithm="RS256")
     yield case("x5c, PS256", x5c(keys.self_signed), keys.rsa, ONLY_3, "alg", algorithm="PS256")
     yield case("x5c, ended", x5c(keys.old), keys.p384, NONE, "ended", algorithm="ES384")
-    yield case("x5c is no certificate", ["AAAA"], leaf.private, NONE, "no certificate")
+    yield case("x5c is not a certificate", ["AAAA"], leaf.private, NONE, "not a certificate")
     renewed = make_certificate(keys.rsa, "self-signed", ca=False)
-    yield case("x5c, renewed", x5c(renewed), keys.rsa, NONE, "no certificate authority", "RS256")
+    yield case("x5c, renewed", x5c(renewed), keys.rsa, NONE, "not a certificate authority", "RS256")
     child = ec.generate_private_key(ec.SECP256R1())
     below = make_certificate(child, "child", leaf.private, _common_name(leaf.certificate))
     yield case(
-        "x5c under a leaf", x5c(below, leaf.certificate), child, NONE, "no certificate authority"
+        "x5c under a leaf", x5c(below, leaf.certificate), child, NONE, "not a certificate authority"
     )
     sub = ec.generate_private_key(ec.SECP256R1())
     name = _common_name(keys.authority.certificate)
@@ -269,7 +269,7 @@ def _by_jwk(keys: Keys) -> Iterator[Case]:
     chain = x5c(keys.leaf.certificate)
     yield case("jwk with x5c inside", inside | {"x5c": chain}, keys.leaf.private, EVERY)
     yield case("jwk, another x5c inside", foreign | {"x5c": chain}, stranger, NONE)
-    yield case("jwk is no key", {"kty": "EC"}, signer, NONE, "no public key")
+    yield case("jwk is not a key", {"kty": "EC"}, signer, NONE, "not a public key")
 
 
 def _by_claims(keys: Keys) -> Iterator[Case]:
@@ -285,7 +285,7 @@ def _by_claims(keys: Keys) -> Iterator[Case]:
     yield case("no aud", NONE, "missing", aud=None)
     yield case("aud is a number", NONE, "neither", aud=1)
     yield case("another iss", NONE, "issuer is", iss="other")
-    yield case("iss is a list", NONE, "no string", iss=[ISSUER])
+    yield case("iss is a list", NONE, "not a string", iss=[ISSUER])
     yield case("exp is a float", NONE, "whole number", exp=now + 3000.5)
     yield case("exp is a round float", NONE, "whole number", exp=float(now + 3000))
     yield case("exp is a string", NONE, "whole number", exp=str(now + 3000))

@@ -1,5 +1,10 @@
-"""The registries that accept our tokens: their entries, how they verify, why they refuse.
+"""The registries that accept our tokens.
 
-``entries`` are rows; ``distribution`` verifies a token as a registry does; ``doctor`` examines a
-registry that runs. Used by ``web`` and ``cli``; uses ``keys`` and ``db``. It decides no access.
+``entries`` adds, edits and removes registry entries in the store. ``published_keys`` gives the
+public keys in the two forms that registries read: a certificate bundle and a JWKS.
+``distribution`` verifies a token as each version of CNCF Distribution does. ``doctor`` examines a
+running registry and tells why it refuses our tokens.
+
+``auth``, ``policy``, ``web`` and ``cli`` call this package. It calls ``keys``, ``db`` and ``core``.
+It must not know who may pull or push: access is decided in ``core`` and ``auth``.
 """

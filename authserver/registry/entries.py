@@ -1,4 +1,4 @@
-"""Registry entries."""
+"""Registry entries: add, edit, list and remove the registries that tokens are issued for."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ TTL_MIN, TTL_MAX = 60, 86400
 
 @dataclass(frozen=True)
 class Installation:
-    """What is known of the registry itself: where clients reach it, and how it verifies tokens."""
+    """The registry behind an entry: its URL, its version, and what it verifies tokens by."""
 
     url: str | None = None
     version: Version | None = None
@@ -36,7 +36,7 @@ class Installation:
         return cls(row.url, version, Trust(row.trust))
 
     def describe(self, row: Registry) -> None:
-        """Write it into an entry. Raises Refused if the URL is none."""
+        """Write it into an entry. Raises Refused if the URL is not http or https."""
         row.url = None if self.url is None else site(self.url)
         row.version, row.trust = self.version, self.trust
 
@@ -52,11 +52,11 @@ def add(
     refresh_tokens: bool = True,
     installation: Installation = UNKNOWN,
 ) -> Registry:
-    """Add a registry entry, whose tokens the authority's leaf signs.
+    """Add a registry entry; the authority's leaf signs its tokens.
 
     Raises:
-        Refused: the service is no service string or is there already, the life is out of range, or
-            the URL is none.
+        Refused: the service name is invalid or taken, the lifetime is out of range, or the URL is
+            not http or https.
     """
     service = service_name(service)
     _require_ttl(token_ttl)
@@ -84,13 +84,13 @@ def edit(
     refresh_tokens: bool | None = None,
     installation: Installation | None = None,
 ) -> Registry:
-    """Change what is not None of a registry entry.
+    """Change a registry entry; an argument of None leaves its field as it is.
 
-    Turning refresh tokens off ends those that there are.
+    Turning refresh tokens off ends the entry's sessions.
 
     Raises:
-        NotFound: there is no such entry.
-        Refused: the life is out of range, or the URL is none.
+        NotFound: the entry does not exist.
+        Refused: the lifetime is out of range, or the URL is not http or https.
     """
     row = lookup.registry(change.session, service)
     return replace(
@@ -110,9 +110,9 @@ def replace(
     refresh_tokens: bool,
     installation: Installation | None = None,
 ) -> Registry:
-    """Change all of a registry entry; ``token_ttl`` None leaves it without one of its own.
+    """Change all fields of a registry entry; ``token_ttl`` None means the setting's lifetime.
 
-    ``installation`` None is what is known already. Raises what :func:`edit` raises.
+    ``installation`` None keeps the present one. Raises what :func:`edit` raises.
     """
     row = lookup.registry(change.session, service)
     before = _terms(row)
@@ -139,20 +139,20 @@ def _terms(row: Registry) -> dict[str, Any]:
 
 
 def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
-    """Remove a registry entry, with ``force`` also the rules on it; return what was removed.
+    """Remove a registry entry, with ``force`` also its rules; return what was removed, as text.
 
     Raises:
-        NotFound: there is no such entry.
-        Refused: rules are on it and ``force`` is not set.
+        NotFound: the entry does not exist.
+        Refused: rules name the registry and ``force`` is not set.
     """
     row = lookup.registry(change.session, service)
-    on_it = rules.naming(change.session, Rule.registry_id == row.id)
-    if on_it and not force:
+    own_rules = rules.naming(change.session, Rule.registry_id == row.id)
+    if own_rules and not force:
         raise Refused(
-            f"{len(on_it)} rules are on the registry {service} and would be removed with it: "
-            f"{rules.cite(on_it)}; say --force"
+            f"{len(own_rules)} rules are on the registry {service} and would be removed with it: "
+            f"{rules.cite(own_rules)}; say --force"
         )
-    removed = [f"{rules.delete(change, rule)} was removed" for rule in on_it]
+    removed = [f"{rules.delete(change, rule)} was removed" for rule in own_rules]
     removed += delegations.end_all(change, Delegation.registry_id == row.id)
     sessions.end_on(change, row)
     registry_keys.delete_all(change, row)
@@ -162,19 +162,19 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
 
 
 def longest_token(session: Session, default_ttl: int) -> timedelta:
-    """Return the life of the longest-lived registry tokens that are issued now."""
-    lives = session.scalars(select(Registry.token_ttl)).all()
-    return timedelta(seconds=max((ttl or default_ttl for ttl in lives), default=default_ttl))
+    """Return the longest lifetime of the registry tokens that are issued now."""
+    lifetimes = session.scalars(select(Registry.token_ttl)).all()
+    return timedelta(seconds=max((ttl or default_ttl for ttl in lifetimes), default=default_ttl))
 
 
 def listed(session: Session, window: Window = lookup.ALL) -> Sequence[Registry]:
-    """Return the registry entries by service."""
-    found = lookup.within(select(Registry), Registry.service, window)
-    return session.scalars(found.options(selectinload(Registry.own_keys))).all()
+    """Return the registry entries, ordered by service."""
+    query = lookup.within(select(Registry), Registry.service, window)
+    return session.scalars(query.options(selectinload(Registry.own_keys))).all()
 
 
 def described(row: Registry) -> dict[str, Any]:
-    """Return the entry for ``--json``; a ``token_ttl`` of None is the setting's."""
+    """Return the entry for ``--json``; ``token_ttl`` None means the setting's lifetime."""
     return {
         "service": row.service,
         **_terms(row),

@@ -1,4 +1,4 @@
-"""The public halves of the keys, in the two forms that registries read."""
+"""Our public keys in the two forms that registries read: a certificate bundle and a JWKS."""
 
 import json
 from collections import defaultdict
@@ -18,7 +18,7 @@ from authserver.keys.rows import certificate
 from authserver.registry import entries
 
 KEPT = timedelta(seconds=entries.TTL_MAX) + timedelta(hours=1)
-"""How long a retired key is shown, since tokens that it signed may live."""
+"""How long a retired key stays published: tokens that it signed may still be valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +30,30 @@ class PublishedKeys:
 
 
 def by_registry(session: Session, now: datetime) -> Mapping[str | None, PublishedKeys]:
-    """Return what is published, by service, and under None what is for everybody."""
-    bundle, rows = _authorities(session, now), _shown(session, now)
+    """Return the published keys by service, and under None those of all registries."""
+    bundle, rows = _authorities(session, now), _published(session, now)
     by_id: defaultdict[int | None, list[SigningKey]] = defaultdict(list)
     for row in rows:
         by_id[row.registry_id].append(row)
     leaves = PublishedKeys(bundle, _jwks(by_id[None]))
-    found: dict[str | None, PublishedKeys] = {None: PublishedKeys(bundle, _jwks(rows))}
+    published: dict[str | None, PublishedKeys] = {None: PublishedKeys(bundle, _jwks(rows))}
     for registry_id, service in session.execute(select(Registry.id, Registry.service)):
         own = by_id.get(registry_id)
-        found[service] = _with_own(own, bundle) if own else leaves
-    return found
+        published[service] = _with_own(own, bundle) if own else leaves
+    return published
 
 
 def everything(session: Session, now: datetime) -> PublishedKeys:
-    """Return the authorities as a bundle, and every signing key as a JWKS."""
-    return PublishedKeys(_authorities(session, now), _jwks(_shown(session, now)))
+    """Return the authorities as a bundle, and all signing keys as a JWKS."""
+    return PublishedKeys(_authorities(session, now), _jwks(_published(session, now)))
 
 
 def trusted(session: Session, now: datetime) -> PublishedKeys:
-    """Return all that our registries trust: the own keys as well, each where its registry does."""
+    """Return all keys that our registries trust: an own key is where its registry reads it."""
     bundle = _authorities(session, now)
     listed: list[SigningKey] = []
     for registry in entries.listed(session):
-        own = _shown(session, now, SigningKey.registry_id == registry.id)
+        own = _published(session, now, SigningKey.registry_id == registry.id)
         if registry.trust != Trust.JWKS:
             bundle += "".join(row.certificate for row in own)
         if registry.trust != Trust.BUNDLE:
@@ -62,15 +62,15 @@ def trusted(session: Session, now: datetime) -> PublishedKeys:
 
 
 def for_registry(session: Session, registry: Registry, now: datetime) -> PublishedKeys:
-    """Return what one registry should trust.
+    """Return the keys that one registry should trust.
 
-    A registry with keys of its own gets those, and in its bundle the authority as well, so that it
-    can go back to it. Another one gets in its JWKS the leaves, which change every month.
+    A registry with own keys gets these. Its bundle has the authority as well, so that the entry
+    can go back to it. The JWKS of any other registry has the leaves, which change every month.
     """
     bundle = _authorities(session, now)
-    if own := _shown(session, now, SigningKey.registry_id == registry.id):
+    if own := _published(session, now, SigningKey.registry_id == registry.id):
         return _with_own(own, bundle)
-    return PublishedKeys(bundle, _jwks(_shown(session, now, SigningKey.registry_id.is_(None))))
+    return PublishedKeys(bundle, _jwks(_published(session, now, SigningKey.registry_id.is_(None))))
 
 
 def _with_own(own: Sequence[SigningKey], bundle: str) -> PublishedKeys:
@@ -79,7 +79,7 @@ def _with_own(own: Sequence[SigningKey], bundle: str) -> PublishedKeys:
 
 def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]:
     """Return the JWS algorithms of the keys that sign for a registry now or next."""
-    own = _shown(session, now, SigningKey.registry_id == registry.id)
+    own = _published(session, now, SigningKey.registry_id == registry.id)
     signing = [row for row in own if row.retired_at is None]
     if not any(row.activated_at for row in signing):
         signing += [leaf for leaf in (signing_keys.signing(session),) if leaf]
@@ -90,13 +90,13 @@ def _authorities(session: Session, now: datetime) -> str:
     return "".join(row.certificate for row in authorities.in_bundle(session, now))
 
 
-def _shown(
+def _published(
     session: Session, now: datetime, *conditions: ColumnElement[bool]
 ) -> Sequence[SigningKey]:
     retired = SigningKey.retired_at
-    shown = (SigningKey.revoked.is_(False), or_(retired.is_(None), retired > now - KEPT))
+    current = (SigningKey.revoked.is_(False), or_(retired.is_(None), retired > now - KEPT))
     return session.scalars(
-        select(SigningKey).where(*shown, *conditions).order_by(SigningKey.id.desc())
+        select(SigningKey).where(*current, *conditions).order_by(SigningKey.id.desc())
     ).all()
 
 

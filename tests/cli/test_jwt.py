@@ -124,7 +124,7 @@ def test_a_file_that_is_no_bundle_is_refused(standing: Commands, tmp_path: Path)
     standing("jwt", "inspect", "--bundle", tmp_path / "empty", stdin="e30.e30.AA", status=1)
     assert "holds no PEM certificate" in standing.err
     standing("jwt", "inspect", "--jwks", tmp_path / "empty", stdin="e30.e30.AA", status=1)
-    assert "no JWKS" in standing.err
+    assert "is not a JWKS" in standing.err
 
 
 def test_hostile_values_are_printed_on_one_line(run: Commands) -> None:

@@ -9,7 +9,7 @@ from authserver.keys.compatibility import Version
 from authserver.registry.distribution.parsing import ParsedToken
 
 LEEWAY = timedelta(seconds=60)
-"""How far a registry lets ``exp`` and ``nbf`` be off."""
+"""How far ``exp`` and ``nbf`` may be off: ``Leeway`` in Distribution's ``token.go``."""
 
 _TEXTS = ("iss", "sub", "jti")
 _TIMES = ("exp", "nbf", "iat")
@@ -19,7 +19,7 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class ClaimSet:
-    """What the registry decides by; what is missing is empty or zero, as in Go."""
+    """The claims that a registry verifies; a missing claim is empty or zero, as in Go."""
 
     issuer: str
     audiences: tuple[str, ...]
@@ -28,7 +28,7 @@ class ClaimSet:
 
 
 def claim_set(token: ParsedToken, version: Version) -> ClaimSet:
-    """Return the claims as ``version`` reads them; ask :func:`unreadable` first."""
+    """Return the claims as ``version`` reads them; call :func:`unreadable` first."""
     claims = _fields(token.claims, version)
     audience = claims.get("aud") or ()
     return ClaimSet(
@@ -40,7 +40,7 @@ def claim_set(token: ParsedToken, version: Version) -> ClaimSet:
 
 
 def unreadable(token: ParsedToken, version: Version) -> Iterator[str]:
-    """Give each reason for which ``version`` calls the token malformed."""
+    """Yield each reason why ``version`` calls the token malformed."""
     if version.reads_jwks:
         if token.padded:
             yield "its base64url is padded with =, which only 2.8 takes"
@@ -49,12 +49,12 @@ def unreadable(token: ParsedToken, version: Version) -> Iterator[str]:
     claims = _fields(token.claims, version)
     for name in _TEXTS:
         if not isinstance(claims.get(name, ""), str | None):
-            yield f"the claim {name} is no string"
+            yield f"the claim {name} is not a string"
     for name in _TIMES:
         yield from _unreadable_time(name, claims.get(name))
     yield from _unreadable_audience(claims.get("aud"), version)
     if not _is_access(claims.get("access")):
-        yield "the claim access is no list of objects with type, name and actions"
+        yield "the claim access is not a list of objects with type, name and actions"
 
 
 def _fields(claims: dict[str, Any], version: Version) -> dict[str, Any]:
@@ -67,13 +67,13 @@ def _fields(claims: dict[str, Any], version: Version) -> dict[str, Any]:
 def _unreadable_time(name: str, value: object) -> Iterator[str]:
     if value is None or (type(value) is int and value in _INT64):
         return
-    yield f"the claim {name} is no whole number of seconds, but {_kind(value)}"
+    yield f"the claim {name} is not a whole number of seconds, but {_kind(value)}"
 
 
 def _unreadable_audience(value: object, version: Version) -> Iterator[str]:
     if value is None or isinstance(value, str):
         return
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         yield "the claim aud is neither a string nor a list of strings"
     elif not version.reads_jwks:
         yield "the claim aud is a list: 2.8 takes one string only"
@@ -110,20 +110,20 @@ def _kind(value: object) -> str:
 
 
 def untimely(claims: ClaimSet, at: datetime) -> Iterator[str]:
-    """Give each reason for which the token is not in its time at ``at``."""
+    """Yield each reason why the token is not valid at the time ``at``."""
     now = at.timestamp()
     leeway = LEEWAY.total_seconds()
     if now > claims.expires + leeway:
         yield (
-            f"it expired at {_shown(claims.expires)}, {_ago(now - claims.expires)} ago"
+            f"it expired at {_utc(claims.expires)}, {_ago(now - claims.expires)} ago"
             if claims.expires
             else "it has no exp claim"
         )
     if now < claims.not_before - leeway:
-        yield f"it is not valid before {_shown(claims.not_before)}: are the clocks right?"
+        yield f"it is not valid before {_utc(claims.not_before)}: are the clocks right?"
 
 
-def _shown(seconds: int) -> str:
+def _utc(seconds: int) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The key id that a registry computes for a certificate of its bundle, mistakes included."""
+"""The key id that each version computes for a certificate of its bundle, faults included."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 def computed(public: PublicKey, version: Version) -> str | None:
-    """Return the id under which ``version`` trusts a bundle's key; None if under none."""
+    """Return the id by which ``version`` finds a bundle's key; None if it cannot find it by id."""
     match public:
         case ed25519.Ed25519PublicKey():
             return _of_ed25519(public) if version is Version.V3_1 else None
@@ -23,13 +23,13 @@ def computed(public: PublicKey, version: Version) -> str | None:
             return libtrust(public)
         case rsa.RSAPublicKey():
             return jose.thumbprint(public)
-    # 3.0 takes the curve's generator for the key: one id for all keys of a curve
+    # 3.0 hashes the curve's generator instead of the key: all keys of a curve have one id
     # (distribution#4683).
     return _of_curve(_generator(public.curve) if version is Version.V3_0 else public)
 
 
 def rfc7638(public: PublicKey) -> str:
-    """Return the thumbprint that RFC 7638 defines, which is not always what a registry computes."""
+    """Return the thumbprint of RFC 7638, which a registry does not always compute."""
     match public:
         case ed25519.Ed25519PublicKey():
             return _of_ed25519(public)
@@ -39,7 +39,7 @@ def rfc7638(public: PublicKey) -> str:
 
 
 def libtrust(public: PublicKey) -> str | None:
-    """Return the id that 2.8 computes; it has none for Ed25519 and does not start with such."""
+    """Return the id that 2.8 computes; None for Ed25519, with which 2.8 does not start."""
     return None if isinstance(public, ed25519.Ed25519PublicKey) else jose.libtrust_id(public)
 
 
@@ -48,7 +48,7 @@ def _generator(curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
 
 
 def _of_curve(public: ec.EllipticCurvePublicKey, size: int = 0) -> str:
-    # RFC 7518, 6.2.1.2 wants coordinates of full size; Distribution leaves leading zeros out.
+    # RFC 7518, 6.2.1.2 wants coordinates of full size; Distribution drops leading zeros.
     numbers = public.public_numbers()
     return _hashed(
         {

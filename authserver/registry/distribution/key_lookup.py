@@ -1,4 +1,4 @@
-"""Which key a registry holds a token's signature against: ``x5c``, else ``jwk``, else ``kid``."""
+"""The key that a registry verifies a signature with: by ``x5c``, else ``jwk``, else ``kid``."""
 
 import base64
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from authserver.registry.distribution.trust import RegistryTrust, jwk_key, publi
 
 
 class Untrusted(Refused):
-    """The registry finds no key for a token that it trusts."""
+    """The registry finds no trusted key for a token."""
 
 
 def find(token: ParsedToken, trust: RegistryTrust, version: Version, at: datetime) -> PublicKey:
-    """Return the key that ``version`` checks the signature with.
+    """Return the key that ``version`` verifies the signature with.
 
     Raises:
-        Untrusted: the header names no key, or none that is trusted.
+        Untrusted: the header names no key, or a key that the registry does not trust.
     """
     header = token.header
     if header.get("x5c"):
@@ -54,12 +54,12 @@ def _by_certificate(x5c: object, trust: RegistryTrust, at: datetime) -> PublicKe
 
 def _certificates(x5c: object) -> Sequence[x509.Certificate]:
     if not isinstance(x5c, list) or not all(isinstance(entry, str) for entry in x5c):
-        raise Untrusted("its x5c is no list of strings")
+        raise Untrusted("its x5c is not a list of strings")
     try:
         return [certificate(entry) for entry in x5c]
     except ValueError:
         raise Untrusted(
-            "its x5c holds what is no certificate in standard base64 (RFC 7515, 4.1.6)"
+            "its x5c has an entry that is not a certificate in standard base64 (RFC 7515, 4.1.6)"
         ) from None
 
 
@@ -67,7 +67,7 @@ def certificate(entry: str) -> x509.Certificate:
     """Return a certificate of an ``x5c``: DER in standard base64 (RFC 7515, 4.1.6).
 
     Raises:
-        ValueError: it is none.
+        ValueError: the entry is not a certificate.
     """
     return x509.load_der_x509_certificate(base64.b64decode(entry, validate=True))
 
@@ -75,13 +75,13 @@ def certificate(entry: str) -> x509.Certificate:
 def _by_jwk(jwk: Any, trust: RegistryTrust, version: Version, at: datetime) -> PublicKey:  # noqa: ANN401
     public = jwk_key(jwk) if isinstance(jwk, dict) else None
     if public is None:
-        raise Untrusted("its jwk is no public key that registries can use")
+        raise Untrusted("its jwk is not a public key that registries can use")
     own = key_ids.computed(public, version)
     if not version.reads_jwks and jwk.get("kid", own) != own:
         raise Untrusted("the kid inside its jwk is not the key's libtrust id, which 2.8 wants")
     if jwk.get("x5c"):
-        carried = _by_certificate(jwk["x5c"], trust, at)
-        if carried != public:
+        certified = _by_certificate(jwk["x5c"], trust, at)
+        if certified != public:
             raise Untrusted("its jwk is another key than that of the certificate inside it")
         return public
     kid = jwk.get("kid", "") if version.reads_jwks else own
@@ -99,7 +99,7 @@ def _by_key_id(kid: str, trust: RegistryTrust, version: Version) -> PublicKey:
 
 
 def _unknown(kid: str, trust: RegistryTrust, version: Version) -> str:
-    """Say why ``version`` finds no key by ``kid``, though another version might."""
+    """Return why ``version`` finds no key by ``kid``, though another version might."""
     shown = printable(kid, 100)
     if not version.reads_jwks and kid in {listed.kid for listed in trust.jwks}:
         return f"its kid {shown} is in the JWKS, which 2.8 does not read"
@@ -118,6 +118,6 @@ def _unknown(kid: str, trust: RegistryTrust, version: Version) -> str:
             f"{version} knows the key of that certificate as {own}, not as {shown}: "
             "use x5c, an RSA key, or a jwks file"
             if version.reads_jwks
-            else f"its kid {shown} is no libtrust id: 2.8 knows this key as {own}"
+            else f"its kid {shown} is not a libtrust id: 2.8 knows this key as {own}"
         )
     return f"no key is trusted under its kid {shown}"

@@ -1,4 +1,4 @@
-"""A JWT in compact form, taken apart without being believed (RFC 7515, 7.1)."""
+"""Take a compact JWT apart without verifying it (RFC 7515, 7.1)."""
 
 import base64
 import binascii
@@ -15,12 +15,12 @@ _base64url = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 
 
 class MalformedToken(Refused):
-    """No registry can read this as a token. The message never repeats the token."""
+    """No registry can read the text as a token. The message never repeats the token."""
 
 
 @dataclass(frozen=True)
 class ParsedToken:
-    """A token's parts. ``repeated`` has the names that one JSON object holds twice."""
+    """A token's parts. ``repeated`` has the names that occur twice in one JSON object."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -31,10 +31,10 @@ class ParsedToken:
 
 
 def read(text: str) -> ParsedToken:
-    """Take a token apart.
+    """Return the parts of a token.
 
     Raises:
-        Malformed: it is no compact JWT with a JSON object as header and another as claims.
+        MalformedToken: the text is not a compact JWT whose header and claims are JSON objects.
     """
     try:
         parts = text.encode("ascii").split(b".")
@@ -58,14 +58,14 @@ def read(text: str) -> ParsedToken:
 
 def _object(part: bytes, name: str, repeated: list[str]) -> dict[str, Any]:
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # A dictionary would lose the order in which 2.8 lets the last of several win.
-        found: dict[str, Any] = {}
+        # 2.8 ignores case in names and lets the last one win: a repeated name moves to the end.
+        members: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
+            if key in members:
                 repeated.append(key)
-                del found[key]
-            found[key] = value
-        return found
+                del members[key]
+            members[key] = value
+        return members
 
     try:
         value = json.loads(

@@ -1,4 +1,4 @@
-"""What a registry's token section makes it trust: bundle, JWKS, issuer, service."""
+"""What a registry trusts by its token section: bundle, JWKS, issuer, service."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MAX_KEYS = 1000
 
 @dataclass(frozen=True)
 class ListedKey:
-    """A public key in a JWKS, under the id that its author gave it."""
+    """A public key of a JWKS, with the id that the file gives it."""
 
     kid: str
     public: PublicKey
@@ -27,7 +27,7 @@ class ListedKey:
 
 @dataclass(frozen=True)
 class RegistryTrust:
-    """What a token is held against. An issuer or services of None are not looked at."""
+    """What a token is verified against; ``issuer`` or ``services`` None is not compared."""
 
     bundle: tuple[x509.Certificate, ...] = ()
     jwks: tuple[ListedKey, ...] = ()
@@ -40,17 +40,17 @@ class RegistryTrust:
 
     def keys(self, version: Version) -> dict[str, PublicKey]:
         """Return the keys that ``version`` finds by a token's ``kid``."""
-        found = {}
+        keys = {}
         for public in self.certified():
             if kid := key_ids.computed(public, version):
-                found[kid] = public
+                keys[kid] = public
         if version.reads_jwks:
-            found |= {listed.kid: listed.public for listed in self.jwks}
-        return found
+            keys |= {listed.kid: listed.public for listed in self.jwks}
+        return keys
 
 
 def public_key(certificate: x509.Certificate) -> PublicKey | None:
-    """Return the key that a certificate speaks of, None if no registry can use it."""
+    """Return a certificate's key, None if no registry can use it."""
     try:
         public = certificate.public_key()
     except (ValueError, TypeError):
@@ -65,42 +65,42 @@ def _is_usable(public: object) -> TypeGuard[PublicKey]:
 
 
 def read_bundle(pem: bytes, name: str) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of a ``rootcertbundle``; ``name`` says where it came from.
+    """Return the certificates of a ``rootcertbundle``; messages call it ``name``.
 
     Raises:
-        Refused: it holds no certificate, or one that cannot be read.
+        Refused: it has no certificate, or an unreadable one.
     """
     if b"-----BEGIN CERTIFICATE-----" not in pem:
         raise Refused(f"{name} holds no PEM certificate")
     try:
-        found = tuple(x509.load_pem_x509_certificates(pem))
+        certificates = tuple(x509.load_pem_x509_certificates(pem))
     except ValueError:
         raise Refused(f"{name} holds a certificate that cannot be read") from None
-    return found[:MAX_KEYS]
+    return certificates[:MAX_KEYS]
 
 
 def read_jwks(text: bytes, name: str) -> tuple[ListedKey, ...]:
     """Return the keys of a JWKS (RFC 7517, 5) that can verify a token.
 
     Raises:
-        Refused: it is no JWKS.
+        Refused: the text is not a JWKS.
     """
     try:
         entries = json.loads(text)["keys"]
     except (ValueError, RecursionError, TypeError, KeyError):
         entries = None
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise Refused(f'{name} is no JWKS: it must be JSON like {{"keys": [...]}}')
+        raise Refused(f'{name} is not a JWKS: it must be JSON like {{"keys": [...]}}')
     return tuple(_listed(entries[:MAX_KEYS]))
 
 
 def _listed(entries: Sequence[dict[str, object]]) -> list[ListedKey]:
-    found = []
+    keys = []
     for entry in entries:
         public, kid = jwk_key(entry), entry.get("kid", "")
         if public is not None and isinstance(kid, str):
-            found.append(ListedKey(kid, public))
-    return found
+            keys.append(ListedKey(kid, public))
+    return keys
 
 
 def jwk_key(entry: dict[str, object]) -> PublicKey | None:

@@ -1,4 +1,4 @@
-"""Whether a version of Distribution accepts a token, and why not."""
+"""Tell whether a version of Distribution accepts a token, and why not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from authserver.registry.distribution.trust import RegistryTrust
 
 @dataclass(frozen=True)
 class TokenVerdict:
-    """What one version says to a token; without reasons it accepts it."""
+    """One version's verdict on a token, with the reasons of a refusal."""
 
     version: Version
     reasons: tuple[str, ...]
@@ -37,29 +37,29 @@ class TokenVerdict:
 
 
 def judge(token: ParsedToken, trust: RegistryTrust, version: Version, at: datetime) -> TokenVerdict:
-    """Hold a token against ``trust`` at the time ``at``.
+    """Verify a token against ``trust`` at the time ``at``, and collect every reason to refuse it.
 
-    Every reason is given. A registry stops at the first and writes it only to its log.
+    A registry stops at the first reason and writes it only to its log.
     """
     malformed = tuple(claim_set.unreadable(token, version))
     if malformed:
         return TokenVerdict(version, malformed)
-    read = claim_set.claim_set(token, version)
+    claims = claim_set.claim_set(token, version)
     reasons = (
-        *_not_meant(read, trust),
-        *claim_set.untimely(read, at),
+        *_misdirected(claims, trust),
+        *claim_set.untimely(claims, at),
         *_not_signed(token, trust, version, at),
     )
     return TokenVerdict(version, reasons)
 
 
-def _not_meant(read: ClaimSet, trust: RegistryTrust) -> Iterator[str]:
-    if trust.issuer is not None and read.issuer != trust.issuer:
-        yield f"its issuer is {_quoted(read.issuer)}, not {_quoted(trust.issuer)}"
-    if trust.services is not None and not trust.services.intersection(read.audiences):
-        wanted = " or ".join(_quoted(service) for service in sorted(trust.services))
-        found = ", ".join(_quoted(audience) for audience in read.audiences) or "missing"
-        yield f"its audience is {found}, not {wanted}"
+def _misdirected(claims: ClaimSet, trust: RegistryTrust) -> Iterator[str]:
+    if trust.issuer is not None and claims.issuer != trust.issuer:
+        yield f"its issuer is {_quoted(claims.issuer)}, not {_quoted(trust.issuer)}"
+    if trust.services is not None and not trust.services.intersection(claims.audiences):
+        services = " or ".join(_quoted(service) for service in sorted(trust.services))
+        audiences = ", ".join(_quoted(audience) for audience in claims.audiences) or "missing"
+        yield f"its audience is {audiences}, not {services}"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether a certificate leads to one that is trusted, as Go's ``x509.Verify`` sees it."""
+"""Verify a certificate chain up to a trusted root, as Go's ``x509.Verify`` does."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ def broken(
     roots: Sequence[x509.Certificate],
     at: datetime,
 ) -> str | None:
-    """Return why ``leaf`` leads to none of ``roots`` at ``at``; None if it does."""
+    """Return why no chain leads from ``leaf`` to one of ``roots`` at ``at``; None if one does."""
     if not roots:
         return "the registry has no certificate bundle to hold it against"
     reasons = list(_broken(leaf, intermediates[:MAX_LENGTH], roots, at))
@@ -31,7 +31,7 @@ def _broken(
     at: datetime,
     below: int = 0,
 ) -> Iterator[str]:
-    """Give the reasons against each way up; nothing if one way leads to a root."""
+    """Yield what breaks each chain upwards; nothing if one chain reaches a root."""
     if why := untimely(certificate, at):
         yield why
         return
@@ -46,17 +46,17 @@ def _broken(
     for parent in _parents(certificate, intermediates):
         others = [other for other in intermediates if other != parent]
         why = _not_issued_by(certificate, parent, below)
-        further = [why] if why else list(_broken(parent, others, roots, at, below + 1))
-        if not further:
+        faults = [why] if why else list(_broken(parent, others, roots, at, below + 1))
+        if not faults:
             return
-        reasons += further
+        reasons += faults
     yield from reasons or [
         f"no certificate of the bundle is the issuer {_name(certificate.issuer)} of its certificate"
     ]
 
 
 def untimely(certificate: x509.Certificate, at: datetime) -> str | None:
-    """Return why a certificate is not valid at ``at``."""
+    """Return why a certificate is not valid at ``at``; None if it is."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if at > end:
         return f"the certificate {_name(certificate.subject)} ended at {end:%Y-%m-%d %H:%M} UTC"
@@ -76,7 +76,7 @@ def _not_issued_by(
 ) -> str | None:
     name = _name(parent.subject)
     if not may_certify(parent):
-        return f"the certificate {name} is no certificate authority"
+        return f"the certificate {name} is not a certificate authority"
     length = _path_length(parent)
     if length is not None and below > length:
         return f"the certificate {name} allows no authority below it"
@@ -88,7 +88,7 @@ def _not_issued_by(
 
 
 def may_certify(certificate: x509.Certificate) -> bool:
-    """Whether a registry takes other certificates that this one has signed."""
+    """Whether a registry accepts certificates that this one signed."""
     try:
         extensions = certificate.extensions
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
@@ -105,10 +105,10 @@ def may_certify(certificate: x509.Certificate) -> bool:
 
 def _path_length(certificate: x509.Certificate) -> int | None:
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        extension = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except x509.ExtensionNotFound:
         return None
-    return found.value.path_length
+    return extension.value.path_length
 
 
 def _name(name: x509.Name) -> str:

@@ -1,1 +1,11 @@
-"""Why a registry does not accept our tokens: a check for each thing that can be wrong."""
+"""The doctor: examines a running registry and tells why it refuses our tokens.
+
+``examination`` runs the checks in order; each check gives a ``DoctorFinding`` with its reason and
+the exact change to make. ``challenge`` and ``realm`` read the registry's first answer,
+``auth_section`` with ``config_file`` and ``trust_files`` its configuration, ``probe`` makes test
+tokens for ``token_check``, ``refusal`` and ``capabilities``, and ``client_walk`` does what clients
+do. ``expected`` has our side, ``http`` sends the requests.
+
+``registry check`` and the API's ``POST /checks`` call it. It writes nothing: its callers note which
+authorities the registry trusts. It must not trust an answer: the registry may be hostile.
+"""

@@ -1,4 +1,4 @@
-"""The token section of the registry's configuration file, held against what is ours."""
+"""Compare the token section of the registry's configuration file with our settings and keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _FILE = "config.file"
 
 @dataclass(frozen=True)
 class Files:
-    """Where the registry's files are on this machine; None: where its configuration says."""
+    """Where the registry's files are on this machine; None means the path in its configuration."""
 
     config: Path
     bundle: Path | None = None
@@ -27,9 +27,9 @@ class Files:
 
 
 def check(files: Files, expected: Expected, proven_realm: str | None) -> Iterator[DoctorFinding]:
-    """Give the findings on a configuration file and the files that it names.
+    """Yield the findings on a configuration file and the files that it names.
 
-    ``proven_realm`` is a URL that was seen to be ours, whatever we call it.
+    ``proven_realm`` is another URL at which our token endpoint was found to answer.
     """
     try:
         config = config_file.read(files.config)
@@ -80,12 +80,12 @@ def _unusable(config: ConfigFile, option: str) -> str | None:
         return None
     if value is None or value == "":
         return f"it has no {option}, and does not start"
-    return f"its {option} is no string in YAML, and it does not start: quote it"
+    return f"its {option} is not a string in YAML, and it does not start: quote it"
 
 
 def _realm(config: ConfigFile, expected: Expected, proven: str | None) -> DoctorFinding:
     named = config.text("realm")
-    wanted = proven if proven and named == proven else expected.realm
+    realm = proven if proven and named == proven else expected.realm
     if config.token and config.token.get("autoredirect") is True:
         path = printable(str(config.token.get("autoredirectpath", "/auth/token")))
         return not_tried(
@@ -99,7 +99,7 @@ def _realm(config: ConfigFile, expected: Expected, proven: str | None) -> Doctor
             "it is http and the registry has TLS: crane and oras refuse that",
             "serve authserver by https, set AUTHSERVER_PUBLIC_URL, and `realm:` to the same",
         )
-    return _option(config, "realm", wanted)
+    return _option(config, "realm", realm)
 
 
 def _algorithms(config: ConfigFile, expected: Expected) -> DoctorFinding:
@@ -109,7 +109,7 @@ def _algorithms(config: ConfigFile, expected: Expected) -> DoctorFinding:
     if listed is None:
         return passed(check, f"none are listed, so it takes {needed}")
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        return failed(check, "it is no list of names, and 3.x does not start", cure)
+        return failed(check, "it is not a list of names, and 3.x does not start", cure)
     if unknown := [name for name in listed if name not in ALGORITHM_NAMES]:
         return failed(check, f"3.x does not start with {printable(', '.join(unknown))}", cure)
     if listed and needed not in listed:

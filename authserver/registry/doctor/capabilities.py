@@ -1,4 +1,4 @@
-"""Which of our authorities a registry trusts, which header modes it reads, which version it is."""
+"""Learn which of our authorities a registry trusts, its header modes, and its version."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ FORGED = "token.forged"
 
 
 def learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport) -> None:
-    """Add what the registry can do to the report, by test tokens made like one it accepts."""
+    """Add what the registry accepts to the report; ``like`` is a probe that it accepts."""
     forged = _check_forged(remote, expected, like)
     report.add(forged)
     if forged.status is Status.PASSED:
@@ -32,28 +32,30 @@ def learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport)
 
 
 def _check_forged(remote: Remote, expected: Expected, like: Probe) -> DoctorFinding:
-    """Show a token that nobody may accept: what is accepted after it says nothing."""
+    """Show a forged token: a registry that accepts it would accept every later probe as well."""
     stranger = OwnAuthority(0, keyring.make_authority(expected.issuer, like.at))
     if not probe.under(stranger, like).accepted(remote):
-        return passed(FORGED, "it refuses a test token under an authority that nobody knows")
+        return passed(FORGED, "it refuses a test token under an unknown authority")
     return failed(
         FORGED,
-        "it accepts a test token under an authority that nobody knows: what answers there does "
-        "not verify tokens, and everybody may do everything",
-        "find out what answers for the registry, and have it verify tokens",
+        "it accepts a test token under an unknown authority: the server at this URL does not "
+        "verify tokens, and everybody may do everything",
+        "find out which server answers for the registry, and have it verify tokens",
     )
 
 
 def _learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport) -> None:
     trusted = []
     for authority in expected.authorities:
-        known = probe.under(authority, like).accepted(remote)
-        trusted += [authority] if known else []
-        (report.authorities if known else report.absent_authorities).append(authority.id)
+        if probe.under(authority, like).accepted(remote):
+            trusted.append(authority)
+            report.authorities.append(authority.id)
+        else:
+            report.absent_authorities.append(authority.id)
     if trusted:
         report.modes.append(HeaderMode.X5C)
     for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
-        if any(one.accepted(remote) for one in probe.by_key_ids(expected, mode, like)):
+        if any(each.accepted(remote) for each in probe.by_key_ids(expected, mode, like)):
             report.modes.append(mode)
     if trusted:
         report.version = _version(remote, trusted[0], like, report.modes)
@@ -62,7 +64,7 @@ def _learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport
 def _version(
     remote: Remote, trusted: OwnAuthority, like: Probe, modes: list[HeaderMode]
 ) -> Version | None:
-    """Tell the version by what only some accept; None if that leaves it open."""
+    """Return the version by tokens that only some versions accept; None if several are left."""
     listed = replace(probe.under(trusted, like), audience_is_list=True)
     if not listed.accepted(remote):
         return Version.V2_8
@@ -74,9 +76,9 @@ def _version(
 
 
 def check(report: DoctorReport) -> DoctorFinding:
-    """Say which header modes were accepted."""
+    """Return the finding on the header modes that the registry accepts."""
     if not report.modes:
-        return not_tried(CHECK, "it accepts no test token of ours")
+        return not_tried(CHECK, "it accepts none of our test tokens")
     names = ", ".join(report.modes)
     version = f"; it verifies tokens as {report.version}" if report.version else ""
     return passed(CHECK, f"with the keys that it has, it accepts {names}{version}")

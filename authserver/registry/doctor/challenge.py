@@ -1,7 +1,4 @@
-"""The registry's answer to a client without a token.
-
-Its challenge (RFC 6750, 3), and whether its clock and ours agree.
-"""
+"""The registry's answer to a client without a token: its challenge (RFC 6750, 3) and its clock."""
 
 import re
 from dataclasses import dataclass
@@ -21,13 +18,13 @@ _scheme = re.compile(r"\s*([A-Za-z]+)(?:\s|$)")
 _parameter = re.compile(r'(?:^|[\s,])([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
 
 CLOCK = "clock"
-# A registry allows 60 seconds; half of that is for what the next weeks bring.
+# A registry allows 60 seconds. Half of that is left for the drift of the next weeks.
 ALLOWED = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """A ``Bearer`` challenge; what is missing is empty."""
+    """A ``Bearer`` challenge; a missing parameter is empty."""
 
     realm: str
     service: str
@@ -39,12 +36,14 @@ def parse(headers: Message) -> Challenge | None:
     for text in headers.get_all("WWW-Authenticate") or ():
         header = str(text)[:_MAX_HEADER]
         if _named_scheme(header) == "bearer":
-            found = {
+            parameters = {
                 name.lower(): re.sub(r"\\(.)", r"\1", value)
                 for name, value in _parameter.findall(header)
             }
             return Challenge(
-                found.get("realm", ""), found.get("service", ""), found.get("error", "")
+                parameters.get("realm", ""),
+                parameters.get("service", ""),
+                parameters.get("error", ""),
             )
     return None
 
@@ -55,7 +54,7 @@ def _named_scheme(header: str) -> str:
 
 
 def check(answer: HttpAnswer) -> DoctorFinding:
-    """Hold the answer to a request without a token against what a registry of ours says."""
+    """Return the finding on the answer to a request without a token."""
     if answer.status == 401:
         if parse(answer.headers) is not None:
             return passed(CHECK, "it asks clients for a registry token")
@@ -64,7 +63,7 @@ def check(answer: HttpAnswer) -> DoctorFinding:
 
 
 def _no_challenge(answer: HttpAnswer) -> tuple[str, str]:
-    """Return why and the cure where a registry did not answer 401."""
+    """Return the reason and the cure for an answer other than 401."""
     match answer.status:
         case 200:
             return (
@@ -107,30 +106,30 @@ def _other_challenge(answer: HttpAnswer) -> DoctorFinding:
     )
 
 
-def check_service(challenge: Challenge, wanted: str) -> DoctorFinding:
-    """Hold the service that the registry names against its registry entry."""
-    check, found = "challenge.service", challenge.service
-    if found == wanted:
-        return passed(check, f'it is "{wanted}"')
-    how = " (letters' case counts)" if found.casefold() == wanted.casefold() else ""
+def check_service(challenge: Challenge, service: str) -> DoctorFinding:
+    """Compare the service that the registry names with its registry entry."""
+    check, named = "challenge.service", challenge.service
+    if named == service:
+        return passed(check, f'it is "{service}"')
+    how = " (letters' case counts)" if named.casefold() == service.casefold() else ""
     return failed(
         check,
-        f'it is "{printable(found)}", and ours "{wanted}"{how}',
-        f'set `service: "{wanted}"` in its auth.token section and restart it, or add the registry '
+        f'it is "{printable(named)}", and ours "{service}"{how}',
+        f'set `service: "{service}"` in its auth.token section and restart it, or add the registry '
         "under its own name with `authserver registry add`",
     )
 
 
 @dataclass(frozen=True)
 class ObservedChallenge:
-    """Its challenge, and how far its clock is ahead of ours if it says so."""
+    """A registry's challenge, and how far its clock is ahead of ours (None: it sent no date)."""
 
     challenge: Challenge
     ahead: timedelta | None
 
 
 def clock_difference(answer: HttpAnswer, now: datetime) -> timedelta | None:
-    """Return how far the answering clock is ahead of ours, None if it does not say."""
+    """Return how far the server's clock is ahead of ours, None if it sent no date."""
     try:
         date = parsedate_to_datetime(str(answer.headers["Date"]))
         # Without a zone it is UTC (RFC 9110, 5.6.7).
@@ -140,7 +139,7 @@ def clock_difference(answer: HttpAnswer, now: datetime) -> timedelta | None:
 
 
 def check_clock(ahead: timedelta | None) -> DoctorFinding:
-    """Say what a difference means; the Date header has whole seconds."""
+    """Return the finding on a clock difference; the Date header has whole seconds."""
     if ahead is None:
         return not_tried(CLOCK, "its answers have no Date header to compare with")
     seconds = abs(ahead.total_seconds())

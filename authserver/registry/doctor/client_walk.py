@@ -1,6 +1,6 @@
-"""Pull, push, delete and catalog, walked with real tokens and without leaving anything behind.
+"""The client walk: pull, push, delete and catalog with real tokens, leaving nothing behind.
 
-The account of the walk gets its tokens from our own endpoint.
+The account of the walk gets its tokens from our own token endpoint.
 """
 
 import base64
@@ -43,7 +43,7 @@ class WalkAccount:
 
 @dataclass(frozen=True)
 class GrantedToken:
-    """A registry token from our endpoint and the actions that it grants on what was asked for."""
+    """A registry token from our endpoint, and the actions that it grants on the asked scope."""
 
     token: str = field(repr=False)
     actions: frozenset[str]
@@ -57,7 +57,7 @@ def ask(fetcher: Fetcher, expected: Expected, account: WalkAccount, scope: str) 
 
     Raises:
         Refused: our endpoint gave no token.
-        Unreachable: it does not answer.
+        Unreachable: our endpoint does not answer.
     """
     query = {"service": expected.service, "scope": scope, "client_id": "authserver-doctor"}
     headers = {}
@@ -74,20 +74,20 @@ def ask(fetcher: Fetcher, expected: Expected, account: WalkAccount, scope: str) 
 
 
 def _actions(token: str, scope: str) -> frozenset[str]:
-    wanted = tuple(scope.rpartition(":")[0].split(":", 1))
+    resource = tuple(scope.rpartition(":")[0].split(":", 1))
     access = parsing.read(token).claims.get("access")
     entries = [entry for entry in access if isinstance(entry, dict)] if access else []
     return frozenset(
         str(action)
         for entry in entries
-        if (entry.get("type"), entry.get("name")) == wanted
+        if (entry.get("type"), entry.get("name")) == resource
         for action in entry.get("actions") or ()
     )
 
 
 @dataclass(frozen=True)
 class ClientWalk:
-    """The four things that clients do, tried on one repository."""
+    """The four operations of clients, tried on one repository."""
 
     remote: Remote
     expected: Expected
@@ -111,22 +111,22 @@ class ClientWalk:
         self, check: str, scope: str, go: Callable[[str, str], DoctorFinding]
     ) -> DoctorFinding:
         try:
-            given = self._given(scope)
-            if not given.grants(*scope.rpartition(":")[2].split(",")):
+            granted = self._ask(scope)
+            if not granted.grants(*scope.rpartition(":")[2].split(",")):
                 return self._not_granted(check, scope)
-            return go(check, given.token)
+            return go(check, granted.token)
         except Refused as error:
             return failed(check, str(error), "make the name and the password right, or start it")
         except Unreachable as error:
             return failed(check, str(error), error.cure)
 
-    def _given(self, scope: str) -> GrantedToken:
+    def _ask(self, scope: str) -> GrantedToken:
         return ask(self.remote.fetcher, self.expected, self.account, scope)
 
     def _not_granted(self, check: str, scope: str) -> DoctorFinding:
         why = f"the rules do not grant {self.account} {scope}"
         cure = f"if they should: authserver acl explain {self.account} {scope}"
-        # Who names a repository wants at least to pull from it.
+        # An operator who names a repository expects at least a pull to work.
         return failed(check, why, cure) if check == "walk.pull" else not_tried(check, why, cure)
 
     def _pull(self, check: str, token: str) -> DoctorFinding:
@@ -134,14 +134,14 @@ class ClientWalk:
         if answer.status == 200:
             return passed(check, f"{self.account} pulls from {self.repository}")
         if answer.status == 404:
-            return passed(check, f"{self.account} may pull; {self.repository} is not there")
+            return passed(check, f"{self.account} may pull; {self.repository} does not exist")
         return _unexpected(check, answer)
 
     def _push(self, check: str, token: str) -> DoctorFinding:
-        """Mount a blob of the repository onto itself; without one, put what is no manifest."""
+        """Mount a blob of the repository onto itself; without a blob, put an invalid manifest."""
         digest = self._blob(token)
         if digest is None:
-            return self._put_nothing(check, token)
+            return self._put_invalid(check, token)
         mount = urlencode({"mount": digest, "from": self.repository})
         uploads = f"/v2/{self.repository}/blobs/uploads/?{mount}"
         answer = self.remote.ask(uploads, "POST", token=token, body=b"")
@@ -151,11 +151,11 @@ class ClientWalk:
         if answer.status not in (201, 202):
             return _unexpected(check, answer)
         if not self.remote.is_own(location):
-            return _led_elsewhere(check, location)
+            return _foreign_upload(check, location)
         return passed(check, f"{self.account} may push, and is sent to the registry's own URL")
 
     def _blob(self, token: str) -> str | None:
-        """Return the digest of a blob that is in the repository, None if none was found."""
+        """Return the digest of a blob in the repository, None if it has no tagged image."""
         match self.remote.ask(f"/v2/{self.repository}/tags/list?n=1", token=token).json():
             case {"tags": [str(tag), *_]} if _tag.fullmatch(tag):
                 path = f"/v2/{self.repository}/manifests/{tag}"
@@ -167,12 +167,12 @@ class ClientWalk:
         return None
 
     def _cancel(self, location: str, token: str) -> None:
-        # A registry that mounts nothing begins an upload.
+        # A registry that does not mount the blob begins an upload instead.
         parts = urlsplit(location)
         self.remote.ask(f"{parts.path}?{parts.query}", "DELETE", token=token)
 
-    def _put_nothing(self, check: str, token: str) -> DoctorFinding:
-        """Put what is no manifest: a registry looks at it only once the token is good."""
+    def _put_invalid(self, check: str, token: str) -> DoctorFinding:
+        """Put an invalid manifest: a registry parses it only after it accepts the token."""
         answer = self.remote.ask(
             f"/v2/{self.repository}/manifests/doctor-{token_hex(8)}",
             "PUT",
@@ -189,7 +189,9 @@ class ClientWalk:
         path = f"/v2/{self.repository}/manifests/{digest}"
         answer = self.remote.ask(path, "DELETE", token=token)
         if answer.status == 404:
-            return passed(check, f"{self.account} may delete; what was named is not there")
+            return passed(
+                check, f"{self.account} may delete; the manifest that was named does not exist"
+            )
         if answer.status == 405:
             return failed(
                 check,
@@ -217,7 +219,7 @@ def _unexpected(check: str, answer: HttpAnswer) -> DoctorFinding:
     return failed(check, f"the registry answers {answer.status}. {answer.error}".strip(), _LOG)
 
 
-def _led_elsewhere(check: str, location: str) -> DoctorFinding:
+def _foreign_upload(check: str, location: str) -> DoctorFinding:
     return failed(
         check,
         f"the registry sends uploads to {printable(location, 200)}, which is another place than "

@@ -1,4 +1,4 @@
-"""The registry's ``config.yml``, as far as it concerns tokens."""
+"""Read the parts of the registry's ``config.yml`` that concern tokens."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """The ``auth`` section and whether the registry has TLS itself.
+    """The ``auth`` section, and whether the registry itself serves TLS.
 
-    ``token`` has the options of ``auth.token`` as YAML reads them, None if there is no such
-    section; ``other_auth`` names the sections beside it.
+    ``token`` has the options of ``auth.token`` as YAML reads them, None if the section is missing;
+    ``other_auth`` names the sections beside it.
     """
 
     token: dict[str, Any] | None
@@ -24,7 +24,7 @@ class ConfigFile:
     has_tls: bool
 
     def text(self, option: str) -> str | None:
-        """Return a string option of the token section, None if it is missing or no string."""
+        """Return a string option of the token section, None if it is missing or not a string."""
         value = (self.token or {}).get(option)
         return value if isinstance(value, str) else None
 
@@ -33,7 +33,7 @@ def read(path: Path) -> ConfigFile:
     """Read a configuration file.
 
     Raises:
-        Refused: it cannot be read, is not YAML, or is no registry's configuration.
+        Refused: the file cannot be read, is not YAML, or is not a registry's configuration.
     """
     try:
         document = yaml.safe_load(contents(path).decode())
@@ -44,7 +44,7 @@ def read(path: Path) -> ConfigFile:
     except (UnicodeDecodeError, RecursionError):
         raise Refused(f"{path} is not YAML") from None
     if not isinstance(document, dict):
-        raise Refused(f"{path} is no registry's configuration")
+        raise Refused(f"{path} is not a registry's configuration")
     auth = _mapping(document, "auth")
     token = auth.get("token")
     return ConfigFile(
@@ -55,15 +55,15 @@ def read(path: Path) -> ConfigFile:
 
 
 def _mapping(parent: dict[str, Any], name: str) -> dict[str, Any]:
-    found = parent.get(name)
-    return found if isinstance(found, dict) else {}
+    section = parent.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def contents(path: Path) -> bytes:
-    """Return what is in a file.
+    """Return the content of a file.
 
     Raises:
-        Refused: it cannot be read, or is too large for what it should be.
+        Refused: the file cannot be read, or is larger than MAX_BYTES.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""One examination of a registry, from its challenge to a walk through what clients do."""
+"""One examination of a registry: all checks, from its challenge to the client walk."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +29,10 @@ _REACHABLE = "registry.reachable"
 
 @dataclass(frozen=True)
 class Options:
-    """What is examined beside the live registry, and how long it may take, in seconds.
+    """The optional parts of an examination, and its time limits in seconds.
 
-    ``ask_foreign_realm`` lets the registry name a URL that is asked from this machine: for an
-    operator's own terminal, not for requests that others send.
+    With ``ask_foreign_realm`` this machine sends a request to any realm that the registry names.
+    It is for an operator's terminal only: in the API it would let a registry choose the target.
     """
 
     files: Files | None = None
@@ -45,41 +45,42 @@ class Options:
 
 
 def examine(expected: Expected, url: str, options: Options) -> DoctorReport:
-    """Examine the registry at ``url`` as the registry entry that ``ours`` speaks of.
+    """Examine the registry at ``url`` against the registry entry that ``expected`` describes.
 
-    It is asked with test tokens that grant nothing, and for a repository with those that our
-    token endpoint gives to the account.
+    The checks use test tokens that grant nothing. Only the client walk uses tokens that our token
+    endpoint gives to the account.
 
     Raises:
-        Refused: the URL is none, or the CA file holds no certificate.
+        Refused: the URL is not http or https, or the CA file has no certificate.
     """
     fetcher = Fetcher(options.ca_file, options.request_seconds, options.all_seconds)
     remote = Remote.at(url, fetcher)
     report = DoctorReport(expected.service, remote.url)
-    observed = _look(remote, expected, report)
+    observed = _observe(remote, expected, report)
     if observed is not None:
-        _challenged(remote, expected, observed, options, report)
+        _check_challenge(remote, expected, observed, options, report)
     if options.files is not None:
         report.extend(auth_section.check(options.files, expected, _proven_realm(observed, report)))
-    _show_token(remote, expected, observed, report)
-    report.extend(_walked(remote, expected, options, report))
+    _check_token(remote, expected, observed, report)
+    report.extend(_walk(remote, expected, options, report))
     return report
 
 
-def _look(remote: Remote, expected: Expected, report: DoctorReport) -> ObservedChallenge | None:
-    """Ask without a token; return what the registry says, None if it is no challenge."""
+def _observe(remote: Remote, expected: Expected, report: DoctorReport) -> ObservedChallenge | None:
+    """Send a request without a token; return the challenge, None if the answer has none."""
     try:
         answer = remote.ask("/v2/")
     except Unreachable as error:
         report.add(failed(_REACHABLE, str(error), error.cure))
         return None
-    ahead = challenge.clock_difference(answer, expected.clock())
     report.add(passed(_REACHABLE, f"{remote.url} answers"), challenge.check(answer))
-    said = challenge.parse(answer.headers)
-    return ObservedChallenge(said, ahead) if said is not None and answer.status == 401 else None
+    bearer = challenge.parse(answer.headers)
+    if bearer is None or answer.status != 401:
+        return None
+    return ObservedChallenge(bearer, challenge.clock_difference(answer, expected.clock()))
 
 
-def _challenged(
+def _check_challenge(
     remote: Remote,
     expected: Expected,
     observed: ObservedChallenge,
@@ -93,7 +94,7 @@ def _challenged(
     report.add(challenge.check_clock(observed.ahead))
 
 
-def _show_token(
+def _check_token(
     remote: Remote, expected: Expected, observed: ObservedChallenge | None, report: DoctorReport
 ) -> None:
     if observed is None:
@@ -111,12 +112,12 @@ def _proven_realm(observed: ObservedChallenge | None, report: DoctorReport) -> s
     return observed.challenge.realm if observed is not None and proven else None
 
 
-def _walked(
+def _walk(
     remote: Remote, expected: Expected, options: Options, report: DoctorReport
 ) -> list[DoctorFinding]:
     if options.repository is None:
         return [not_tried("walk", "no --repository was named")]
     finding = report.of("token")
     if finding is None or finding.status is not Status.PASSED:
-        return [not_tried("walk", "the registry accepts no token of ours yet")]
+        return [not_tried("walk", "the registry does not accept our tokens yet")]
     return ClientWalk(remote, expected, options.account, options.repository).run()

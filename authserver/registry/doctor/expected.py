@@ -1,4 +1,4 @@
-"""What a registry is held against: our realm, issuer and keys for one registry entry."""
+"""What a registry should trust: our realm, issuer and keys for one registry entry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from authserver.registry.distribution.trust import ListedKey, RegistryTrust
 
 @dataclass(frozen=True)
 class OwnAuthority:
-    """One of our authorities, with its id in the store."""
+    """One of our authorities and its id in the store."""
 
     id: int
     pair: KeyPair
 
     def leaf(self, now: datetime) -> KeyPair:
-        """Return a signing key under it that is kept nowhere."""
+        """Return a new leaf under the authority; nothing stores it."""
         return keyring.make_leaf(self.pair, now)
 
 
@@ -34,8 +34,8 @@ class OwnAuthority:
 class Expected:
     """What tokens for one registry entry are made of. The active authority comes first.
 
-    ``others`` has our further certificates that its bundle may rightly hold. With an own key the
-    entry's tokens are signed by a key that is under no authority.
+    ``others`` has our other certificates that the bundle may hold. With an own key the entry's
+    tokens are signed by a key that no authority certifies.
     """
 
     service: str
@@ -49,7 +49,7 @@ class Expected:
     has_own_key: bool = False
 
     def certificates(self) -> list[x509.Certificate]:
-        """Return every certificate of ours that the registry may rightly have."""
+        """Return all our certificates that the registry's bundle may hold."""
         authorities = (authority.pair.certificate for authority in self.authorities)
         return [self.key.certificate, *authorities, *self.others]
 
@@ -63,7 +63,7 @@ class Expected:
         return self.key.certificate if self.has_own_key else self.authority.pair.certificate
 
     def trust(self) -> RegistryTrust:
-        """Return what a registry trusts that is set up as we say."""
+        """Return the trust of a registry that is configured as `registry config` prints."""
         bundle = (self.anchor, *(authority.pair.certificate for authority in self.authorities))
         public = self.key.private.public_key()
         listed = tuple(ListedKey(key_id(public, mode), public) for mode in HeaderMode)
@@ -77,18 +77,18 @@ def load(
     realm: str,
     clock: Callable[[], datetime],
 ) -> Expected:
-    """Return what is ours for the registry entry ``service``.
+    """Return our side of the registry entry ``service``.
 
     Raises:
-        NotFound: there is no such entry.
-        NotReady: the keys do not open, or there are none.
+        NotFound: the entry does not exist.
+        NotReady: there is no key yet, or the master key does not open it.
     """
     entry = lookup.registry(session, service)
     own = registry_keys.active(session, entry)
-    waits = registry_keys.waiting(session, entry)
+    successor = registry_keys.waiting(session, entry)
     active = key_rows.active_authority(session)
-    kept = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
-    rows = sorted(kept, key=lambda row: (row is not active, -row.id))
+    current = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
+    rows = sorted(current, key=lambda row: (row is not active, -row.id))
     return Expected(
         service=entry.service,
         realm=realm,
@@ -97,6 +97,6 @@ def load(
         key=safe.open(own) if own else signing_keys.load_leaf(session, safe),
         authorities=tuple(OwnAuthority(row.id, safe.open(row)) for row in rows),
         clock=clock,
-        others=(key_rows.certificate(waits),) if waits else (),
+        others=(key_rows.certificate(successor),) if successor else (),
         has_own_key=own is not None,
     )

@@ -1,4 +1,4 @@
-"""What an examination found."""
+"""The findings of an examination, and the report that collects them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class DoctorFinding:
-    """One check: how it ended, why, and for a failure the exact change to make."""
+    """One check's result, its reason, and for a failure the exact change to make."""
 
     check: str
     status: Status
@@ -50,10 +50,10 @@ def not_tried(check: str, why: str, cure: str = "") -> DoctorFinding:
 
 @dataclass
 class DoctorReport:
-    """All findings, and what was learnt of the registry on the way.
+    """All findings of one examination, and the registry's version, header modes and authorities.
 
-    ``authorities`` has the ids of our authorities that its bundle was seen to hold, and
-    ``absent_authorities`` of those that it was seen not to hold.
+    ``authorities`` has the ids of our authorities that the registry trusts, and
+    ``absent_authorities`` of those that it does not trust.
     """
 
     service: str
@@ -71,17 +71,17 @@ class DoctorReport:
         self.findings += findings
 
     def of(self, check: str) -> DoctorFinding | None:
-        """Return the finding of a check, None if it was not come to."""
-        return next((f for f in self.findings if f.check == check), None)
+        """Return the finding of a check, None if the examination did not reach it."""
+        return next((finding for finding in self.findings if finding.check == check), None)
 
     @property
     def sighting(self) -> Sighting:
-        """Return which of our authorities it trusts, as the store takes it."""
+        """Return which of our authorities the registry trusts, in the form that the store notes."""
         return Sighting(frozenset(self.authorities), frozenset(self.absent_authorities))
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check failed."""
         return all(finding.status is not Status.FAILED for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""HTTP requests to a registry that may be slow, broken or hostile, and why one failed.
+"""HTTP requests to a registry that may be slow, broken or hostile, and why a request failed.
 
-No redirect is followed, no proxy is asked, nothing is kept between requests. A request ends within
-its time whatever the other side does, and all requests of an examination within theirs.
+Requests follow no redirect, use no proxy and share no connection. Each one ends within its time
+limit whatever the server does, and all requests of an examination end within theirs.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ USER_AGENT = "authserver-doctor"
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back; the body is cut at MAX_BODY."""
+    """An HTTP answer; its body is cut at MAX_BODY."""
 
     status: int
     headers: Message
     body: bytes = field(repr=False)
 
-    def json(self) -> Any:  # noqa: ANN401 - it is whatever was sent
-        """Return the body as JSON, None if it is none."""
+    def json(self) -> Any:  # noqa: ANN401 - the server decides
+        """Return the body's JSON value, None if the body is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ class HttpAnswer:
 
     @property
     def error(self) -> str:
-        """Return the first error in the body (Distribution ``spec/api.md``), for one line."""
+        """Return the body's first error (Distribution ``spec/api.md``) as one line, or ``""``."""
         match self.json():
             case {"errors": [{"code": str(code), **more}, *_]}:
                 message = more.get("message")
@@ -75,8 +75,8 @@ class Fetcher:
         """Send one request and return the answer, whatever its status.
 
         Raises:
-            Refused: that is no URL that may be asked.
-            Unreachable: there was no answer, or not in time.
+            Refused: the URL is not http or https.
+            Unreachable: no answer came, or it came too late.
         """
         parts = parse_url(url)
         seconds = min(self.request_seconds, self._began + self.all_seconds - time.monotonic())
@@ -109,7 +109,7 @@ class Fetcher:
 
 
 class _Connection(HTTPConnection):
-    """A connection that is cut when its time is over, in whatever state it is."""
+    """A connection that a timer shuts down at the end of its time, in whatever state it is."""
 
     def __init__(self, parts: SplitResult, context: ssl.SSLContext | None, seconds: float) -> None:
         super().__init__(parts.hostname or "", parts.port or PORTS[parts.scheme])
@@ -131,7 +131,7 @@ class _Connection(HTTPConnection):
             self._watched.close()
 
     def connect(self) -> None:
-        """Connect, and keep a second descriptor: shut down there, all waiting ends here."""
+        """Connect, and keep a second descriptor: shutting that one down ends every wait here."""
         raw = self._connected()
         self._watched = raw.dup()
         if self.late:
@@ -142,14 +142,14 @@ class _Connection(HTTPConnection):
         )
 
     def require_in_time(self) -> None:
-        """Check that what was read was not cut: http.client takes a cut head for a whole one."""
+        """Raise TimeoutError if the answer was cut: http.client takes a cut head for a whole."""
         if self.late:
             raise TimeoutError
 
     def _connected(self) -> socket.socket:
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         problem: OSError = TimeoutError()
-        for family, kind, protocol, _, address in found[:MAX_ADDRESSES]:
+        for family, kind, protocol, _, address in addresses[:MAX_ADDRESSES]:
             left = self._ends - time.monotonic()
             if left <= 0:
                 break
@@ -173,17 +173,17 @@ class _Connection(HTTPConnection):
 
 @dataclass(frozen=True)
 class Remote:
-    """A registry at ``url``; every request goes there and nowhere else."""
+    """The registry at ``url``; requests go there and nowhere else."""
 
     url: str
     fetcher: Fetcher
 
     @classmethod
     def at(cls, url: str, fetcher: Fetcher) -> "Remote":
-        """Return the registry at a URL, of which only scheme, host and port count.
+        """Return the registry at a URL; only scheme, host and port count.
 
         Raises:
-            Refused: it is no http or https URL.
+            Refused: the URL is not http or https.
         """
         return cls(site(url), fetcher)
 
@@ -200,14 +200,14 @@ class Remote:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> HttpAnswer:
-        """Send one request. Raises Unreachable if there is no answer."""
+        """Send one request to the registry. Raises what :meth:`Fetcher.fetch` raises."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         return self.fetcher.fetch(f"{self.url}{path}", method, sent, body)
 
     def resolved(self, location: str) -> str:
-        """Return where a ``Location`` header leads."""
+        """Return the URL that a ``Location`` header leads to."""
         return urljoin(f"{self.url}/", location)
 
     def is_own(self, url: str) -> bool:
@@ -225,7 +225,7 @@ def origin(url: str) -> tuple[str, str | None, int | None] | None:
 
 
 class Unreachable(AuthserverError):
-    """No HTTP answer was had. The message says why, the cure what may help."""
+    """No HTTP answer came. The message says why, and ``cure`` what may help."""
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
@@ -233,7 +233,7 @@ class Unreachable(AuthserverError):
 
 
 def explained(place: str, error: Exception, *, late: bool, seconds: float) -> Unreachable:
-    """Say what went wrong at ``place``; ``late``: it was cut after ``seconds``."""
+    """Return why ``place`` gave no answer; ``late`` means that it was cut after ``seconds``."""
     match error:
         case _ if late or isinstance(error, TimeoutError):
             return Unreachable(

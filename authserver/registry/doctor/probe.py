@@ -1,7 +1,7 @@
-"""Test tokens: what the doctor shows a registry to see what it accepts.
+"""Test tokens: the doctor shows them to a registry to learn which ones it accepts.
 
 A test token grants nothing (``access: []``) and lives for 60 seconds. Where a registry refuses the
-usual one, other header modes are tried.
+usual one, the doctor tries other keys, header modes and issuers.
 """
 
 import secrets
@@ -25,13 +25,13 @@ from authserver.registry.doctor.http import HttpAnswer, Remote
 
 LIFETIME = timedelta(seconds=60)
 
-# Issuers that stand in the documentation of registries and of docker_auth, and get copied.
+# Issuers in the documentation of registries and of docker_auth: operators copy them.
 COPIED_ISSUERS = ("registry-token-issuer", "Acme auth server", "Auth Service", "authserver")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How one test token is made. ``kid`` stands in the place of the mode's own key id."""
+    """How to make one test token. ``kid`` replaces the header mode's own key id."""
 
     mode: HeaderMode
     key: KeyPair = field(repr=False)
@@ -51,7 +51,7 @@ class Probe:
         return jwt.encode(self._claims(), self.key.private, algorithm(public), header)
 
     def _claims(self) -> dict[str, Any]:
-        made = Claims(
+        claims = Claims(
             issuer=self.issuer,
             subject="",
             audience=self.audience,
@@ -60,18 +60,18 @@ class Probe:
             jwt_id=f"doctor-{secrets.token_urlsafe(12)}",
             access=(),
         ).as_json()
-        return made | ({"aud": [self.audience]} if self.audience_is_list else {})
+        return claims | ({"aud": [self.audience]} if self.audience_is_list else {})
 
-    def shown(self, remote: Remote) -> HttpAnswer:
-        """Show the token to a registry."""
+    def answer(self, remote: Remote) -> HttpAnswer:
+        """Return a registry's answer to the token."""
         return remote.ask("/v2/", token=self.signed())
 
     def accepted(self, remote: Remote) -> bool:
-        return self.shown(remote).status == 200
+        return self.answer(remote).status == 200
 
 
 def usual(expected: Expected) -> Probe:
-    """Return the probe that is made as tokens for this registry entry are."""
+    """Return the probe that is made like the tokens for this registry entry."""
     authority = None if expected.has_own_key else expected.authority
     return Probe(
         expected.mode, expected.key, expected.issuer, expected.service, expected.clock(), authority
@@ -85,35 +85,35 @@ def under(authority: OwnAuthority, like: Probe) -> Probe:
 
 
 def by_key_id(mode: HeaderMode, authority: OwnAuthority, like: Probe) -> Probe:
-    """Return a probe that names an authority's own key, which the bundle holds, by its id."""
+    """Return a probe signed by an authority's own key, which the bundle holds, named by its id."""
     return replace(like, mode=mode, key=authority.pair, authority=None)
 
 
 def reached(answer: HttpAnswer) -> bool:
-    """Whether a registry that refused a token has seen it: else it names no error."""
+    """Whether a registry that refused a token saw it: otherwise its challenge has no error."""
     challenge = parse(answer.headers)
     return challenge is None or bool(challenge.error)
 
 
 def adapted(usual: Probe, observed: ObservedChallenge) -> Probe:
-    """Return the probe with what the registry says of itself: its service and its clock."""
-    made = usual
+    """Return the probe with the service and the clock that the registry itself shows."""
+    probe = usual
     if observed.ahead is not None and abs(observed.ahead) > challenge.ALLOWED:
-        made = replace(made, at=usual.at + observed.ahead)
+        probe = replace(probe, at=usual.at + observed.ahead)
     try:
-        return replace(made, audience=service_name(observed.challenge.service))
+        return replace(probe, audience=service_name(observed.challenge.service))
     except Refused:
-        return made
+        return probe
 
 
 def accepted(remote: Remote, expected: Expected, like: Probe) -> Probe | None:
-    """Return the first probe that is accepted, of those with another key or issuer."""
+    """Return the first accepted probe among those with another key, header mode or issuer."""
     candidates = list(_candidates(expected, like))
     for issuer in _issuers(expected, like):
         for candidate in candidates:
-            tried = replace(candidate, issuer=issuer)
-            if tried.accepted(remote):
-                return tried
+            probe = replace(candidate, issuer=issuer)
+            if probe.accepted(remote):
+                return probe
     return None
 
 
@@ -126,7 +126,7 @@ def _candidates(expected: Expected, like: Probe) -> Iterator[Probe]:
 
 
 def by_key_ids(expected: Expected, mode: HeaderMode, like: Probe) -> Iterator[Probe]:
-    """Give the probes that name a key by its id: the entry's own key, and the authority's."""
+    """Yield the probes that name a key by its id: the entry's own key, and the authority's."""
     if expected.has_own_key:
         yield replace(like, mode=mode, key=expected.key, authority=None)
     yield by_key_id(mode, expected.authority, like)

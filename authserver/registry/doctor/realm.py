@@ -1,8 +1,7 @@
-"""The realm that the registry sends clients to: ours, reachable, and one that clients accept."""
+"""Check the realm that the registry sends clients to: is it ours, reachable, and accepted?"""
 
 import ipaddress
 from collections.abc import Iterator
-from datetime import datetime
 from urllib.parse import urlencode, urlsplit
 
 from authserver.core.errors import Refused
@@ -19,10 +18,10 @@ from authserver.registry.doctor.http import Fetcher, HttpAnswer, Remote, Unreach
 def check(
     challenge: Challenge, remote: Remote, expected: Expected, *, ask_foreign: bool
 ) -> Iterator[DoctorFinding]:
-    """Give the findings on a challenge's realm.
+    """Yield the findings on a challenge's realm.
 
-    A realm with another URL than ours is asked only if ``ask_foreign``: the registry names it, and
-    may name what is no business of its.
+    A request goes to a foreign realm only with ``ask_foreign``: the registry chooses that URL, and
+    it may name a host that only this machine can reach.
     """
     yield from _identity(challenge.realm, remote.fetcher, expected, ask_foreign=ask_foreign)
     yield _scheme(challenge.realm, remote)
@@ -36,7 +35,7 @@ def _identity(
     cure = f'set `realm: "{expected.realm}"` in its auth.token section and restart it'
     if realm == expected.realm:
         yield passed("challenge.realm", f"it is {shown}, which is ours")
-        why = _not_ours(realm, fetcher, expected)
+        why = _why_foreign(realm, fetcher, expected)
         yield (
             passed("realm.answers", "it gives tokens of ours")
             if why is None
@@ -52,7 +51,7 @@ def _identity(
         yield failed("challenge.realm", f"it is {shown}, and ours is {expected.realm}", cure)
         yield not_tried("realm.answers", "only our own realm is asked from here")
         return
-    why = _not_ours(realm, fetcher, expected)
+    why = _why_foreign(realm, fetcher, expected)
     if why is None:
         yield passed(
             "challenge.realm",
@@ -64,8 +63,8 @@ def _identity(
         yield not_tried("realm.answers", "the registry names another realm than ours")
 
 
-def _not_ours(realm: str, fetcher: Fetcher, expected: Expected) -> str | None:
-    """Ask a realm for an anonymous token; return why it is not one of ours."""
+def _why_foreign(realm: str, fetcher: Fetcher, expected: Expected) -> str | None:
+    """Fetch an anonymous token from a realm; return why it is not ours, None if it is."""
     query = urlencode({"service": expected.service, "client_id": "authserver-doctor"})
     joint = "&" if "?" in realm else "?"
     try:
@@ -75,20 +74,20 @@ def _not_ours(realm: str, fetcher: Fetcher, expected: Expected) -> str | None:
     token = token_in(answer)
     if token is None:
         return f"it answers {answer.status} and no token. {answer.error}".strip()
-    return _foreign(token, expected, expected.clock())
+    return _why_untrusted(token, expected)
 
 
 def token_in(answer: HttpAnswer) -> str | None:
-    """Return the registry token in a token endpoint's answer, None if there is none."""
+    """Return the registry token of a token endpoint's answer, None if the answer has no token."""
     match answer.json():
         case {"token": str(token)} | {"access_token": str(token)} if answer.status == 200:
             return token
     return None
 
 
-def _foreign(token: str, expected: Expected, at: datetime) -> str | None:
+def _why_untrusted(token: str, expected: Expected) -> str | None:
     try:
-        verdict = judge(parsing.read(token), expected.trust(), Version.V3_1, at)
+        verdict = judge(parsing.read(token), expected.trust(), Version.V3_1, expected.clock())
     except Refused as error:
         return str(error)
     if verdict.accepted:

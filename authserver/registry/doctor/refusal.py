@@ -1,4 +1,4 @@
-"""Why a registry refuses our tokens: what differs in the test token that it accepts."""
+"""Explain a refusal by what differs in the test token that the registry accepts."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ REFUSES = "it refuses our tokens"
 
 
 def explained(expected: Expected, usual: Probe, working: Probe) -> DoctorFinding:
-    """Name each difference between the token that we make and the one that is accepted."""
+    """Return a finding that names each difference between our token and the accepted one."""
     causes = list(_differences(expected, usual, working))
     why = " and ".join(why for why, _ in causes)
     return failed(CHECK, f"{REFUSES}: {why}", "; ".join(cure for _, cure in causes))
@@ -56,14 +56,14 @@ def _other_authority(expected: Expected, trusted_id: int) -> tuple[str, str]:
 
 
 def unexplained(expected: Expected, report: DoctorReport) -> DoctorFinding:
-    """Say what is left where no test token is accepted."""
+    """Return the finding where the registry accepts no test token at all."""
     read = [finding for finding in report.findings if finding.check.startswith("config.")]
     suspects = [*read, *filter(None, [report.of("clock")])]
-    wrong = [finding.check for finding in suspects if finding.status is Status.FAILED]
-    if wrong:
+    failures = [finding.check for finding in suspects if finding.status is Status.FAILED]
+    if failures:
         return failed(
             CHECK,
-            f"{REFUSES}, for what has failed above: {', '.join(wrong)}",
+            f"{REFUSES}, for what has failed above: {', '.join(failures)}",
             "make the changes named there and restart it",
         )
     if read:
@@ -83,7 +83,7 @@ def unexplained(expected: Expected, report: DoctorReport) -> DoctorFinding:
 
 
 def broken(answer: HttpAnswer) -> DoctorFinding:
-    """Say that an answer is neither yes nor no."""
+    """Return the finding on an answer that is neither 200 nor 401."""
     return failed(
         CHECK,
         f"it answers {answer.status} to a test token, neither 200 nor 401. {answer.error}".strip(),
@@ -92,7 +92,7 @@ def broken(answer: HttpAnswer) -> DoctorFinding:
 
 
 def not_seen() -> DoctorFinding:
-    """Say that the token never reached the registry."""
+    """Return the finding where the token did not reach the registry."""
     return failed(
         CHECK,
         "it answers as if it had been shown no token: a proxy in front takes the Authorization "

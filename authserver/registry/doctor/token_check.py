@@ -1,4 +1,4 @@
-"""The test token: whether the registry accepts what we sign, and if not, why."""
+"""Check whether the registry accepts a test token, and if not, why."""
 
 from dataclasses import replace
 
@@ -18,10 +18,10 @@ def check(
         Unreachable: the registry stopped answering.
     """
     usual = probe.usual(expected)
-    answer = usual.shown(remote)
+    answer = usual.answer(remote)
     match answer.status:
         case 200:
-            report.add(passed(refusal.CHECK, "it accepts a test token of ours"))
+            report.add(passed(refusal.CHECK, "it accepts our test token"))
             capabilities.learn(remote, expected, usual, report)
         case 401 if not probe.reached(answer):
             report.add(refusal.not_seen())

@@ -1,4 +1,4 @@
-"""The registry's ``rootcertbundle`` and ``jwks`` files: whether our keys are in them."""
+"""Check that the registry's ``rootcertbundle`` and ``jwks`` files have our keys and no others."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ JWKS_FOREIGN = "config.jwks.foreign"
 def check_bundle(
     config: ConfigFile, here: Path | None, expected: Expected
 ) -> Iterator[DoctorFinding]:
-    """Give the findings on the bundle; ``here`` is where it is on this machine."""
+    """Yield the findings on the bundle; ``here`` is its path on this machine, if it has another."""
     named = config.text("rootcertbundle")
     if not named:
         yield _without(config, expected)
@@ -40,13 +40,13 @@ def check_bundle(
         )
         return
     try:
-        found = read_bundle(contents(place), str(place))
+        bundle = read_bundle(contents(place), str(place))
     except Refused as error:
         yield failed(BUNDLE, f"{error}, and the registry does not start", cure)
         return
-    yield _holds_our_certificate(found, expected, cure)
-    yield _foreign_certificates(found, expected, cure)
-    yield _edwards(found, cure)
+    yield _holds_our_certificate(bundle, expected, cure)
+    yield _foreign_certificates(bundle, expected, cure)
+    yield _ed25519(bundle, cure)
 
 
 def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
@@ -59,11 +59,13 @@ def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
     if expected.mode is HeaderMode.X5C:
         return failed(
             BUNDLE,
-            "it has a jwks and no rootcertbundle: tokens that carry their certificate (x5c) are "
-            "refused by it, and 2.8 does not start",
+            "it has a jwks and no rootcertbundle: it refuses tokens that carry their certificate "
+            "(x5c), and 2.8 does not start",
             "set `rootcertbundle:` to a file with what `authserver key bundle` prints; restart it",
         )
-    return passed(BUNDLE, f"it has none, and header mode {expected.mode} needs none with a jwks")
+    return passed(
+        BUNDLE, f"it has no bundle, and with a jwks header mode {expected.mode} needs no bundle"
+    )
 
 
 def _holds_our_certificate(
@@ -97,20 +99,20 @@ def _foreign_certificates(
     own = expected.certificates()
     foreign = [certificate for certificate in found if certificate not in own]
     if not foreign:
-        return passed(BUNDLE_FOREIGN, "it holds nobody else's certificate")
+        return passed(BUNDLE_FOREIGN, "it holds only our certificates")
     names = printable("; ".join(_name(certificate) for certificate in foreign))
     authorities = any(map(x509_chain.may_certify, foreign))
-    how = "and whoever it certifies " if authorities else ""
+    how = ", or a key that it certifies," if authorities else ""
     return failed(
         BUNDLE_FOREIGN,
-        f"who has the key of {names} {how}can make tokens that grant everything here",
+        f"a holder of the key of {names}{how} can make tokens that grant everything here",
         f"unless you need it there, remove it: {cure}",
     )
 
 
-def _edwards(found: Sequence[x509.Certificate], cure: str) -> DoctorFinding:
+def _ed25519(bundle: Sequence[x509.Certificate], cure: str) -> DoctorFinding:
     check = "config.bundle.versions"
-    if any(isinstance(public_key(one), ed25519.Ed25519PublicKey) for one in found):
+    if any(isinstance(public_key(entry), ed25519.Ed25519PublicKey) for entry in bundle):
         return failed(check, "it holds an Ed25519 certificate, and 2.8 does not start", cure)
     return passed(check, "every version reads the keys in it")
 
@@ -122,11 +124,15 @@ def _name(certificate: x509.Certificate) -> str:
 def check_jwks(
     config: ConfigFile, here: Path | None, expected: Expected
 ) -> Iterator[DoctorFinding]:
-    """Give the findings on the JWKS; ``here`` is where it is on this machine."""
+    """Yield the findings on the JWKS; ``here`` is its path on this machine, if it has another."""
     named = config.text("jwks")
     if not named:
         if (config.token or {}).get("jwks"):
-            yield failed(JWKS, "its jwks is no string, and it is not read", "write a file's path")
+            yield failed(
+                JWKS,
+                "its jwks is not a string, and the registry does not read it",
+                "write a file's path",
+            )
         return
     place = here or Path(named)
     if here is None and not place.is_file():
@@ -151,24 +157,26 @@ def _cure(named: str) -> str:
 
 def _lists_our_key(listed: Sequence[ListedKey], expected: Expected, named: str) -> DoctorFinding:
     if expected.mode is HeaderMode.X5C:
-        return passed(JWKS, "it is not looked at for tokens that carry their certificate (x5c)")
+        return passed(
+            JWKS, "the registry does not read it for tokens that carry their certificate (x5c)"
+        )
     public = expected.key.private.public_key()
     kid = key_id(public, expected.mode)
-    if any(one.kid == kid and one.public == public for one in listed):
+    if ListedKey(kid, public) in listed:
         return passed(JWKS, f"it lists our key as {kid}; 2.8 does not read it")
-    if any(one.public == public for one in listed):
+    if any(key.public == public for key in listed):
         return failed(JWKS, f"it lists our key, but not as {kid}", _cure(named))
     return failed(JWKS, f"our key {kid} is not in it", _cure(named))
 
 
 def _foreign_keys(listed: Sequence[ListedKey], expected: Expected) -> DoctorFinding:
     own = [certificate.public_key() for certificate in expected.certificates()]
-    foreign = [one.kid for one in listed if one.public not in own]
+    foreign = [key.kid for key in listed if key.public not in own]
     if not foreign:
-        return passed(JWKS_FOREIGN, "it lists nobody else's key")
+        return passed(JWKS_FOREIGN, "it lists only our keys")
     names = printable(", ".join(foreign))
     return failed(
         JWKS_FOREIGN,
-        f"who has the key {names} can make tokens that grant everything here",
+        f"a holder of the key {names} can make tokens that grant everything here",
         "unless you need it there, remove it from the file and restart the registry",
     )

@@ -127,7 +127,7 @@ def test_3_x_leaves_leading_zeros_out() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [1]}', b"\xff"])
 def test_what_is_no_jwks_is_refused(text: bytes) -> None:
-    with pytest.raises(Refused, match=r"keys\.json is no JWKS"):
+    with pytest.raises(Refused, match=r"keys\.json is not a JWKS"):
         read_jwks(text, "keys.json")
 
 
