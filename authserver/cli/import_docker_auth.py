@@ -111,14 +111,14 @@ def _plan(session: Session, read: Config, service: str | None) -> _Plan:
     known = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
     found = users(read, known)
     services = frozenset(row.service for row in entries.listed(session))
-    ours = import_context(read, found.known(known), services)
+    ours = import_context(read, found.added_to(known), services)
     with progress_bar("Comparing") as progress:
         compared = compare.agreed(read, ours, progress)
     return _Plan(
         read,
         found,
         compared,
-        [*found.left, *docker_auth_users.sections_left(read)],
+        [*found.skipped, *docker_auth_users.skipped_sections(read)],
         list(docker_auth_users.section_notes(read, signing_keys.issuer(session))),
     )
 

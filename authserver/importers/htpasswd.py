@@ -1,4 +1,4 @@
-"""htpasswd files: what each line holds, and why it cannot be taken if it cannot."""
+"""Read htpasswd files: names with bcrypt hashes, and lines that cannot be imported."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from authserver.core.names import account_name, printable
 from authserver.core.password_rules import cost_of
 
 MAX_COST = 16
-"""A hash of a higher cost would make every failed login of anybody take that long."""
+"""A hash of a higher cost would make every failed login take as long as its verification."""
 
 _OTHER_FORMATS = (
     (r"\$apr1\$", "MD5 (apr1)"),
@@ -26,7 +26,7 @@ _OTHER_FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class HtpasswdEntry:
-    """A line that can be taken: a name and a bcrypt hash."""
+    """A line that can be imported: a name and a bcrypt hash."""
 
     line: int
     name: str
@@ -35,7 +35,7 @@ class HtpasswdEntry:
 
 @dataclass(frozen=True, slots=True)
 class UnusableLine:
-    """A line that cannot be taken. ``name`` is printable; the hash is never repeated."""
+    """A line that cannot be imported. ``name`` is printable; the hash is not repeated."""
 
     line: int
     name: str
@@ -43,17 +43,18 @@ class UnusableLine:
 
 
 def parse(content: bytes) -> Iterator[HtpasswdEntry | UnusableLine]:
-    """Read a file as Distribution does: of two lines for one name the later one counts."""
-    found = [_line(n, raw) for n, raw in enumerate(content.splitlines(), 1) if _speaks(raw)]
-    last = {item.name: item.line for item in found}
-    for item in found:
+    """Yield a file's lines as Distribution reads them: of two for one name the later counts."""
+    lines = enumerate(content.splitlines(), 1)
+    items = [_line(number, raw) for number, raw in lines if _has_entry(raw)]
+    last = {item.name: item.line for item in items}
+    for item in items:
         if last[item.name] == item.line:
             yield item
         else:
             yield UnusableLine(item.line, item.name, f"line {last[item.name]} has the same name")
 
 
-def _speaks(raw: bytes) -> bool:
+def _has_entry(raw: bytes) -> bool:
     return bool(raw.strip()) and not raw.lstrip().startswith(b"#")
 
 
@@ -65,29 +66,29 @@ def _line(number: int, raw: bytes) -> HtpasswdEntry | UnusableLine:
         return UnusableLine(
             number, ascii(before)[2:-1] if colon else "", "the line is not UTF-8 text"
         )
-    shown, separator, stored = text.partition(":")
+    field_name, separator, stored = text.partition(":")
     if not separator:
         return UnusableLine(number, "", "there is no colon in the line")
     stored = stored.partition(":")[0]
     try:
-        name = account_name(shown)
+        name = account_name(field_name)
     except Refused as error:
-        return UnusableLine(number, printable(shown), str(error))
+        return UnusableLine(number, printable(field_name), str(error))
     if problem := hash_problem(stored):
         return UnusableLine(number, name, problem)
     return HtpasswdEntry(number, name, stored)
 
 
 def hash_problem(stored: str) -> str | None:
-    """Return why a password's hash cannot be taken; None if it can. The hash is not repeated."""
+    """Return why a hash cannot be imported, None if it can. The text does not repeat the hash."""
     try:
         cost = cost_of(stored)
     except Refused:
-        return _form(stored)
+        return _foreign_format(stored)
     return f"a bcrypt cost of {cost} is over {MAX_COST}: set it anew" if cost > MAX_COST else None
 
 
-def _form(stored: str) -> str:
+def _foreign_format(stored: str) -> str:
     for pattern, name in _OTHER_FORMATS:
         if re.match(pattern, stored):
             return f"hashed with {name}: only bcrypt (htpasswd -B) can be taken"

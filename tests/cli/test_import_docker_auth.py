@@ -122,7 +122,7 @@ def test_what_cannot_be_taken_is_named_and_nothing_is_written(run: Commands, par
     run("import", "docker-auth", partial, status=1)
     for line in (
         "line 3: dave: not taken: hashed with crypt (DES)",
-        "line 4: erin: not taken: it has no password: anybody may log in with that name",
+        "line 4: erin: not taken: it has no password: anyone may log in with that name",
         "line 5: Carol: not taken: carol is there: names must differ in more than case",
         "line 6: a b: not taken: the name 'a b' contains",
         "line 7: ldap_auth: not taken",

@@ -34,10 +34,10 @@ HEAD = f"""\
 # What registries accept
 
 Recorded from Distribution 2.8.2 (Debian's), 3.0.0 and 3.1.1; `python -m tests.e2e.registry_matrix`
-writes this page anew. Each was configured with a `rootcertbundle` (bundle: the authority, and the
-certificates of the own keys), with a `jwks` (the same keys, each under both ids), or with both.
-*{NO_START}*: 2.8 needs a bundle. `registry add` and `registry edit` refuse what is not accepted
-here by the entry's `--registry-version` and `--trust`.
+renews this page. Each registry had a `rootcertbundle` (bundle: the authority, and the certificates
+of the own keys), a `jwks` (the same keys, each under both ids), or both.
+*{NO_START}*: 2.8 needs a bundle. `registry add` and `registry edit` refuse a header mode
+or key that this table does not accept for the entry's `--registry-version` and `--trust`.
 
 """
 

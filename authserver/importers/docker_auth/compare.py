@@ -1,4 +1,4 @@
-"""docker_auth's decisions and ours, side by side, before anything is written."""
+"""Compare docker_auth's decisions with ours before the import writes anything."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ _TOLD_EVERY = 200
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A request that comes out differently, and the claims (line, type) that are to blame."""
+    """A request that the rules decide differently, and the claims (line, type) that cause it."""
 
     request: AclRequest
     actions: frozenset[str]
@@ -43,7 +43,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class AgreedTranslation:
-    """A translation, and on how many requests both came to the same decision."""
+    """A translation, and the number of requests on which both programs decide alike."""
 
     translation: Translation
     cases: int
@@ -52,12 +52,12 @@ class AgreedTranslation:
 def agreed(
     config: Config, context: ImportContext, progress: Progress = lambda *_: None
 ) -> AgreedTranslation:
-    """Translate the ACL and leave out whatever is decided differently.
+    """Translate the ACL, without the claims on which the decisions differ.
 
-    ``progress`` is told how many of how many requests were compared; it may begin anew.
+    ``progress`` gets the number of compared requests and the total; it may start again from zero.
 
     Raises:
-        Refused: there is no part of it on which both agree; that would be a fault of ours.
+        Refused: the decisions differ even without these claims, which would be our own fault.
     """
     contested: frozenset[tuple[int, str]] = frozenset()
     while True:
@@ -83,9 +83,9 @@ def _counted(requests: Sequence[AclRequest], progress: Progress) -> Iterator[Acl
 def disagreements(
     config: Config, context: ImportContext, translation: Translation, requests: Iterable[AclRequest]
 ) -> Iterator[Disagreement]:
-    """Give the requests for which we would give more than docker_auth, or less by what was taken.
+    """Yield the requests to which we give more than docker_auth, or less than a taken claim does.
 
-    ``{account}`` covers nothing for a name that is no path component, so less is no fault there.
+    ``{account}`` covers nothing for a name that is not a path component, so less is right there.
     """
     both = _Both(config, context, translation.rules())
     lines = dict(enumerate((draft.entry.line for draft in translation.drafts), 1))
@@ -105,7 +105,7 @@ def disagreements(
 
 
 def _promised(verdict: ClaimVerdict, request: AclRequest) -> bool:
-    """Whether what the entry gives was taken for whoever asks."""
+    """Whether the translation took the entry for the account of the request."""
     region = verdict.region
     if region is None or not (
         verdict.state is ClaimState.TAKEN or request.account in region.accounts
@@ -116,7 +116,7 @@ def _promised(verdict: ClaimVerdict, request: AclRequest) -> bool:
 
 @dataclass
 class _Both:
-    """Both sides. What cannot concern an account is left out once, not for each request."""
+    """Both programs. Entries and rules are filtered once for each account, not for each request."""
 
     config: Config
     context: ImportContext
@@ -137,14 +137,14 @@ class _Both:
         return outcomes(self.entries_for[name], request, frozenset(ACTIONS[request.type]))
 
     def granted_by_rules(self, request: AclRequest) -> tuple[frozenset[str], set[int]]:
-        """Return what we would give, and the rules by which."""
+        """Return the actions that we grant, and the numbers of the rules that decide."""
         account = self._account(request.account)
         if request.account not in self.rules_for:
             binding = [rule for rule in self.rules if rule.binds(account) or rule.binds(None)]
             self.rules_for[request.account] = binding
         granted: set[str] = set()
         by: set[int] = set()
-        # A requested * is answered with the names as well, which were not asked of docker_auth.
+        # We answer a requested * with names too, which docker_auth was not asked for: ask apart.
         names = tuple(action for action in ACTIONS[request.type] if action != ALL)
         for actions in (names, (ALL,)):
             decision = decide(

@@ -1,7 +1,7 @@
-"""docker_auth's configuration file, as far as it speaks of users and of who may do what.
+"""Read docker_auth's configuration file: its users, its ACL and the names of its sections.
 
-It is read as docker_auth reads it (yaml.v2 into Go structs): an absent or empty (null) condition is
-no condition, a number stands for its text, and a key that docker_auth does not know is ignored.
+This follows docker_auth itself (yaml.v2 into Go structs): a null condition counts as absent, a
+number counts as its text, and unknown keys are ignored.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _SECTIONS = ("server", "token", "users", "acl", *AUTHENTICATION, *AUTHORIZATION)
 
 @dataclass(frozen=True, slots=True)
 class ConfigUser:
-    """One of ``users``. Without a password (None) anybody may log in under that name."""
+    """One of ``users``. Without a password (None) anyone may log in with the name."""
 
     line: int
     name: str
@@ -34,7 +34,7 @@ class ConfigUser:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An entry's conditions; None is no condition. ``labels`` are only named, never compared."""
+    """An entry's conditions; None matches everything. Of ``labels`` only the names are kept."""
 
     account: str | None = None
     type: str | None = None
@@ -57,10 +57,10 @@ class AclEntry:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the file says.
+    """The content of a configuration file.
 
-    ``sections`` and ``unknown`` are its keys that docker_auth knows and those that it ignores, with
-    their lines; ``server`` and ``token`` have the single values of these sections.
+    ``sections`` has the keys that docker_auth knows, and ``unknown`` those that it ignores, each
+    with its line. ``server`` and ``token`` have the single values of these sections.
     """
 
     users: tuple[ConfigUser, ...]
@@ -72,32 +72,32 @@ class Config:
 
     @property
     def anonymous(self) -> bool:
-        """Whether requests without credentials get as far as the ACL."""
-        return any(u.name == "" and u.usable and u.password is None for u in self.users)
+        """Whether docker_auth passes requests without credentials on to the ACL."""
+        return any(user.name == "" and user.usable and user.password is None for user in self.users)
 
     def only_on(self, service: str) -> "Config":
-        """Return the same with entries that name no service holding on this one."""
-        named = (
+        """Return a copy in which entries without a service apply to this one only."""
+        entries = (
             replace(entry, match=replace(entry.match, service=service))
             if entry.match.service is None
             else entry
             for entry in self.entries
         )
-        return replace(self, entries=tuple(named))
+        return replace(self, entries=tuple(entries))
 
 
 def read(content: bytes, file: str) -> Config:
-    """Read a configuration; ``file`` is its name for messages.
+    """Read a configuration; messages call it ``file``.
 
     Raises:
-        Refused: it is no YAML, or docker_auth would not start with it.
+        Refused: the content is not YAML, or docker_auth would not start with it.
     """
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise Refused(f"{file}{_where(error)}: not to be read as YAML: {_problem(error)}") from None
+        raise Refused(f"{file}{_where(error)}: not readable as YAML: {_problem(error)}") from None
     except RecursionError:
-        raise Refused(f"{file}: not to be read as YAML: nested too deeply") from None
+        raise Refused(f"{file}: not readable as YAML: nested too deeply") from None
     if root is None:
         raise Refused(f"{file}: the file is empty")
     return _Reader(file, len(content)).config(root)
@@ -122,13 +122,13 @@ class _Reader:
     def config(self, root: yaml.Node) -> Config:
         parts = dict(self._pairs(root, "the configuration"))
         lines = {key: _line(node) for key, node in parts.items()}
-        said = {key: node for key, node in parts.items() if not _is_null(node)}
+        nodes = {key: node for key, node in parts.items() if not _is_null(node)}
         return Config(
-            users=tuple(self._users(said["users"])) if "users" in said else (),
-            entries=tuple(self._entries(said["acl"])) if "acl" in said else (),
-            sections={key: lines[key] for key in _SECTIONS if key in said},
-            server=self._texts(said, "server"),
-            token=self._texts(said, "token"),
+            users=tuple(self._users(nodes["users"])) if "users" in nodes else (),
+            entries=tuple(self._entries(nodes["acl"])) if "acl" in nodes else (),
+            sections={key: lines[key] for key in _SECTIONS if key in nodes},
+            server=self._texts(nodes, "server"),
+            token=self._texts(nodes, "token"),
             unknown={key: line for key, line in lines.items() if key not in _SECTIONS},
         )
 
@@ -139,7 +139,7 @@ class _Reader:
     def _users(self, node: yaml.Node) -> Iterator[ConfigUser]:
         for name, value in self._pairs(node, "users"):
             if _is_null(value):
-                # Go reads this as no user at all, and nobody can log in as it.
+                # Go reads a nil user, and no one can log in with this name.
                 yield ConfigUser(_line(value), name, None, usable=False)
                 continue
             parts = dict(self._pairs(value, f"the user {name!r}"))
@@ -178,14 +178,14 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             raise self._refused(node, f"{what} should be a mapping")
         self._count(node)
-        seen: dict[str, int] = {}
+        lines: dict[str, int] = {}
         for key, value in node.value:
             name = self._word(key)
             if key.tag == "tag:yaml.org,2002:merge":
                 raise self._refused(key, "merge keys (<<) are not read: write out what it brings")
-            if name in seen:
-                raise self._refused(key, f"{name!r} is there twice, first in line {seen[name]}")
-            seen[name] = _line(key)
+            if name in lines:
+                raise self._refused(key, f"{name!r} is there twice, first in line {lines[name]}")
+            lines[name] = _line(key)
             yield name, value
 
     def _items(self, node: yaml.Node, what: str) -> list[yaml.Node]:

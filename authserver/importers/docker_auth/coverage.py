@@ -1,4 +1,4 @@
-"""What an entry of docker_auth's ACL covers, in the terms of our rules, and what cannot be said."""
+"""Describe what an ACL entry covers in the terms of our rules, and what rules cannot express."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _KNOWN = frozenset(ACTIONS["repository"])
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """Why something cannot be taken, and what to do instead."""
+    """Why something cannot be imported, and the remedy."""
 
     reason: str
     remedy: str
@@ -28,10 +28,10 @@ class ImportProblem:
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """What a file is read against: our accounts, the registries, and who may ask.
+    """Our side of an import: the accounts, the registries, and the possible requesters.
 
-    ``named`` are the accounts that there are or that the ACL names; ``anonymous`` says whether
-    docker_auth lets requests without credentials in.
+    ``named`` has the accounts that exist or that the ACL names. ``anonymous`` tells whether
+    docker_auth serves requests without credentials.
     """
 
     accounts: Mapping[str, AccountKind]
@@ -40,7 +40,7 @@ class ImportContext:
     named: frozenset[str]
 
     @property
-    def everybody(self) -> frozenset[str]:
+    def requesters(self) -> frozenset[str]:
         return self.logged_in | ({NO_CREDENTIALS} if self.anonymous else frozenset())
 
     @property
@@ -50,10 +50,10 @@ class ImportContext:
 
 @dataclass(frozen=True, slots=True)
 class EntryClaim:
-    """What an entry says about one resource type.
+    """An entry's effect on one resource type.
 
-    Where ``obstacles`` stand against a rule, or the claim is not ``exact``, ``reach`` is at least
-    what the entry matches. ``faults`` stand against what it gives.
+    If the claim has ``obstacles`` or is not ``exact``, ``region`` is at least what the entry
+    matches. ``faults`` are problems with the actions that the entry gives.
     """
 
     entry: AclEntry
@@ -67,7 +67,7 @@ class EntryClaim:
 def import_context(
     config: Config, accounts: Mapping[str, AccountKind], services: frozenset[str]
 ) -> ImportContext:
-    """Return what the file is read against; ``accounts`` holds those that it brings as well."""
+    """Return our side of the import; ``accounts`` has the file's new users as well."""
     named = {name for entry in config.entries for name in _words(entry.match.account) or ()}
     named |= accounts.keys()
     possible = frozenset(filter(possible_account, named - {NO_CREDENTIALS}))
@@ -75,7 +75,7 @@ def import_context(
 
 
 def claims(entry: AclEntry, context: ImportContext) -> Iterator[EntryClaim]:
-    """Yield what the entry says about repositories, and about the catalog."""
+    """Yield the entry's claims: one on repositories, and one on the catalog."""
     shared = _Reading(exact=True, problems=[])
     accounts = shared.accounts(entry.match.account, context)
     shared.rest(entry)
@@ -90,7 +90,7 @@ def claims(entry: AclEntry, context: ImportContext) -> Iterator[EntryClaim]:
             continue
         region = Region(kind, accounts, patterns, service, where)
         if region.has_account_names:
-            # Without credentials there is no name that could match, there and here.
+            # Without credentials ${account} is empty and matches nothing, in both programs.
             region = replace(region, accounts=accounts - {NO_CREDENTIALS})
         yield EntryClaim(
             entry,
@@ -121,7 +121,7 @@ def _faults(entry: AclEntry, kind: str) -> Iterator[ImportProblem]:
 
 
 def _words(account: str | None) -> frozenset[str] | None:
-    """Return the accounts that a condition names if it names each of them."""
+    """Return the accounts that a condition lists by name, None if it is not such a list."""
     if account is None or "${" in account:
         return None
     if not matchers.is_regexp(account):
@@ -139,7 +139,7 @@ def possible_account(name: str) -> bool:
 
 
 def _for_one(name: str | None, accounts: frozenset[str]) -> str | None:
-    """Put the account's name in its place where it can be only one."""
+    """Put the account's name in place of ``${account}`` if only one account can match."""
     if name is None or len(accounts) != 1 or OTHERS in accounts:
         return name
     return name.replace(name_patterns.OWN, evaluate.quoted(next(iter(accounts))))
@@ -147,7 +147,7 @@ def _for_one(name: str | None, accounts: frozenset[str]) -> str | None:
 
 @dataclass
 class _Reading:
-    """Conditions read one by one; what cannot be said is put on record."""
+    """Translates conditions one by one, and collects those that rules cannot express."""
 
     exact: bool
     problems: list[ImportProblem]
@@ -169,7 +169,7 @@ class _Reading:
 
     def accounts(self, account: str | None, context: ImportContext) -> frozenset[str]:
         if account is None or account in ("*", "/.*/", "/^.*$/"):
-            return context.everybody
+            return context.requesters
         if account in ("/.+/", "/^.+$/", "/./", "?*", "*?"):
             return context.logged_in
         words = _words(account)
@@ -180,7 +180,7 @@ class _Reading:
             )
             return _perhaps(account, context)
         if NO_CREDENTIALS in words and len(words) == 1:
-            return words & context.everybody
+            return words & context.requesters
         for name in sorted(words - {NO_CREDENTIALS}):
             if not possible_account(name):
                 self._fail(f"no account can be called {name!r}", "choose another name", exact=True)
@@ -190,13 +190,13 @@ class _Reading:
                     f"authserver user add {shlex.quote(name)}, or remove the entry",
                     exact=True,
                 )
-        return words & context.everybody
+        return words & context.requesters
 
     def type(self, pattern: str | None, kind: str) -> bool:
-        """Whether the entry is about this type, as far as is known."""
+        """Whether the entry may match this resource type."""
         matched = evaluate.matches_text(pattern, kind)
         if matched is None:
-            self._fail(f"the type {pattern!r} is no word", "write repository or registry")
+            self._fail(f"the type {pattern!r} is not a word", "write repository or registry")
         return matched is not False
 
     def service(self, pattern: str | None, context: ImportContext) -> str | None:
@@ -220,32 +220,32 @@ class _Reading:
         if text is None:
             return None
         try:
-            found = network(text)
+            addresses = network(text)
         except Refused as error:
             self._fail(str(error), "write an IPv4 or IPv6 network")
             return None
-        if not found.prefixlen:
+        if not addresses.prefixlen:
             self._fail(f"{text} is every address", "leave ip out", exact=True)
-        return found
+        return addresses
 
     def names(self, condition: str | None, kind: str) -> tuple[Pattern, ...]:
-        """Return the patterns for the names; none if no name can match."""
+        """Return the patterns for the names; empty if no name can match."""
         if kind == "registry":
             matched = name_patterns.matches_catalog(condition)
-            found = None if matched is None else (Pattern(CATALOG),) * matched
+            patterns = None if matched is None else (Pattern(CATALOG),) * matched
         else:
-            found = name_patterns.patterns(condition)
-        if found is None:
+            patterns = name_patterns.patterns(condition)
+        if patterns is None:
             self._fail(
-                f"the name {condition!r} is no pattern of ours", name_patterns.remedy(condition)
+                f"no pattern here means the name {condition!r}", name_patterns.remedy(condition)
             )
             return (Pattern(CATALOG if kind == "registry" else ANY_SEGMENTS),)
-        return found
+        return patterns
 
 
 def _perhaps(account: str, context: ImportContext) -> frozenset[str]:
-    """Return those whom the condition may stand for."""
-    known = context.everybody - {OTHERS}
+    """Return the accounts that the condition may match."""
+    candidates = context.requesters - {OTHERS}
     return frozenset(
-        name for name in known if evaluate.matches_text(account, name) is not False
+        name for name in candidates if evaluate.matches_text(account, name) is not False
     ) | {OTHERS}

@@ -1,7 +1,7 @@
-"""What docker_auth decides (``auth_server/authz/acl.go``): the plain way, entry by entry.
+"""Decide as docker_auth does (``auth_server/authz/acl.go``), entry by entry.
 
-The first entry that matches counts. Where it is not known whether one matches (labels, captured
-groups, expressions that may mean something else in Go), both possibilities are followed.
+The first entry that matches counts. Some matches are uncertain: labels, captured groups, and
+expressions that Go may read differently. Then both possibilities are followed.
 """
 
 import re
@@ -26,7 +26,7 @@ _UNKNOWN = re.compile(r"\$\{labels:|^(?:(?!\$\{).)*\$\{.+?:\d", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class AclRequest:
-    """What one decision of docker_auth depends on, but for the actions."""
+    """The inputs of one docker_auth decision, except the actions."""
 
     account: str
     type: str
@@ -37,7 +37,7 @@ class AclRequest:
 
 @dataclass(frozen=True, slots=True)
 class AclOutcome:
-    """One way in which a request may come out, and the entry that decided (None: no entry)."""
+    """One possible answer to a request, and the entry that decided (None: no entry)."""
 
     granted: frozenset[str]
     entry: AclEntry | None
@@ -46,22 +46,22 @@ class AclOutcome:
 def outcomes(
     entries: Sequence[AclEntry], request: AclRequest, asked: frozenset[str]
 ) -> list[AclOutcome]:
-    """Return how the request comes out; more than one if that depends on what is not known."""
-    found: list[AclOutcome] = []
+    """Return the possible answers to a request: several if a match is uncertain."""
+    possible: list[AclOutcome] = []
     for entry in entries:
         matched = matches(entry, request)
         if matched is False:
             continue
-        found.append(AclOutcome(given(entry) & asked, entry))
+        possible.append(AclOutcome(given(entry) & asked, entry))
         if matched:
-            return found
-    return [*found, AclOutcome(frozenset(), None)]
+            return possible
+    return [*possible, AclOutcome(frozenset(), None)]
 
 
 def given(entry: AclEntry) -> frozenset[str]:
-    """Return the actions that the entry gives of those that we know.
+    """Return the actions that the entry gives.
 
-    ``*`` alone means all; beside others it stands only for a requested ``*``.
+    ``*`` alone means all actions that we know; beside others it stands only for a requested ``*``.
     """
     if entry.actions == ("*",):
         return frozenset({"pull", "push", "delete", "*"})
@@ -69,13 +69,13 @@ def given(entry: AclEntry) -> frozenset[str]:
 
 
 def matches(entry: AclEntry, request: AclRequest) -> bool | None:
-    """Whether the entry matches; None if that is not known."""
-    known = True
+    """Whether the entry matches; None if that is uncertain."""
+    certain = True
     for holds in _conditions(entry.match, request):
         if holds is False:
             return False
-        known = known and holds is not None
-    return True if known else None
+        certain = certain and holds is not None
+    return True if certain else None
 
 
 def _conditions(match: Match, request: AclRequest) -> Iterator[bool | None]:
@@ -88,9 +88,9 @@ def _conditions(match: Match, request: AclRequest) -> Iterator[bool | None]:
 
 
 def matches_text(pattern: str | None, text: str, request: AclRequest | None = None) -> bool | None:
-    """Whether one condition holds; None if that is not known.
+    """Whether one condition holds; None if that is uncertain.
 
-    Without a request nothing is known of a condition with a variable.
+    Without a request every condition with a variable is uncertain.
     """
     if pattern is None:
         return True
@@ -106,26 +106,26 @@ def matches_text(pattern: str | None, text: str, request: AclRequest | None = No
 
 
 def quoted(text: str) -> str:
-    """Return Go's ``regexp.QuoteMeta``; docker_auth uses it for globs as well."""
+    """Quote as Go's ``regexp.QuoteMeta`` does; docker_auth uses it for globs as well."""
     return _META.sub(lambda found: f"\\{found[0]}", text)
 
 
 @lru_cache(maxsize=4096)
 def network(text: str) -> Network:
-    """Return an entry's ``ip``: an address or a network.
+    """Return the network of an entry's ``ip``, which is an address or a network.
 
     Raises:
-        Refused: it is neither, and docker_auth would not start; or an IPv6 form of IPv4 addresses.
+        Refused: the text is neither, so docker_auth would not start, or is IPv4 written as IPv6.
     """
     try:
-        found = ip_network(text, strict=False)
+        parsed = ip_network(text, strict=False)
     except ValueError:
-        raise Refused(f"{text!r} is no address and no network") from None
+        raise Refused(f"{text!r} is neither an address nor a network") from None
     if "/" in text and not text.rpartition("/")[2].isdecimal():
-        raise Refused(f"{text!r} is no network: write the length of its prefix")
-    if isinstance(found, IPv6Network) and found.network_address.ipv4_mapped:
+        raise Refused(f"{text!r} is not a network: write the length of its prefix")
+    if isinstance(parsed, IPv6Network) and parsed.network_address.ipv4_mapped:
         raise Refused(f"{text!r} is IPv4 written as IPv6")
-    return found
+    return parsed
 
 
 def _contains(text: str, address: Address) -> bool | None:

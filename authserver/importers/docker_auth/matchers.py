@@ -1,9 +1,8 @@
-"""Go's ``path.Match`` and regular expressions, by which docker_auth compares texts.
+"""Match texts as docker_auth does: with Go's ``path.Match`` and regular expressions.
 
-``path.Match`` is followed step by step: it never goes back behind a star that was matched, and a
-class may match a slash where ``*`` and ``?`` may not. Regular expressions are taken as far as
-Python's mean the same. One that might mean something else here is not compiled at all: the caller
-is told that it is not known whether it matches.
+The glob matcher follows ``path.Match`` step by step: it never backtracks over a matched star, and a
+class may match a slash where ``*`` and ``?`` may not. Only regular expressions that mean the same
+in Go and in Python are compiled. For all others the caller gets None: the match is uncertain.
 """
 
 import re
@@ -33,23 +32,23 @@ _WORD = re.compile(r"[^\\.+*?()\[\]{}|^$]+")
 
 
 def is_regexp(text: str) -> bool:
-    """Whether docker_auth takes ``text`` for a regular expression and not for a glob."""
+    """Whether docker_auth reads ``text`` as a regular expression, not as a glob."""
     return len(text) > 2 and text.startswith("/") and text.endswith("/")
 
 
 def is_long(expression: str) -> bool:
-    """Whether an expression is longer, or nested deeper, than we look into."""
+    """Whether an expression is longer, or nested deeper, than the importer reads."""
     return len(expression) > MAX_LENGTH or expression.count("(") > MAX_GROUPS
 
 
 @lru_cache(maxsize=1024)
 def compiled(expression: str) -> Automaton | None:
-    """Return what searches as Go does, or None if that is not sure."""
-    found = [] if is_long(expression) else _TOKEN.findall(expression)
-    if "".join(found) != expression or not _repeats_plainly(found):
+    """Return an automaton that searches as Go does, or None if that is uncertain."""
+    tokens = [] if is_long(expression) else _TOKEN.findall(expression)
+    if "".join(tokens) != expression or not _repeats_plainly(tokens):
         return None
     try:
-        return automaton(found)
+        return automaton(tokens)
     except (TooLarge, re.error):
         return None
 
@@ -75,7 +74,7 @@ def _repeats_plainly(pieces: list[str]) -> bool:
 
 
 class Wild(Enum):
-    """The wild cards that plain expressions are made of."""
+    """The wild cards of plain expressions."""
 
     SEGMENT = "[^/]*"
     WHOLE_SEGMENT = "[^/]+"
@@ -88,16 +87,16 @@ Part = str | Wild
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """An expression that is nothing but words, wild cards and alternatives between words.
+    """An expression of words, wild cards and alternatives only.
 
-    Each alternative covers whole texts: where an anchor is missing, ``ANY`` stands there.
+    Each alternative covers whole texts: ``ANY`` stands where an anchor is missing.
     """
 
     alternatives: tuple[tuple[Part, ...], ...]
 
     @property
     def words(self) -> frozenset[str] | None:
-        """Return the texts that it matches if it matches no others."""
+        """Return all texts that it matches, None if it has a wild card."""
         if any(isinstance(part, Wild) for parts in self.alternatives for part in parts):
             return None
         return frozenset("".join(map(str, parts)) for parts in self.alternatives)
@@ -109,7 +108,7 @@ class _NotPlain(Exception):
 
 
 def plain(expression: str) -> Plain | None:
-    """Return the expression's parts if it is a plain one."""
+    """Return the expression's parts, None if it is not plain."""
     if is_long(expression):
         return None
     body = expression.removeprefix("^")
@@ -126,31 +125,31 @@ def plain(expression: str) -> Plain | None:
 
 
 def _alternatives(text: str, *, top: bool = False) -> tuple[list[tuple[Part, ...]], str]:
-    found: list[tuple[Part, ...]] = []
+    alternatives: list[tuple[Part, ...]] = []
     while True:
-        more, text = _sequence(text)
-        found += more
+        sequence, text = _sequence(text)
+        alternatives += sequence
         if not text.startswith("|") or top:
-            return found, text
+            return alternatives, text
         text = text[1:]
 
 
 def _sequence(text: str) -> tuple[list[tuple[Part, ...]], str]:
-    found: list[tuple[Part, ...]] = [()]
+    sequences: list[tuple[Part, ...]] = [()]
     while text and text[0] not in "|)":
-        more, text = _one(text)
-        if _QUANTIFIER.match(text) or len(found) * len(more) > MAX_ALTERNATIVES:
+        choices, text = _unit(text)
+        if _QUANTIFIER.match(text) or len(sequences) * len(choices) > MAX_ALTERNATIVES:
             raise _NotPlain(text)
-        found = [(*left, *right) for left, right in product(found, more)]
-    return found, text
+        sequences = [(*left, *right) for left, right in product(sequences, choices)]
+    return sequences, text
 
 
-def _one(text: str) -> tuple[list[tuple[Part, ...]], str]:
+def _unit(text: str) -> tuple[list[tuple[Part, ...]], str]:
     if text[0] == "(":
-        found, rest = _alternatives(text.removeprefix("(").removeprefix("?:"))
+        choices, rest = _alternatives(text.removeprefix("(").removeprefix("?:"))
         if not rest.startswith(")"):
             raise _NotPlain(text)
-        return found, rest[1:]
+        return choices, rest[1:]
     for wild in Wild:
         if text.startswith(wild.value):
             return [(wild,)], text[len(wild.value) :]
@@ -162,18 +161,18 @@ def _one(text: str) -> tuple[list[tuple[Part, ...]], str]:
 
 
 def _joined(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Put letters together, and wild cards of which one says all."""
+    """Join adjacent letters into words, and adjacent wild cards into one."""
     joined: list[Part] = []
     for part in parts:
-        one = _as_one(joined[-1], part) if joined else None
-        if one is None:
+        union = _union(joined[-1], part) if joined else None
+        if union is None:
             joined.append(part)
         else:
-            joined[-1] = one
+            joined[-1] = union
     return tuple(joined)
 
 
-def _as_one(left: Part, right: Part) -> Part | None:
+def _union(left: Part, right: Part) -> Part | None:
     if isinstance(left, str) and isinstance(right, str):
         return left + right
     both = {left, right}
@@ -185,12 +184,12 @@ def _as_one(left: Part, right: Part) -> Part | None:
 
 
 class _Malformed(Exception):
-    """A pattern that Go calls malformed; docker_auth takes it for one that matches nothing."""
+    """Go calls the pattern malformed; in docker_auth it matches nothing."""
 
 
 @lru_cache(maxsize=65536)
 def glob_matches(pattern: str, name: str) -> bool:
-    """Whether the whole of ``name`` matches; never for a malformed pattern."""
+    """Whether the pattern matches all of ``name``; a malformed pattern matches nothing."""
     try:
         return _match(pattern, name)
     except _Malformed:
@@ -198,7 +197,7 @@ def glob_matches(pattern: str, name: str) -> bool:
 
 
 def is_literal(pattern: str) -> bool:
-    """Whether the pattern has no wild cards, classes or escapes, and so matches itself only."""
+    """Whether the pattern matches only itself: it has no wild card, class or escape."""
     return not set(pattern) & set("*?[\\")
 
 
@@ -215,7 +214,7 @@ def _match(pattern: str, name: str) -> bool:
 
 
 def _next_chunk(pattern: str) -> tuple[bool, str, str]:
-    """Split off what stands before the next star; the flag says that a star stands before it."""
+    """Return whether a star leads, the chunk up to the next star, and the rest."""
     stripped = pattern.lstrip("*")
     in_class, at = False, 0
     while at < len(stripped) and (in_class or stripped[at] != "*"):
@@ -225,7 +224,7 @@ def _next_chunk(pattern: str) -> tuple[bool, str, str]:
 
 
 def _after_chunk(star: bool, chunk: str, name: str, *, last: bool) -> str | None:
-    """Return what is left of ``name`` after the first place where the chunk matches."""
+    """Return the rest of ``name`` after the first match of the chunk, None without a match."""
     rest = _match_chunk(chunk, name)
     if rest is not None and not (last and rest):
         return rest
@@ -258,7 +257,7 @@ def _match_chunk(chunk: str, name: str) -> str | None:
 
 
 def _match_class(chunk: str, char: str) -> tuple[bool, str]:
-    """Match one character against a class whose bracket was read; return what follows it."""
+    """Match a character against a class whose ``[`` is consumed; return also what follows it."""
     negated = chunk.startswith("^")
     chunk = chunk.removeprefix("^")
     matched = first = False

@@ -1,7 +1,7 @@
-"""docker_auth's conditions on names as patterns of ours, where both match the same names.
+"""Translate docker_auth's conditions on names into our patterns, where both match the same names.
 
-Only names that a registry accepts are compared: none is empty, begins or ends with a slash, or has
-two of them side by side.
+Only names that a registry accepts count: not empty, no slash at either end, no two slashes side by
+side.
 """
 
 import re
@@ -19,39 +19,39 @@ from authserver.importers.docker_auth.matchers import Part, Wild
 
 OWN = "${account}"
 
-# What stands for the account's name between reading and writing; no name has it.
+# Stands for the account's name during the translation; no name has this character.
 _MARK = "\0"
 _IMPOSSIBLE = "\1"
 _GLOB = re.compile(r"\\.|\*+|[^\\*]", re.DOTALL)
 
 
 def patterns(condition: str | None) -> tuple[Pattern, ...] | None:
-    """Return patterns that together match the same names; None if there are none such.
+    """Return patterns that together match the same names; None if patterns cannot do that.
 
-    They are none at all (an empty tuple) if the condition matches no name that can be.
+    The tuple is empty if the condition matches no possible name.
     """
     if condition is None:
         return (Pattern(ANY_SEGMENTS),)
     text = condition.replace(OWN, _MARK)
     if "${" in text or len(text) > REPOSITORY_NAME_MAX:
         return None
-    found = _of_regexp(text[1:-1]) if matchers.is_regexp(condition) else _of_glob(text)
-    return None if found is None else _valid(found)
+    texts = _of_regexp(text[1:-1]) if matchers.is_regexp(condition) else _of_glob(text)
+    return None if texts is None else _valid(texts)
 
 
 def matches_catalog(condition: str | None) -> bool | None:
-    """Whether the condition matches the name ``catalog``; None if that is not known."""
+    """Whether the condition matches the name ``catalog``; None if that is uncertain."""
     matched = evaluate.matches_text(condition, CATALOG)
     if matched is not None:
         return matched
-    found = patterns(condition)
-    if found is None or any(overlap(pattern, Pattern(CATALOG)) for pattern in found):
+    covering = patterns(condition)
+    if covering is None or any(overlap(pattern, Pattern(CATALOG)) for pattern in covering):
         return None
     return False
 
 
 def remedy(condition: str | None) -> str:
-    """Return what to write instead of a condition that is no pattern."""
+    """Return what to write instead of a condition that patterns cannot express."""
     if condition is not None and "${" in condition.replace(OWN, ""):
         return "write the name out; of the variables only ${account} can be taken"
     if condition is not None and OWN in condition:
@@ -62,10 +62,10 @@ def remedy(condition: str | None) -> str:
 
 
 def _of_glob(text: str) -> tuple[str, ...] | None:
-    found = _GLOB.findall(text)
-    if any(piece in "?[" for piece in found) or "".join(found) != text:
+    pieces = _GLOB.findall(text)
+    if any(piece in "?[" for piece in pieces) or "".join(pieces) != text:
         return None
-    return ("".join(map(_glob_piece, found)),)
+    return ("".join(map(_glob_piece, pieces)),)
 
 
 def _glob_piece(piece: str) -> str:
@@ -79,37 +79,37 @@ def _of_regexp(expression: str) -> tuple[str, ...] | None:
     plain = matchers.plain(expression)
     if plain is None:
         return None
-    found: list[str] = []
+    texts: list[str] = []
     for parts in plain.alternatives:
-        spelled = _spelled(parts)
-        if spelled is None:
+        spellings = _spellings(parts)
+        if spellings is None:
             return None
-        found += spelled
-    return tuple(dict.fromkeys(found)) if len(found) <= matchers.MAX_ALTERNATIVES else None
+        texts += spellings
+    return tuple(dict.fromkeys(texts)) if len(texts) <= matchers.MAX_ALTERNATIVES else None
 
 
-def _spelled(parts: Sequence[Part]) -> list[str] | None:
+def _spellings(parts: Sequence[Part]) -> list[str] | None:
     choices: list[tuple[str, ...]] = []
     for at, part in enumerate(parts):
         before = at == 0 or _ends_segment(parts[at - 1], -1)
         after = at == len(parts) - 1 or _ends_segment(parts[at + 1], 0)
-        choice = _written(part, before=before, after=after)
+        choice = _globs(part, before=before, after=after)
         if choice is None:
             return None
         choices.append(choice)
     if prod(map(len, choices)) > matchers.MAX_ALTERNATIVES:
         return None
-    return ["".join(chosen) for chosen in product(*choices)]
+    return ["".join(globs) for globs in product(*choices)]
 
 
 def _ends_segment(neighbour: Part, side: int) -> bool:
     return isinstance(neighbour, str) and neighbour[side] == "/"
 
 
-def _written(part: Part, *, before: bool, after: bool) -> tuple[str, ...] | None:
-    """Return what stands for one part, which may be several things; None if nothing does.
+def _globs(part: Part, *, before: bool, after: bool) -> tuple[str, ...] | None:
+    """Return the globs that together stand for one part; None if no glob does.
 
-    ``before`` and ``after`` say whether a segment ends there.
+    ``before`` and ``after`` tell whether the part begins and ends a segment.
     """
     whole = before and after
     match part:
@@ -128,12 +128,12 @@ def _written(part: Part, *, before: bool, after: bool) -> tuple[str, ...] | None
     return ("*", *crossing) if before or after else ("*", "*/*", *crossing)
 
 
-def _valid(found: tuple[str, ...]) -> tuple[Pattern, ...] | None:
-    """Leave out what can match no name; None if the account's name is a part of a segment."""
-    if any(_MARK in segment and segment != _MARK for t in found for segment in t.split("/")):
+def _valid(texts: tuple[str, ...]) -> tuple[Pattern, ...] | None:
+    """Drop what cannot match any name; None if the account's name is a part of a segment."""
+    if any(_MARK in segment and segment != _MARK for text in texts for segment in text.split("/")):
         return None
-    texts = (text.replace(_MARK, ACCOUNT) for text in found)
-    return tuple(Pattern(text) for text in texts if is_pattern(text))
+    written = (text.replace(_MARK, ACCOUNT) for text in texts)
+    return tuple(Pattern(text) for text in written if is_pattern(text))
 
 
 def is_pattern(text: str) -> bool:

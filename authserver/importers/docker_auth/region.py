@@ -1,7 +1,7 @@
-"""What a rule or an entry reaches: accounts × names × registry × addresses.
+"""The region of a rule or an entry: accounts × names × registry × addresses.
 
-Of two it can be said for sure that they have nothing in common, or that one lies within the other.
-Where neither is proven the answers are the careful ones: they may meet, none covers.
+For some pairs of regions it is certain that they are disjoint, or that one covers the other. For
+all others the answers are the cautious ones: the two may meet, and neither covers the other.
 """
 
 from dataclasses import dataclass, replace
@@ -12,14 +12,15 @@ from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
 
 OTHERS = "*"
-"""All accounts that the file does not name; no account can have this name."""
+"""All accounts that the file does not name; an account cannot have this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Whom (``NO_CREDENTIALS`` and ``OTHERS`` among them), which names, where, and from where.
+    """A set of requests: by which accounts, for which names, on which registry, from where.
 
-    ``service`` None is every registry, ``network`` None is every address.
+    ``accounts`` may have ``NO_CREDENTIALS`` and ``OTHERS``. ``service`` None is every registry,
+    ``network`` None is every address.
     """
 
     type: str
@@ -30,7 +31,7 @@ class Region:
 
     @property
     def has_account_names(self) -> bool:
-        """Whether the names depend on the account's."""
+        """Whether the names depend on the account's name."""
         return any(ACCOUNT in pattern.text for pattern in self.patterns)
 
     @property
@@ -38,7 +39,7 @@ class Region:
         return Conditions(() if self.network is None else (self.network,))
 
     def meets(self, other: "Region") -> bool:
-        """Whether there may be a request within both."""
+        """Whether a request may lie within both."""
         return (
             self.type == other.type
             and not self.accounts.isdisjoint(other.accounts)
@@ -48,7 +49,7 @@ class Region:
         )
 
     def covers(self, other: "Region") -> bool:
-        """Whether every request within ``other`` is surely within this one too."""
+        """Whether every request within ``other`` is certainly within this one too."""
         return (
             self.type == other.type
             and self.accounts >= other.accounts
@@ -58,7 +59,7 @@ class Region:
         )
 
     def common(self, other: "Region") -> "Region | None":
-        """Return what is within both, which must meet; None if it has no such form."""
+        """Return the intersection with a region that this one meets; None if it is not a region."""
         patterns = self._common_patterns(other)
         if patterns is None:
             return None
@@ -71,19 +72,19 @@ class Region:
         )
 
     def _common_patterns(self, other: "Region") -> tuple[Pattern, ...] | None:
-        found: list[Pattern] = []
+        common: list[Pattern] = []
         for p in self.patterns:
             for q in other.patterns:
                 if within(p, [q]):
-                    found.append(p)
+                    common.append(p)
                 elif within(q, [p]):
-                    found.append(q)
+                    common.append(q)
                 elif overlap(p, q):
                     return None
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(common))
 
     def for_each_name(self) -> "list[Region]":
-        """Write the name in place of ``{account}``, which makes a reach of its own for each."""
+        """Return a region for each account, with its name in place of ``{account}``."""
         if not self.has_account_names:
             return [self]
         return [

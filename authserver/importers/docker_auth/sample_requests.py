@@ -1,7 +1,7 @@
-"""Requests to compare decisions on, made from the file's own words and from some that are new.
+"""Make sample requests for the comparison from the file's words, their neighbours and new words.
 
-Each account, name, registry and network of the file is there, its neighbours (a letter or a segment
-more, a segment less, the address before and after), and something that the file does not know.
+The samples have each account, name, registry and network of the file, its neighbours (a letter or a
+segment more, a segment less, the address before and after), and some that the file does not have.
 """
 
 import re
@@ -20,14 +20,14 @@ from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, AclRequest
 
 MAX_OWN, MAX_FILLED = 4, 20
 MAX_CASES = 10_000
-"""Above so many combinations an even part of them is taken, besides each entry's own."""
+"""Of more combinations an even sample is taken, besides the samples of each entry."""
 
 _NEW_ACCOUNT = "somebody-new"
 _NEW_NAMES = ("new-name", "new-name/app", "new-name/app/deep")
 _NEW_SERVICE = "another registry"
 _NEW_ADDRESSES = (ip_address("203.0.113.77"), ip_address("2001:db8:77::1"))
 _WORD = re.compile(r"[A-Za-z0-9._:@/-]+")
-# A prime, so that its multiples come to every combination, in no order that the parts have.
+# A prime: its multiples reach all combinations, in an order unrelated to that of the parts.
 _STRIDE = 2_654_435_761
 
 
@@ -39,25 +39,25 @@ class _Parts:
     addresses: Sequence[Address]
 
     def requests(self, kind: str) -> Iterator[AclRequest]:
-        """Yield all combinations, or an even part of them if they are too many."""
+        """Yield all combinations, or an even sample of MAX_CASES."""
         parts = (self.accounts, self.names, self.services, self.addresses)
         total = 1
         for part in parts:
             total *= len(part)
         for number in range(min(total, MAX_CASES)):
             at = number * _STRIDE % total if total > MAX_CASES else number
-            chosen: list[object] = []
+            combination: list[object] = []
             for part in parts:
                 at, index = divmod(at, len(part))
-                chosen.append(part[index])
-            account, name, service, address = chosen
+                combination.append(part[index])
+            account, name, service, address = combination
             yield AclRequest(account, kind, name, service, address)  # type: ignore[arg-type]
 
 
 def cases(
     config: Config, claims: Sequence[EntryClaim], context: ImportContext
 ) -> Iterator[AclRequest]:
-    """Yield the requests."""
+    """Yield the sample requests for a configuration and its claims."""
     words = sorted(_words(entry.match.name for entry in config.entries))
     accounts = sorted(_accounts(config, context))
     named = [name for name in accounts if is_path_component(name)]
@@ -79,7 +79,7 @@ def cases(
 def _own(
     claim: EntryClaim, accounts: Sequence[str], services: Sequence[str]
 ) -> Iterator[AclRequest]:
-    """Yield some of what one claim is about, by those that it is about and by some others."""
+    """Yield some requests within one claim, by some of its accounts and some others."""
     region = claim.region
     addresses = [region.network[0]] if region.network else list(_NEW_ADDRESSES)
     within = [name for name in accounts if name in region.accounts]
@@ -92,27 +92,27 @@ def _own(
 
 
 def _words(texts: Iterable[str | None]) -> set[str]:
-    """Return what could be names in conditions, whole and by segment."""
-    found = {
+    """Return the possible names in conditions, whole and by segment."""
+    words = {
         word
         for text in texts
         if text
         for word in _WORD.findall(text.replace("${account}", " ").replace("\\", ""))
     }
-    found |= {segment for word in found for segment in word.split("/")}
-    return {stripped for word in found if (stripped := word.strip("/"))}
+    words |= {segment for word in words for segment in word.split("/")}
+    return {stripped for word in words if (stripped := word.strip("/"))}
 
 
 def _accounts(config: Config, context: ImportContext) -> set[str]:
     words = _words(entry.match.account for entry in config.entries)
-    known = {*context.named, *context.accounts, *words}
-    near = {f"{name}x" for name in known} | {f"x{name}" for name in known}
-    possible = set(filter(possible_account, known | near))
+    names = {*context.named, *context.accounts, *words}
+    near = {f"{name}x" for name in names} | {f"x{name}" for name in names}
+    possible = set(filter(possible_account, names | near))
     return possible | {NO_CREDENTIALS, _NEW_ACCOUNT}
 
 
 def _filled(pattern: Pattern, words: Iterable[str], accounts: Sequence[str]) -> Iterator[str]:
-    """Yield names that the pattern covers, its wild cards filled with letters and words."""
+    """Yield names that the pattern covers, with letters and words for its wild cards."""
     own = accounts if ACCOUNT in pattern.text else ("",)
     for account, filling in product(own, ("x", "x/y", "", *words)):
         text = pattern.text.replace(ACCOUNT, account)
@@ -131,11 +131,11 @@ def _literals(claims: Iterable[EntryClaim]) -> set[str]:
 
 
 def _addresses(networks: Iterable[Network]) -> set[Address]:
-    found: set[Address] = set(_NEW_ADDRESSES)
+    addresses: set[Address] = set(_NEW_ADDRESSES)
     for network in networks:
         first, last = network[0], network[-1]
-        found |= {first, last}
-        # Neighbours that are no addresses are left out.
-        found |= {first - 1} if int(first) else set()
-        found |= {last + 1} if int(last) + 1 < 2**network.max_prefixlen else set()
-    return found
+        addresses |= {first, last}
+        # The first and the last address of all have only one neighbour.
+        addresses |= {first - 1} if int(first) else set()
+        addresses |= {last + 1} if int(last) + 1 < 2**network.max_prefixlen else set()
+    return addresses

@@ -1,9 +1,9 @@
-"""The ordered entries of docker_auth's ACL as rules whose order does not matter.
+"""Translate the ordered entries of docker_auth's ACL into rules whose order does not matter.
 
-An entry becomes an allow of what it gives. Where a later one would give more to what an earlier one
-matches, the earlier one becomes a deny of the rest too, if that deny takes nothing from the entries
-before it. Where no such deny can be written the later entry is left out: an import may give less
-than docker_auth did, never more.
+An entry becomes an allow rule for its actions. A later entry may give more to requests that an
+earlier one matches. Then the earlier entry becomes a deny rule for the rest too, if that deny takes
+nothing from the entries before it. Where such a deny cannot be written, the later entry is left
+out: an import may give less than docker_auth did, never more.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +27,7 @@ MAX_LISTED = 5
 
 
 class ClaimState(StrEnum):
-    """What became of what an entry says about one resource type."""
+    """How the translation of one claim ended."""
 
     TAKEN = "taken"
     NARROWED = "taken in part"
@@ -37,9 +37,9 @@ class ClaimState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClaimVerdict:
-    """What became of one claim, and why if it was not taken as it is.
+    """How the translation of one claim ended, and why if the claim was not taken as it is.
 
-    ``reach`` is what was taken, which is less than the claim's if it was taken in part.
+    ``region`` is the part that was taken, less than the claim's if it was taken in part.
     """
 
     claim: EntryClaim
@@ -48,14 +48,14 @@ class ClaimVerdict:
     region: Region | None = None
 
     def gives(self, region: Region) -> frozenset[str]:
-        """Return what it lets somebody do within ``reach``."""
+        """Return the actions that it gives within ``region``."""
         met = self.region is not None and self.region.meets(region)
         return self.claim.given if met else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A rule to write, and the entry that it came from."""
+    """A rule to write, and the entry that it comes from."""
 
     entry: AclEntry
     rule: Rule
@@ -63,7 +63,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """The rules, and what became of each entry. An entry with no verdict says nothing to us."""
+    """The rules, and the verdicts on all claims. An entry without a verdict has no effect here."""
 
     verdicts: tuple[ClaimVerdict, ...]
     drafts: tuple[Draft, ...]
@@ -77,11 +77,11 @@ class Translation:
 
 
 Contested = Collection[tuple[int, str]]
-"""Claims, by line and resource type, that must not be taken."""
+"""Claims that must not be taken, by line and resource type."""
 
 
 def translate(config: Config, context: ImportContext, contested: Contested = ()) -> Translation:
-    """Translate the ACL; what is ``contested`` is left out."""
+    """Translate the ACL without the ``contested`` claims."""
     verdicts: list[ClaimVerdict] = []
     drafts: list[Draft] = []
     for kind in ACTIONS:
@@ -122,7 +122,7 @@ class _Work:
         return self._taken(number, claim) or self._narrowed(number, claim)
 
     def _taken(self, number: int, claim: EntryClaim) -> ClaimVerdict | None:
-        """Take all of a claim, with the denies that it needs, if all of them can be written."""
+        """Take all of a claim with the denies that it needs; None if one of them has no form."""
         cuts = self._cuts(number, claim)
         if any(isinstance(cut, ImportProblem) for cut in cuts.values()):
             return None
@@ -132,7 +132,7 @@ class _Work:
         return ClaimVerdict(claim, ClaimState.TAKEN, region=claim.region)
 
     def _narrowed(self, number: int, claim: EntryClaim) -> ClaimVerdict:
-        """Take a claim on all accounts for those only of the file that no entry before it cuts."""
+        """Take a claim on all accounts only for the known ones that no entry before it cuts."""
         cuts = self._cuts(number, claim).items()
         problem = next(cut for _, cut in cuts if isinstance(cut, ImportProblem))
         uncut = [
@@ -151,7 +151,7 @@ class _Work:
         return {earlier: self._cut(earlier, claim) for earlier in self._cutting(number, claim)}
 
     def _idle(self, number: int, claim: EntryClaim) -> ImportProblem | None:
-        """Return why docker_auth never comes to this claim, if it never does."""
+        """Return why docker_auth never reaches this claim, None if it may."""
         if not claim.region.accounts and not claim.obstacles:
             return ImportProblem(
                 'docker_auth lets no request without credentials in: users has no "": {}',
@@ -168,7 +168,7 @@ class _Work:
         return None
 
     def _cutting(self, number: int, claim: EntryClaim) -> list[int]:
-        """Return the claims before this one that may give less where both match."""
+        """Return the numbers of the earlier claims that may give less where both match."""
         return [
             earlier
             for earlier in range(number)
@@ -178,7 +178,7 @@ class _Work:
         ]
 
     def _cut(self, earlier: int, later: EntryClaim) -> "_Cut | ImportProblem":
-        """Return the deny by which the earlier claim keeps its own against the later one."""
+        """Return the deny that keeps the later claim from widening the earlier one."""
         cutting = self.claims[earlier]
         line = cutting.entry.line
         if cutting.obstacles:
@@ -209,7 +209,7 @@ class _Work:
         )
 
     def _harmed(self, region: Region, actions: frozenset[str], before: int) -> list[int]:
-        """Return the lines before a claim from which a deny would take something."""
+        """Return the lines of earlier claims from which a deny would take something."""
         taken = _all_of(region.type, actions)
         return [
             verdict.claim.entry.line
@@ -218,7 +218,7 @@ class _Work:
         ]
 
     def _public(self, verdict: ClaimVerdict) -> ClaimVerdict:
-        """Leave out what would be given to accounts too because anonymous requests have it."""
+        """Leave a claim out if our rules would give it to accounts as well as to anonymous."""
         claim, region = verdict.claim, verdict.region
         if region is None or NO_CREDENTIALS not in region.accounts or not claim.given:
             return verdict
@@ -280,7 +280,7 @@ def _only(problem: ImportProblem, kept: frozenset[str]) -> ImportProblem:
 
 
 def _denied(kind: str, actions: frozenset[str]) -> frozenset[str]:
-    """Return the actions of a deny of all these; none if only ``*`` is to be denied beside names.
+    """Return the actions of a deny rule for these; empty if ``*`` is all that is to be denied.
 
     A deny of anything takes a requested ``*`` away already.
     """
@@ -291,21 +291,21 @@ def _denied(kind: str, actions: frozenset[str]) -> frozenset[str]:
 
 
 def _all_of(kind: str, actions: frozenset[str]) -> frozenset[str]:
-    """Return what a deny of these takes away."""
+    """Return all actions that a deny of these takes away."""
     return frozenset(ACTIONS[kind]) if ALL in actions else actions | {ALL}
 
 
 def _sayable(region: Region) -> bool:
-    """Whether a deny reaches all of it.
+    """Whether a deny rule can cover the whole region.
 
-    ``{account}`` matches nothing for a name that is no path component, so a deny with it would
-    leave out some accounts that the file does not name.
+    ``{account}`` matches nothing for a name that is not a path component, so a deny with it would
+    miss some accounts that the file does not name.
     """
     return bool(region.patterns) and not (region.has_account_names and OTHERS in region.accounts)
 
 
 def _possible(region: Region) -> Iterator[Region]:
-    """Write names for ``{account}``, and leave out what can match nothing with them."""
+    """Yield the region for each account name, without patterns that then match nothing."""
     for one in region.for_each_name():
         patterns = tuple(pattern for pattern in one.patterns if is_pattern(pattern.text))
         if region.type != "repository" or patterns == one.patterns:

@@ -1,7 +1,7 @@
-"""What a docker_auth configuration has besides its ACL.
+"""Import the parts of a docker_auth configuration besides its ACL.
 
-Users: who can be taken over with a password, who cannot, and why. Other sections: what cannot be
-taken over, and what to do by hand.
+Users are imported with their passwords, or skipped with a reason. Other sections cannot be
+imported: each gets a remedy.
 """
 
 import shlex
@@ -32,7 +32,7 @@ _DECISIONS = ImportProblem(
 
 @dataclass(frozen=True, slots=True)
 class SkippedItem:
-    """Something besides the ACL that is not taken. ``name`` is printable."""
+    """A user or a section that is not imported. ``name`` is printable."""
 
     line: int
     name: str
@@ -41,32 +41,34 @@ class SkippedItem:
 
 @dataclass(frozen=True, slots=True)
 class UserImport:
-    """The file's users: new ones with their hashes, those that are there already, the others."""
+    """The file's users: the new ones with their hashes, the existing ones, the skipped ones."""
 
     new: list[htpasswd.HtpasswdEntry] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
-    left: list[SkippedItem] = field(default_factory=list)
+    skipped: list[SkippedItem] = field(default_factory=list)
 
-    def known(self, accounts: Mapping[str, AccountKind]) -> dict[str, AccountKind]:
-        """Return the accounts that there will be."""
+    def added_to(self, accounts: Mapping[str, AccountKind]) -> dict[str, AccountKind]:
+        """Return the accounts after the import."""
         return {**accounts, **{user.name: AccountKind.USER for user in self.new}}
 
 
 def users(config: Config, accounts: Mapping[str, AccountKind]) -> UserImport:
-    """Sort the file's users; ``accounts`` are those that are there."""
-    found = UserImport()
+    """Sort the file's users into new, existing and skipped; ``accounts`` are the existing ones."""
+    sorted_users = UserImport()
     taken = {folded(name): name for name in accounts}
     for user in config.users:
         if user.name == NO_CREDENTIALS and user.usable and user.password is None:
             continue
         if problem := _problem(user, taken, accounts):
-            found.left.append(SkippedItem(user.line, printable(user.name), problem))
+            sorted_users.skipped.append(SkippedItem(user.line, printable(user.name), problem))
         elif user.name in accounts:
-            found.existing.append(user.name)
+            sorted_users.existing.append(user.name)
         else:
             taken[folded(user.name)] = user.name
-            found.new.append(htpasswd.HtpasswdEntry(user.line, user.name, user.password or ""))
-    return found
+            sorted_users.new.append(
+                htpasswd.HtpasswdEntry(user.line, user.name, user.password or "")
+            )
+    return sorted_users
 
 
 def _problem(
@@ -78,7 +80,7 @@ def _problem(
     if same != user.name:
         return ImportProblem(f"{same} is there: names must differ in more than case", "rename it")
     if kind := accounts.get(user.name):
-        # Its password here stays, whatever the file has.
+        # An existing user keeps the present password.
         return (
             None
             if kind is AccountKind.USER
@@ -98,15 +100,15 @@ def _name_problem(name: str) -> str | None:
 def _password_problem(user: ConfigUser) -> ImportProblem | None:
     remedy = f"authserver user add {shlex.quote(user.name)}"
     if not user.usable:
-        return ImportProblem("it has no settings, and nobody can log in with it", remedy)
+        return ImportProblem("it has no settings, and no one can log in with it", remedy)
     if user.password is None:
-        return ImportProblem("it has no password: anybody may log in with that name", remedy)
+        return ImportProblem("it has no password: anyone may log in with that name", remedy)
     problem = htpasswd.hash_problem(user.password)
     return ImportProblem(problem, remedy) if problem else None
 
 
-def sections_left(config: Config) -> Iterator[SkippedItem]:
-    """Yield the sections by which docker_auth lets in or allows more than the file says."""
+def skipped_sections(config: Config) -> Iterator[SkippedItem]:
+    """Yield the sections by which docker_auth takes accounts or decisions from elsewhere."""
     for name, line in config.sections.items():
         if name in AUTHENTICATION:
             yield SkippedItem(line, name, _ACCOUNTS)
@@ -115,7 +117,7 @@ def sections_left(config: Config) -> Iterator[SkippedItem]:
 
 
 def section_notes(config: Config, issuer: str) -> Iterator[str]:
-    """Yield what is to be done or known besides; ``issuer`` is ours."""
+    """Yield notes on further steps; ``issuer`` is ours."""
     yield from _notes_on_tokens(config, issuer)
     if any(user.labels for user in config.users):
         yield "labels of users are not taken: groups are what rules go by"
