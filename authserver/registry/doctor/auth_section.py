@@ -12,7 +12,7 @@ from authserver.registry.doctor import config_file, trust_files
 from authserver.registry.doctor.challenge import SECTION
 from authserver.registry.doctor.config_file import ConfigFile
 from authserver.registry.doctor.expected import Expected
-from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
+from authserver.registry.doctor.findings import DoctorFinding, compared, failed, not_tried, passed
 
 _FILE = "config.file"
 
@@ -66,11 +66,7 @@ def _option(config: ConfigFile, option: str, wanted: str) -> DoctorFinding:
     cure = f'set `{option}: "{wanted}"` in its auth.token section and restart it'
     if (why := _unusable(config, option)) is not None:
         return failed(check, why, cure)
-    value = config.text(option) or ""
-    if value == wanted:
-        return passed(check, f'it is "{wanted}"')
-    how = " (letters' case counts)" if value.casefold() == wanted.casefold() else ""
-    return failed(check, f'it is "{printable(value)}", and ours "{wanted}"{how}', cure)
+    return compared(check, config.text(option) or "", wanted, cure)
 
 
 def _unusable(config: ConfigFile, option: str) -> str | None:

@@ -7,7 +7,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 
 from authserver.core.names import printable
-from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
+from authserver.registry.doctor.findings import DoctorFinding, compared, failed, not_tried, passed
 from authserver.registry.doctor.http import HttpAnswer
 
 CHECK = "registry.challenge"
@@ -108,13 +108,10 @@ def _other_challenge(answer: HttpAnswer) -> DoctorFinding:
 
 def check_service(challenge: Challenge, service: str) -> DoctorFinding:
     """Compare the service that the registry names with its registry entry."""
-    check, named = "challenge.service", challenge.service
-    if named == service:
-        return passed(check, f'it is "{service}"')
-    how = " (letters' case counts)" if named.casefold() == service.casefold() else ""
-    return failed(
-        check,
-        f'it is "{printable(named)}", and ours "{service}"{how}',
+    return compared(
+        "challenge.service",
+        challenge.service,
+        service,
         f'set `service: "{service}"` in its auth.token section and restart it, or add the registry '
         "under its own name with `authserver registry add`",
     )

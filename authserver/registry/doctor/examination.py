@@ -8,14 +8,7 @@ from authserver.registry.doctor.auth_section import Files
 from authserver.registry.doctor.challenge import ObservedChallenge
 from authserver.registry.doctor.client_walk import ClientWalk, WalkAccount
 from authserver.registry.doctor.expected import Expected
-from authserver.registry.doctor.findings import (
-    DoctorFinding,
-    DoctorReport,
-    Status,
-    failed,
-    not_tried,
-    passed,
-)
+from authserver.registry.doctor.findings import DoctorReport, failed, not_tried, passed
 from authserver.registry.doctor.http import (
     ALL_SECONDS,
     REQUEST_SECONDS,
@@ -55,69 +48,63 @@ def examine(expected: Expected, url: str, options: Options) -> DoctorReport:
     """
     fetcher = Fetcher(options.ca_file, options.request_seconds, options.all_seconds)
     remote = Remote.at(url, fetcher)
-    report = DoctorReport(expected.service, remote.url)
-    observed = _observe(remote, expected, report)
-    if observed is not None:
-        _check_challenge(remote, expected, observed, options, report)
-    if options.files is not None:
-        report.extend(auth_section.check(options.files, expected, _proven_realm(observed, report)))
-    _check_token(remote, expected, observed, report)
-    report.extend(_walk(remote, expected, options, report))
-    return report
+    return _Examination(remote, expected, options, DoctorReport(expected.service, remote.url)).run()
 
 
-def _observe(remote: Remote, expected: Expected, report: DoctorReport) -> ObservedChallenge | None:
-    """Send a request without a token; return the challenge, None if the answer has none."""
-    try:
-        answer = remote.ask("/v2/")
-    except Unreachable as error:
-        report.add(failed(_REACHABLE, str(error), error.cure))
-        return None
-    report.add(passed(_REACHABLE, f"{remote.url} answers"), challenge.check(answer))
-    bearer = challenge.parse(answer.headers)
-    if bearer is None or answer.status != 401:
-        return None
-    return ObservedChallenge(bearer, challenge.clock_difference(answer, expected.clock()))
+@dataclass(frozen=True)
+class _Examination:
+    remote: Remote
+    expected: Expected
+    options: Options
+    report: DoctorReport
 
+    def run(self) -> DoctorReport:
+        observed = self._observe()
+        if observed is not None:
+            self._check_challenge(observed)
+        if self.options.files is not None:
+            has_ours = self.report.has_passed("challenge.realm")
+            proven_realm = observed.challenge.realm if observed and has_ours else None
+            self.report.extend(auth_section.check(self.options.files, self.expected, proven_realm))
+        self._check_token(observed)
+        self._walk()
+        return self.report
 
-def _check_challenge(
-    remote: Remote,
-    expected: Expected,
-    observed: ObservedChallenge,
-    options: Options,
-    report: DoctorReport,
-) -> None:
-    report.add(challenge.check_service(observed.challenge, expected.service))
-    report.extend(
-        realm.check(observed.challenge, remote, expected, ask_foreign=options.ask_foreign_realm)
-    )
-    report.add(challenge.check_clock(observed.ahead))
+    def _observe(self) -> ObservedChallenge | None:
+        """Send a request without a token; return the challenge, None if the answer has none."""
+        try:
+            answer = self.remote.ask("/v2/")
+        except Unreachable as error:
+            self.report.add(failed(_REACHABLE, str(error), error.cure))
+            return None
+        self.report.add(passed(_REACHABLE, f"{self.remote.url} answers"), challenge.check(answer))
+        bearer = challenge.parse(answer.headers)
+        if bearer is None or answer.status != 401:
+            return None
+        return ObservedChallenge(bearer, challenge.clock_difference(answer, self.expected.clock()))
 
+    def _check_challenge(self, observed: ObservedChallenge) -> None:
+        foreign = self.options.ask_foreign_realm
+        self.report.add(challenge.check_service(observed.challenge, self.expected.service))
+        self.report.extend(
+            realm.check(observed.challenge, self.remote, self.expected, ask_foreign=foreign)
+        )
+        self.report.add(challenge.check_clock(observed.ahead))
 
-def _check_token(
-    remote: Remote, expected: Expected, observed: ObservedChallenge | None, report: DoctorReport
-) -> None:
-    if observed is None:
-        report.add(not_tried("token", "the registry does not ask for tokens"))
-        return
-    try:
-        token_check.check(remote, expected, observed, report)
-    except Unreachable as error:
-        report.add(failed("token", str(error), error.cure))
+    def _check_token(self, observed: ObservedChallenge | None) -> None:
+        if observed is None:
+            self.report.add(not_tried("token", "the registry does not ask for tokens"))
+            return
+        try:
+            token_check.check(self.remote, self.expected, observed, self.report)
+        except Unreachable as error:
+            self.report.add(failed("token", str(error), error.cure))
 
-
-def _proven_realm(observed: ObservedChallenge | None, report: DoctorReport) -> str | None:
-    finding = report.of("challenge.realm")
-    proven = finding is not None and finding.status is Status.PASSED
-    return observed.challenge.realm if observed is not None and proven else None
-
-
-def _walk(
-    remote: Remote, expected: Expected, options: Options, report: DoctorReport
-) -> list[DoctorFinding]:
-    if options.repository is None:
-        return [not_tried("walk", "no --repository was named")]
-    finding = report.of("token")
-    if finding is None or finding.status is not Status.PASSED:
-        return [not_tried("walk", "the registry does not accept our tokens yet")]
-    return ClientWalk(remote, expected, options.account, options.repository).run()
+    def _walk(self) -> None:
+        if self.options.repository is None:
+            self.report.add(not_tried("walk", "no --repository was named"))
+        elif not self.report.has_passed("token"):
+            self.report.add(not_tried("walk", "the registry does not accept our tokens yet"))
+        else:
+            account, repository = self.options.account, self.options.repository
+            self.report.extend(ClientWalk(self.remote, self.expected, account, repository).run())

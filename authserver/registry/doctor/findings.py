@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from authserver.core.names import printable
 from authserver.keys.authorities import Sighting
 from authserver.keys.compatibility import Version
 from authserver.keys.jose import HeaderMode
@@ -44,6 +45,14 @@ def failed(check: str, why: str, cure: str) -> DoctorFinding:
     return DoctorFinding(check, Status.FAILED, why, cure)
 
 
+def compared(check: str, value: str, wanted: str, cure: str) -> DoctorFinding:
+    """Return the finding on a string that must equal ``wanted``."""
+    if value == wanted:
+        return passed(check, f'it is "{wanted}"')
+    how = " (letters' case counts)" if value.casefold() == wanted.casefold() else ""
+    return failed(check, f'it is "{printable(value)}", and ours "{wanted}"{how}', cure)
+
+
 def not_tried(check: str, why: str, cure: str = "") -> DoctorFinding:
     return DoctorFinding(check, Status.NOT_TRIED, why, cure)
 
@@ -73,6 +82,10 @@ class DoctorReport:
     def of(self, check: str) -> DoctorFinding | None:
         """Return the finding of a check, None if the examination did not reach it."""
         return next((finding for finding in self.findings if finding.check == check), None)
+
+    def has_passed(self, check: str) -> bool:
+        finding = self.of(check)
+        return finding is not None and finding.status is Status.PASSED
 
     @property
     def sighting(self) -> Sighting:

@@ -30,17 +30,13 @@ def check_bundle(
     if not named:
         yield _without(config, expected)
         return
-    place = here or Path(named)
+    path = here or Path(named)
     cure = f"authserver key bundle > {printable(named)}, and restart the registry"
-    if here is None and not place.is_file():
-        yield not_tried(
-            BUNDLE,
-            f"{printable(named)} is not on this machine",
-            "copy it here and name the copy with --bundle",
-        )
+    if here is None and not path.is_file():
+        yield _absent(BUNDLE, named, "copy it here and name the copy with --bundle")
         return
     try:
-        bundle = read_bundle(contents(place), str(place))
+        bundle = read_bundle(contents(path), str(path))
     except Refused as error:
         yield failed(BUNDLE, f"{error}, and the registry does not start", cure)
         return
@@ -63,9 +59,7 @@ def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
             "(x5c), and 2.8 does not start",
             "set `rootcertbundle:` to a file with what `authserver key bundle` prints; restart it",
         )
-    return passed(
-        BUNDLE, f"it has no bundle, and with a jwks header mode {expected.mode} needs no bundle"
-    )
+    return passed(BUNDLE, f"it has a jwks, with which header mode {expected.mode} needs no bundle")
 
 
 def _holds_our_certificate(
@@ -77,10 +71,9 @@ def _holds_our_certificate(
             return failed(BUNDLE, why, "make a new authority: authserver key authority rotate")
         return passed(BUNDLE, "it holds the certificate that our tokens need")
     if same := [other for other in found if other.subject == own.subject]:
-        ends = f"{same[0].not_valid_after_utc:%Y-%m-%d}"
-        return failed(
-            BUNDLE, f"it holds a certificate of our name but another key, to {ends}", cure
-        )
+        end = f"{same[0].not_valid_after_utc:%Y-%m-%d}"
+        why = f"it holds a certificate of our name but another key, to {end}"
+        return failed(BUNDLE, why, cure)
     older = [a.id for a in expected.authorities if a.pair.certificate in found]
     if older:
         return failed(
@@ -128,45 +121,38 @@ def check_jwks(
     named = config.text("jwks")
     if not named:
         if (config.token or {}).get("jwks"):
-            yield failed(
-                JWKS,
-                "its jwks is not a string, and the registry does not read it",
-                "write a file's path",
-            )
+            why = "its jwks is not a string, and the registry does not read it"
+            yield failed(JWKS, why, "write a file's path")
         return
-    place = here or Path(named)
-    if here is None and not place.is_file():
-        yield not_tried(
-            JWKS,
-            f"{printable(named)} is not on this machine",
-            "copy it here and name the copy with --jwks; it must be a file: no URL is read",
-        )
+    path = here or Path(named)
+    cure = f"authserver key jwks > {printable(named)}, and restart the registry"
+    if here is None and not path.is_file():
+        remedy = "copy it here and name the copy with --jwks; it must be a file: no URL is read"
+        yield _absent(JWKS, named, remedy)
         return
     try:
-        listed = read_jwks(contents(place), str(place))
+        listed = read_jwks(contents(path), str(path))
     except Refused as error:
-        yield failed(JWKS, f"{error}, and 3.x does not start", _cure(named))
+        yield failed(JWKS, f"{error}, and 3.x does not start", cure)
         return
-    yield _lists_our_key(listed, expected, named)
+    yield _lists_our_key(listed, expected, cure)
     yield _foreign_keys(listed, expected)
 
 
-def _cure(named: str) -> str:
-    return f"authserver key jwks > {printable(named)}, and restart the registry"
+def _absent(check: str, named: str, cure: str) -> DoctorFinding:
+    return not_tried(check, f"{printable(named)} is not on this machine", cure)
 
 
-def _lists_our_key(listed: Sequence[ListedKey], expected: Expected, named: str) -> DoctorFinding:
+def _lists_our_key(listed: Sequence[ListedKey], expected: Expected, cure: str) -> DoctorFinding:
     if expected.mode is HeaderMode.X5C:
-        return passed(
-            JWKS, "the registry does not read it for tokens that carry their certificate (x5c)"
-        )
+        return passed(JWKS, "tokens that carry their certificate (x5c) do not need it")
     public = expected.key.private.public_key()
     kid = key_id(public, expected.mode)
     if ListedKey(kid, public) in listed:
         return passed(JWKS, f"it lists our key as {kid}; 2.8 does not read it")
     if any(key.public == public for key in listed):
-        return failed(JWKS, f"it lists our key, but not as {kid}", _cure(named))
-    return failed(JWKS, f"our key {kid} is not in it", _cure(named))
+        return failed(JWKS, f"it lists our key, but not as {kid}", cure)
+    return failed(JWKS, f"our key {kid} is not in it", cure)
 
 
 def _foreign_keys(listed: Sequence[ListedKey], expected: Expected) -> DoctorFinding:
