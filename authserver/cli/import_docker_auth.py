@@ -149,7 +149,7 @@ def _comment(draft: Draft) -> str:
 def _said(translation: Translation, entry: AclEntry) -> list[ClaimVerdict]:
     """Return what became of an entry, without what it does not give on the catalog."""
     found = translation.of(entry)
-    return [v for v in found if v.claim.given or v.claim.region.type == "repository"] or found
+    return [v for v in found if v.claim.actions or v.claim.region.type == "repository"] or found
 
 
 def _result(verdicts: list[ClaimVerdict]) -> str:

@@ -29,7 +29,7 @@ from authserver.importers.docker_auth.translate import (
 
 Progress = Callable[[int, int], object]
 
-_TOLD_EVERY = 200
+_PROGRESS_STEP = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def agreed(
     contested: frozenset[tuple[int, str]] = frozenset()
     while True:
         translation = translate(config, context, contested)
-        asked = list(cases(config, [v.claim for v in translation.verdicts], context))
-        found = disagreements(config, context, translation, _counted(asked, progress))
-        blamed = frozenset(claim for each in found for claim in each.blamed)
+        requests = list(cases(config, [v.claim for v in translation.verdicts], context))
+        differences = disagreements(config, context, translation, _counted(requests, progress))
+        blamed = frozenset(claim for each in differences for claim in each.blamed)
         if not blamed:
-            return AgreedTranslation(translation, len(asked))
+            return AgreedTranslation(translation, len(requests))
         if blamed <= contested:
             lines = ", ".join(str(line) for line, _ in sorted(blamed))
             raise Refused(f"the rules for line {lines} decide differently: please report this")
@@ -76,7 +76,7 @@ def agreed(
 def _counted(requests: Sequence[AclRequest], progress: Progress) -> Iterator[AclRequest]:
     for done, request in enumerate(requests, 1):
         yield request
-        if done % _TOLD_EVERY == 0 or done == len(requests):
+        if done % _PROGRESS_STEP == 0 or done == len(requests):
             progress(done, len(requests))
 
 
@@ -91,25 +91,25 @@ def disagreements(
     lines = dict(enumerate((draft.entry.line for draft in translation.drafts), 1))
     verdicts = {(id(v.claim.entry), v.claim.region.type): v for v in translation.verdicts}
     for request in requests:
-        given, by = both.granted_by_rules(request)
+        granted, deciding_rules = both.granted_by_rules(request)
         theirs = both.outcomes_by_entries(request)
         least = frozenset.intersection(*(outcome.granted for outcome in theirs))
-        if wider := given - least:
-            blamed = frozenset((lines[number], request.type) for number in by)
+        if wider := granted - least:
+            blamed = frozenset((lines[number], request.type) for number in deciding_rules)
             yield Disagreement(request, wider, blamed)
         sure = theirs[0] if len(theirs) == 1 else AclOutcome(frozenset(), None)
         verdict = verdicts.get((id(sure.entry), request.type))
-        if verdict and sure.granted - given and _promised(verdict, request):
+        if verdict and sure.granted - granted and _promised(verdict, request):
             blamed = frozenset({(verdict.claim.entry.line, request.type)})
-            yield Disagreement(request, sure.granted - given, blamed)
+            yield Disagreement(request, sure.granted - granted, blamed)
 
 
 def _promised(verdict: ClaimVerdict, request: AclRequest) -> bool:
     """Whether the translation took the entry for the account of the request."""
     region = verdict.region
-    if region is None or not (
-        verdict.state is ClaimState.TAKEN or request.account in region.accounts
-    ):
+    if region is None:
+        return False
+    if verdict.state is not ClaimState.TAKEN and request.account not in region.accounts:
         return False
     return not region.has_account_names or is_path_component(request.account)
 

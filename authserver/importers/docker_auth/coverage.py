@@ -12,7 +12,7 @@ from authserver.core.rules import ACTIONS, ALL, CATALOG
 from authserver.core.subjects import AccountKind
 from authserver.importers.docker_auth import evaluate, matchers, name_patterns
 from authserver.importers.docker_auth.config import AclEntry, Config
-from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, given, network
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, entry_actions, network
 from authserver.importers.docker_auth.region import OTHERS, Region
 
 _KNOWN = frozenset(ACTIONS["repository"])
@@ -58,7 +58,7 @@ class EntryClaim:
 
     entry: AclEntry
     region: Region
-    given: frozenset[str]
+    actions: frozenset[str]
     exact: bool = True
     obstacles: tuple[ImportProblem, ...] = ()
     faults: tuple[ImportProblem, ...] = ()
@@ -95,7 +95,7 @@ def claims(entry: AclEntry, context: ImportContext) -> Iterator[EntryClaim]:
         yield EntryClaim(
             entry,
             region,
-            given(entry) & frozenset(ACTIONS[kind]),
+            entry_actions(entry) & frozenset(ACTIONS[kind]),
             own.exact,
             tuple(own.problems),
             tuple(_faults(entry, kind)),

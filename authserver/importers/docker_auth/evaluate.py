@@ -52,13 +52,13 @@ def outcomes(
         matched = matches(entry, request)
         if matched is False:
             continue
-        possible.append(AclOutcome(given(entry) & asked, entry))
+        possible.append(AclOutcome(entry_actions(entry) & asked, entry))
         if matched:
             return possible
     return [*possible, AclOutcome(frozenset(), None)]
 
 
-def given(entry: AclEntry) -> frozenset[str]:
+def entry_actions(entry: AclEntry) -> frozenset[str]:
     """Return the actions that the entry gives.
 
     ``*`` alone means all actions that we know; beside others it stands only for a requested ``*``.
@@ -98,7 +98,7 @@ def matches_text(pattern: str | None, text: str, request: AclRequest | None = No
         return None
     if _UNKNOWN.search(pattern) or (request is None and _VARIABLE.search(pattern)):
         return None
-    pattern = _VARIABLE.sub(lambda found: quoted(getattr(request, found[1])), pattern)
+    pattern = _VARIABLE.sub(lambda match: quoted(getattr(request, match[1])), pattern)
     if not matchers.is_regexp(pattern):
         return matchers.glob_matches(pattern, text)
     compiled = matchers.compiled(pattern[1:-1])
@@ -107,7 +107,7 @@ def matches_text(pattern: str | None, text: str, request: AclRequest | None = No
 
 def quoted(text: str) -> str:
     """Quote as Go's ``regexp.QuoteMeta`` does; docker_auth uses it for globs as well."""
-    return _META.sub(lambda found: f"\\{found[0]}", text)
+    return _META.sub(lambda match: f"\\{match[0]}", text)
 
 
 @lru_cache(maxsize=4096)

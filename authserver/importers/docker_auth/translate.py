@@ -50,7 +50,7 @@ class ClaimVerdict:
     def gives(self, region: Region) -> frozenset[str]:
         """Return the actions that it gives within ``region``."""
         met = self.region is not None and self.region.meets(region)
-        return self.claim.given if met else frozenset()
+        return self.claim.actions if met else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +85,18 @@ def translate(config: Config, context: ImportContext, contested: Contested = ())
     verdicts: list[ClaimVerdict] = []
     drafts: list[Draft] = []
     for kind in ACTIONS:
-        found = [
-            c for entry in config.entries for c in claims(entry, context) if c.region.type == kind
-        ]
-        worked = _Work(context, found)
-        worked.go(contested)
-        verdicts += worked.verdicts
-        drafts += worked.drafts()
+        candidates = (claim for entry in config.entries for claim in claims(entry, context))
+        part = _KindTranslation(context, [c for c in candidates if c.region.type == kind])
+        part.run(contested)
+        verdicts += part.verdicts
+        drafts += part.drafts()
     order = {id(entry): number for number, entry in enumerate(config.entries)}
     drafts.sort(key=lambda draft: order[id(draft.entry)])
     return Translation(tuple(verdicts), tuple(drafts))
 
 
 @dataclass
-class _Work:
+class _KindTranslation:
     """One resource type's claims, in the order of the file."""
 
     context: ImportContext
@@ -106,7 +104,7 @@ class _Work:
     verdicts: list[ClaimVerdict] = field(default_factory=list)
     denied: dict[tuple[int, Region], frozenset[str]] = field(default_factory=dict)
 
-    def go(self, contested: Contested) -> None:
+    def run(self, contested: Contested) -> None:
         for number, claim in enumerate(self.claims):
             self.verdicts.append(self._judged(number, claim, contested))
         self.verdicts = [self._public(verdict) for verdict in self.verdicts]
@@ -173,7 +171,7 @@ class _Work:
             earlier
             for earlier in range(number)
             if self.verdicts[earlier].state is not ClaimState.IDLE
-            and claim.given - self.claims[earlier].given
+            and claim.actions - self.claims[earlier].actions
             and self.claims[earlier].region.meets(claim.region)
         ]
 
@@ -186,7 +184,7 @@ class _Work:
                 f"line {line} comes first and gives less, and cannot be taken",
                 f"settle line {line} first",
             )
-        actions = _denied(cutting.region.type, later.given - cutting.given)
+        actions = _denied(cutting.region.type, later.actions - cutting.actions)
         if not actions:
             return ImportProblem(
                 f"line {line} comes first and gives no '*'",
@@ -220,11 +218,11 @@ class _Work:
     def _public(self, verdict: ClaimVerdict) -> ClaimVerdict:
         """Leave a claim out if our rules would give it to accounts as well as to anonymous."""
         claim, region = verdict.claim, verdict.region
-        if region is None or NO_CREDENTIALS not in region.accounts or not claim.given:
+        if region is None or NO_CREDENTIALS not in region.accounts or not claim.actions:
             return verdict
         others = replace(region, accounts=self.context.logged_in - region.accounts)
         if not others.accounts or any(
-            v.region and v.claim.given >= claim.given and v.region.covers(others)
+            v.region and v.claim.actions >= claim.actions and v.region.covers(others)
             for v in self.verdicts
         ):
             return verdict
@@ -233,17 +231,21 @@ class _Work:
     def drafts(self) -> Iterator[Draft]:
         for number, verdict in enumerate(self.verdicts):
             claim = verdict.claim
-            if verdict.region and claim.given and not self._said_before(number, verdict.region):
-                yield Draft(claim.entry, self._rule(Effect.ALLOW, verdict.region, claim.given))
+            if (
+                verdict.region
+                and claim.actions
+                and not self._covered_before(number, verdict.region)
+            ):
+                yield Draft(claim.entry, self._rule(Effect.ALLOW, verdict.region, claim.actions))
             for (denying, region), actions in self.denied.items():
                 if denying == number:
                     rules = (self._rule(Effect.DENY, r, actions) for r in _possible(region))
                     yield from (Draft(claim.entry, rule) for rule in rules)
 
-    def _said_before(self, number: int, region: Region) -> bool:
-        given = self.claims[number].given
+    def _covered_before(self, number: int, region: Region) -> bool:
+        actions = self.claims[number].actions
         return any(
-            v.region and v.region.covers(region) and v.claim.given >= given
+            v.region and v.region.covers(region) and v.claim.actions >= actions
             for v in self.verdicts[:number]
         )
 

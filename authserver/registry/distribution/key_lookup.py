@@ -100,9 +100,9 @@ def _by_key_id(kid: str, trust: RegistryTrust, version: Version) -> PublicKey:
 
 def _unknown(kid: str, trust: RegistryTrust, version: Version) -> str:
     """Return why ``version`` finds no key by ``kid``, though another version might."""
-    shown = printable(kid, 100)
+    quoted_kid = printable(kid, 100)
     if not version.reads_jwks and kid in {listed.kid for listed in trust.jwks}:
-        return f"its kid {shown} is in the JWKS, which 2.8 does not read"
+        return f"its kid {quoted_kid} is in the JWKS, which 2.8 does not read"
     for public in trust.certified():
         own = key_ids.computed(public, version)
         if kid == key_ids.libtrust(public):
@@ -115,9 +115,9 @@ def _unknown(kid: str, trust: RegistryTrust, version: Version) -> str:
         if own is None:
             return f"{version} finds no Ed25519 key of the bundle by a kid"
         return (
-            f"{version} knows the key of that certificate as {own}, not as {shown}: "
+            f"{version} knows the key of that certificate as {own}, not as {quoted_kid}: "
             "use x5c, an RSA key, or a jwks file"
             if version.reads_jwks
-            else f"its kid {shown} is not a libtrust id: 2.8 knows this key as {own}"
+            else f"its kid {quoted_kid} is not a libtrust id: 2.8 knows this key as {own}"
         )
-    return f"no key is trusted under its kid {shown}"
+    return f"no key is trusted under its kid {quoted_kid}"

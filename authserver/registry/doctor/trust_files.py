@@ -63,18 +63,18 @@ def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
 
 
 def _holds_our_certificate(
-    found: Sequence[x509.Certificate], expected: Expected, cure: str
+    certificates: Sequence[x509.Certificate], expected: Expected, cure: str
 ) -> DoctorFinding:
     own = expected.anchor
-    if own in found:
+    if own in certificates:
         if why := x509_chain.untimely(own, expected.clock()):
             return failed(BUNDLE, why, "make a new authority: authserver key authority rotate")
         return passed(BUNDLE, "it holds the certificate that our tokens need")
-    if same := [other for other in found if other.subject == own.subject]:
+    if same := [other for other in certificates if other.subject == own.subject]:
         end = f"{same[0].not_valid_after_utc:%Y-%m-%d}"
         why = f"it holds a certificate of our name but another key, to {end}"
         return failed(BUNDLE, why, cure)
-    older = [a.id for a in expected.authorities if a.pair.certificate in found]
+    older = [a.id for a in expected.authorities if a.pair.certificate in certificates]
     if older:
         return failed(
             BUNDLE,
@@ -82,15 +82,15 @@ def _holds_our_certificate(
             "tokens are signed",
             cure,
         )
-    names = printable("; ".join(_name(certificate) for certificate in found))
+    names = printable("; ".join(_name(certificate) for certificate in certificates))
     return failed(BUNDLE, f"our authority is not in it; it holds {names}", cure)
 
 
 def _foreign_certificates(
-    found: Sequence[x509.Certificate], expected: Expected, cure: str
+    certificates: Sequence[x509.Certificate], expected: Expected, cure: str
 ) -> DoctorFinding:
     own = expected.certificates()
-    foreign = [certificate for certificate in found if certificate not in own]
+    foreign = [certificate for certificate in certificates if certificate not in own]
     if not foreign:
         return passed(BUNDLE_FOREIGN, "it holds only our certificates")
     names = printable("; ".join(_name(certificate) for certificate in foreign))
