@@ -117,7 +117,9 @@ def test_a_dry_run_says_the_same_and_changes_nothing(run: Commands, whole: Path)
     assert run("import", "docker-auth", whole) == said
 
 
-def test_what_cannot_be_taken_is_named_and_nothing_is_written(run: Commands, partial: Path) -> None:
+def test_entries_that_cannot_be_taken_are_named_and_nothing_is_written(
+    run: Commands, partial: Path
+) -> None:
     before = run("audit", "list", "--json")
     run("import", "docker-auth", partial, status=1)
     for line in (
@@ -201,7 +203,7 @@ def test_a_rule_that_was_disabled_is_not_passed_over(run: Commands, whole: Path)
     assert f"authserver acl enable {deny}" in run.err
 
 
-def test_what_changed_meanwhile_leaves_nothing_half_written(
+def test_a_concurrent_change_leaves_nothing_half_written(
     run: Commands, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = import_docker_auth._plan

@@ -135,7 +135,7 @@ def test_an_issuer_that_was_copied_from_documentation(pairing: Pairing, program:
     assert 'its issuer is "registry-token-issuer", and ours "authserver"' in found.failed["token"]
 
 
-def test_an_issuer_that_nobody_guesses(pairing: Pairing) -> None:
+def test_an_issuer_that_is_not_guessed(pairing: Pairing) -> None:
     require(V2)
     with pairing.registry(V2, {"token": pairing.options(issuer="kx7")}) as url:
         blind, found = pairing.check(url), pairing.check(url, *pairing.walked)
@@ -228,7 +228,7 @@ def new_authority(data_dir: Path) -> None:
     store.engine.dispose()
 
 
-def test_somebody_elses_authority_in_the_bundle(
+def test_a_foreign_authority_in_the_bundle(
     pairing: Pairing, other: Authserver, program: str
 ) -> None:
     bundle = pairing.place / "bundle.pem"
@@ -327,7 +327,7 @@ def test_a_registry_with_htpasswd(pairing: Pairing) -> None:
     assert "Basic" in found.failed["registry.challenge"]
 
 
-def test_a_server_that_is_no_registry(pairing: Pairing) -> None:
+def test_a_server_that_is_not_a_registry(pairing: Pairing) -> None:
     found = pairing.check(pairing.section["realm"].removesuffix("/token"))
     assert found.failed.keys() == {"registry.challenge"}
     assert "no registry API" in found.failed["registry.challenge"]

@@ -97,7 +97,7 @@ def test_anonymous_is_let_in_only_by_a_user_without_name_and_password(users: str
         ("users:\n- alice", "config.yml:2: users should be a mapping"),
     ],
 )
-def test_what_docker_auth_would_not_start_with_is_refused(text: str, why: str) -> None:
+def test_configurations_that_docker_auth_rejects_are_refused(text: str, why: str) -> None:
     with pytest.raises(Refused) as refused:
         config(text)
     assert why in str(refused.value)
@@ -244,7 +244,7 @@ def test_the_first_match_counts() -> None:
     assert (found.granted, found.entry) == (frozenset(), None)
 
 
-def test_where_a_match_is_not_known_both_ways_are_followed() -> None:
+def test_an_uncertain_match_follows_both_ways() -> None:
     entries = [AclEntry(1, Match(labels=("group",)), ()), AclEntry(2, Match(), ("*",))]
     assert [found.granted for found in outcomes(entries, request(), ALL)] == [frozenset(), ALL]
 
@@ -252,7 +252,7 @@ def test_where_a_match_is_not_known_both_ways_are_followed() -> None:
 @pytest.mark.parametrize(
     "text", ["x", "10.0.0.*", "10.0.0.1/100", "10.0.0.0/255.0.0.0", "::ffff:10.0.0.1"]
 )
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_an_invalid_network_is_refused(text: str) -> None:
     with pytest.raises(Refused, match=r"neither an address|not a network|IPv4 written as IPv6"):
         network(text)
 
@@ -268,12 +268,12 @@ def test_what_is_no_network_is_refused(text: str) -> None:
         "[a&&b]", r"a\z", "*a", "(*a)", "(a", "a)", "[a",
     ],
 )  # fmt: skip
-def test_an_expression_that_may_mean_something_else_is_not_known(expression: str) -> None:
+def test_an_expression_that_go_may_read_differently_is_uncertain(expression: str) -> None:
     assert matchers.compiled(expression) is None
     assert matches_text(f"/{expression}/", "a") is None
 
 
-def test_a_dollar_is_the_very_end() -> None:
+def test_a_dollar_matches_only_the_end() -> None:
     assert matches_text("/^a$/", "a\n") is False
 
 
@@ -329,7 +329,7 @@ def test_a_condition_on_names_is_a_pattern(condition: str | None, expected: str)
         "/^a[^/]+$/", "a" * 256,
     ],
 )  # fmt: skip
-def test_other_conditions_are_no_patterns(condition: str) -> None:
+def test_other_conditions_have_no_pattern(condition: str) -> None:
     assert name_patterns.patterns(condition) is None
 
 

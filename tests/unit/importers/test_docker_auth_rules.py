@@ -161,7 +161,7 @@ def test_without_an_anonymous_user_everyone_is_who_logs_in() -> None:
     assert translated(lines, anonymous=False) == (rules, ["no effect", "taken"])
 
 
-def test_what_would_cut_is_named() -> None:
+def test_the_cutting_entry_is_named() -> None:
     read = config(entry("- a? -", 7), entry("/.+/ ab pull", 9))
     (verdict,) = translate(read, import_context(read, ACCOUNTS, SERVICES)).of(read.entries[1])
     assert verdict.problems[0].reason == "line 7 comes first and gives less, and cannot be taken"
@@ -176,7 +176,7 @@ def test_only_on_one_registry() -> None:
     ]
 
 
-def test_what_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_is_decided_differently_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     read = config(entry("alice a pull", 1), entry("bob b pull", 2))
     ours = import_context(read, ACCOUNTS, SERVICES)
 

@@ -22,7 +22,7 @@ SIGNED_AT = datetime.now(UTC)
 
 @pytest.mark.parametrize("version", Version)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_token_is_judged_as_that_version_does(case: Case, version: Version) -> None:
+def test_the_verdict_is_that_of_the_version(case: Case, version: Version) -> None:
     verdict = judge(parsing.read(case.token), KEYS.trust(), version, SIGNED_AT)
     assert verdict.accepted is (version in case.accepted), verdict.reasons
     if not verdict.accepted:
@@ -58,7 +58,7 @@ def test_every_reason_is_given() -> None:
     assert len(verdict.reasons) == 4
 
 
-def test_what_is_not_known_is_not_held_against_a_token() -> None:
+def test_unset_issuer_and_services_are_not_compared() -> None:
     body = odd_tokens.claims(iss="other", aud="other")
     head = {"alg": "ES256", "x5c": odd_tokens.x5c(KEYS.leaf.certificate)}
     token = parsing.read(odd_tokens.compact(head, body, KEYS.leaf.private, "ES256"))
@@ -85,7 +85,7 @@ def test_what_is_not_known_is_not_held_against_a_token() -> None:
     ],
     ids=range(11),
 )
-def test_what_is_no_token_is_refused_and_not_repeated(text: str, why: str) -> None:
+def test_malformed_tokens_are_refused_and_not_repeated(text: str, why: str) -> None:
     with pytest.raises(MalformedToken) as caught:
         parsing.read(text)
     assert why in str(caught.value)
@@ -126,7 +126,7 @@ def test_3_x_leaves_leading_zeros_out() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [1]}', b"\xff"])
-def test_what_is_no_jwks_is_refused(text: bytes) -> None:
+def test_an_invalid_jwks_is_refused(text: bytes) -> None:
     with pytest.raises(Refused, match=r"keys\.json is not a JWKS"):
         read_jwks(text, "keys.json")
 
@@ -139,6 +139,6 @@ def test_keys_that_registries_cannot_use_are_left_out_of_a_jwks() -> None:
 @pytest.mark.parametrize(
     "pem", [b"", b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_what_is_no_bundle_is_refused(pem: bytes) -> None:
+def test_an_invalid_bundle_is_refused(pem: bytes) -> None:
     with pytest.raises(Refused, match=r"bundle\.pem holds"):
         read_bundle(pem, "bundle.pem")

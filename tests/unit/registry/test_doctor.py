@@ -106,7 +106,7 @@ def test_a_body_without_end_is_cut() -> None:
     "answer",
     [b"SSH-2.0-x\r\n", b"", b"HTTP/1.1 x\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200],
 )
-def test_what_is_not_http_is_said(answer: bytes) -> None:
+def test_an_answer_that_is_not_http_is_reported(answer: bytes) -> None:
     with serving(says(answer)) as url, pytest.raises(Unreachable) as caught:
         Fetcher().fetch(url)
     assert caught.value.cure
@@ -190,7 +190,7 @@ class Credulous(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_server_that_takes_any_token_is_no_registry_that_trusts_us() -> None:
+def test_a_server_that_accepts_any_token_trusts_no_authority() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Credulous) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -232,7 +232,7 @@ def test_a_challenge_is_read(header: str, realm: str, service: str) -> None:
 
 
 @pytest.mark.parametrize("header", ['Basic realm="x"', "", "Bearerx a"])
-def test_another_scheme_is_no_challenge_of_ours(header: str) -> None:
+def test_only_bearer_challenges_are_read(header: str) -> None:
     assert challenge.parse(answered(WWW_Authenticate=header).headers) is None
 
 
@@ -252,12 +252,12 @@ def test_the_clock_is_read_from_the_date(date: str, ahead: timedelta | None) -> 
 @pytest.mark.parametrize(
     ("seconds", "status"), [(30, "passed"), (-30, "passed"), (31, "failed"), (-31, "failed")]
 )
-def test_half_of_what_registries_allow_is_allowed(seconds: int, status: str) -> None:
+def test_clocks_may_differ_by_half_of_what_registries_allow(seconds: int, status: str) -> None:
     assert challenge.check_clock(timedelta(seconds=seconds)).status == status
 
 
 @pytest.mark.parametrize("text", [b"a: [", b"\xff", b"- a", b"[" * 100_000, b"a: !!python/name:os"])
-def test_what_is_no_configuration_is_refused(tmp_path: Path, text: bytes) -> None:
+def test_an_invalid_registry_configuration_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "config.yml"
     path.write_bytes(text)
     with pytest.raises(Refused, match=r"config\.yml"):
