@@ -1,7 +1,8 @@
 """Make sample requests for the comparison from the file's words, their neighbours and new words.
 
-The samples have each account, name, registry and network of the file, its neighbours (a letter or a
-segment more, a segment less, the address before and after), and some that the file does not have.
+The samples have each account, name, registry and network of the file, and some that the file does
+not have. They also have the neighbours: a letter or a segment more, a segment less, the address
+before and after.
 """
 
 import re

@@ -300,8 +300,8 @@ def _all_of(kind: str, actions: frozenset[str]) -> frozenset[str]:
 def _sayable(region: Region) -> bool:
     """Whether a deny rule can cover the whole region.
 
-    ``{account}`` matches nothing for a name that is not a path component, so a deny with it would
-    miss some accounts that the file does not name.
+    ``{account}`` matches nothing for a name that is not a path component. A deny with it would
+    miss such accounts among those that the file does not name.
     """
     return bool(region.patterns) and not (region.has_account_names and OTHERS in region.accounts)
 

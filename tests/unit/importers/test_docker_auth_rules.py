@@ -117,7 +117,7 @@ def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], 
              "allow authenticated b/* pull"],
             ["taken", "taken", "taken"],
         ),
-        # Where there is no such deny, those accounts are left out, and so is whoever is new.
+        # Without such a deny those accounts are left out, and so are new accounts.
         (
             ["alice a-* *", "alice - - type=repository", "/.+/ - pull type=repository"],
             ["allow user:alice a-* *", "allow robot:ci,user:bob ** pull"],
@@ -137,7 +137,7 @@ def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], 
         (["/.+/ ${account}/* pull", "alice - * type=repository"],
          ["allow authenticated {account}/* pull", "deny user:alice alice/* push,delete",
           "allow user:alice ** *"], ["taken", "taken"]),
-        # For an account that is no path component a deny of {account} would not hold.
+        # A deny of {account} would not hold for an account that is not a path component.
         (["/.+/ ${account}/* -", "/.+/ - pull type=repository"], [], ["taken", "not taken"]),
         (["alice a pull,push,delete", "/.+/ a *"],
          ["allow user:alice a pull,push,delete", "allow robot:ci,user:bob a *"],

@@ -140,7 +140,7 @@ def test_only_plain_urls_are_asked(url: str) -> None:
         Remote.at(url, Fetcher())
 
 
-# A registry that names what is no business of its
+# A registry that names a realm which is not ours
 
 
 def ours(realm: str) -> Expected:
