@@ -23,7 +23,7 @@ from authserver.db.app_tokens import ceiling_limit
 from authserver.db.backup import archive
 from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config, matchers, name_patterns
-from authserver.importers.docker_auth.evaluate import Request, matches_text
+from authserver.importers.docker_auth.evaluate import AclRequest, matches_text
 from authserver.policy.files import assertions, parser
 from authserver.web.api import pagination
 from authserver.web.client_address import ClientAddress
@@ -80,7 +80,9 @@ def _rule(texts: list[str]) -> None:
 def _condition(text: str) -> None:
     matchers.compiled.cache_clear()
     matchers.glob_matches.cache_clear()
-    matches_text(text, "a" * 25, Request("a" * 9, "repository", "a", "registry", ip_address("::1")))
+    matches_text(
+        text, "a" * 25, AclRequest("a" * 9, "repository", "a", "registry", ip_address("::1"))
+    )
 
 
 def _policy(text: str) -> None:

@@ -1,7 +1,7 @@
-"""Searching by regular expressions as Go does: all ways to match are followed at once.
+"""Search by regular expressions as Go does: an automaton follows all possible matches at once.
 
-The time is linear in the text. Python goes back and tries again, which some expressions make take
-for ever.
+Its time is linear in the text. Python's ``re`` backtracks, and some expressions make it run
+practically for ever.
 """
 
 import re
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 MAX_STATES = 2000
 MAX_REMEMBERED = 1000
-"""Steps of one automaton that are remembered."""
+"""How many steps one automaton remembers."""
 
 _REPETITION = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
 _ASSERTIONS = frozenset({"^", "$", r"\A", r"\b", r"\B"})
 
 _Jump = tuple[int, ...]
 _State = str | re.Pattern[str] | _Jump | None
-"""An assertion, a character, a jump to states so far ahead, or None: the expression matched."""
+"""An assertion, a character, jumps (distances to other states), or None: a match."""
 
-_Piece = list[_State]
+_States = list[_State]
 _Places = frozenset[int]
 
 
@@ -29,10 +29,10 @@ class TooLarge(Exception):
 
 @dataclass(eq=False)
 class Automaton:
-    """An expression as states, and what the steps came to that were taken before."""
+    """An expression as a list of states, and the results of earlier steps."""
 
     states: Sequence[_State]
-    _known: dict[tuple[_Places, str, str], _Places | None] = field(default_factory=dict)
+    _steps: dict[tuple[_Places, str, str], _Places | None] = field(default_factory=dict)
 
     def search(self, text: str) -> bool:
         """Whether the expression matches anywhere in ``text``."""
@@ -40,18 +40,18 @@ class Automaton:
         before = ""
         for char in (*text, ""):
             key = places, before, char
-            if key not in self._known:
-                if len(self._known) >= MAX_REMEMBERED:
-                    self._known.clear()
-                self._known[key] = self._step(*key)
-            after = self._known[key]
+            if key not in self._steps:
+                if len(self._steps) >= MAX_REMEMBERED:
+                    self._steps.clear()
+                self._steps[key] = self._step(*key)
+            after = self._steps[key]
             if after is None:
                 return True
             places, before = after, "a" if _is_word(char) else "-"
         return False
 
     def _step(self, places: _Places, before: str, char: str) -> _Places | None:
-        """Return where ``char`` leads; nothing is the text's end. None: all has matched."""
+        """Return the places after ``char``, None on a match; an empty ``char`` ends the text."""
         after: set[int] = set()
         seen = {0, *places}
         todo = list(seen)
@@ -73,11 +73,11 @@ class Automaton:
 
 
 def automaton(tokens: Sequence[str]) -> Automaton:
-    """Return what searches by an expression, which comes as its tokens.
+    """Return the automaton of an expression, given as its tokens.
 
     Raises:
-        TooLarge: it has too many states.
-        re.error: it is no expression.
+        TooLarge: the expression has more than MAX_STATES.
+        re.error: the tokens are not an expression.
     """
     rest = iter((*tokens, ""))
     states, last = _alternatives(rest)
@@ -86,35 +86,35 @@ def automaton(tokens: Sequence[str]) -> Automaton:
     return Automaton([*states, None])
 
 
-def _alternatives(rest: Iterator[str]) -> tuple[_Piece, str]:
-    """Return what stands before a closing parenthesis or the end, and which of these it is."""
-    found, last = _sequence(rest)
+def _alternatives(rest: Iterator[str]) -> tuple[_States, str]:
+    """Return the states up to a closing parenthesis or the end, and which of the two came."""
+    states, last = _sequence(rest)
     while last == "|":
         other, last = _sequence(rest)
-        found = [(1, len(found) + 2), *found, (len(other) + 1,), *other]
-    return found, last
+        states = [(1, len(states) + 2), *states, (len(other) + 1,), *other]
+    return states, last
 
 
-def _sequence(rest: Iterator[str]) -> tuple[_Piece, str]:
-    found: _Piece = []
-    piece: _Piece = []
+def _sequence(rest: Iterator[str]) -> tuple[_States, str]:
+    states: _States = []
+    piece: _States = []
     while (token := next(rest)) not in ("|", ")", ""):
         if token[0] in "*+?{":
             piece = _repeated(piece, token)
             continue
-        found += piece
+        states += piece
         if token[0] == "(":
             piece, last = _alternatives(rest)
             if last != ")":
                 raise re.error("a parenthesis is missing")
         else:
             piece = [token if token in _ASSERTIONS else re.compile(token, re.ASCII)]
-        if len(found) > MAX_STATES:
+        if len(states) > MAX_STATES:
             raise TooLarge
-    return [*found, *piece], token
+    return [*states, *piece], token
 
 
-def _repeated(piece: _Piece, quantifier: str) -> _Piece:
+def _repeated(piece: _States, quantifier: str) -> _States:
     least, most = _bounds(quantifier)
     asserts = len(piece) == 1 and isinstance(piece[0], str)
     if asserts or (most is not None and most < least):

@@ -114,7 +114,7 @@ def _problem(error: yaml.YAMLError) -> str:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads nodes; ``left`` is how many more there may be: aliases repeat what they stand for."""
+    """Reads nodes; ``left`` limits their number, since aliases repeat what they stand for."""
 
     file: str
     left: int

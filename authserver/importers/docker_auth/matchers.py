@@ -54,7 +54,7 @@ def compiled(expression: str) -> Automaton | None:
 
 
 def _repeats_plainly(pieces: list[str]) -> bool:
-    """Whether no group repeats what repeats; its states could be too many."""
+    """Whether no group with a repetition inside is repeated: that could take too many states."""
     inside = [False]
     closed: bool | None = None
     previous = "("
