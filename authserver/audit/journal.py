@@ -1,4 +1,4 @@
-"""What requests leave behind: kept in memory for a moment, written in batches off the request."""
+"""The journal of token requests: events wait in memory and are stored in batches."""
 
 import hmac
 import sys
@@ -27,19 +27,19 @@ from authserver.db.store import Store
 
 MAX_PENDING = 20_000
 MAX_BATCH = 2_000
-"""Records that are stored in one go: whoever stores them has changes to read meanwhile."""
+"""Records in one transaction: the thread that stores them also reads changes in between."""
 MANY_PENDING = 2 * MAX_BATCH
-"""From so many on whoever adds records waits for whoever stores them."""
+"""From this many on, a thread that adds records waits for the thread that stores them."""
 PAUSE = 0.001
-"""Seconds for which that is waited for at most, and twice as long for each MAX_BATCH more.
+"""Longest wait in seconds; it doubles with each further MAX_BATCH.
 
-A store that hangs so slows answers, and stops none: before there are too many records the spool
-takes them.
+A store that hangs slows answers this way and stops none: the spool takes the records before there
+are too many.
 """
 MAX_RECORDS = 2_000_000
 
 KEPT = 256
-"""So many parts of records are kept that others may share; a hostile one has up to 30 KB."""
+"""Shared parts of records that are cached; a hostile request makes one of up to 30 KB."""
 
 _AT, _JWT_ID, _REQUEST_ID = _OWN = [*map(TOKEN_COLUMNS.index, ("at", "jwt_id", "request_id"))]
 _SHARED = [name for index, name in enumerate(TOKEN_COLUMNS) if index not in _OWN]

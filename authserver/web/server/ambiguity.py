@@ -1,7 +1,7 @@
 """A request means one thing, to us and to every proxy in front of us; otherwise it is refused.
 
-Whatever a proxy refuses or limits by its path, and whatever it takes for the end of a request, is
-the same here.
+A proxy that refuses or limits by path sees the path that we see. It also agrees with us where a
+request ends.
 """
 
 import re
