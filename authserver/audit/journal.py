@@ -181,7 +181,7 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     return values, FORMS[chain.Kind.TOKEN].template(values, _OWN)
 
 
-def prune(store: Store, days: int) -> int:
+def prune(store: Store, days: int, most: int = MAX_RECORDS) -> int:
     """Delete token records that are too old or too many, and logins that were idle for too long.
 
     Return how many records there were: as many as go at once, so ask again until there is none.
@@ -189,4 +189,4 @@ def prune(store: Store, days: int) -> int:
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
         change_log.prune(session)
-    return retention.prune(store, store.clock() - timedelta(days=days), MAX_RECORDS)
+    return retention.prune(store, store.clock() - timedelta(days=days), most)

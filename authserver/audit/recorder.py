@@ -309,7 +309,11 @@ def _changing(session: Session) -> _Changing:
 
 
 def trail_of(
-    master_key_path: Path, audit_log: str | None = None, authorities: Path | None = None
+    master_key_path: Path,
+    audit_log: str | None = None,
+    authorities: Path | None = None,
+    max_bytes: int = 0,
+    min_free: int = 0,
 ) -> Trail:
     """Return a trail whose master key is in a file, or beside it while it is being changed.
 
@@ -317,7 +321,7 @@ def trail_of(
     """
     return Trail(
         lambda session: find_master_key(master_key_path, master_key_id(session)),
-        Outbox(open_sink(audit_log, authorities) if audit_log else None),
+        Outbox(open_sink(audit_log, authorities, max_bytes, min_free) if audit_log else None),
     )
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import cast
 
 import structlog
-from sqlalchemy import RowMapping, Table, delete, select
+from sqlalchemy import RowMapping, Table, delete, func, select
 from sqlalchemy.orm import Session
 
 from authserver.audit import accepted_faults, checkpoints, record_rows
@@ -15,6 +15,7 @@ from authserver.audit.chain import AuditKey, Head, Kind, Mark
 from authserver.audit.chain_walk import Walk
 from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
+from authserver.core.errors import Refused
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
 
@@ -67,21 +68,57 @@ def _accepted(store: Store) -> Accepted:
         return accepted_faults.evidence(accepted_faults.read(session, key))
 
 
+def prune_by_hand(change: Change, cutoff: datetime, most: int) -> int:
+    """Delete the first records that :func:`prune` would, in a change that records it.
+
+    Raises:
+        Refused: they were altered, and that was not accepted.
+    """
+    session, key = change.session, Trail.of(change).key(change.session)
+    accepted = accepted_faults.evidence(accepted_faults.read(session, key))
+    try:
+        return _prune_in(session, key, (cutoff, change.at), most, AT_ONCE, accepted)
+    except Broken as broken:
+        raise Refused(
+            f"the oldest records were altered, {broken}: run `authserver audit verify`"
+        ) from None
+
+
 def _prune(store: Store, cutoff: datetime, most: int, at_once: int, accepted: Accepted) -> int:
     now = store.clock()
     with store.append() as session:
-        # Before reading: another process may be pruning the same.
-        checkpoints.lock(session)
-        rows = _oldest(session, (cutoff, now + FUTURE), most, at_once)
-        if not rows:
-            return 0
-        if chained := [row for row in rows if row[1] is None or row[1]["chain_id"] is not None]:
-            _trim(session, Trail.of(store).key(session), chained, now, accepted)
-        # Not more than was verified, whatever has been written meanwhile.
-        for begin in range(0, len(rows), AT_ONCE):
-            ids = [row_id for row_id, _ in rows[begin : begin + AT_ONCE]]
-            session.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
-        return len(rows)
+        key = Trail.of(store).key(session)
+        return _prune_in(session, key, (cutoff, now), most, at_once, accepted)
+
+
+def _prune_in(
+    session: Session,
+    key: AuditKey,
+    period: tuple[datetime, datetime],
+    most: int,
+    at_once: int,
+    accepted: Accepted,
+) -> int:
+    cutoff, now = period
+    # Before reading: another process may be pruning the same.
+    checkpoints.lock(session)
+    rows = _oldest(session, (cutoff, now + FUTURE), most, at_once)
+    if not rows:
+        return 0
+    if chained := [row for row in rows if row[1] is None or row[1]["chain_id"] is not None]:
+        _trim(session, key, chained, now, accepted)
+    # Not more than was verified, whatever has been written meanwhile.
+    for begin in range(0, len(rows), AT_ONCE):
+        ids = [row_id for row_id, _ in rows[begin : begin + AT_ONCE]]
+        session.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
+    return len(rows)
+
+
+def due(session: Session, cutoff: datetime, most: int) -> int:
+    """Return how many token records are from before ``cutoff`` or too many, whichever is more."""
+    number = select(func.count()).select_from(_TABLE)
+    old, total = number.where(_TABLE.c.at < cutoff), session.scalar(number) or 0
+    return max(session.scalar(old) or 0, total - most)
 
 
 def _oldest(

@@ -1,5 +1,7 @@
 """Where the second copy of audit records goes: a file of JSON lines, or syslog (RFC 5424)."""
 
+import errno
+import fcntl
 import os
 import socket
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from authserver.core.urls import SYSLOG, SYSLOG_TLS, parse_log
 SYSLOG_PORT = 514
 SYSLOG_TLS_PORT = 6514
 DEV_LOG = "/dev/log"
+OLD = ".old"
 
 
 class Sink(Protocol):
@@ -33,18 +36,36 @@ class Sink(Protocol):
 
 @dataclass
 class LogFile:
-    """A file that lines are appended to; opened anew when it was moved away."""
+    """A file that lines are appended to; opened anew when it was moved away.
+
+    A file of ``max_bytes`` or more is moved away to a name with OLD at its end, in place of the one
+    before. Where less than ``min_free`` bytes of its disk are free nothing is written. 0: no bound.
+    """
 
     path: Path
+    max_bytes: int = 0
+    min_free: int = 0
     _descriptor: int | None = None
 
     def write(self, lines: Sequence[str]) -> None:
         """Append the lines and have the disk take them."""
         descriptor = self._open()
+        disk = os.fstatvfs(descriptor)
+        if self.min_free and disk.f_bavail * disk.f_frsize < self.min_free:
+            raise OSError(errno.ENOSPC, "less is free on its disk than AUTHSERVER_MIN_FREE")
         rest = memoryview(_after_broken(descriptor) + "".join(f"{x}\n" for x in lines).encode())
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+        if self.max_bytes and os.fstat(descriptor).st_size >= self.max_bytes:
+            self._move_away(descriptor)
+
+    def _move_away(self, descriptor: int) -> None:
+        # One process does: others may have seen the same size.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if self._is_there(descriptor):
+            self.path.rename(f"{self.path}{OLD}")
+        self.close()
 
     def _open(self) -> int:
         if self._descriptor is not None and not self._is_there(self._descriptor):
@@ -106,17 +127,20 @@ def message(line: str) -> str:
     return f"1 {time} {socket.gethostname() or '-'} authserver {os.getpid()} audit - {line}"
 
 
-def open_sink(setting: str, authorities: Path | None = None) -> Sink:
+def open_sink(
+    setting: str, authorities: Path | None = None, max_bytes: int = 0, min_free: int = 0
+) -> Sink:
     """Return what AUTHSERVER_AUDIT_LOG names; nothing is opened before there is a line.
 
-    ``authorities`` is the PEM file that a daemon's certificate is verified by.
+    ``authorities`` is the PEM file that a daemon's certificate is verified by. ``max_bytes`` and
+    ``min_free`` are for a file; see :class:`LogFile`.
 
     Raises:
         ValueError: it is neither an absolute path nor a syslog URL.
     """
     url = parse_log(setting)
     if url.scheme not in (SYSLOG, SYSLOG_TLS):
-        return LogFile(Path(setting))
+        return LogFile(Path(setting), max_bytes, min_free)
     if url.hostname and url.scheme == SYSLOG_TLS:
         # TLS is loaded only for those who use it.
         from authserver.audit.syslog_tls import SyslogTls  # noqa: PLC0415

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from authserver.audit import journal, retention
 from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
+from authserver.audit.room import Room
 from authserver.audit.spool import Spool
 from authserver.auth.credentials import AppToken, Refresh, Shown
 from authserver.auth.usage import Rehashes, Uses
 from authserver.core import secret_tokens
-from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied
+from authserver.core.errors import AuthserverError, MustWait, NotReady, Occupied, StoreFull
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
@@ -130,6 +131,7 @@ class Live:
     uses: Uses
     rehashes: Rehashes
     spool: Spool
+    room: Room
     max_staleness: float
     record_days: int
     monotonic: Callable[[], float]
@@ -306,13 +308,23 @@ class Live:
     def tick(self) -> bool:
         """Do all that is due: refresh, rotate the key; write, seal and prune records; warn.
 
-        Return whether there may be more records than were written in one go.
+        In a store that is full room is made first. Return whether there may be more records than
+        were written in one go.
         """
+        try:
+            more = self._tick()
+        except StoreFull as error:
+            self.room.make(error, self._seal)
+            return True
+        self.room.made()
+        return more
+
+    def _tick(self) -> bool:
         self.refresh()
         more = self._write()
         self._rotate()
         now = self.monotonic()
-        if self._sealing.due(now):
+        if self._sealing.due(now) or self.room.is_tight:
             self._seal()
             self._sealing.last = now
         if self._pruning.due(now) and (self._crowded or not more):
@@ -324,8 +336,12 @@ class Live:
 
     def _prune(self, now: float) -> None:
         # Each record is verified before. If a day's are due, all else must not wait for that.
-        if journal.prune(self.store, self.record_days) == 0:
-            self.store.overwrite_deleted()
+        pruned = journal.prune(self.store, self.record_days, self.room.most)
+        self.room.note(pruned)
+        if pruned == 0:
+            # On a full disk the log of an embedded store is what there is to write to.
+            if not self.room.is_tight:
+                self.store.overwrite_deleted()
             self._pruning.last = now
 
     def _rotate(self) -> None:
@@ -384,8 +400,9 @@ class Live:
         with self.store.append() as session:
             self.altered = self.store.trail.checkpoint(session, self.store.time(session))
             records = retention.sealed(session)
-        self._crowded = records >= MANY_RECORDS
-        if records > journal.MAX_RECORDS:
+        self.room.measure(records)
+        self._crowded = records >= min(MANY_RECORDS, self.room.many)
+        if records > self.room.most:
             self._pruning.last = None
         if self.altered:
             log.error(
@@ -396,6 +413,7 @@ class Live:
     def _try(self) -> bool:
         try:
             more = self.tick()
+            self.room.keep()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             if self._is_short(error):
                 return True

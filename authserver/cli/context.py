@@ -50,7 +50,13 @@ class Context:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
         chosen = self.settings
-        trail = trail_of(chosen.master_key_path, chosen.audit_log, chosen.audit_log_ca_file)
+        # Of a command there are few lines, and nobody who could write them later.
+        trail = trail_of(
+            chosen.master_key_path,
+            chosen.audit_log,
+            chosen.audit_log_ca_file,
+            chosen.audit_log_size << 20,
+        )
         return open_store(chosen.store_url, now, chosen.pool, trail)
 
     @property

@@ -10,6 +10,9 @@ import structlog
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.init import configured_password, set_up
+from authserver.core.errors import NotReady, StoreFull
+from authserver.db import schema
+from authserver.db.reserve import reserve_of
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings
@@ -60,6 +63,7 @@ def command(
     """
     chosen = context.settings
     logs.configure(chosen.log_format)
+    _make_space(context)
     if initialise:
         _set_up(context)
     if upgrade:
@@ -97,6 +101,22 @@ def command(
             lambda: log.info("serving", **where, realm=chosen.realm, workers=workers),
         )
     log.info("stopped")
+
+
+def _make_space(context: Context) -> None:
+    """Let go of the reserve of an embedded store that is too full to be read: workers prune it."""
+    store = context.store
+    if store.file is None or not store.file.exists():
+        return
+    try:
+        with store.read() as session:
+            schema.current(session.connection())
+    except StoreFull as error:
+        log.error("there is no space to read the store", error=str(error))
+        reserve_of(store).release()
+    except NotReady:
+        # The next look tells why.
+        return
 
 
 def _listeners(chosen: Settings, host: str, port: int) -> list[Listener]:

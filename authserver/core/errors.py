@@ -33,6 +33,10 @@ class ChainsLost(NotReady):
         self.what = what or message
 
 
+class StoreFull(NotReady):
+    """The store takes nothing more: its disk is full, or the place that it was given."""
+
+
 class Busy(NotReady):
     """Too much of a kind is being done; ``retry_after`` is in seconds."""
 

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
@@ -206,15 +206,24 @@ class Store:
 
         Its pages are overwritten at once; its log is emptied here, unless somebody reads just now.
         """
-        if self.file is None:
-            return
+        if self.file is not None:
+            self.checkpoint("TRUNCATE")
+
+    def checkpoint(self, how: str) -> None:
+        """Have an embedded store's log go to its file (SQLite, ``PRAGMA wal_checkpoint``).
+
+        Raises:
+            NotReady: the store cannot be used, or is full.
+        """
         self._require_there()
-        with named_errors():
-            connection = self.engine.raw_connection()
+        with named_errors(), self.engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            statement = f"PRAGMA wal_checkpoint({how})"
             try:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                connection.close()
+                # Not within a transaction, which SQLAlchemy would begin.
+                driver.execute(statement)
+            except sqlite3.Error as error:
+                raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error
 
     @property
     def file(self) -> Path | None:

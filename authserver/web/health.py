@@ -49,7 +49,7 @@ def examined(live: Live) -> tuple[int, dict[str, Any]]:
             name: _told(reason, stale if name in NEED_THE_STORE else None)
             for name, reason in found.items()
         },
-        "warnings": state.warnings if state else [],
+        "warnings": [*(state.warnings if state else ()), *live.room.warnings],
     }
     return (200 if ready else 503), body
 

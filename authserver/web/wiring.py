@@ -14,6 +14,7 @@ import structlog
 from authserver.audit.journal import Journal
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
+from authserver.audit.room import Bounds, Room
 from authserver.audit.spool import Spool, Spooler
 from authserver.auth.bcrypt_queue import Hashing, at_a_time
 from authserver.auth.credentials import Authenticator
@@ -25,6 +26,7 @@ from authserver.auth.state import Live
 from authserver.auth.usage import Rehashes, Uses
 from authserver.core.errors import NotReady
 from authserver.db import schema
+from authserver.db.reserve import reserve_of
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store, open_store
 from authserver.keys import signing_keys
@@ -108,7 +110,13 @@ def wire(
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
-    trail = trail_of(chosen.master_key_path, chosen.audit_log, chosen.audit_log_ca_file)
+    trail = trail_of(
+        chosen.master_key_path,
+        chosen.audit_log,
+        chosen.audit_log_ca_file,
+        chosen.audit_log_size << 20,
+        chosen.min_free << 20,
+    )
     store = open_store(chosen.store_url, now, chosen.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
@@ -125,6 +133,7 @@ def wire(
         uses,
         rehashes,
         _spool(chosen),
+        _room(chosen, store),
         chosen.max_staleness,
         chosen.token_record_days,
         time.monotonic,
@@ -143,6 +152,11 @@ def wire(
     issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
     spooler = Spooler(journal, live.spool, lambda: live.records_late)
     return Wiring(chosen, store, live, issuer, new_bodies(), spooler, SecondCopy(trail.outbox))
+
+
+def _room(chosen: Settings, store: Store) -> Room:
+    bounds = Bounds(records=chosen.token_record_size << 20, free=chosen.min_free << 20)
+    return Room(store, bounds, reserve_of(store), time.monotonic)
 
 
 def _spool(chosen: Settings) -> Spool:

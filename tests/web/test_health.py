@@ -9,6 +9,7 @@ import pytest
 
 from authserver.auth.state import SCHEMA_EVERY, STALE_AFTER
 from authserver.core.errors import NotReady
+from authserver.db.space import Space
 from authserver.keys import registry_keys
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.registry import entries
@@ -160,6 +161,20 @@ def test_without_the_store_it_says_so_and_is_ready_as_long_as_tokens_go_on(world
     status, reasons = ready(world)
     assert status == 503
     assert {"store", "schema"} <= reasons.keys()
+
+
+def test_a_lack_of_space_is_a_warning_while_tokens_are_issued(world: World) -> None:
+    room = world.wiring.live.room
+    room.full = True
+    (full,) = warnings(world)
+    assert "the store is full" in full
+    room.full, room.is_low, room.space = False, True, Space(0, 5 << 20)
+    (low,) = warnings(world)
+    assert low.startswith("5 MiB are free for the store, less than AUTHSERVER_MIN_FREE")
+    room.is_low, room.most = False, 1000
+    (early,) = warnings(world)
+    assert "AUTHSERVER_TOKEN_RECORD_SIZE" in early
+    assert ready(world)[0] == 200
 
 
 @pytest.mark.parametrize("seconds", [0, STALE_AFTER + 1, 61])

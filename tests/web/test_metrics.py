@@ -15,6 +15,7 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.lockout import limits
 from authserver.auth.rate_limits import counts
 from authserver.core.errors import Busy, NotReady
+from authserver.db.space import Space
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings
@@ -246,6 +247,15 @@ def test_records_that_wait_and_that_were_lost_are_counted(
     reported.world.wiring.live.tick()
     assert reported.value("authserver_audit_records_pending") == 0
     assert reported.value("authserver_audit_records_lost_total") == 3
+
+
+def test_space_and_its_want_are_told_of(reported: Reported) -> None:
+    room = reported.world.wiring.live.room
+    room.space, room.pruned, room.full = Space(4096, 8192), 7, True
+    assert reported.value("authserver_audit_records_bytes") == 4096
+    assert reported.value("authserver_store_free_bytes") == 8192
+    assert reported.value("authserver_audit_records_pruned_early_total") == 7
+    assert reported.value("authserver_store_full") == 1
 
 
 def test_requests_that_are_only_counted_are_told_of(reported: Reported) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from authserver.cli.audit import records, verify
+from authserver.cli.audit import prune, records, verify
 
 
 @click.group("audit")
@@ -10,6 +10,6 @@ def command() -> None:
     """Records of changes and of token requests."""
 
 
-for _module in (records, verify):
+for _module in (records, verify, prune):
     for _command in _module.commands:
         command.add_command(_command)

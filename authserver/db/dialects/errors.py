@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import exc
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from authserver.core.errors import NotReady, Occupied
+from authserver.core.errors import NotReady, Occupied, StoreFull
 
 _BUSY = "another writer holds the store: try again"
 
@@ -23,12 +23,24 @@ _REMEDIES = {
     "57014": "the store took too long to answer",
 }
 
+_FULL = (
+    "the store is full: free space on its disk, or delete the oldest records of token requests by "
+    "`authserver audit prune`"
+)
+# Without room for the index of its log, or beyond a quota, SQLite speaks of input and output.
+_FULL_CODES = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
+_FULL_STATE = "53100"
+
 
 @contextmanager
 def named_errors() -> Iterator[None]:
     """Raise NotReady, with what an operator can do, where the database driver gave up.
 
-    It is Occupied where another writer was waited for.
+    It is Occupied where another writer was waited for, StoreFull where there is no space.
     """
     try:
         yield
@@ -37,9 +49,16 @@ def named_errors() -> Iterator[None]:
             "all connections to the store are in use: raise AUTHSERVER_DATABASE_POOL_SIZE"
         ) from error
     except DBAPIError as error:
+        if _is_full(error):
+            raise StoreFull(_FULL) from error
         if (named := _named(error)) is None:
             raise
         raise (Occupied if named.startswith(_BUSY) else NotReady)(named) from error
+
+
+def _is_full(error: DBAPIError) -> bool:
+    of_sqlite = getattr(error.orig, "sqlite_errorcode", None)
+    return of_sqlite in _FULL_CODES or getattr(error.orig, "sqlstate", None) == _FULL_STATE
 
 
 def _named(error: DBAPIError) -> str | None:

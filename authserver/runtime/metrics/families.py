@@ -98,6 +98,23 @@ REQUESTS_COUNTED = _counter(
     "authserver_audit_requests_counted_total",
     "Requests of strangers in vain that share a record with others: only their number is stored.",
 )
+RECORDS_BYTES = _gauge(
+    "authserver_audit_records_bytes",
+    "Space that records of token requests take in the store, about.",
+)
+RECORDS_PRUNED_EARLY = _counter(
+    "authserver_audit_records_pruned_early_total",
+    "Records of token requests that were deleted for want of space.",
+)
+STORE_FREE = _gauge(
+    "authserver_store_free_bytes",
+    "Space that is free for an embedded store; absent for PostgreSQL.",
+    across=min,
+)
+STORE_FULL = _gauge(
+    "authserver_store_full",
+    "1 while the store is full and the oldest records are pruned, and for ten minutes afterwards.",
+)
 RECORDS_ALTERED = _gauge(
     "authserver_audit_records_altered",
     "1 while the last checkpoint found audit records that are not as they were written.",

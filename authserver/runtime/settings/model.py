@@ -235,6 +235,20 @@ class Settings(BaseSettings):
     token_record_days: int = Field(
         30, ge=1, le=3650, description="Days for which records of token requests are kept."
     )
+    token_record_size: int = Field(
+        2048,
+        ge=1,
+        le=1 << 20,
+        description="MiB that records of token requests take at most, about; then the oldest go "
+        "before their days are over.",
+    )
+    min_free: int = Field(
+        128,
+        ge=0,
+        le=1 << 20,
+        description="MiB to be left free on the disks of the embedded store and of the audit log: "
+        "with less the store does not grow and the audit log waits.",
+    )
     audit_log: str | None = Field(
         None,
         description="Second copy of the audit records: a file that JSON lines are appended to, "
@@ -244,6 +258,13 @@ class Settings(BaseSettings):
         None,
         description="PEM file of the authorities that such a host's certificate is verified by; by "
         "default the system's.",
+    )
+    audit_log_size: int = Field(
+        2048,
+        ge=0,
+        le=1 << 20,
+        description="MiB of such a file; then it is renamed, with .old at its end, in place of the "
+        "one before. 0: never.",
     )
     max_staleness: int = Field(
         60,

@@ -14,6 +14,7 @@ import structlog
 
 from authserver import __version__
 from authserver.audit.recorder import Trail
+from authserver.audit.room import Room
 from authserver.auth.rate_limits import Counts
 from authserver.auth.state import Live, State
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
@@ -117,6 +118,7 @@ class Reporter:
         totals.gauge(families.RECORDS_FULL, value=live.journal.full)
         totals.reached(families.RECORDS_LOST, live.journal.lost)
         totals.reached(families.REQUESTS_COUNTED, live.journal.tallies.total)
+        self._read_room(live.room)
         totals.gauge(families.RECORDS_ALTERED, value=live.altered is not None)
         outbox = Trail.of(live.store).outbox
         totals.gauge(families.LOG_PENDING, value=outbox.pending)
@@ -129,6 +131,14 @@ class Reporter:
         if live.latest is not None:
             self._read_state(live.latest)
         _read_process(totals)
+
+    def _read_room(self, room: Room) -> None:
+        self.totals.reached(families.RECORDS_PRUNED_EARLY, room.pruned)
+        self.totals.gauge(families.STORE_FULL, value=room.was_full)
+        if room.space is not None:
+            self.totals.gauge(families.RECORDS_BYTES, value=room.space.used)
+        if room.space is not None and room.space.free is not None:
+            self.totals.gauge(families.STORE_FREE, value=room.space.free)
 
     def _read_state(self, state: State) -> None:
         totals, snapshot = self.totals, state.snapshot

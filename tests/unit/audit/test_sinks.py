@@ -40,6 +40,39 @@ def test_what_a_crash_cut_off_stays_a_line_of_its_own(file: LogFile) -> None:
     assert file.path.read_text() == "a\nhal\nb\n"
 
 
+def test_a_file_takes_no_more_than_it_may_and_one_old_one_is_left(tmp_path: Path) -> None:
+    one, other = (LogFile(tmp_path / "audit.jsonl", max_bytes=100) for _ in range(2))
+    for number in range(50):
+        for file in (one, other):
+            file.write([f"{number:019}"])
+            assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200 + 20
+    assert {path.name for path in tmp_path.iterdir()} <= {"audit.jsonl", "audit.jsonl.old"}
+    one.close()
+    other.close()
+
+
+def test_only_the_first_who_sees_that_a_file_is_full_moves_it_away(tmp_path: Path) -> None:
+    one, other = (LogFile(tmp_path / "audit.jsonl", max_bytes=0) for _ in range(2))
+    for file in (one, other):
+        file.write(["a"])
+        file.max_bytes = 1
+    one.write(["b"])
+    descriptor = other._descriptor
+    assert descriptor is not None
+    other._move_away(descriptor)
+    assert (tmp_path / "audit.jsonl.old").read_text() == "a\na\nb\n"
+
+
+def test_a_disk_with_little_space_left_is_not_filled(file: LogFile) -> None:
+    file.write(["a"])
+    file.min_free = 1 << 60
+    with pytest.raises(OSError, match="AUTHSERVER_MIN_FREE"):
+        file.write(["b"])
+    file.min_free = 1
+    file.write(["c"])
+    assert file.path.read_text() == "a\nc\n"
+
+
 def test_a_link_is_not_followed(file: LogFile, tmp_path: Path) -> None:
     (tmp_path / "target").touch()
     file.path.symlink_to(tmp_path / "target")
