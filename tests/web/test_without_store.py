@@ -403,6 +403,8 @@ def _state(lost: Lost, question: strategies.Question) -> State:
         rules=RuleIndex.of(question.rules),
         accounts=accounts,
         app_tokens={**snapshot.app_tokens, digest: narrowed},
+        # What was answered to another example holds no more.
+        basis=object(),
     )
     return replace(held, snapshot=changed)
 
