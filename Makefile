@@ -10,7 +10,7 @@ run: .venv/.run
 
 test: .venv/.dev lint
 	$(BIN)/pytest -n auto --dist loadfile
-	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit
+	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit tests/web/test_api_schema.py
 
 # All that has a store on PostgreSQL too, which takes some minutes more.
 test-postgresql: .venv/.dev
@@ -27,6 +27,8 @@ bench: .venv/.dev
 # Needs PostgreSQL, nginx and Redis, and eight minutes; writes docs/bad-days.md. SOAK=--quick tries it.
 # SOAK=--long takes half an hour and writes docs/long-run.md.
 soak: .venv/.dev
+	$(BIN)/pytest -n auto --hypothesis-profile soak tests/web/test_api_schema.py
+	$(BIN)/pytest -n auto --hypothesis-profile soak --engine postgresql tests/web/test_api_schema.py
 	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: .venv/.dev

@@ -19,8 +19,9 @@ from tests.world import World, set_up
 for name in [name for name in os.environ if name.startswith("AUTHSERVER_")]:
     del os.environ[name]
 
-# No deadline: a slow machine is no failure.
+# No deadline: a slow machine is no failure. `make soak` draws more examples, and others each time.
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=800)
 hypothesis.settings.load_profile("tests")
 
 

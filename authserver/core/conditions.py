@@ -104,7 +104,8 @@ UNKNOWNS = frozenset({Hindrance.NETWORK_UNKNOWN, Hindrance.TIME_UNKNOWN})
 
 def shown(at: datetime) -> str:
     """Return a time as messages and rules write it, to the second."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime writes the year 1 as 1, which nobody reads back.
+    return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def moment(text: str) -> datetime:
@@ -119,10 +120,19 @@ def moment(text: str) -> datetime:
         raise Refused(f"{text!r} is no time: write 2026-12-31 or 2026-12-31T18:00Z") from None
     if read.tzinfo is None and (len(text) > len("2026-12-31") or "T" in text.upper()):
         raise Refused(f"{text!r} has no zone: write {text}Z for UTC")
+    return in_utc(read if read.tzinfo else read.replace(tzinfo=UTC))
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return a time in UTC, as all times are compared and kept.
+
+    Raises:
+        Refused: there is no such time in UTC: in the first or last hours of all years.
+    """
     try:
-        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+        return at.astimezone(UTC)
     except OverflowError:
-        raise Refused(f"{text!r} is out of range") from None
+        raise Refused(f"{at.isoformat()} is out of range") from None
 
 
 def new_conditions(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from authserver.runtime.settings import Pool
 
@@ -25,7 +25,7 @@ _SETTING_UP = 4_926_115_700_837_219_002
 
 def open_engine(url: URL, pool: Pool) -> Engine:
     """Return an engine; connects on first use."""
-    return create_engine(
+    engine = create_engine(
         url.set(query=_options(pool) | dict(url.query)),
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -35,6 +35,17 @@ def open_engine(url: URL, pool: Pool) -> Engine:
         pool_recycle=RECYCLED,
         hide_parameters=True,
     )
+    event.listen(engine, "connect", _tell_times_in_utc)
+    return engine
+
+
+def _tell_times_in_utc(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's own
+    """Have times told in UTC: of one at either end of all years another zone may make none.
+
+    Among the options, a URL or a pooler could leave it out.
+    """
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def _options(pool: Pool) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from authserver.core import conditions
 from authserver.core.conditions import Circumstances
@@ -25,6 +25,8 @@ from authserver.web.api.models import (
     Nothing,
     Paging,
     Query,
+    Sought,
+    Time,
     decimal,
 )
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -42,7 +44,7 @@ class Question(Body):
     address: str | None = Field(
         default=None, alias="from", description="As a request from this address."
     )
-    at: AwareDatetime | None = Field(default=None, description="At this time instead of now.")
+    at: Time | None = Field(default=None, description="At this time instead of now.")
     token: Annotated[int, Field(ge=0, le=MAX_ID), WHOLE] | None = Field(
         default=None, description="With the bounds of this app token of the account, by its id."
     )
@@ -140,9 +142,9 @@ class WhoCan(Paging):
     """Who may do what."""
 
     action: Literal["pull", "push", "delete"]
-    repository: str
-    registry: str
-    address: str | None = Field(
+    repository: Sought
+    registry: Sought
+    address: Sought | None = Field(
         None, alias="from", description="From this address; without it, from any."
     )
 
@@ -150,9 +152,9 @@ class WhoCan(Paging):
 class WhatCan(Query):
     """Whose reach."""
 
-    account: str = Field(description="Or anonymous.")
-    registry: str | None = Field(None, description="On this registry only.")
-    address: str | None = Field(
+    account: Sought = Field(description="Or anonymous.")
+    registry: Sought | None = Field(None, description="On this registry only.")
+    address: Sought | None = Field(
         None, alias="from", description="From this address; without it, from any."
     )
 

@@ -13,7 +13,7 @@ from authserver.core.errors import NotFound
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import AppToken
-from authserver.web.api.models import WHOLE, Answer, Body, Name, Nothing, Paging, Query
+from authserver.web.api.models import WHOLE, Answer, Body, Name, Nothing, Paging, Query, Sought
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pagination import Page, page
 from authserver.web.api.resources import Shown
@@ -100,7 +100,7 @@ class Tokens(Page[Token]):
 class OfAccount(Paging):
     """Whose."""
 
-    account: str | None = Field(None, description="Only those of this account.")
+    account: Sought | None = Field(None, description="Only those of this account.")
 
 
 def shown(call: Call[Any, Any], owner: str | None = None) -> Shown[AppToken]:

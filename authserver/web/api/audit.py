@@ -9,7 +9,7 @@ from pydantic import Field
 from authserver.audit import records
 from authserver.audit.records import Before, Filter
 from authserver.web.api import pagination
-from authserver.web.api.models import Answer, Nothing, Paging, Time
+from authserver.web.api.models import Answer, Nothing, Paging, Sought, Time
 from authserver.web.api.operations import Call, Operations, Reply
 from authserver.web.api.pagination import Page, part
 
@@ -58,16 +58,16 @@ class Which(Paging):
     """Which records."""
 
     kind: Literal["change", "token"] | None = Field(None, description="Only of this kind.")
-    account: str | None = Field(None, description="Only about this account.")
-    action: str | None = Field(None, description="Only changes of this kind, like user.add.")
+    account: Sought | None = Field(None, description="Only about this account.")
+    action: Sought | None = Field(None, description="Only changes of this kind, like user.add.")
     outcome: Literal["granted", "partial", "denied", "refused"] | None = Field(
         None, description="Only token requests that ended so."
     )
-    registry: str | None = Field(None, description="Only token requests for this registry.")
-    repository: str | None = Field(
+    registry: Sought | None = Field(None, description="Only token requests for this registry.")
+    repository: Sought | None = Field(
         None, description="Only token requests that asked for this repository."
     )
-    address: str | None = Field(None, description="Only token requests from this address.")
+    address: Sought | None = Field(None, description="Only token requests from this address.")
     since: Time | None = Field(None, description="Only from this time on.")
     until: Time | None = Field(None, description="Only from before this time.")
 

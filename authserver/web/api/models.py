@@ -2,10 +2,20 @@
 
 import re
 from copy import copy
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+)
 
+from authserver.core.conditions import in_utc
 from authserver.core.password_rules import MIN_LENGTH
 
 MAX_ID = 2**63 - 1
@@ -59,7 +69,8 @@ def _flag(value: object) -> object:
 
 def _written_time(value: object) -> object:
     # A bare number would be taken for seconds since 1970.
-    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+    written = isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value)
+    if not written and not isinstance(value, datetime):
         raise ValueError("write a time as in RFC 3339, like 2026-12-31T18:00:00Z")
     return value
 
@@ -67,8 +78,15 @@ def _written_time(value: object) -> object:
 WHOLE = BeforeValidator(_whole)
 """For a number in a body; what bounds it stands before it, so that the schema has the bounds."""
 
-Time = Annotated[AwareDatetime, BeforeValidator(_written_time)]
-"""For a time in a query, where everything is text."""
+
+# Strictly, what a validator has looked at before would have to be a time already.
+Time = Annotated[
+    AwareDatetime, Field(strict=False), BeforeValidator(_written_time), AfterValidator(in_utc)
+]
+"""For a time that a client sends, in a body or a query. What no schema says of it is Refused."""
+
+Sought = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=2000)]
+"""For a text that a list is filtered by. PostgreSQL knows no NUL, and nothing has one."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]

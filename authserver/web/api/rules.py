@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import Forbidden, Refused
@@ -19,7 +19,7 @@ from authserver.db.models import Account
 from authserver.db.models import Rule as Row
 from authserver.db.store import Change
 from authserver.web.api.caller import Need
-from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, changes_of
+from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, Sought, Time, changes_of
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pagination import Page, page
 from authserver.web.api.preconditions import require_same
@@ -50,8 +50,8 @@ class RuleTerms(Body):
     actions: list[Action] = Field(min_length=1)
     registry: str | None = Field(default=None, description="null: on every registry.")
     networks: list[Text] = Field(default=[], description="Empty: from anywhere.")
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    valid_from: Time | None = None
+    valid_until: Time | None = None
     enabled: bool = True
     comment: str = Field(default="", description="One line: why it is there.")
 
@@ -85,8 +85,8 @@ class Rules(Page[Rule]):
 class WhichRules(Paging):
     """Which rules."""
 
-    subject: str | None = Field(None, description="Only those on this subject.")
-    pattern: str | None = Field(None, description="Only those with exactly this pattern.")
+    subject: Sought | None = Field(None, description="Only those on this subject.")
+    pattern: Sought | None = Field(None, description="Only those with exactly this pattern.")
 
 
 class RemovedRule(Answer):

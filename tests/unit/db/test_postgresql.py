@@ -92,6 +92,7 @@ def setting(store: Store, name: str) -> str:
         ("application_name", "authserver"),
         ("statement_timeout", "1min"),
         ("idle_in_transaction_session_timeout", "1min"),
+        ("timezone", "UTC"),
         ("transaction_isolation", "repeatable read"),
         ("transaction_read_only", "on"),
     ],
@@ -106,6 +107,12 @@ def test_every_connection_that_reads_is_prepared(store: Store, name: str, value:
 def test_what_the_url_says_stands_above_what_we_say(url: URL, clock: Clock) -> None:
     with opened(url.update_query_dict({"application_name": "mine"}), clock) as store:
         assert setting(store, "application_name") == "mine"
+
+
+@pytest.mark.parametrize("options", ["-c timezone=Asia/Tokyo", ""])
+def test_times_are_told_in_utc_whatever_the_url_says(url: URL, clock: Clock, options: str) -> None:
+    with opened(url.update_query_dict({"options": options}), clock) as store:
+        assert setting(store, "timezone") == "UTC"
 
 
 @pytest.mark.parametrize("begin", [Store.append, lambda store: store.change("test")])
