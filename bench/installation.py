@@ -105,7 +105,7 @@ def made(
         connection = change.session.connection()
         _add_accounts(connection, number_of_accounts)
         _add_rules(connection, number_of_rules, number_of_accounts)
-        change.session.execute(update(models.StoreState).values(version=2))
+        change.session.execute(update(models.StoreStateRow).values(version=2))
     with store.change("bench") as change:
         for about, pattern, actions in (
             ("anonymous", "public/*", "pull"),
@@ -138,7 +138,7 @@ def _add_accounts(connection: Connection, number: int) -> None:
     }
     same |= {"outlives_owner": False, "created_at": now}
     names = [{"id": 1000 + n, "name": f"user{n}", "folded_name": f"user{n}"} for n in range(number)]
-    _insert(connection, models.Account, [same | name for name in names])
+    _insert(connection, models.AccountRow, [same | name for name in names])
 
 
 def _add_rules(connection: Connection, number: int, number_of_accounts: int) -> None:
@@ -152,11 +152,11 @@ def _add_rules(connection: Connection, number: int, number_of_accounts: int) -> 
     same |= {"networks": [], "comment": "", "created_by": "bench", "created_at": now}
     ids = range(1000, 1000 + number)
     patterns = [{"id": n, "patterns": [f"team{n % 1000}/app{n}/**"]} for n in ids]
-    _insert(connection, models.Rule, [same | pattern for pattern in patterns])
+    _insert(connection, models.RuleRow, [same | pattern for pattern in patterns])
     about = [
         {"rule_id": n, "kind": "user", "account_id": 1000 + n % number_of_accounts} for n in ids
     ]
-    _insert(connection, models.RuleSubject, about)
+    _insert(connection, models.RuleSubjectRow, about)
 
 
 def _insert(connection: Connection, table: type[models.Base], rows: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from authserver.audit.chain import Kind
 from authserver.audit.recorder import BEGIN, Trail
-from authserver.db.models import AuditRecord, StoreState, TokenRecord
+from authserver.db.models import AuditRecord, StoreStateRow, TokenRecord
 from authserver.db.store import Change
 
 
@@ -16,7 +16,7 @@ def begin_first_trail(change: Change) -> None:
     Raises:
         NotReady: there is no master key.
     """
-    named = change.session.get_one(StoreState, 1).master_key_id
+    named = change.session.get_one(StoreStateRow, 1).master_key_id
     if named != Trail.of(change).master(change.session).id:
         begin_trail(change)
 
@@ -28,7 +28,7 @@ def begin_trail(change: Change) -> None:
         ChainsLost: there are chains, whose key was taken away.
         NotReady: there is no master key.
     """
-    state = change.session.get_one(StoreState, 1)
+    state = change.session.get_one(StoreStateRow, 1)
     state.master_key_id = Trail.of(change).master(change.session).id
     tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
     before = {

@@ -13,7 +13,7 @@ from sqlalchemy import Update, update
 from authserver.audit.journal import MAX_PENDING
 from authserver.core.names import printable
 from authserver.db import accounts, change_log
-from authserver.db.models import AppToken, RefreshToken, StoreState
+from authserver.db.models import AppTokenRow, RefreshTokenRow, StoreStateRow
 from authserver.db.store import APPEND_WAITS, Store
 
 USES_EVERY = timedelta(minutes=1)
@@ -72,8 +72,8 @@ class Uses:
             prolonged = [use for use in pending.values() if self._prolongs(use)]
             if prolonged:
                 # Other processes must not go by an end that was put off long ago.
-                session.execute(update(StoreState).values(version=StoreState.version + 1))
-                rows = [(RefreshToken.__tablename__, use.id) for use in prolonged]
+                session.execute(update(StoreStateRow).values(version=StoreStateRow.version + 1))
+                rows = [(RefreshTokenRow.__tablename__, use.id) for use in prolonged]
                 change_log.note(session, store.clock(), rows)
             for _, use in sorted(pending.items()):
                 session.execute(self._update(use))
@@ -91,7 +91,7 @@ class Uses:
                 self._noted.pop(key, None)
 
     def _update(self, use: Use) -> Update:
-        table = AppToken if use.kind is Kind.APP else RefreshToken
+        table = AppTokenRow if use.kind is Kind.APP else RefreshTokenRow
         values: dict[str, object] = {
             "last_used_at": use.at,
             "last_used_address": use.address,

@@ -13,7 +13,7 @@ from authserver.cli.output import json_option, note, note_on_name, print_json, p
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, lookup, rule_rows, rules
-from authserver.db.models import Account
+from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.importers import htpasswd
 from authserver.importers.htpasswd import HtpasswdEntry, UnusableLine
@@ -88,7 +88,7 @@ def _import(
         if isinstance(item, UnusableLine):
             outcome.refused.append(item)
             continue
-        taken = lookup.similar(change.session, Account, item.name)
+        taken = lookup.similar(change.session, AccountRow, item.name)
         if taken is None:
             accounts.add_user(change, item.name, item.hash, source="htpasswd")
             outcome.imported.append(item.name)

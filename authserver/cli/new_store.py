@@ -11,7 +11,7 @@ from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, rules, schema
-from authserver.db.models import Authority, StoreState
+from authserver.db.models import AuthorityRow, StoreStateRow
 from authserver.db.store import Change, Store
 from authserver.keys import authorities
 from authserver.keys.private_keys import Safe
@@ -41,7 +41,7 @@ def upgrade(store: Store, actor: str) -> tuple[str | None, str | None]:
         before = schema.current(connection)
         schema.to_head(connection)
         with Session(connection) as session:
-            if schema.has_no_chains(before) and session.get(StoreState, 1) is not None:
+            if schema.has_no_chains(before) and session.get(StoreStateRow, 1) is not None:
                 first_chains.begin_first_trail(
                     Change(session, actor, store.time(session), store.trail)
                 )
@@ -58,10 +58,10 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
         NotReady: there is a part of a store already.
     """
     session = change.session
-    if session.scalars(select(Authority.id).limit(1)).first() is not None:
+    if session.scalars(select(AuthorityRow.id).limit(1)).first() is not None:
         raise NotReady("store_state has no row, and there are keys already: restore a backup")
     session.add(
-        StoreState(
+        StoreStateRow(
             id=1,
             version=0,
             issuer=first.issuer,

@@ -24,7 +24,7 @@ from authserver.cli.output import (
 )
 from authserver.cli.params import REGISTRY, Values
 from authserver.db import lookup
-from authserver.db.models import Registry
+from authserver.db.models import RegistryRow
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
@@ -241,7 +241,7 @@ def remove(context: Context, service: str, force: bool) -> None:
     note(f"Removed the registry {service}.")
 
 
-def _described(row: Registry, context: Context) -> dict[str, Any]:
+def _described(row: RegistryRow, context: Context) -> dict[str, Any]:
     return entries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
         "realm": context.settings.realm,

@@ -20,7 +20,7 @@ from authserver.cli.output import (
 from authserver.cli.params import ROBOT, USER
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
-from authserver.db.models import RuleSubject
+from authserver.db.models import RuleSubjectRow
 
 _ROBOT = AccountKind.ROBOT
 
@@ -105,7 +105,7 @@ def show(context: Context, name: str, as_json: bool) -> None:
     """Show the robot NAME, its tokens, and the rules that name it."""
     with context.read() as session:
         row = lookup.account(session, name, _ROBOT)
-        own = rules.naming(session, RuleSubject.account_id == row.id)
+        own = rules.naming(session, RuleSubjectRow.account_id == row.id)
         at = context.store.clock()
         found = accounts.described(row) | {
             "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],

@@ -26,7 +26,7 @@ from authserver.cli.params import USER, Values
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
 from authserver.db.accounts import AdminTokens
-from authserver.db.models import Account, RuleSubject
+from authserver.db.models import AccountRow, RuleSubjectRow
 from authserver.runtime.settings.public_url import doubts
 
 _password_stdin = click.option(
@@ -57,7 +57,7 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     A password has at least 8 characters and at most 72 bytes.
     """
     with context.read() as session:
-        lookup.free_name(session, Account, name)
+        lookup.free_name(session, AccountRow, name)
     password = ask_password(from_stdin=password_stdin)
     hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
     with context.change() as change:
@@ -176,7 +176,7 @@ def show(context: Context, name: str, as_json: bool) -> None:
     """Show the user NAME, its groups, and the rules that name it."""
     with context.read() as session:
         row = lookup.account(session, name, SubjectKind.USER)
-        own = rules.naming(session, RuleSubject.account_id == row.id)
+        own = rules.naming(session, RuleSubjectRow.account_id == row.id)
         until = invitations.open_until(session, context.store.clock()).get(row.id)
         found = accounts.described(row) | _invited(until)
         found["rules"] = [rule_rows.described(rule) for rule in own]

@@ -13,7 +13,14 @@ from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind
 from authserver.db import app_tokens, lookup, refresh_tokens, rules
 from authserver.db.lookup import Window
-from authserver.db.models import Account, AppToken, Invitation, RefreshToken, Rule, RuleSubject
+from authserver.db.models import (
+    AccountRow,
+    AppTokenRow,
+    InvitationRow,
+    RefreshTokenRow,
+    RuleRow,
+    RuleSubjectRow,
+)
 from authserver.db.store import Change
 
 
@@ -25,7 +32,7 @@ def add_user(
     admin: bool = False,
     disabled: bool = False,
     source: str | None = None,
-) -> Account:
+) -> AccountRow:
     """Add a user; without a hash it cannot log in until it is given a password.
 
     ``source`` says in the audit record where the user came from.
@@ -33,8 +40,8 @@ def add_user(
     Raises:
         Refused: the name is no name, or an account has it or one that differs in case only.
     """
-    name = lookup.free_name(change.session, Account, name)
-    row = Account(
+    name = lookup.free_name(change.session, AccountRow, name)
+    row = AccountRow(
         name=name,
         folded_name=folded(name),
         kind=AccountKind.USER,
@@ -60,7 +67,7 @@ def add_robot(
     description: str = "",
     outlives_owner: bool = False,
     disabled: bool = False,
-) -> Account:
+) -> AccountRow:
     """Add a robot: it has app tokens only, and is disabled with its owner unless it outlives it.
 
     Raises:
@@ -68,8 +75,8 @@ def add_robot(
         Refused: the name is no name, or an account has it or one that differs in case only; or
             the description is no line of text.
     """
-    row = Account(
-        name=lookup.free_name(change.session, Account, name),
+    row = AccountRow(
+        name=lookup.free_name(change.session, AccountRow, name),
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
@@ -85,7 +92,7 @@ def add_robot(
     return row
 
 
-def _off(row: Account) -> dict[str, Any]:
+def _off(row: AccountRow) -> dict[str, Any]:
     """Return what the record of a new account says of its being disabled."""
     return {"disabled": True} if row.disabled_at is not None else {}
 
@@ -154,7 +161,7 @@ def set_admin(
     return True
 
 
-def _decided(change: Change, row: Account, admin_tokens: AdminTokens | None) -> list[int]:
+def _decided(change: Change, row: AccountRow, admin_tokens: AdminTokens | None) -> list[int]:
     """Revoke or keep the app tokens of a new administrator; return the ids of those kept."""
     found = app_tokens.administering(change.session, row, change.at)
     if found and admin_tokens is None:
@@ -173,19 +180,22 @@ def _decided(change: Change, row: Account, admin_tokens: AdminTokens | None) -> 
 
 def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
     """Whether anybody, among ``which``, can administer with a password."""
-    found = select(Account.id).where(
-        Account.admin, Account.disabled_at.is_(None), Account.password_hash.is_not(None), *which
+    found = select(AccountRow.id).where(
+        AccountRow.admin,
+        AccountRow.disabled_at.is_(None),
+        AccountRow.password_hash.is_not(None),
+        *which,
     )
     return session.scalars(found.limit(1)).first() is not None
 
 
-def require_other_administrator(session: Session, row: Account) -> None:
+def require_other_administrator(session: Session, row: AccountRow) -> None:
     """Check that somebody else can administer with a password.
 
     Raises:
         Refused: nobody can.
     """
-    if not has_administrator(session, Account.id != row.id):
+    if not has_administrator(session, AccountRow.id != row.id):
         raise Refused(
             f"{row.name} is the last administrator that can log in: make another one first"
         )
@@ -201,12 +211,12 @@ def set_password(change: Change, name: str, password_hash: str) -> None:
     row.password_hash = password_hash
     change.record("user.passwd", f"user:{row.name}")
     refresh_tokens.end_all(change, row)
-    change.session.execute(delete(Invitation).where(Invitation.account_id == row.id))
+    change.session.execute(delete(InvitationRow).where(InvitationRow.account_id == row.id))
 
 
 def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
     """Replace the hash of an unchanged password; False if the password was changed meanwhile."""
-    row = change.session.get(Account, account_id)
+    row = change.session.get(AccountRow, account_id)
     if row is None or row.password_hash != old:
         return False
     row.password_hash = new
@@ -240,7 +250,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
         Refused: it owns robots, or a deny names it and ``force`` is not set.
     """
     row = lookup.account(change.session, name, kind)
-    named_in = RuleSubject.account_id == row.id
+    named_in = RuleSubjectRow.account_id == row.id
     naming = rules.naming(change.session, named_in)
     rules.refuse_denies(naming, f"rules deny {row.kind} {row.name} something", force=force)
     if robots := _owned(change.session, row):
@@ -251,9 +261,11 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
         )
     before = described(row)
     removed = rules.unname(change, naming, named_in)
-    change.session.execute(update(Rule).where(Rule.author_id == row.id).values(author_id=None))
+    change.session.execute(
+        update(RuleRow).where(RuleRow.author_id == row.id).values(author_id=None)
+    )
     row.groups.clear()
-    for table in (AppToken, RefreshToken, Invitation):
+    for table in (AppTokenRow, RefreshTokenRow, InvitationRow):
         change.session.execute(delete(table).where(table.account_id == row.id))
     change.session.flush()
     change.session.delete(row)
@@ -261,21 +273,23 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
     return removed
 
 
-def _owned(session: Session, owner: Account) -> Sequence[Account]:
-    return session.scalars(select(Account).where(Account.owner_id == owner.id)).all()
+def _owned(session: Session, owner: AccountRow) -> Sequence[AccountRow]:
+    return session.scalars(select(AccountRow).where(AccountRow.owner_id == owner.id)).all()
 
 
 def listed(
     session: Session, kind: str | None = None, window: Window = lookup.ALL
-) -> Sequence[Account]:
+) -> Sequence[AccountRow]:
     """Return the accounts, of one kind if asked, by folded name."""
-    query = select(Account).options(selectinload(Account.groups), joinedload(Account.owner))
+    query = select(AccountRow).options(
+        selectinload(AccountRow.groups), joinedload(AccountRow.owner)
+    )
     if kind is not None:
-        query = query.where(Account.kind == kind)
-    return session.scalars(lookup.within(query, Account.folded_name, window)).all()
+        query = query.where(AccountRow.kind == kind)
+    return session.scalars(lookup.within(query, AccountRow.folded_name, window)).all()
 
 
-def described(row: Account) -> dict[str, Any]:
+def described(row: AccountRow) -> dict[str, Any]:
     """Return the account for ``--json`` and for audit records; never its hash."""
     common = {
         "name": row.name,
@@ -289,7 +303,7 @@ def described(row: Account) -> dict[str, Any]:
     return common | {"admin": row.admin, "password": row.password_hash is not None}
 
 
-def _ownership(row: Account) -> dict[str, Any]:
+def _ownership(row: AccountRow) -> dict[str, Any]:
     return {
         "owner": row.owner.name if row.owner else None,
         "owner_disabled": row.owner is not None and row.owner.disabled_at is not None,
@@ -298,13 +312,13 @@ def _ownership(row: Account) -> dict[str, Any]:
     }
 
 
-def require_account(session: Session, account_id: int) -> Account:
+def require_account(session: Session, account_id: int) -> AccountRow:
     """Return an account that is there and enabled.
 
     Raises:
         Unauthorized: it was removed or disabled meanwhile, or its owner was.
     """
-    row = session.get(Account, account_id, options=[joinedload(Account.owner)])
+    row = session.get(AccountRow, account_id, options=[joinedload(AccountRow.owner)])
     if row is None:
         raise Unauthorized("the account was removed meanwhile")
     owner_disabled = row.owner is not None and row.owner.disabled_at is not None
@@ -321,8 +335,8 @@ def require_app_token(session: Session, digest: str, now: datetime) -> None:
         Forbidden: the token was rotated. While the grace lasts this secret gets registry tokens,
             but who found it must not rotate the owner's new one away.
     """
-    either = or_(AppToken.secret_hash == digest, AppToken.previous_hash == digest)
-    row = session.scalars(select(AppToken).where(either)).one_or_none()
+    either = or_(AppTokenRow.secret_hash == digest, AppTokenRow.previous_hash == digest)
+    row = session.scalars(select(AppTokenRow).where(either)).one_or_none()
     if row is None:
         raise Unauthorized("the app token was revoked meanwhile")
     until = row.expires_at if row.secret_hash == digest else row.previous_until

@@ -17,7 +17,7 @@ from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pat
 from authserver.core.secret_tokens import Prefix
 from authserver.db import lookup
 from authserver.db.lookup import Window
-from authserver.db.models import Account, AppToken
+from authserver.db.models import AccountRow, AppTokenRow
 from authserver.db.store import Change
 
 Random = Callable[[int], bytes]
@@ -66,7 +66,7 @@ class Wanted:
         return _bounds(account, self.scopes or None, networks, self.end(now))
 
 
-def create(change: Change, account: str, wanted: Wanted, random: Random) -> tuple[AppToken, str]:
+def create(change: Change, account: str, wanted: Wanted, random: Random) -> tuple[AppTokenRow, str]:
     """Make an app token; return it and its secret, which is stored nowhere.
 
     Raises:
@@ -76,11 +76,11 @@ def create(change: Change, account: str, wanted: Wanted, random: Random) -> tupl
     owner, name = lookup.account(change.session, account), wanted.name
     if _find(change.session, owner, name) is not None:
         raise Refused(f"{owner.name} has an app token {name} already: revoke it, or rotate it")
-    mine = select(func.count()).where(AppToken.account_id == owner.id)
+    mine = select(func.count()).where(AppTokenRow.account_id == owner.id)
     if change.session.scalars(mine).one() >= MAX_TOKENS:
         raise Refused(f"{owner.name} has {MAX_TOKENS} app tokens: revoke some")
     secret = secret_tokens.make(Prefix.APP, random)
-    row = AppToken(
+    row = AppTokenRow(
         account=owner,
         name=name,
         secret_hash=secret_tokens.digest(secret),
@@ -102,7 +102,7 @@ def rotate(
     grace: timedelta,
     random: Random,
     latest: datetime | None = None,
-) -> tuple[AppToken, str]:
+) -> tuple[AppTokenRow, str]:
     """Give an app token a new secret; the old one stays good for ``grace``.
 
     The time that was left to live begins anew, as long as it was when the token was made, but for
@@ -142,13 +142,13 @@ def revoke(change: Change, token_id: int) -> str:
     return said
 
 
-def get(session: Session, token_id: int) -> AppToken:
+def get(session: Session, token_id: int) -> AppTokenRow:
     """Return an app token.
 
     Raises:
         NotFound: there is none of that id.
     """
-    row = session.get(AppToken, token_id, options=[joinedload(AppToken.account)])
+    row = session.get(AppTokenRow, token_id, options=[joinedload(AppTokenRow.account)])
     if row is None:
         raise NotFound(f"there is no app token {token_id}; see `authserver token list`")
     return row
@@ -159,23 +159,23 @@ def listed(
     account: str | None = None,
     expiring_before: datetime | None = None,
     window: Window = lookup.ALL,
-) -> Sequence[AppToken]:
+) -> Sequence[AppTokenRow]:
     """Return app tokens: of one account, or those that expire before a time, if asked.
 
     Raises:
         NotFound: there is no such account.
     """
-    query = select(AppToken).options(joinedload(AppToken.account))
+    query = select(AppTokenRow).options(joinedload(AppTokenRow.account))
     if account is not None:
-        query = query.where(AppToken.account_id == lookup.account(session, account).id)
+        query = query.where(AppTokenRow.account_id == lookup.account(session, account).id)
     if expiring_before is not None:
-        query = query.where(AppToken.expires_at < expiring_before)
-    return session.scalars(lookup.within(query, AppToken.id, window)).all()
+        query = query.where(AppTokenRow.expires_at < expiring_before)
+    return session.scalars(lookup.within(query, AppTokenRow.id, window)).all()
 
 
-def administering(session: Session, account: Account, now: datetime) -> list[AppToken]:
+def administering(session: Session, account: AccountRow, now: datetime) -> list[AppTokenRow]:
     """Return the app tokens with an admin ceiling that an account has and that are good."""
-    mine = select(AppToken).where(AppToken.account_id == account.id).order_by(AppToken.id)
+    mine = select(AppTokenRow).where(AppTokenRow.account_id == account.id).order_by(AppTokenRow.id)
     return [
         row
         for row in session.scalars(mine)
@@ -195,7 +195,7 @@ def administers(ceiling: Sequence[str] | None) -> bool:
     return ceiling is not None and ADMIN in ceiling
 
 
-def bounds(row: AppToken) -> Bounds:
+def bounds(row: AppTokenRow) -> Bounds:
     """Return the bounds of an app token."""
     networks = tuple(network(text) for text in row.networks or ())
     return _bounds(row.account.name, row.ceiling, networks, row.expires_at)
@@ -240,7 +240,7 @@ def ceiling_limit(text: str) -> Limit:
     )
 
 
-def described(row: AppToken, now: datetime) -> dict[str, Any]:
+def described(row: AppTokenRow, now: datetime) -> dict[str, Any]:
     """Return the app token for ``--json``; never its secret or hash."""
     return {
         "id": row.id,
@@ -258,7 +258,7 @@ def described(row: AppToken, now: datetime) -> dict[str, Any]:
     }
 
 
-def _terms(row: AppToken) -> dict[str, Any]:
+def _terms(row: AppTokenRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "scopes": row.ceiling,
@@ -268,10 +268,10 @@ def _terms(row: AppToken) -> dict[str, Any]:
     }
 
 
-def _target(row: AppToken) -> str:
+def _target(row: AppTokenRow) -> str:
     return f"{row.account.kind}:{row.account.name} token:{row.id}"
 
 
-def _find(session: Session, account: Account, name: str) -> AppToken | None:
-    mine = select(AppToken).where(AppToken.account_id == account.id, AppToken.name == name)
+def _find(session: Session, account: AccountRow, name: str) -> AppTokenRow | None:
+    mine = select(AppTokenRow).where(AppTokenRow.account_id == account.id, AppTokenRow.name == name)
     return session.scalars(mine).one_or_none()

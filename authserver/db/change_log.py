@@ -15,15 +15,15 @@ from sqlalchemy import delete, event, func, insert, inspect, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from authserver.db.models import (
-    Alteration,
+    AlterationRow,
     AuditChain,
     AuditMark,
     AuditRecord,
     AuditState,
     Base,
-    Group,
-    RuleSubject,
-    StoreState,
+    GroupRow,
+    RuleSubjectRow,
+    StoreStateRow,
 )
 
 MAX_FOLLOWED = 1000
@@ -35,7 +35,7 @@ Row = tuple[str, int | None]
 """A table's name and a row's id; None is any row."""
 
 _UNNOTED = frozenset(
-    table.__tablename__ for table in (Alteration, AuditRecord, AuditChain, AuditMark, AuditState)
+    table.__tablename__ for table in (AlterationRow, AuditRecord, AuditChain, AuditMark, AuditState)
 )
 
 
@@ -61,7 +61,7 @@ def noted(session: Session, at: datetime) -> Iterator[None]:
         if not state.is_select and mapper is not None:
             table = mapper.class_.__tablename__
             # Its version alone goes up by statement, with each change.
-            if table not in _UNNOTED and table != StoreState.__tablename__:
+            if table not in _UNNOTED and table != StoreStateRow.__tablename__:
                 found[table, None] = None
 
     event.listen(session, "after_flush", flushed)
@@ -79,7 +79,7 @@ def note(session: Session, at: datetime, rows: Iterable[Row]) -> None:
     notes = list(_summed_up(rows))
     if notes:
         session.execute(
-            insert(Alteration), [{"at": at, "noun": noun, "row_id": row} for noun, row in notes]
+            insert(AlterationRow), [{"at": at, "noun": noun, "row_id": row} for noun, row in notes]
         )
 
 
@@ -94,10 +94,10 @@ def _rows(written: Base) -> Iterator[Row]:
     table = written.__tablename__
     if table in _UNNOTED:
         return
-    if isinstance(written, RuleSubject):
+    if isinstance(written, RuleSubjectRow):
         yield "rule", written.rule_id
         return
-    if isinstance(written, Group):
+    if isinstance(written, GroupRow):
         members = inspect(written).attrs.members.history
         yield from (("account", member.id) for member in (*members.added, *members.deleted))
     yield table, getattr(written, "id", None)
@@ -105,17 +105,17 @@ def _rows(written: Base) -> Iterator[Row]:
 
 def latest(session: Session) -> Mark | None:
     """Return the latest alteration, None where there was none yet."""
-    last = select(Alteration.id, Alteration.at).order_by(Alteration.id.desc()).limit(1)
+    last = select(AlterationRow.id, AlterationRow.at).order_by(AlterationRow.id.desc()).limit(1)
     row = session.execute(last).one_or_none()
     return row and Mark(row.id, row.at)
 
 
 def since(session: Session, mark: Mark | None) -> Mapping[str, set[int | None]] | None:
     """Return which rows of which tables were written since then; None where it cannot be told."""
-    later = select(Alteration.id, Alteration.at, Alteration.noun, Alteration.row_id)
+    later = select(AlterationRow.id, AlterationRow.at, AlterationRow.noun, AlterationRow.row_id)
     if mark is not None:
-        later = later.where(Alteration.id >= mark.id)
-    rows = session.execute(later.order_by(Alteration.id).limit(MAX_FOLLOWED + 2)).all()
+        later = later.where(AlterationRow.id >= mark.id)
+    rows = session.execute(later.order_by(AlterationRow.id).limit(MAX_FOLLOWED + 2)).all()
     first = 0
     if mark is not None:
         if not rows or Mark(rows[0].id, rows[0].at) != mark:
@@ -132,5 +132,5 @@ def since(session: Session, mark: Mark | None) -> Mapping[str, set[int | None]] 
 
 def prune(session: Session) -> None:
     """Forget all but the latest alterations."""
-    last = session.scalars(select(func.max(Alteration.id))).one() or 0
-    session.execute(delete(Alteration).where(Alteration.id <= last - KEPT))
+    last = session.scalars(select(func.max(AlterationRow.id))).one() or 0
+    session.execute(delete(AlterationRow).where(AlterationRow.id <= last - KEPT))

@@ -14,7 +14,7 @@ from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect, Rule, expand, in_order, rule_actions, rule_pattern
 from authserver.core.subjects import NAMED_SUBJECTS
 from authserver.db import lookup, models, rules
-from authserver.db.models import Account, Delegation
+from authserver.db.models import AccountRow, DelegationRow
 from authserver.db.store import Change
 
 _REPOSITORY = "repository"
@@ -47,14 +47,14 @@ class Covered:
     delegation_id: int
 
 
-def add(change: Change, group: str, service: str, to: Extent, comment: str = "") -> Delegation:
+def add(change: Change, group: str, service: str, to: Extent, comment: str = "") -> DelegationRow:
     """Let the members of a group write allows on one registry, ``to`` some extent.
 
     Raises:
         NotFound: there is no such group or registry.
         Refused: the group has that delegation already.
     """
-    row = Delegation(
+    row = DelegationRow(
         group=lookup.group(change.session, group),
         for_registry=lookup.registry(change.session, service),
         pattern=str(to.pattern),
@@ -102,12 +102,12 @@ def end_all(change: Change, condition: ColumnElement[bool]) -> list[str]:
     return [text for row in listed(change.session, condition) for text in _end(change, row)]
 
 
-def _end(change: Change, row: Delegation) -> list[str]:
-    under = rules.naming(change.session, models.Rule.delegation_id == row.id)
+def _end(change: Change, row: DelegationRow) -> list[str]:
+    under = rules.naming(change.session, models.RuleRow.delegation_id == row.id)
     disabled = [f"{rules.cite([rule])} was disabled" for rule in under if rule.disabled_at is None]
     for rule in under:
         rules.set_enabled(change, rule.id, enabled=False)
-    orphans = update(models.Rule).where(models.Rule.delegation_id == row.id)
+    orphans = update(models.RuleRow).where(models.RuleRow.delegation_id == row.id)
     change.session.execute(orphans.values(delegation_id=None, author_id=None))
     change.record("acl.undelegate", _target(row), before=described(row))
     change.session.delete(row)
@@ -115,34 +115,36 @@ def _end(change: Change, row: Delegation) -> list[str]:
     return disabled
 
 
-def get(session: Session, delegation_id: int) -> Delegation:
+def get(session: Session, delegation_id: int) -> DelegationRow:
     """Return a delegation.
 
     Raises:
         NotFound: there is none of that id.
     """
-    row = session.get(Delegation, delegation_id)
+    row = session.get(DelegationRow, delegation_id)
     if row is None:
         raise NotFound(f"there is no delegation {delegation_id}; see `authserver acl delegations`")
     return row
 
 
-def listed(session: Session, condition: ColumnElement[bool] | None = None) -> Sequence[Delegation]:
+def listed(
+    session: Session, condition: ColumnElement[bool] | None = None
+) -> Sequence[DelegationRow]:
     """Return the delegations, or those for which ``condition`` holds, by id."""
     query = (
-        select(Delegation)
-        .options(joinedload(Delegation.group), joinedload(Delegation.for_registry))
-        .order_by(Delegation.id)
+        select(DelegationRow)
+        .options(joinedload(DelegationRow.group), joinedload(DelegationRow.for_registry))
+        .order_by(DelegationRow.id)
     )
     return session.scalars(query if condition is None else query.where(condition)).all()
 
 
-def held_by(session: Session, account: Account) -> Sequence[Delegation]:
+def held_by(session: Session, account: AccountRow) -> Sequence[DelegationRow]:
     """Return the delegations that an account has by its groups."""
-    return listed(session, Delegation.group_id.in_([group.id for group in account.groups]))
+    return listed(session, DelegationRow.group_id.in_([group.id for group in account.groups]))
 
 
-def covered(session: Session, author: Account, said: Rule) -> Covered:
+def covered(session: Session, author: AccountRow, said: Rule) -> Covered:
     """Find a delegation of ``author`` under which a rule may be written.
 
     It takes time to tell: ask before the change, in which others have to wait. What a delegation
@@ -165,7 +167,7 @@ def covered(session: Session, author: Account, said: Rule) -> Covered:
     raise Refused(f"none of your delegations covers this rule; you have: {bounds}")
 
 
-def write(change: Change, author: Account, new: Covered, comment: str = "") -> models.Rule:
+def write(change: Change, author: AccountRow, new: Covered, comment: str = "") -> models.RuleRow:
     """Add a rule as a delegate.
 
     Raises:
@@ -178,8 +180,8 @@ def write(change: Change, author: Account, new: Covered, comment: str = "") -> m
 
 
 def rewrite(
-    change: Change, author: Account, rule_id: int, new: Covered, comment: str | None = None
-) -> tuple[models.Rule, bool]:
+    change: Change, author: AccountRow, rule_id: int, new: Covered, comment: str | None = None
+) -> tuple[models.RuleRow, bool]:
     """Have one's own rule say something else, within a delegation.
 
     Raises:
@@ -193,7 +195,7 @@ def rewrite(
     )
 
 
-def own(session: Session, author: Account, rule_id: int) -> models.Rule:
+def own(session: Session, author: AccountRow, rule_id: int) -> models.RuleRow:
     """Return a rule that a delegate wrote and may still touch.
 
     Raises:
@@ -208,7 +210,7 @@ def own(session: Session, author: Account, rule_id: int) -> models.Rule:
     return row
 
 
-def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> bool:
+def switch(change: Change, author: AccountRow, rule_id: int, *, enabled: bool) -> bool:
     """Enable or disable one's own rule; False if it was so already.
 
     Raises:
@@ -221,12 +223,12 @@ def switch(change: Change, author: Account, rule_id: int, *, enabled: bool) -> b
     )
 
 
-def _require_held(session: Session, author: Account, new: Covered) -> None:
+def _require_held(session: Session, author: AccountRow, new: Covered) -> None:
     if new.delegation_id not in {held.id for held in held_by(session, author)}:
         raise Refused("the delegation that covers this rule is yours no more")
 
 
-def _covers(row: Delegation, said: Rule) -> bool:
+def _covers(row: DelegationRow, said: Rule) -> bool:
     bounds, number = [Pattern(row.pattern)], len(said.patterns)
     return (
         said.type == _REPOSITORY
@@ -236,11 +238,11 @@ def _covers(row: Delegation, said: Rule) -> bool:
     )
 
 
-def str_delegation(row: Delegation) -> str:
+def str_delegation(row: DelegationRow) -> str:
     return f"{row.actions} within {row.pattern} on {row.for_registry.service}"
 
 
-def described(row: Delegation) -> dict[str, Any]:
+def described(row: DelegationRow) -> dict[str, Any]:
     """Return the delegation for ``--json`` and for audit records."""
     return {
         "id": row.id,
@@ -254,19 +256,19 @@ def described(row: Delegation) -> dict[str, Any]:
     }
 
 
-def _target(row: Delegation) -> str:
+def _target(row: DelegationRow) -> str:
     return f"group:{row.group.name} delegation:{row.id}"
 
 
-def _like(session: Session, row: Delegation) -> Delegation | None:
+def _like(session: Session, row: DelegationRow) -> DelegationRow | None:
     return next(
         iter(
             listed(
                 session,
-                (Delegation.group_id == row.group.id)
-                & (Delegation.registry_id == row.for_registry.id)
-                & (Delegation.pattern == row.pattern)
-                & (Delegation.actions == row.actions),
+                (DelegationRow.group_id == row.group.id)
+                & (DelegationRow.registry_id == row.for_registry.id)
+                & (DelegationRow.pattern == row.pattern)
+                & (DelegationRow.actions == row.actions),
             )
         ),
         None,

@@ -10,18 +10,18 @@ from authserver.core.errors import NotFound
 from authserver.core.names import folded
 from authserver.db import delegations, lookup, rules
 from authserver.db.lookup import Window
-from authserver.db.models import Delegation, Group, RuleSubject
+from authserver.db.models import DelegationRow, GroupRow, RuleSubjectRow
 from authserver.db.store import Change
 
 
-def add(change: Change, name: str) -> Group:
+def add(change: Change, name: str) -> GroupRow:
     """Add an empty group.
 
     Raises:
         Refused: the name is no name, or a group has it or one that differs in case only.
     """
-    name = lookup.free_name(change.session, Group, name)
-    row = Group(name=name, folded_name=folded(name), created_at=change.at)
+    name = lookup.free_name(change.session, GroupRow, name)
+    row = GroupRow(name=name, folded_name=folded(name), created_at=change.at)
     change.session.add(row)
     change.record("group.add", f"group:{name}")
     return row
@@ -35,13 +35,13 @@ def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
         Refused: a deny names it, so that its members would gain, and ``force`` is not set.
     """
     row = lookup.group(change.session, name)
-    named_in = RuleSubject.group_id == row.id
+    named_in = RuleSubjectRow.group_id == row.id
     naming = rules.naming(change.session, named_in)
     what = f"rules deny group {row.name} something that its members would gain"
     rules.refuse_denies(naming, what, force=force)
     before = described(row)
     removed = rules.unname(change, naming, named_in)
-    removed += delegations.end_all(change, Delegation.group_id == row.id)
+    removed += delegations.end_all(change, DelegationRow.group_id == row.id)
     row.members.clear()
     change.session.flush()
     change.session.delete(row)
@@ -77,7 +77,7 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
     member = lookup.account(change.session, account)
     if member not in row.members:
         raise NotFound(f"{member.kind} {member.name} is not in group {row.name}")
-    naming = rules.naming(change.session, RuleSubject.group_id == row.id)
+    naming = rules.naming(change.session, RuleSubjectRow.group_id == row.id)
     what = f"rules deny group {row.name} something that {member.name} would gain"
     rules.refuse_denies(naming, what, force=force)
     row.members.remove(member)
@@ -106,13 +106,13 @@ def set_members(
         add_member(change, group, name)
 
 
-def listed(session: Session, window: Window = lookup.ALL) -> Sequence[Group]:
+def listed(session: Session, window: Window = lookup.ALL) -> Sequence[GroupRow]:
     """Return the groups by folded name."""
-    query = select(Group).options(selectinload(Group.members))
-    return session.scalars(lookup.within(query, Group.folded_name, window)).all()
+    query = select(GroupRow).options(selectinload(GroupRow.members))
+    return session.scalars(lookup.within(query, GroupRow.folded_name, window)).all()
 
 
-def described(row: Group) -> dict[str, Any]:
+def described(row: GroupRow) -> dict[str, Any]:
     """Return the group for ``--json`` and for audit records."""
     return {
         "name": row.name,

@@ -11,13 +11,13 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, lookup
-from authserver.db.models import Account, Invitation
+from authserver.db.models import AccountRow, InvitationRow
 from authserver.db.store import Change, Store
 
 LIFETIME = timedelta(hours=72)
 
 
-def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[Account, str]:
+def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[AccountRow, str]:
     """Invite a user, who is added if not there; return the account and the code.
 
     An earlier invitation of the same user ends.
@@ -26,7 +26,7 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
         Refused: the name is no name, or the user has a password or is disabled.
     """
     session = change.session
-    account = lookup.similar(session, Account, name)
+    account = lookup.similar(session, AccountRow, name)
     if account is None:
         account = accounts.add_user(change, name, None)
     account = lookup.account(session, name, AccountKind.USER)
@@ -37,7 +37,7 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
     end(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(
-        Invitation(
+        InvitationRow(
             account_id=account.id,
             secret_hash=secret_tokens.digest(code),
             created_at=change.at,
@@ -48,14 +48,14 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
     return account, code
 
 
-def redeem(change: Change, code: str, password_hash: str) -> Account:
+def redeem(change: Change, code: str, password_hash: str) -> AccountRow:
     """Set the invited user's password; the code is used up.
 
     Raises:
         NotFound: the code is unknown, used, or has expired, or its user is disabled.
     """
     row = _open(change.session, change.at, code)
-    account = change.session.get_one(Account, row.account_id)
+    account = change.session.get_one(AccountRow, row.account_id)
     end(change, account)
     accounts.set_password(change, account.name, password_hash)
     return account
@@ -85,19 +85,19 @@ def require_open(session: Session, now: datetime, code: str) -> None:
 
 def open_until(session: Session, now: datetime) -> dict[int, datetime]:
     """Return until when the invitations that are open can be redeemed, by the account's id."""
-    found = session.scalars(select(Invitation).where(Invitation.expires_at > now))
+    found = session.scalars(select(InvitationRow).where(InvitationRow.expires_at > now))
     return {row.account_id: row.expires_at for row in found}
 
 
-def end(change: Change, account: Account) -> None:
+def end(change: Change, account: AccountRow) -> None:
     """Remove the invitation of an account, if there is one."""
-    change.session.execute(delete(Invitation).where(Invitation.account_id == account.id))
+    change.session.execute(delete(InvitationRow).where(InvitationRow.account_id == account.id))
 
 
-def _open(session: Session, now: datetime, code: str) -> Invitation:
-    found = select(Invitation).where(Invitation.secret_hash == secret_tokens.digest(code))
+def _open(session: Session, now: datetime, code: str) -> InvitationRow:
+    found = select(InvitationRow).where(InvitationRow.secret_hash == secret_tokens.digest(code))
     row = session.scalars(found).one_or_none()
-    account = session.get(Account, row.account_id) if row else None
+    account = session.get(AccountRow, row.account_id) if row else None
     if row is None or row.expires_at <= now or account is None or account.disabled_at:
         raise NotFound("this invitation is unknown, was used, or has expired: ask for a new one")
     return row

@@ -10,38 +10,38 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name, folded
-from authserver.db.models import Account, Group, Registry
+from authserver.db.models import AccountRow, GroupRow, RegistryRow
 
-_Named = TypeVar("_Named", Account, Group)
+_Named = TypeVar("_Named", AccountRow, GroupRow)
 
-_TABLES = (Account, Group, Registry)
+_TABLES = (AccountRow, GroupRow, RegistryRow)
 _REMEMBERED = "authserver_remembered"
 
 _Row = TypeVar("_Row")
 
 
-def account(session: Session, name: str, kind: str | None = None) -> Account:
+def account(session: Session, name: str, kind: str | None = None) -> AccountRow:
     """Return the account of exactly that name, of that kind if one is given.
 
     Raises:
         NotFound: there is none; the message says if only the case or the kind differs.
     """
-    row = _exactly(session, Account, name, kind or "account")
+    row = _exactly(session, AccountRow, name, kind or "account")
     if kind not in (None, row.kind):
         raise NotFound(f"there is no {kind} {name!r}; {row.name} is a {row.kind}")
     return row
 
 
-def group(session: Session, name: str) -> Group:
+def group(session: Session, name: str) -> GroupRow:
     """Return the group of exactly that name.
 
     Raises:
         NotFound: there is none; the message says if only the case differs.
     """
-    return _exactly(session, Group, name, "group")
+    return _exactly(session, GroupRow, name, "group")
 
 
-def registry(session: Session, service: str) -> Registry:
+def registry(session: Session, service: str) -> RegistryRow:
     """Return the registry entry of that service.
 
     Raises:
@@ -49,16 +49,16 @@ def registry(session: Session, service: str) -> Registry:
     """
     row = _entry(session, service) if service.isprintable() else None
     if row is None:
-        known = session.scalars(select(Registry.service).order_by(Registry.service))
+        known = session.scalars(select(RegistryRow.service).order_by(RegistryRow.service))
         raise NotFound(f"there is no registry {service!r}; known: {', '.join(known) or 'none'}")
     return row
 
 
-def _entry(session: Session, service: str) -> Registry | None:
+def _entry(session: Session, service: str) -> RegistryRow | None:
     if (remembered := session.info.get(_REMEMBERED)) is not None:
-        found: Registry | None = remembered.get((Registry, service))
+        found: RegistryRow | None = remembered.get((RegistryRow, service))
         return found
-    return session.scalars(select(Registry).where(Registry.service == service)).one_or_none()
+    return session.scalars(select(RegistryRow).where(RegistryRow.service == service)).one_or_none()
 
 
 def free_name(session: Session, table: type[_Named], text: str) -> str:
@@ -123,8 +123,8 @@ def remembered(session: Session) -> Iterator[None]:
         event.remove(session, "persistent_to_deleted", removed)
 
 
-def _key(row: Account | Group | Registry) -> tuple[type, Any]:
-    return type(row), row.service if isinstance(row, Registry) else row.folded_name
+def _key(row: AccountRow | GroupRow | RegistryRow) -> tuple[type, Any]:
+    return type(row), row.service if isinstance(row, RegistryRow) else row.folded_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from authserver.core.errors import NotFound
 from authserver.core.names import printable
 from authserver.db import change_log, lookup
 from authserver.db.lookup import Window
-from authserver.db.models import Account, RefreshToken, Registry, StoreState
+from authserver.db.models import AccountRow, RefreshTokenRow, RegistryRow, StoreStateRow
 from authserver.db.store import Change
 
 MAX_CLIENT = 200
@@ -21,7 +21,7 @@ MAX_SESSIONS = 100
 """Of one account on one registry: a script that logs in over and over must not fill the store."""
 
 
-_LOADED = (joinedload(RefreshToken.account), joinedload(RefreshToken.for_registry))
+_LOADED = (joinedload(RefreshTokenRow.account), joinedload(RefreshTokenRow.for_registry))
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Login:
     client: str
 
 
-def add(change: Change, login: Login, service: str, secret: str, idle: timedelta) -> RefreshToken:
+def add(
+    change: Change, login: Login, service: str, secret: str, idle: timedelta
+) -> RefreshTokenRow:
     """Store a refresh token, bound to account and registry, good until it was idle so long.
 
     The login was checked a moment ago: what has ended logins since then ends this one too.
@@ -44,7 +46,7 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
         NotFound: the account or the registry is gone, the account was disabled, its password was
             changed, or the registry gives no refresh tokens any more.
     """
-    account = change.session.get(Account, login.account_id)
+    account = change.session.get(AccountRow, login.account_id)
     if account is None or account.disabled_at is not None:
         raise NotFound("the account was removed or disabled meanwhile")
     if account.password_hash != login.password_hash:
@@ -53,7 +55,7 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
     if not registry.refresh_tokens:
         raise NotFound("the registry gives no refresh tokens any more")
     _make_room(change.session, account, registry)
-    row = RefreshToken(
+    row = RefreshTokenRow(
         account=account,
         for_registry=registry,
         secret_hash=secret_tokens.digest(secret),
@@ -68,12 +70,12 @@ def add(change: Change, login: Login, service: str, secret: str, idle: timedelta
     return row
 
 
-def _make_room(session: Session, account: Account, registry: Registry) -> None:
-    last_used = func.coalesce(RefreshToken.last_used_at, RefreshToken.created_at)
+def _make_room(session: Session, account: AccountRow, registry: RegistryRow) -> None:
+    last_used = func.coalesce(RefreshTokenRow.last_used_at, RefreshTokenRow.created_at)
     surplus = session.scalars(
-        select(RefreshToken)
-        .where(RefreshToken.account_id == account.id, RefreshToken.registry_id == registry.id)
-        .order_by(last_used.desc(), RefreshToken.id.desc())
+        select(RefreshTokenRow)
+        .where(RefreshTokenRow.account_id == account.id, RefreshTokenRow.registry_id == registry.id)
+        .order_by(last_used.desc(), RefreshTokenRow.id.desc())
         .offset(MAX_SESSIONS - 1)
     )
     for row in surplus:
@@ -93,23 +95,25 @@ def revoke(change: Change, session_id: int) -> str:
     return f"{row.account.name} on {row.for_registry.service}"
 
 
-def get(session: Session, session_id: int) -> RefreshToken:
+def get(session: Session, session_id: int) -> RefreshTokenRow:
     """Return one refresh token.
 
     Raises:
         NotFound: there is none of that id.
     """
-    row = session.get(RefreshToken, session_id, options=_LOADED)
+    row = session.get(RefreshTokenRow, session_id, options=_LOADED)
     if row is None:
         raise NotFound(f"there is no session {session_id}; see `authserver session list`")
     return row
 
 
-def end_all(change: Change, account: Account) -> int:
+def end_all(change: Change, account: AccountRow) -> int:
     """Remove every refresh token of an account; return how many there were."""
-    mine = RefreshToken.account_id == account.id
+    mine = RefreshTokenRow.account_id == account.id
     ended = len(
-        change.session.scalars(delete(RefreshToken).where(mine).returning(RefreshToken.id)).all()
+        change.session.scalars(
+            delete(RefreshTokenRow).where(mine).returning(RefreshTokenRow.id)
+        ).all()
     )
     if ended:
         change.record(
@@ -118,37 +122,39 @@ def end_all(change: Change, account: Account) -> int:
     return ended
 
 
-def end_on(change: Change, registry: Registry) -> None:
+def end_on(change: Change, registry: RegistryRow) -> None:
     """Remove every refresh token of a registry."""
-    change.session.execute(delete(RefreshToken).where(RefreshToken.registry_id == registry.id))
+    change.session.execute(
+        delete(RefreshTokenRow).where(RefreshTokenRow.registry_id == registry.id)
+    )
 
 
 def prune(session: Session, now: datetime) -> int:
     """Remove what was idle for too long; return how many there were."""
-    idle = delete(RefreshToken).where(RefreshToken.expires_at <= now)
-    ended = session.scalars(idle.returning(RefreshToken.id)).all()
+    idle = delete(RefreshTokenRow).where(RefreshTokenRow.expires_at <= now)
+    ended = session.scalars(idle.returning(RefreshTokenRow.id)).all()
     if ended:
         # Nobody takes them any more, but whoever holds them can let go of them.
-        session.execute(update(StoreState).values(version=StoreState.version + 1))
+        session.execute(update(StoreStateRow).values(version=StoreStateRow.version + 1))
         change_log.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
     return len(ended)
 
 
 def listed(
     session: Session, account: str | None = None, window: Window = lookup.ALL
-) -> Sequence[RefreshToken]:
+) -> Sequence[RefreshTokenRow]:
     """Return the refresh tokens, of one account if asked.
 
     Raises:
         NotFound: there is no such account.
     """
-    query = select(RefreshToken).options(*_LOADED)
+    query = select(RefreshTokenRow).options(*_LOADED)
     if account is not None:
-        query = query.where(RefreshToken.account_id == lookup.account(session, account).id)
-    return session.scalars(lookup.within(query, RefreshToken.id, window)).all()
+        query = query.where(RefreshTokenRow.account_id == lookup.account(session, account).id)
+    return session.scalars(lookup.within(query, RefreshTokenRow.id, window)).all()
 
 
-def described(row: RefreshToken) -> dict[str, Any]:
+def described(row: RefreshTokenRow) -> dict[str, Any]:
     """Return the session for ``--json``."""
     return {
         "id": row.id,
@@ -167,5 +173,5 @@ def described(row: RefreshToken) -> dict[str, Any]:
     }
 
 
-def _target(row: RefreshToken) -> str:
+def _target(row: RefreshTokenRow) -> str:
     return f"{row.account.kind}:{row.account.name} session:{row.id}"

@@ -16,35 +16,35 @@ from authserver.core.conditions import ALWAYS, Conditions
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db.models import Account, Group, Registry, Rule, RuleSubject
+from authserver.db.models import AccountRow, GroupRow, RegistryRow, RuleRow, RuleSubjectRow
 
 # So that there are never more rows than these beside what is made of them.
 STREAMED = {"yield_per": 1000}
 
 # The columns that a rule's meaning is in.
 _SAYING = (
-    Rule.id,
-    Rule.effect,
-    Rule.resource_type,
-    Rule.patterns,
-    Rule.actions,
-    Rule.networks,
-    Rule.valid_from,
-    Rule.valid_until,
-    Rule.disabled_at,
+    RuleRow.id,
+    RuleRow.effect,
+    RuleRow.resource_type,
+    RuleRow.patterns,
+    RuleRow.actions,
+    RuleRow.networks,
+    RuleRow.valid_from,
+    RuleRow.valid_until,
+    RuleRow.disabled_at,
 )
 
 
-def subjects_of(row: Rule) -> tuple[Subject, ...]:
+def subjects_of(row: RuleRow) -> tuple[Subject, ...]:
     return tuple(sorted(map(_subject, row.subjects), key=str))
 
 
-def _subject(row: RuleSubject) -> Subject:
+def _subject(row: RuleSubjectRow) -> Subject:
     about = row.account or row.group
     return Subject(SubjectKind(row.kind), about.name if about else "")
 
 
-def as_rule(row: Rule) -> rules.Rule:
+def as_rule(row: RuleRow) -> rules.Rule:
     """Return the row as the policy knows it."""
     service = row.for_registry.service if row.for_registry else None
     return _rule(row, subjects_of(row), service)
@@ -57,15 +57,17 @@ def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Ru
     """
     about: defaultdict[int, list[Subject]] = defaultdict(list)
     subjects = (
-        select(RuleSubject.rule_id, RuleSubject.kind, Account.name, Group.name)
-        .outerjoin(Account, RuleSubject.account_id == Account.id)
-        .outerjoin(Group, RuleSubject.group_id == Group.id)
+        select(RuleSubjectRow.rule_id, RuleSubjectRow.kind, AccountRow.name, GroupRow.name)
+        .outerjoin(AccountRow, RuleSubjectRow.account_id == AccountRow.id)
+        .outerjoin(GroupRow, RuleSubjectRow.group_id == GroupRow.id)
     )
-    query = select(*_SAYING, Registry.service).outerjoin(Rule.for_registry).order_by(Rule.id)
+    query = (
+        select(*_SAYING, RegistryRow.service).outerjoin(RuleRow.for_registry).order_by(RuleRow.id)
+    )
     if ids is not None:
         subjects, query = (
-            subjects.where(RuleSubject.rule_id.in_(ids)),
-            query.where(Rule.id.in_(ids)),
+            subjects.where(RuleSubjectRow.rule_id.in_(ids)),
+            query.where(RuleRow.id.in_(ids)),
         )
     for rule_id, kind, account, group in session.execute(subjects, execution_options=STREAMED):
         about[rule_id].append(_named(kind, account or group or ""))
@@ -96,7 +98,7 @@ def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules
     )
 
 
-def described(row: Rule) -> dict[str, Any]:
+def described(row: RuleRow) -> dict[str, Any]:
     """Return the rule for ``--json`` and for audit records."""
     return {
         "id": row.id,

@@ -13,16 +13,16 @@ from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import lookup, rule_rows
 from authserver.db.lookup import Window
-from authserver.db.models import Account, Group, Rule, RuleSubject
+from authserver.db.models import AccountRow, GroupRow, RuleRow, RuleSubjectRow
 from authserver.db.store import Change
 
 _Identity = tuple[str, int | None, int | None]
 
 _LOADED = (
-    selectinload(Rule.subjects).options(
-        joinedload(RuleSubject.account), joinedload(RuleSubject.group)
+    selectinload(RuleRow.subjects).options(
+        joinedload(RuleSubjectRow.account), joinedload(RuleSubjectRow.group)
     ),
-    joinedload(Rule.for_registry),
+    joinedload(RuleRow.for_registry),
 )
 
 
@@ -33,7 +33,7 @@ def add(
     *,
     author_id: int | None = None,
     delegation_id: int | None = None,
-) -> Rule:
+) -> RuleRow:
     """Add a rule that :func:`authserver.core.rules.new_rule` found good; its id is made here.
 
     Raises:
@@ -67,8 +67,8 @@ def add_all(change: Change, written: Sequence[tuple[rules.Rule, str]]) -> None:
         _record_new(change, row)
 
 
-def _new(change: Change, said: rules.Rule, comment: str) -> Rule:
-    row = Rule(
+def _new(change: Change, said: rules.Rule, comment: str) -> RuleRow:
+    row = RuleRow(
         created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
     )
     row.disabled_at = None if said.enabled else change.at
@@ -76,7 +76,7 @@ def _new(change: Change, said: rules.Rule, comment: str) -> Rule:
     return row
 
 
-def _record_new(change: Change, row: Rule) -> None:
+def _record_new(change: Change, row: RuleRow) -> None:
     change.record(f"acl.{row.effect}", f"rule:{row.id}", after=rule_rows.described(row))
 
 
@@ -93,7 +93,7 @@ def edit(
     *,
     author_id: int | None = None,
     delegation_id: int | None = None,
-) -> tuple[Rule, bool]:
+) -> tuple[RuleRow, bool]:
     """Have a rule say something else; return it and whether anything changed.
 
     It is the editor's from then on: what an administrator changes is no delegate's any more.
@@ -135,7 +135,7 @@ def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
     _refuse_same(rule_rows.load(change.session))
 
 
-def _edit_known(change: Change, row: Rule, said: rules.Rule, comment: str) -> None:
+def _edit_known(change: Change, row: RuleRow, said: rules.Rule, comment: str) -> None:
     before = rule_rows.described(row)
     if _differs(row, said) or comment != row.comment:
         row.comment = comment
@@ -171,7 +171,7 @@ def set_enabled(
 
 
 def _switch(
-    change: Change, row: Rule, author_id: int | None, delegation_id: int | None, *, enabled: bool
+    change: Change, row: RuleRow, author_id: int | None, delegation_id: int | None, *, enabled: bool
 ) -> bool:
     if (row.disabled_at is None) == enabled:
         return False
@@ -190,7 +190,7 @@ def remove(change: Change, rule_id: int) -> str:
     return delete(change, get(change.session, rule_id))
 
 
-def delete(change: Change, row: Rule) -> str:
+def delete(change: Change, row: RuleRow) -> str:
     """Remove a rule that was loaded already and return what it said."""
     said = cite([row])
     change.record("acl.remove", f"rule:{row.id}", before=rule_rows.described(row))
@@ -214,16 +214,16 @@ def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
     change.session.flush()
 
 
-def unname(change: Change, rows: Sequence[Rule], gone: ColumnElement[bool]) -> list[str]:
+def unname(change: Change, rows: Sequence[RuleRow], gone: ColumnElement[bool]) -> list[str]:
     """Take the subject for which ``gone`` holds out of rules; return what became of them.
 
     A rule that is about nobody else is removed, as is one that says no more than another then.
     """
-    going = set(change.session.scalars(select(RuleSubject.id).where(gone)))
+    going = set(change.session.scalars(select(RuleSubjectRow.id).where(gone)))
     return [_without(change, row, going) for row in rows]
 
 
-def _without(change: Change, row: Rule, going: set[int]) -> str:
+def _without(change: Change, row: RuleRow, going: set[int]) -> str:
     kept = [subject for subject in row.subjects if subject.id not in going]
     if not kept:
         return f"{delete(change, row)} was removed"
@@ -239,25 +239,25 @@ def _without(change: Change, row: Rule, going: set[int]) -> str:
     return f"{cite([row])} names it no more{also}"
 
 
-def get(session: Session, rule_id: int) -> Rule:
+def get(session: Session, rule_id: int) -> RuleRow:
     """Return a rule.
 
     Raises:
         NotFound: there is none of that id.
     """
-    row = session.get(Rule, rule_id, options=_LOADED)
+    row = session.get(RuleRow, rule_id, options=_LOADED)
     if row is None:
         raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
     return row
 
 
-def same(session: Session, said: rules.Rule) -> Rule | None:
+def same(session: Session, said: rules.Rule) -> RuleRow | None:
     """Return the rule that says this already, if there is one.
 
     Raises:
         NotFound: a subject or the registry does not exist.
     """
-    row = Rule()
+    row = RuleRow()
     _say(session, row, said)
     return _like(session, row)
 
@@ -269,39 +269,39 @@ def listed(
     *,
     author_id: int | None = None,
     window: Window = lookup.ALL,
-) -> Sequence[Rule]:
+) -> Sequence[RuleRow]:
     """Return the rules by id: of one subject, with one pattern, of one author, if asked."""
-    query = select(Rule).options(*_LOADED)
+    query = select(RuleRow).options(*_LOADED)
     if author_id is not None:
-        query = query.where(Rule.author_id == author_id)
+        query = query.where(RuleRow.author_id == author_id)
     if subject is not None:
-        query = query.where(Rule.subjects.any(_is(subject)))
+        query = query.where(RuleRow.subjects.any(_is(subject)))
     if pattern is None:
-        return session.scalars(lookup.within(query, Rule.id, window)).all()
-    rows = session.scalars(lookup.within(query, Rule.id, Window(window.after)))
+        return session.scalars(lookup.within(query, RuleRow.id, window)).all()
+    rows = session.scalars(lookup.within(query, RuleRow.id, Window(window.after)))
     return [row for row in rows if pattern in row.patterns][: window.limit]
 
 
 def _is(subject: Subject) -> ColumnElement[bool]:
-    of_kind = RuleSubject.kind == subject.kind
+    of_kind = RuleSubjectRow.kind == subject.kind
     if subject.kind is SubjectKind.GROUP:
-        return of_kind & RuleSubject.group.has(Group.name == subject.name)
+        return of_kind & RuleSubjectRow.group.has(GroupRow.name == subject.name)
     if subject.name:
-        return of_kind & RuleSubject.account.has(Account.name == subject.name)
+        return of_kind & RuleSubjectRow.account.has(AccountRow.name == subject.name)
     return of_kind
 
 
-def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[Rule]:
+def naming(session: Session, condition: ColumnElement[bool]) -> Sequence[RuleRow]:
     """Return the rules for which ``condition``, on a rule or one of its subjects, holds."""
-    query = _query().join(Rule.subjects).where(condition).distinct()
+    query = _query().join(RuleRow.subjects).where(condition).distinct()
     return session.scalars(query).unique().all()
 
 
-def _query() -> Select[Rule]:
-    return select(Rule).options(*_LOADED).order_by(Rule.id)
+def _query() -> Select[RuleRow]:
+    return select(RuleRow).options(*_LOADED).order_by(RuleRow.id)
 
 
-def refuse_denies(rows: Sequence[Rule], what: str, *, force: bool) -> None:
+def refuse_denies(rows: Sequence[RuleRow], what: str, *, force: bool) -> None:
     """Check that nothing is taken away that a deny among ``rows`` rests on.
 
     Raises:
@@ -312,12 +312,12 @@ def refuse_denies(rows: Sequence[Rule], what: str, *, force: bool) -> None:
         raise Refused(f"{what}: {cite(denies)}; remove these rules first, or say --force")
 
 
-def cite(rows: Sequence[Rule]) -> str:
+def cite(rows: Sequence[RuleRow]) -> str:
     """Return the rules for a message."""
     return "; ".join(f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
 
 
-def _say(session: Session, row: Rule, said: rules.Rule) -> None:
+def _say(session: Session, row: RuleRow, said: rules.Rule) -> None:
     """Write what a rule says into its row."""
     registry = None if said.service is None else lookup.registry(session, said.service)
     row.registry_id, row.for_registry = registry.id if registry else None, registry
@@ -329,13 +329,13 @@ def _say(session: Session, row: Rule, said: rules.Rule) -> None:
     row.subjects = list(_subjects(session, said.subjects))
 
 
-def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubject]:
+def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubjectRow]:
     for subject in about:
         is_group = subject.kind is SubjectKind.GROUP
         group = lookup.group(session, subject.name) if is_group else None
         is_account = subject.name and not is_group
         account = lookup.account(session, subject.name, subject.kind) if is_account else None
-        yield RuleSubject(
+        yield RuleSubjectRow(
             kind=subject.kind,
             account=account,
             account_id=account and account.id,
@@ -344,7 +344,7 @@ def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubjec
         )
 
 
-def _differs(row: Rule, said: rules.Rule) -> bool:
+def _differs(row: RuleRow, said: rules.Rule) -> bool:
     old = rule_rows.as_rule(row)
     return any(
         getattr(old, part) != getattr(said, part)
@@ -352,36 +352,36 @@ def _differs(row: Rule, said: rules.Rule) -> bool:
     )
 
 
-def _edited(change: Change, row: Rule, author_id: int | None, delegation_id: int | None) -> None:
+def _edited(change: Change, row: RuleRow, author_id: int | None, delegation_id: int | None) -> None:
     row.edited_by, row.edited_at = change.actor, change.at
     row.author_id, row.delegation_id = author_id, delegation_id
 
 
-def _refuse_duplicate(session: Session, row: Rule) -> None:
+def _refuse_duplicate(session: Session, row: RuleRow) -> None:
     if (found := _like(session, row)) is not None:
         hint = "" if found.disabled_at is None else f"; enable it: authserver acl enable {found.id}"
         raise Refused(f"that rule is there already: {cite([found])}{hint}")
 
 
-def _like(session: Session, row: Rule, about: set[_Identity] | None = None) -> Rule | None:
+def _like(session: Session, row: RuleRow, about: set[_Identity] | None = None) -> RuleRow | None:
     """Return another rule, enabled or not, that says of ``about`` what ``row`` says."""
     about = _identities(row.subjects) if about is None else about
     with session.no_autoflush:
         alike = session.scalars(
             _query().where(
-                Rule.id != (row.id or 0),
-                Rule.effect == row.effect,
-                Rule.registry_id == row.registry_id,
-                Rule.resource_type == row.resource_type,
-                Rule.patterns == row.patterns,
-                Rule.actions == row.actions,
-                Rule.networks == row.networks,
-                Rule.valid_from == row.valid_from,
-                Rule.valid_until == row.valid_until,
+                RuleRow.id != (row.id or 0),
+                RuleRow.effect == row.effect,
+                RuleRow.registry_id == row.registry_id,
+                RuleRow.resource_type == row.resource_type,
+                RuleRow.patterns == row.patterns,
+                RuleRow.actions == row.actions,
+                RuleRow.networks == row.networks,
+                RuleRow.valid_from == row.valid_from,
+                RuleRow.valid_until == row.valid_until,
             )
         )
         return next((other for other in alike if _identities(other.subjects) == about), None)
 
 
-def _identities(about: Sequence[RuleSubject]) -> set[_Identity]:
+def _identities(about: Sequence[RuleSubjectRow]) -> set[_Identity]:
     return {(subject.kind, subject.account_id, subject.group_id) for subject in about}

@@ -16,7 +16,14 @@ from authserver.core.rules import Limit
 from authserver.core.subjects import Account, AccountKind
 from authserver.db import app_tokens, change_log, models, rule_rows
 from authserver.db.change_log import Mark
-from authserver.db.models import AppToken, Group, Membership, RefreshToken, Registry, StoreState
+from authserver.db.models import (
+    AppTokenRow,
+    GroupRow,
+    MembershipRow,
+    RefreshTokenRow,
+    RegistryRow,
+    StoreStateRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,12 @@ _NONE: frozenset[str] = frozenset()
 
 def version(session: Session) -> int:
     """Return the version of the store; it goes up with each change."""
-    return session.scalars(select(StoreState.version)).one()
+    return session.scalars(select(StoreStateRow.version)).one()
 
 
 def load(session: Session) -> Snapshot:
     """Read the whole state."""
-    state = session.scalars(select(StoreState)).one()
+    state = session.scalars(select(StoreStateRow)).one()
     known = _accounts(session)
     return Snapshot(
         version=state.version,
@@ -166,23 +173,23 @@ def _follow_rules(session: Session, new: Snapshot, ids: Ids) -> Snapshot:
 
 
 _FOLLOWING: dict[str, Callable[[Session, Snapshot, Ids], Snapshot]] = {
-    Registry.__tablename__: _follow_registries,
-    models.Account.__tablename__: _follow_accounts,
-    AppToken.__tablename__: _follow_app_tokens,
-    RefreshToken.__tablename__: _follow_refresh_tokens,
-    models.Rule.__tablename__: _follow_rules,
+    RegistryRow.__tablename__: _follow_registries,
+    models.AccountRow.__tablename__: _follow_accounts,
+    AppTokenRow.__tablename__: _follow_app_tokens,
+    RefreshTokenRow.__tablename__: _follow_refresh_tokens,
+    models.RuleRow.__tablename__: _follow_rules,
 }
 # What no answer depends on.
 _BESIDE = frozenset(
     {
-        RefreshToken.__tablename__,
-        models.Authority.__tablename__,
-        models.SigningKey.__tablename__,
-        models.Delegation.__tablename__,
-        models.Invitation.__tablename__,
+        RefreshTokenRow.__tablename__,
+        models.AuthorityRow.__tablename__,
+        models.SigningKeyRow.__tablename__,
+        models.DelegationRow.__tablename__,
+        models.InvitationRow.__tablename__,
     }
 )
-_FOLLOWED = _BESIDE | _FOLLOWING.keys() | {Group.__tablename__}
+_FOLLOWED = _BESIDE | _FOLLOWING.keys() | {GroupRow.__tablename__}
 
 
 def _merged(old: Mapping[str, _Row], read: Mapping[str, _Row], ids: Ids) -> Mapping[str, _Row]:
@@ -202,14 +209,14 @@ def _highest_cost(known: Mapping[str, KnownAccount]) -> int:
 def _registries(session: Session) -> dict[str, KnownRegistry]:
     return {
         row.service: KnownRegistry(row.token_ttl, row.refresh_tokens)
-        for row in session.scalars(select(Registry))
+        for row in session.scalars(select(RegistryRow))
     }
 
 
 def _accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
     """Read the accounts of these ids and the robots that they own, None is all."""
-    owner = aliased(models.Account)
-    table = models.Account
+    owner = aliased(models.AccountRow)
+    table = models.AccountRow
     query = select(
         table.id,
         table.name,
@@ -240,9 +247,11 @@ def _accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
 
 def _groups(session: Session, ids: Ids) -> dict[int, frozenset[str]]:
     """Return the groups of accounts by their ids; those that are in the same ones share a set."""
-    query = select(Membership.account_id, Group.name).join(Group, Group.id == Membership.group_id)
+    query = select(MembershipRow.account_id, GroupRow.name).join(
+        GroupRow, GroupRow.id == MembershipRow.group_id
+    )
     if ids is not None:
-        query = query.where(Membership.account_id.in_(ids))
+        query = query.where(MembershipRow.account_id.in_(ids))
     groups: defaultdict[int, set[str]] = defaultdict(set)
     for account_id, group in session.execute(query):
         groups[account_id].add(group)
@@ -255,9 +264,9 @@ def _groups(session: Session, ids: Ids) -> dict[int, frozenset[str]]:
 
 def _app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
     known = {}
-    query = select(AppToken, models.Account.name).join(AppToken.account)
+    query = select(AppTokenRow, models.AccountRow.name).join(AppTokenRow.account)
     if ids is not None:
-        query = query.where(AppToken.id.in_(ids))
+        query = query.where(AppTokenRow.id.in_(ids))
     for row, account in session.execute(query):
         token = KnownAppToken(
             id=row.id,
@@ -277,17 +286,17 @@ def _app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
 def _refresh_tokens(session: Session, ids: Ids = None) -> dict[str, KnownRefreshToken]:
     query = (
         select(
-            RefreshToken.id,
-            RefreshToken.secret_hash,
-            RefreshToken.expires_at,
-            models.Account.name,
-            Registry.service,
+            RefreshTokenRow.id,
+            RefreshTokenRow.secret_hash,
+            RefreshTokenRow.expires_at,
+            models.AccountRow.name,
+            RegistryRow.service,
         )
-        .join(RefreshToken.account)
-        .join(RefreshToken.for_registry)
+        .join(RefreshTokenRow.account)
+        .join(RefreshTokenRow.for_registry)
     )
     if ids is not None:
-        query = query.where(RefreshToken.id.in_(ids))
+        query = query.where(RefreshTokenRow.id.in_(ids))
     return {
         row.secret_hash: KnownRefreshToken(row.id, row.name, row.service, row.expires_at)
         for row in session.execute(query)

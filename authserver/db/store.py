@@ -17,7 +17,7 @@ from authserver.core.errors import NotReady
 from authserver.db import change_log
 from authserver.db.dialects import postgresql
 from authserver.db.dialects.errors import named_errors
-from authserver.db.models import AuditRecord, StoreState
+from authserver.db.models import AuditRecord, StoreStateRow
 from authserver.runtime.settings import Pool
 
 BUSY_TIMEOUT = 30.0
@@ -137,7 +137,7 @@ class Change:
 
     def raise_version(self, by: int) -> None:
         """Tell other processes to look again."""
-        self.session.execute(update(StoreState).values(version=StoreState.version + by))
+        self.session.execute(update(StoreStateRow).values(version=StoreStateRow.version + by))
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Store:
         engine = self.engine.execution_options(**{_WRITE: wait})
         with self._writing(engine) as session:
             # Read, for SQLite keeps the state of a result that is not, and with it the connection.
-            session.execute(select(StoreState.version).with_for_update()).all()
+            session.execute(select(StoreStateRow.version).with_for_update()).all()
             at = self.time(session)
             with change_log.noted(session, at):
                 yield Change(session, actor, at, self.trail)

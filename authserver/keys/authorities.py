@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.db import lookup
-from authserver.db.models import Authority, Registry, SigningKey
+from authserver.db.models import AuthorityRow, RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import keyring, rows, signing_keys
 from authserver.keys.keyring import KeyPair
@@ -20,13 +20,13 @@ from authserver.keys.rows import SIGNS, described, newest_authority, target
 AFTER_LAST_TOKEN = timedelta(hours=1)
 
 
-def in_bundle(session: Session, now: datetime) -> Sequence[Authority]:
+def in_bundle(session: Session, now: datetime) -> Sequence[AuthorityRow]:
     """Return the authorities that registries should trust: active, waiting, not yet retired."""
-    kept = select(Authority).where(Authority.retired_at.is_(None)).order_by(Authority.id)
+    kept = select(AuthorityRow).where(AuthorityRow.retired_at.is_(None)).order_by(AuthorityRow.id)
     return [row for row in session.scalars(kept) if row.not_after > now]
 
 
-def add(change: Change, safe: Safe, issuer: str) -> Authority:
+def add(change: Change, safe: Safe, issuer: str) -> AuthorityRow:
     """Make an authority, which waits to be activated.
 
     Raises:
@@ -38,7 +38,7 @@ def add(change: Change, safe: Safe, issuer: str) -> Authority:
 
 def bring(
     change: Change, safe: Safe, certificate: x509.Certificate, pair: KeyPair | None
-) -> Authority:
+) -> AuthorityRow:
     """Add an authority that was made elsewhere, which waits to be activated.
 
     Without ``pair`` its private key stays in the safe's directory.
@@ -53,13 +53,13 @@ def bring(
 
 def _add(
     change: Change, safe: Safe, pair: KeyPair | None, certificate: x509.Certificate
-) -> Authority:
+) -> AuthorityRow:
     if (other := _waiting(change.session)) is not None:
         raise Refused(
             f"authority {other.id} waits already: activate it, or give it up with "
             f"`authserver key authority retire {other.id}`"
         )
-    row = Authority(
+    row = AuthorityRow(
         certificate=rows.pem(certificate),
         created_at=change.at,
         not_after=certificate.not_valid_after_utc,
@@ -69,11 +69,11 @@ def _add(
     return row
 
 
-def _waiting(session: Session) -> Authority | None:
-    return newest_authority(session, Authority.activated_at.is_(None))
+def _waiting(session: Session) -> AuthorityRow | None:
+    return newest_authority(session, AuthorityRow.activated_at.is_(None))
 
 
-def newest(session: Session) -> Authority:
+def newest(session: Session) -> AuthorityRow:
     """Return the authority that waits, or the active one.
 
     Raises:
@@ -95,7 +95,7 @@ def require_newest(session: Session, authority_id: int) -> None:
         raise Refused(f"authority {authority_id} is not the newest one: {row.id} is")
 
 
-def confirm(change: Change, service: str) -> Authority:
+def confirm(change: Change, service: str) -> AuthorityRow:
     """Note that a registry's bundle holds the newest authority.
 
     Raises:
@@ -142,17 +142,19 @@ def note(change: Change, service: str, seen: Sighting) -> None:
     )
 
 
-def unconfirmed(session: Session, row: Authority) -> list[str]:
+def unconfirmed(session: Session, row: AuthorityRow) -> list[str]:
     """Return the registries that need an authority and are not known to trust it."""
-    with_own_key = select(SigningKey.registry_id).where(SIGNS, SigningKey.registry_id.is_not(None))
-    other = Registry.confirmed_authority_id
-    found = select(Registry.service).where(
-        Registry.id.not_in(with_own_key), or_(other.is_(None), other != row.id)
+    with_own_key = select(SigningKeyRow.registry_id).where(
+        SIGNS, SigningKeyRow.registry_id.is_not(None)
     )
-    return list(session.scalars(found.order_by(Registry.service)))
+    other = RegistryRow.confirmed_authority_id
+    found = select(RegistryRow.service).where(
+        RegistryRow.id.not_in(with_own_key), or_(other.is_(None), other != row.id)
+    )
+    return list(session.scalars(found.order_by(RegistryRow.service)))
 
 
-def activate(change: Change, safe: Safe, *, force: bool = False) -> Authority:
+def activate(change: Change, safe: Safe, *, force: bool = False) -> AuthorityRow:
     """Have the authority that waits certify from now on, beginning with a new signing key.
 
     Raises:
@@ -177,7 +179,7 @@ def activate(change: Change, safe: Safe, *, force: bool = False) -> Authority:
 
 def retire(
     change: Change, authority_id: int | None, longest_token: timedelta, *, force: bool = False
-) -> Authority:
+) -> AuthorityRow:
     """Take an authority out of the bundle and destroy its private key.
 
     Without an id it is the one before the active one.
@@ -204,17 +206,17 @@ def retire(
     return row
 
 
-def _to_retire(session: Session, present: Authority, authority_id: int | None) -> Authority:
+def _to_retire(session: Session, present: AuthorityRow, authority_id: int | None) -> AuthorityRow:
     if authority_id is None:
-        others = (Authority.id != present.id, Authority.activated_at.is_not(None))
+        others = (AuthorityRow.id != present.id, AuthorityRow.activated_at.is_not(None))
         if (found := newest_authority(session, *others)) is None:
             raise NotFound("there is no authority before the active one")
         return found
     return _not_retired(session, authority_id)
 
 
-def _not_retired(session: Session, authority_id: int) -> Authority:
-    row = session.get(Authority, authority_id)
+def _not_retired(session: Session, authority_id: int) -> AuthorityRow:
+    row = session.get(AuthorityRow, authority_id)
     if row is None or row.retired_at is not None:
         raise NotFound(f"there is no authority {authority_id} that is not retired")
     return row

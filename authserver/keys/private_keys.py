@@ -9,14 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
-from authserver.db.models import Authority, SigningKey, StoreState
+from authserver.db.models import AuthorityRow, SigningKeyRow, StoreStateRow
 from authserver.keys import keyring
 from authserver.keys.keyring import KeyPair, PrivateKey
 from authserver.keys.master_key import MasterKey, find_master_key
 
 MAX_FILE_BYTES = 64 * 1024
 
-Row = Authority | SigningKey
+Row = AuthorityRow | SigningKeyRow
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class Safe:
 
 def master_key_id(session: Session) -> str:
     """Return the id of the master key that this store's private keys are sealed with."""
-    return session.scalars(select(StoreState.master_key_id)).one()
+    return session.scalars(select(StoreStateRow.master_key_id)).one()
 
 
 def role(row: Row) -> str:
-    return "authority" if isinstance(row, Authority) else "signing key"
+    return "authority" if isinstance(row, AuthorityRow) else "signing key"
 
 
 def sealed_name(row: Row) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db.models import Registry, SigningKey
+from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import compatibility, keyring, rows
 from authserver.keys.compatibility import Trust, Version
@@ -17,26 +17,26 @@ from authserver.keys.keyring import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
 
-WAITS = SigningKey.activated_at.is_(None) & SigningKey.retired_at.is_(None)
+WAITS = SigningKeyRow.activated_at.is_(None) & SigningKeyRow.retired_at.is_(None)
 
 
-def active(session: Session, registry: Registry) -> SigningKey | None:
+def active(session: Session, registry: RegistryRow) -> SigningKeyRow | None:
     """Return the registry's own key that signs, None if the authority's leaf does."""
     return _one(session, registry, SIGNS)
 
 
-def waiting(session: Session, registry: Registry) -> SigningKey | None:
+def waiting(session: Session, registry: RegistryRow) -> SigningKeyRow | None:
     """Return the registry's own key that waits until the registry knows it."""
     return _one(session, registry, WAITS)
 
 
-def header_mode(session: Session, registry: Registry) -> HeaderMode:
+def header_mode(session: Session, registry: RegistryRow) -> HeaderMode:
     """Return the header mode that is in force for a registry."""
     row = active(session, registry)
     return HeaderMode(row.header_mode) if row else HeaderMode.X5C
 
 
-def terms(registry: Registry) -> dict[str, Any]:
+def terms(registry: RegistryRow) -> dict[str, Any]:
     """Return what ``--json`` says of a registry's own keys.
 
     ``header_mode`` and ``key_type`` are as chosen: of the key that waits, if one does.
@@ -53,8 +53,8 @@ def terms(registry: Registry) -> dict[str, Any]:
 
 
 def add(
-    change: Change, safe: Safe, registry: Registry, mode: HeaderMode, key_type: KeyType
-) -> SigningKey:
+    change: Change, safe: Safe, registry: RegistryRow, mode: HeaderMode, key_type: KeyType
+) -> SigningKeyRow:
     """Make a key, which waits; one that waited before is given up."""
     pair = keyring.make_own(registry.service, key_type, change.at)
     return _add(change, safe, registry, mode, pair.certificate, pair)
@@ -63,11 +63,11 @@ def add(
 def bring(
     change: Change,
     safe: Safe,
-    registry: Registry,
+    registry: RegistryRow,
     mode: HeaderMode,
     certificate: x509.Certificate,
     pair: KeyPair | None,
-) -> SigningKey:
+) -> SigningKeyRow:
     """Add a key that was made elsewhere, which waits.
 
     Without ``pair`` its private key stays in the safe's directory.
@@ -83,13 +83,13 @@ def bring(
 def _add(
     change: Change,
     safe: Safe,
-    registry: Registry,
+    registry: RegistryRow,
     mode: HeaderMode,
     certificate: x509.Certificate,
     pair: KeyPair | None,
-) -> SigningKey:
+) -> SigningKeyRow:
     give_up(change, registry)
-    row = SigningKey(
+    row = SigningKeyRow(
         registry_id=registry.id,
         header_mode=mode,
         certificate=rows.pem(certificate),
@@ -103,7 +103,7 @@ def _add(
 
 
 def set_up(
-    change: Change, safe: Safe, registry: Registry, mode: HeaderMode, key_type: KeyType | None
+    change: Change, safe: Safe, registry: RegistryRow, mode: HeaderMode, key_type: KeyType | None
 ) -> None:
     """Give a registry that was just added the key that its header mode needs, which signs at once.
 
@@ -118,8 +118,8 @@ def set_up(
 
 
 def choose(
-    change: Change, safe: Safe, registry: Registry, mode: HeaderMode, key_type: KeyType | None
-) -> SigningKey | None:
+    change: Change, safe: Safe, registry: RegistryRow, mode: HeaderMode, key_type: KeyType | None
+) -> SigningKeyRow | None:
     """Have a registry's tokens name their key in another way; return the key that waits, if any.
 
     ``x5c`` goes back to the authority's leaf, at once. Between the other modes the own key stays,
@@ -147,7 +147,7 @@ def _require_leaf_type(key_type: KeyType | None) -> None:
         )
 
 
-def require_accepted(session: Session, registry: Registry) -> None:
+def require_accepted(session: Session, registry: RegistryRow) -> None:
     """Check that a registry can accept the tokens that it will get.
 
     Raises:
@@ -162,13 +162,13 @@ def require_accepted(session: Session, registry: Registry) -> None:
 
 def signers(session: Session, safe: Safe) -> dict[str, Signer | NotReady]:
     """Return what signs for each registry with a key of its own, or why it cannot."""
-    own = select(SigningKey).where(SIGNS, SigningKey.registry_id.is_not(None))
-    loaded = own.options(joinedload(SigningKey.for_registry))
-    rows = session.scalars(loaded.order_by(SigningKey.id))
+    own = select(SigningKeyRow).where(SIGNS, SigningKeyRow.registry_id.is_not(None))
+    loaded = own.options(joinedload(SigningKeyRow.for_registry))
+    rows = session.scalars(loaded.order_by(SigningKeyRow.id))
     return {row.for_registry.service: _signer(row, safe) for row in rows if row.for_registry}
 
 
-def _signer(row: SigningKey, safe: Safe) -> Signer | NotReady:
+def _signer(row: SigningKeyRow, safe: Safe) -> Signer | NotReady:
     try:
         return Signer.of(safe.open(row), HeaderMode(row.header_mode))
     except NotReady as error:
@@ -176,12 +176,12 @@ def _signer(row: SigningKey, safe: Safe) -> Signer | NotReady:
         return error
 
 
-def _key_type(row: SigningKey) -> KeyType:
+def _key_type(row: SigningKeyRow) -> KeyType:
     public = keyring.public_key(rows.certificate(row))
     return KeyType.RSA2048 if isinstance(public, RSAPublicKey) else KeyType.P256
 
 
-def succeed(change: Change, safe: Safe, registry: Registry) -> SigningKey:
+def succeed(change: Change, safe: Safe, registry: RegistryRow) -> SigningKeyRow:
     """Make the key that follows the one that signs, of the same type and mode; it waits.
 
     Raises:
@@ -193,7 +193,7 @@ def succeed(change: Change, safe: Safe, registry: Registry) -> SigningKey:
     return add(change, safe, registry, HeaderMode(row.header_mode), _key_type(row))
 
 
-def activate(change: Change, registry: Registry, key_id: int) -> SigningKey:
+def activate(change: Change, registry: RegistryRow, key_id: int) -> SigningKeyRow:
     """Have the key that waits sign, and retire the one before.
 
     Raises:
@@ -209,33 +209,33 @@ def activate(change: Change, registry: Registry, key_id: int) -> SigningKey:
     return row
 
 
-def activate_waiting(change: Change, key_id: int) -> SigningKey:
+def activate_waiting(change: Change, key_id: int) -> SigningKeyRow:
     """Have a key that waits sign for its registry, which knows it. Raises as :func:`activate`."""
-    row = change.session.get(SigningKey, key_id)
+    row = change.session.get(SigningKeyRow, key_id)
     if row is None or row.for_registry is None:
         raise NotFound(f"no registry has a key {key_id} of its own")
     return activate(change, row.for_registry, key_id)
 
 
-def give_up(change: Change, registry: Registry) -> None:
+def give_up(change: Change, registry: RegistryRow) -> None:
     """Retire the key that waits, if there is one."""
     if (row := waiting(change.session, registry)) is not None:
         _retire(change, row)
 
 
-def retire(change: Change, registry: Registry) -> None:
+def retire(change: Change, registry: RegistryRow) -> None:
     """Retire all of a registry's keys: it trusts the authority instead."""
     give_up(change, registry)
     if (row := active(change.session, registry)) is not None:
         _retire(change, row)
 
 
-def delete_all(change: Change, registry: Registry) -> None:
+def delete_all(change: Change, registry: RegistryRow) -> None:
     """Delete the keys of a registry that is removed."""
-    change.session.execute(delete(SigningKey).where(SigningKey.registry_id == registry.id))
+    change.session.execute(delete(SigningKeyRow).where(SigningKeyRow.registry_id == registry.id))
 
 
-def set_header_mode(change: Change, row: SigningKey, mode: HeaderMode) -> None:
+def set_header_mode(change: Change, row: SigningKeyRow, mode: HeaderMode) -> None:
     """Name a key in another way; the key stays the same."""
     before, row.header_mode = row.header_mode, mode
     change.record(
@@ -243,11 +243,13 @@ def set_header_mode(change: Change, row: SigningKey, mode: HeaderMode) -> None:
     )
 
 
-def _retire(change: Change, row: SigningKey) -> None:
+def _retire(change: Change, row: SigningKeyRow) -> None:
     rows.retire(row, change.at)
     change.record("key.retire", target(row))
 
 
-def _one(session: Session, registry: Registry, condition: ColumnElement[bool]) -> SigningKey | None:
-    found = select(SigningKey).where(SigningKey.registry_id == registry.id, condition)
-    return session.scalars(found.order_by(SigningKey.id.desc())).first()
+def _one(
+    session: Session, registry: RegistryRow, condition: ColumnElement[bool]
+) -> SigningKeyRow | None:
+    found = select(SigningKeyRow).where(SigningKeyRow.registry_id == registry.id, condition)
+    return session.scalars(found.order_by(SigningKeyRow.id.desc())).first()

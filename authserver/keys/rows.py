@@ -9,36 +9,36 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
-from authserver.db.models import Authority, SigningKey
+from authserver.db.models import AuthorityRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import keyring
 from authserver.keys.keyring import KeyPair
 from authserver.keys.private_keys import Row, Safe, role
 
-SIGNS = and_(SigningKey.activated_at.is_not(None), SigningKey.retired_at.is_(None))
+SIGNS = and_(SigningKeyRow.activated_at.is_not(None), SigningKeyRow.retired_at.is_(None))
 """Holds for the keys that sign now: one leaf, and at most one of each registry's own."""
 
 
 def all_rows(session: Session) -> Sequence[Row]:
     """Return every key, authorities first, in the order in which they came."""
-    authorities = session.scalars(select(Authority).order_by(Authority.id)).all()
-    return [*authorities, *session.scalars(select(SigningKey).order_by(SigningKey.id))]
+    authorities = session.scalars(select(AuthorityRow).order_by(AuthorityRow.id)).all()
+    return [*authorities, *session.scalars(select(SigningKeyRow).order_by(SigningKeyRow.id))]
 
 
-def newest_authority(session: Session, *conditions: ColumnElement[bool]) -> Authority | None:
+def newest_authority(session: Session, *conditions: ColumnElement[bool]) -> AuthorityRow | None:
     """Return the authority that was activated last, or came last, and is not retired."""
-    found = select(Authority).where(Authority.retired_at.is_(None), *conditions)
-    order = (Authority.activated_at.desc(), Authority.id.desc())
+    found = select(AuthorityRow).where(AuthorityRow.retired_at.is_(None), *conditions)
+    order = (AuthorityRow.activated_at.desc(), AuthorityRow.id.desc())
     return session.scalars(found.order_by(*order)).first()
 
 
-def active_authority(session: Session) -> Authority:
+def active_authority(session: Session) -> AuthorityRow:
     """Return the authority that certifies signing keys.
 
     Raises:
         NotReady: there is none.
     """
-    found = newest_authority(session, Authority.activated_at.is_not(None))
+    found = newest_authority(session, AuthorityRow.activated_at.is_not(None))
     if found is None:
         raise NotReady("there is no valid authority to certify a signing key")
     return found
@@ -54,7 +54,7 @@ def pem(certificate: x509.Certificate) -> str:
 
 def target(row: Row) -> str:
     """Return how audit records name a key."""
-    return f"authority:{row.id}" if isinstance(row, Authority) else f"key:{row.id}"
+    return f"authority:{row.id}" if isinstance(row, AuthorityRow) else f"key:{row.id}"
 
 
 def described(row: Row) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, NotReady, Refused
-from authserver.db.models import SigningKey, StoreState
+from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
 from authserver.keys import keyring, registry_keys, rows
 from authserver.keys import rows as key_rows
@@ -47,7 +47,7 @@ class Listed:
     signs: bool
 
 
-def rotate(change: Change, safe: Safe) -> SigningKey:
+def rotate(change: Change, safe: Safe) -> SigningKeyRow:
     """Make a signing key under the active authority and retire the one before.
 
     Raises:
@@ -58,7 +58,7 @@ def rotate(change: Change, safe: Safe) -> SigningKey:
         raise NotReady("there is no valid authority to certify a signing key")
     pair = keyring.make_leaf(safe.open(authority), change.at)
     before = signing(change.session)
-    row = SigningKey(
+    row = SigningKeyRow(
         authority_id=authority.id,
         header_mode=HeaderMode.X5C,
         certificate=pair.certificate_pem(),
@@ -75,7 +75,7 @@ def rotate(change: Change, safe: Safe) -> SigningKey:
     return row
 
 
-def succeed(change: Change, safe: Safe, key_id: int) -> SigningKey:
+def succeed(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     """Make the key that follows a signing key: a leaf signs at once, a registry's own key waits.
 
     Whoever comes second, with the same id, changes nothing.
@@ -85,7 +85,7 @@ def succeed(change: Change, safe: Safe, key_id: int) -> SigningKey:
         Refused: it does not sign, or not any more.
         NotReady: as :func:`rotate`.
     """
-    row = change.session.get(SigningKey, key_id)
+    row = change.session.get(SigningKeyRow, key_id)
     if row is None:
         raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
     if row.activated_at is None or row.retired_at is not None:
@@ -107,13 +107,13 @@ def rotate_if_due(change: Change, safe: Safe) -> bool:
     return True
 
 
-def signing(session: Session) -> SigningKey | None:
+def signing(session: Session) -> SigningKeyRow | None:
     """Return the leaf that signs for every registry without a key of its own."""
-    found = select(SigningKey).where(SIGNS, SigningKey.authority_id.is_not(None))
-    return session.scalars(found.order_by(SigningKey.id.desc())).first()
+    found = select(SigningKeyRow).where(SIGNS, SigningKeyRow.authority_id.is_not(None))
+    return session.scalars(found.order_by(SigningKeyRow.id.desc())).first()
 
 
-def require_signing(session: Session) -> SigningKey:
+def require_signing(session: Session) -> SigningKeyRow:
     """Return the leaf that signs.
 
     Raises:
@@ -134,7 +134,7 @@ def load_leaf(session: Session, safe: Safe) -> KeyPair:
     return safe.open(require_signing(session))
 
 
-def revoke(change: Change, safe: Safe, key_id: int) -> SigningKey:
+def revoke(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     """Stop signing with a leaf, destroy its private half and publish it no more.
 
     If it is the one that signs, a new one takes its place.
@@ -143,7 +143,7 @@ def revoke(change: Change, safe: Safe, key_id: int) -> SigningKey:
         NotFound: there is no such signing key.
         Refused: it is revoked already, or a registry's own key, which has no successor yet.
     """
-    row = change.session.get(SigningKey, key_id)
+    row = change.session.get(SigningKeyRow, key_id)
     if row is None:
         raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
     if row.revoked:
@@ -168,13 +168,13 @@ def require_initialised(session: Session) -> None:
     Raises:
         NotReady: it has not.
     """
-    if session.get(StoreState, 1) is None:
+    if session.get(StoreStateRow, 1) is None:
         raise NotReady("the store is not set up: run `authserver init`")
 
 
 def issuer(session: Session) -> str:
     """Return the issuer of all registry tokens, fixed when the store was set up."""
-    return session.scalars(select(StoreState.issuer)).one()
+    return session.scalars(select(StoreStateRow.issuer)).one()
 
 
 def open_all(session: Session, safe: Safe) -> int:
@@ -196,7 +196,7 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
         plain = safe.master.open(row.private_key or b"", sealed_name(row))
         row.private_key = new.seal(plain, sealed_name(row))
     change.trail.rewrap(change.session, new.seal)
-    state = change.session.scalars(select(StoreState)).one()
+    state = change.session.scalars(select(StoreStateRow)).one()
     before, state.master_key_id = state.master_key_id, new.id
     change.record(
         "store.rewrap", "store", before={"master_key": before}, after={"master_key": new.id}
@@ -211,7 +211,7 @@ def listed(session: Session) -> list[Listed]:
 
 def told(row: Row) -> Listed:
     """Return a key as an operator sees it."""
-    signing_key = row if isinstance(row, SigningKey) else None
+    signing_key = row if isinstance(row, SigningKeyRow) else None
     own = signing_key.for_registry if signing_key else None
     found, state = key_rows.certificate(row), _state(row)
     return Listed(
@@ -230,7 +230,7 @@ def told(row: Row) -> Listed:
 
 
 def _state(row: Row) -> str:
-    if isinstance(row, SigningKey) and row.revoked:
+    if isinstance(row, SigningKeyRow) and row.revoked:
         return "revoked"
     if row.retired_at is not None:
         return "retired"
@@ -271,7 +271,7 @@ def _of(session: Session) -> Iterator[Ending]:
         remedy = "it should have been rotated; the log says why it was not"
         yield Ending(f"signing key {leaf.id}", leaf.not_after, BEFORE_LEAF, remedy)
     for row in session.scalars(
-        select(SigningKey).where(SIGNS, SigningKey.registry_id.is_not(None))
+        select(SigningKeyRow).where(SIGNS, SigningKeyRow.registry_id.is_not(None))
     ):
         service = row.for_registry.service if row.for_registry else ""
         remedy = f"begin with `authserver key rotate --registry {service}`"

@@ -14,7 +14,7 @@ from authserver.core.urls import site
 from authserver.db import delegations, lookup, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.lookup import Window
-from authserver.db.models import Delegation, Registry, Rule
+from authserver.db.models import DelegationRow, RegistryRow, RuleRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
@@ -31,11 +31,11 @@ class Installation:
     trust: Trust = Trust.BUNDLE
 
     @classmethod
-    def of(cls, row: Registry) -> "Installation":
+    def of(cls, row: RegistryRow) -> "Installation":
         version = None if row.version is None else Version(row.version)
         return cls(row.url, version, Trust(row.trust))
 
-    def describe(self, row: Registry) -> None:
+    def describe(self, row: RegistryRow) -> None:
         """Write it into an entry. Raises Refused if the URL is not http or https."""
         row.url = None if self.url is None else site(self.url)
         row.version, row.trust = self.version, self.trust
@@ -51,7 +51,7 @@ def add(
     *,
     refresh_tokens: bool = True,
     installation: Installation = UNKNOWN,
-) -> Registry:
+) -> RegistryRow:
     """Add a registry entry; the authority's leaf signs its tokens.
 
     Raises:
@@ -60,10 +60,10 @@ def add(
     """
     service = service_name(service)
     _require_ttl(token_ttl)
-    same = select(Registry).where(Registry.service == service)
+    same = select(RegistryRow).where(RegistryRow.service == service)
     if change.session.scalars(same).first() is not None:
         raise Refused(f"the registry {service} is there already")
-    row = Registry(
+    row = RegistryRow(
         service=service,
         token_ttl=token_ttl,
         refresh_tokens=refresh_tokens,
@@ -83,7 +83,7 @@ def edit(
     token_ttl: int | None = None,
     refresh_tokens: bool | None = None,
     installation: Installation | None = None,
-) -> Registry:
+) -> RegistryRow:
     """Change a registry entry; an argument of None leaves its field as it is.
 
     Turning refresh tokens off ends the entry's sessions.
@@ -109,7 +109,7 @@ def replace(
     token_ttl: int | None,
     refresh_tokens: bool,
     installation: Installation | None = None,
-) -> Registry:
+) -> RegistryRow:
     """Change all fields of a registry entry; ``token_ttl`` None means the setting's lifetime.
 
     ``installation`` None keeps the present one. Raises what :func:`edit` raises.
@@ -130,7 +130,7 @@ def _require_ttl(token_ttl: int | None) -> None:
         raise Refused(f"a token lives {TTL_MIN} to {TTL_MAX} seconds, not {token_ttl}")
 
 
-def _terms(row: Registry) -> dict[str, Any]:
+def _terms(row: RegistryRow) -> dict[str, Any]:
     return {
         "token_ttl": row.token_ttl,
         "refresh_tokens": row.refresh_tokens,
@@ -146,14 +146,14 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
         Refused: rules name the registry and ``force`` is not set.
     """
     row = lookup.registry(change.session, service)
-    own_rules = rules.naming(change.session, Rule.registry_id == row.id)
+    own_rules = rules.naming(change.session, RuleRow.registry_id == row.id)
     if own_rules and not force:
         raise Refused(
             f"{len(own_rules)} rules are on the registry {service} and would be removed with it: "
             f"{rules.cite(own_rules)}; say --force"
         )
     removed = [f"{rules.delete(change, rule)} was removed" for rule in own_rules]
-    removed += delegations.end_all(change, Delegation.registry_id == row.id)
+    removed += delegations.end_all(change, DelegationRow.registry_id == row.id)
     sessions.end_on(change, row)
     registry_keys.delete_all(change, row)
     change.session.delete(row)
@@ -163,17 +163,17 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
 
 def longest_token(session: Session, default_ttl: int) -> timedelta:
     """Return the longest lifetime of the registry tokens that are issued now."""
-    lifetimes = session.scalars(select(Registry.token_ttl)).all()
+    lifetimes = session.scalars(select(RegistryRow.token_ttl)).all()
     return timedelta(seconds=max((ttl or default_ttl for ttl in lifetimes), default=default_ttl))
 
 
-def listed(session: Session, window: Window = lookup.ALL) -> Sequence[Registry]:
+def listed(session: Session, window: Window = lookup.ALL) -> Sequence[RegistryRow]:
     """Return the registry entries, ordered by service."""
-    query = lookup.within(select(Registry), Registry.service, window)
-    return session.scalars(query.options(selectinload(Registry.own_keys))).all()
+    query = lookup.within(select(RegistryRow), RegistryRow.service, window)
+    return session.scalars(query.options(selectinload(RegistryRow.own_keys))).all()
 
 
-def described(row: Registry) -> dict[str, Any]:
+def described(row: RegistryRow) -> dict[str, Any]:
     """Return the entry for ``--json``; ``token_ttl`` None means the setting's lifetime."""
     return {
         "service": row.service,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from authserver.db.models import Registry, SigningKey
+from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.keys import authorities, jose, keyring, signing_keys
 from authserver.keys import rows as key_rows
 from authserver.keys.compatibility import Trust
@@ -32,12 +32,12 @@ class PublishedKeys:
 def by_registry(session: Session, now: datetime) -> Mapping[str | None, PublishedKeys]:
     """Return the published keys by service, and under None those of all registries."""
     bundle, rows = _authorities(session, now), _published(session, now)
-    by_id: defaultdict[int | None, list[SigningKey]] = defaultdict(list)
+    by_id: defaultdict[int | None, list[SigningKeyRow]] = defaultdict(list)
     for row in rows:
         by_id[row.registry_id].append(row)
     leaves = PublishedKeys(bundle, _jwks(by_id[None]))
     published: dict[str | None, PublishedKeys] = {None: PublishedKeys(bundle, _jwks(rows))}
-    for registry_id, service in session.execute(select(Registry.id, Registry.service)):
+    for registry_id, service in session.execute(select(RegistryRow.id, RegistryRow.service)):
         own = by_id.get(registry_id)
         published[service] = _with_own(own, bundle) if own else leaves
     return published
@@ -51,9 +51,9 @@ def everything(session: Session, now: datetime) -> PublishedKeys:
 def trusted(session: Session, now: datetime) -> PublishedKeys:
     """Return all keys that our registries trust: an own key is where its registry reads it."""
     bundle = _authorities(session, now)
-    listed: list[SigningKey] = []
+    listed: list[SigningKeyRow] = []
     for registry in entries.listed(session):
-        own = _published(session, now, SigningKey.registry_id == registry.id)
+        own = _published(session, now, SigningKeyRow.registry_id == registry.id)
         if registry.trust != Trust.JWKS:
             bundle += "".join(row.certificate for row in own)
         if registry.trust != Trust.BUNDLE:
@@ -61,25 +61,27 @@ def trusted(session: Session, now: datetime) -> PublishedKeys:
     return PublishedKeys(bundle, _jwks(listed))
 
 
-def for_registry(session: Session, registry: Registry, now: datetime) -> PublishedKeys:
+def for_registry(session: Session, registry: RegistryRow, now: datetime) -> PublishedKeys:
     """Return the keys that one registry should trust.
 
     A registry with own keys gets these. Its bundle has the authority as well, so that the entry
     can go back to it. The JWKS of any other registry has the leaves, which change every month.
     """
     bundle = _authorities(session, now)
-    if own := _published(session, now, SigningKey.registry_id == registry.id):
+    if own := _published(session, now, SigningKeyRow.registry_id == registry.id):
         return _with_own(own, bundle)
-    return PublishedKeys(bundle, _jwks(_published(session, now, SigningKey.registry_id.is_(None))))
+    return PublishedKeys(
+        bundle, _jwks(_published(session, now, SigningKeyRow.registry_id.is_(None)))
+    )
 
 
-def _with_own(own: Sequence[SigningKey], bundle: str) -> PublishedKeys:
+def _with_own(own: Sequence[SigningKeyRow], bundle: str) -> PublishedKeys:
     return PublishedKeys("".join(row.certificate for row in own) + bundle, _jwks(own))
 
 
-def algorithms(session: Session, registry: Registry, now: datetime) -> list[str]:
+def algorithms(session: Session, registry: RegistryRow, now: datetime) -> list[str]:
     """Return the JWS algorithms of the keys that sign for a registry now or next."""
-    own = _published(session, now, SigningKey.registry_id == registry.id)
+    own = _published(session, now, SigningKeyRow.registry_id == registry.id)
     signing = [row for row in own if row.retired_at is None]
     if not any(row.activated_at for row in signing):
         signing += [leaf for leaf in (signing_keys.signing(session),) if leaf]
@@ -92,18 +94,18 @@ def _authorities(session: Session, now: datetime) -> str:
 
 def _published(
     session: Session, now: datetime, *conditions: ColumnElement[bool]
-) -> Sequence[SigningKey]:
-    retired = SigningKey.retired_at
-    current = (SigningKey.revoked.is_(False), or_(retired.is_(None), retired > now - KEPT))
+) -> Sequence[SigningKeyRow]:
+    retired = SigningKeyRow.retired_at
+    current = (SigningKeyRow.revoked.is_(False), or_(retired.is_(None), retired > now - KEPT))
     return session.scalars(
-        select(SigningKey).where(*current, *conditions).order_by(SigningKey.id.desc())
+        select(SigningKeyRow).where(*current, *conditions).order_by(SigningKeyRow.id.desc())
     ).all()
 
 
-def _jwks(rows: Sequence[SigningKey]) -> str:
+def _jwks(rows: Sequence[SigningKeyRow]) -> str:
     return json.dumps({"keys": list(_jwk_entries(rows))}, indent=2) + "\n"
 
 
-def _jwk_entries(rows: Sequence[SigningKey]) -> Iterator[dict[str, Any]]:
+def _jwk_entries(rows: Sequence[SigningKeyRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield from jose.public_jwks(keyring.public_key(key_rows.certificate(row)))

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Select, Table, func, select, text
 
 from authserver.db.backup import copy
-from authserver.db.models import Base, StoreState
+from authserver.db.models import Base, StoreStateRow
 from authserver.db.store import Store, open_store
 from authserver.keys.master_key import make_master_key
 from tests import stores
@@ -113,7 +113,7 @@ def test_no_id_that_there_ever_was_is_given_out_again(
 
 def gives_out_ids(table: Table) -> bool:
     column = table.autoincrement_column
-    return column is not None and not column.foreign_keys and table is not StoreState.__table__
+    return column is not None and not column.foreign_keys and table is not StoreStateRow.__table__
 
 
 def next_id(table: Table) -> Select[tuple[int]]:

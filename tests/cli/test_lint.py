@@ -42,7 +42,9 @@ def age(world: World, days: float) -> None:
     """Have all rules written so many days ago."""
     store = world.wiring.store
     with store.append() as session:
-        session.execute(update(models.Rule).values(created_at=store.clock() - timedelta(days=days)))
+        session.execute(
+            update(models.RuleRow).values(created_at=store.clock() - timedelta(days=days))
+        )
 
 
 def test_a_clean_store_says_so(run: Commands) -> None:

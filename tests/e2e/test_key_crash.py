@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from authserver.db.models import SigningKey
+from authserver.db.models import SigningKeyRow
 from authserver.db.store import open_store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
@@ -79,7 +79,7 @@ def test_a_retired_keys_private_half_is_in_no_file(tmp_path: Path) -> None:
 def _first_key(settings: Settings) -> tuple[bytes, bytes]:
     store = open_store(settings.store_url, lambda: datetime.now(UTC))
     with store.read() as session:
-        row = session.scalars(select(SigningKey)).one()
+        row = session.scalars(select(SigningKeyRow)).one()
         pair = Safe.of(session, settings.master_key_path, None).open(row)
     store.engine.dispose()
     assert row.private_key is not None

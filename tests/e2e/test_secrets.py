@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from sqlalchemy import select
 
-from authserver.db.models import Authority, SigningKey
+from authserver.db.models import AuthorityRow, SigningKeyRow
 from authserver.db.store import open_store
 from authserver.keys.master_key import read_master_key
 from authserver.runtime.settings import Settings
@@ -105,9 +105,12 @@ def _keys(authserver: Authserver) -> dict[str, bytes]:
     with store.read() as session:
         sealed = {
             **{
-                f"authority {row.id}": row.private_key for row in session.scalars(select(Authority))
+                f"authority {row.id}": row.private_key
+                for row in session.scalars(select(AuthorityRow))
             },
-            **{f"signing key {r.id}": r.private_key for r in session.scalars(select(SigningKey))},
+            **{
+                f"signing key {r.id}": r.private_key for r in session.scalars(select(SigningKeyRow))
+            },
         }
     store.engine.dispose()
     found = {name: _number(master.open(value, name)) for name, value in sealed.items() if value}

@@ -70,9 +70,9 @@ def reach(world: World, auth: Credential) -> set[Any]:
 def forget(world: World) -> None:
     """Take away what an example made."""
     with world.wiring.store.change("test") as change:
-        for table in (models.AppToken, models.RefreshToken, models.Invitation):
+        for table in (models.AppTokenRow, models.RefreshTokenRow, models.InvitationRow):
             change.session.execute(delete(table))
-        change.session.execute(delete(models.Account).where(models.Account.name == "guest"))
+        change.session.execute(delete(models.AccountRow).where(models.AccountRow.name == "guest"))
         accounts.set_password(change, "bob", hash_password(PASSWORD, COST))
     world.wiring.live.refresh()
 

@@ -9,7 +9,7 @@ from authserver.db.dialects.types import sorted_text
 from authserver.db.models.base import Base, Lines
 
 
-class StoreState(Base):
+class StoreStateRow(Base):
     """The one row about the store itself; ``version`` goes up with each change."""
 
     __tablename__ = "store_state"
@@ -22,7 +22,7 @@ class StoreState(Base):
     created_at: Mapped[datetime]
 
 
-class Alteration(Base):
+class AlterationRow(Base):
     """A row that a change has written: what other processes must read again.
 
     Only the latest are kept. ``row_id`` None means any row of the table ``noun``.
@@ -37,7 +37,7 @@ class Alteration(Base):
     row_id: Mapped[int | None]
 
 
-class Authority(Base):
+class AuthorityRow(Base):
     """A long-lived certificate authority; its certificate is in the registries' bundle.
 
     It waits until it is activated. The private key of one that is not retired and has none here
@@ -56,7 +56,7 @@ class Authority(Base):
     not_after: Mapped[datetime]
 
 
-class SigningKey(Base):
+class SigningKeyRow(Base):
     """A short-lived leaf under an authority, or a registry's own key, under none.
 
     One that was not activated waits until the registry knows it. The private key of one that is
@@ -80,10 +80,10 @@ class SigningKey(Base):
     retired_at: Mapped[datetime | None]
     revoked: Mapped[bool]
     not_after: Mapped[datetime]
-    for_registry: Mapped["Registry | None"] = relationship()
+    for_registry: Mapped["RegistryRow | None"] = relationship()
 
 
-class Registry(Base):
+class RegistryRow(Base):
     """A protected registry, known by its ``service`` string.
 
     ``url`` is where clients reach it. ``confirmed_authority_id`` is the newest authority that its
@@ -102,14 +102,15 @@ class Registry(Base):
     trust: Mapped[str] = mapped_column(String(8))
     confirmed_authority_id: Mapped[int | None] = mapped_column(ForeignKey("authority.id"))
     created_at: Mapped[datetime]
-    own_keys: Mapped[list[SigningKey]] = relationship(
-        primaryjoin="and_(SigningKey.registry_id == Registry.id, SigningKey.retired_at.is_(None))",
-        order_by=SigningKey.id,
+    own_keys: Mapped[list[SigningKeyRow]] = relationship(
+        primaryjoin="and_(SigningKeyRow.registry_id == RegistryRow.id, "
+        "SigningKeyRow.retired_at.is_(None))",
+        order_by=SigningKeyRow.id,
         viewonly=True,
     )
 
 
-class Account(Base):
+class AccountRow(Base):
     """A user or a robot."""
 
     __tablename__ = "account"
@@ -126,13 +127,13 @@ class Account(Base):
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     outlives_owner: Mapped[bool]
     created_at: Mapped[datetime]
-    owner: Mapped["Account | None"] = relationship(remote_side="Account.id")
-    groups: Mapped[list["Group"]] = relationship(
-        secondary="membership", back_populates="members", order_by="Group.name"
+    owner: Mapped["AccountRow | None"] = relationship(remote_side="AccountRow.id")
+    groups: Mapped[list["GroupRow"]] = relationship(
+        secondary="membership", back_populates="members", order_by="GroupRow.name"
     )
 
 
-class Group(Base):
+class GroupRow(Base):
     """A named set of accounts."""
 
     __tablename__ = "account_group"
@@ -142,12 +143,12 @@ class Group(Base):
     name: Mapped[str] = mapped_column(sorted_text(128))
     folded_name: Mapped[str] = mapped_column(sorted_text(512), unique=True)
     created_at: Mapped[datetime]
-    members: Mapped[list[Account]] = relationship(
-        secondary="membership", back_populates="groups", order_by="Account.name"
+    members: Mapped[list[AccountRow]] = relationship(
+        secondary="membership", back_populates="groups", order_by="AccountRow.name"
     )
 
 
-class AppToken(Base):
+class AppTokenRow(Base):
     """A secret that stands for an account, or for less than it. Only its hash is here.
 
     While a rotation's grace lasts the secret before the present one is good as well.
@@ -173,10 +174,10 @@ class AppToken(Base):
     last_used_at: Mapped[datetime | None]
     last_used_address: Mapped[str | None] = mapped_column(String(64))
     last_used_client: Mapped[str | None]
-    account: Mapped[Account] = relationship()
+    account: Mapped[AccountRow] = relationship()
 
 
-class RefreshToken(Base):
+class RefreshTokenRow(Base):
     """A login that goes on without the password, on one registry. Only its hash is here."""
 
     __tablename__ = "refresh_token"
@@ -193,11 +194,11 @@ class RefreshToken(Base):
     last_used_at: Mapped[datetime | None]
     last_used_address: Mapped[str | None] = mapped_column(String(64))
     last_used_client: Mapped[str | None]
-    account: Mapped[Account] = relationship()
-    for_registry: Mapped[Registry] = relationship()
+    account: Mapped[AccountRow] = relationship()
+    for_registry: Mapped[RegistryRow] = relationship()
 
 
-class Invitation(Base):
+class InvitationRow(Base):
     """A code with which a user sets a first password, once."""
 
     __tablename__ = "invitation"
@@ -210,14 +211,14 @@ class Invitation(Base):
     expires_at: Mapped[datetime]
 
 
-class Membership(Base):
+class MembershipRow(Base):
     __tablename__ = "membership"
 
     group_id: Mapped[int] = mapped_column(ForeignKey("account_group.id"), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, index=True)
 
 
-class Rule(Base):
+class RuleRow(Base):
     """One ACL rule. ``registry_id`` None means every registry.
 
     Foreign keys restrict: nothing that a rule names vanishes by a side effect.
@@ -243,13 +244,13 @@ class Rule(Base):
     created_at: Mapped[datetime]
     edited_by: Mapped[str | None]
     edited_at: Mapped[datetime | None]
-    subjects: Mapped[list["RuleSubject"]] = relationship(
-        cascade="all, delete-orphan", order_by="RuleSubject.id"
+    subjects: Mapped[list["RuleSubjectRow"]] = relationship(
+        cascade="all, delete-orphan", order_by="RuleSubjectRow.id"
     )
-    for_registry: Mapped[Registry | None] = relationship()
+    for_registry: Mapped[RegistryRow | None] = relationship()
 
 
-class RuleSubject(Base):
+class RuleSubjectRow(Base):
     """One of those whom a rule is about."""
 
     __tablename__ = "rule_subject"
@@ -264,11 +265,11 @@ class RuleSubject(Base):
     kind: Mapped[str] = mapped_column(String(16))
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     group_id: Mapped[int | None] = mapped_column(ForeignKey("account_group.id"), index=True)
-    account: Mapped[Account | None] = relationship()
-    group: Mapped[Group | None] = relationship()
+    account: Mapped[AccountRow | None] = relationship()
+    group: Mapped[GroupRow | None] = relationship()
 
 
-class Delegation(Base):
+class DelegationRow(Base):
     """Leave for a group's members to write allows within a pattern on one registry."""
 
     __tablename__ = "delegation"
@@ -282,5 +283,5 @@ class Delegation(Base):
     comment: Mapped[str] = mapped_column(Text)
     created_by: Mapped[str]
     created_at: Mapped[datetime]
-    group: Mapped[Group] = relationship()
-    for_registry: Mapped[Registry] = relationship()
+    group: Mapped[GroupRow] = relationship()
+    for_registry: Mapped[RegistryRow] = relationship()

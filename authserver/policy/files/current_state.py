@@ -64,17 +64,17 @@ def load(session: Session) -> State:
         delegations=[_delegation(row) for row in delegations.listed(session)],
         log_in=frozenset(
             session.scalars(
-                select(models.Account.name).where(models.Account.password_hash.is_not(None))
+                select(models.AccountRow.name).where(models.AccountRow.password_hash.is_not(None))
             )
         ),
     )
 
 
-def _registry(row: models.Registry) -> Registry:
+def _registry(row: models.RegistryRow) -> Registry:
     return Registry(row.service, row.token_ttl, row.refresh_tokens)
 
 
-def _account(row: models.Account) -> Account:
+def _account(row: models.AccountRow) -> Account:
     return Account(
         row.name,
         AccountKind(row.kind),
@@ -86,18 +86,18 @@ def _account(row: models.Account) -> Account:
     )
 
 
-def _group(row: models.Group) -> Group:
+def _group(row: models.GroupRow) -> Group:
     members = (subjects.Subject(SubjectKind(m.kind), m.name) for m in row.members)
     return Group(row.name, frozenset(members))
 
 
 def _rules(session: Session) -> list[Statement]:
-    columns = select(models.Rule.id, models.Rule.comment, models.Rule.delegation_id)
+    columns = select(models.RuleRow.id, models.RuleRow.comment, models.RuleRow.delegation_id)
     beside = {row.id: (row.comment, row.delegation_id) for row in session.execute(columns)}
     return [Statement(rule, *beside[rule.id]) for rule in rule_rows.load(session)]
 
 
-def _delegation(row: models.Delegation) -> Delegation:
+def _delegation(row: models.DelegationRow) -> Delegation:
     return Delegation(
         row.group.name,
         row.for_registry.service,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from authserver.audit.records import MAX_RULES
 from authserver.db import delegations
-from authserver.db.models import Account, Delegation, Membership, Rule, TokenRecord
+from authserver.db.models import AccountRow, DelegationRow, MembershipRow, RuleRow, TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Upkeep:
 
 def load(session: Session, since: datetime) -> Upkeep:
     """Read it; the records of token requests from ``since`` on."""
-    columns = (Rule.id, Rule.created_at, Rule.edited_at, Rule.disabled_at)
+    columns = (RuleRow.id, RuleRow.created_at, RuleRow.edited_at, RuleRow.disabled_at)
     return Upkeep(
         written={
             row.id: Written(row.edited_at or row.created_at, row.disabled_at)
@@ -73,7 +73,7 @@ def load(session: Session, since: datetime) -> Upkeep:
 
 
 def _delegated(session: Session) -> Iterator[Delegated]:
-    peopled = set(session.scalars(select(Membership.group_id).distinct()))
+    peopled = set(session.scalars(select(MembershipRow.group_id).distinct()))
     strangers = _strangers(session)
     for row in delegations.listed(session):
         yield Delegated(
@@ -88,12 +88,12 @@ def _delegated(session: Session) -> Iterator[Delegated]:
 def _strangers(session: Session) -> defaultdict[int, dict[int, str]]:
     """Return, by delegation and rule, who wrote it and is not in the delegation's group."""
     member = exists().where(
-        Membership.group_id == Delegation.group_id, Membership.account_id == Account.id
+        MembershipRow.group_id == DelegationRow.group_id, MembershipRow.account_id == AccountRow.id
     )
     query = (
-        select(Delegation.id, Rule.id, Account.name)
-        .join(Rule, Rule.delegation_id == Delegation.id)
-        .join(Account, Rule.author_id == Account.id)
+        select(DelegationRow.id, RuleRow.id, AccountRow.name)
+        .join(RuleRow, RuleRow.delegation_id == DelegationRow.id)
+        .join(AccountRow, RuleRow.author_id == AccountRow.id)
         .where(~member)
     )
     found: defaultdict[int, dict[int, str]] = defaultdict(dict)
@@ -103,13 +103,13 @@ def _strangers(session: Session) -> defaultdict[int, dict[int, str]]:
 
 
 def _ownerless(session: Session) -> Iterator[str]:
-    owner = aliased(Account)
-    query = select(Account.name).join(owner, Account.owner_id == owner.id)
+    owner = aliased(AccountRow)
+    query = select(AccountRow.name).join(owner, AccountRow.owner_id == owner.id)
     yield from session.scalars(
         query.where(
-            Account.disabled_at.is_(None),
+            AccountRow.disabled_at.is_(None),
             owner.disabled_at.is_not(None),
-            Account.outlives_owner.is_(False),
+            AccountRow.outlives_owner.is_(False),
         )
     )
 

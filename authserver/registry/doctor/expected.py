@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.db import lookup
-from authserver.db.models import Authority
+from authserver.db.models import AuthorityRow
 from authserver.keys import keyring, registry_keys, signing_keys
 from authserver.keys import rows as key_rows
 from authserver.keys.jose import HeaderMode, key_id
@@ -87,7 +87,7 @@ def load(
     own = registry_keys.active(session, entry)
     successor = registry_keys.waiting(session, entry)
     active = key_rows.active_authority(session)
-    current = session.scalars(select(Authority).where(Authority.retired_at.is_(None)))
+    current = session.scalars(select(AuthorityRow).where(AuthorityRow.retired_at.is_(None)))
     rows = sorted(current, key=lambda row: (row is not active, -row.id))
     return Expected(
         service=entry.service,

@@ -12,7 +12,7 @@ from authserver.core.bounds import str_limit
 from authserver.core.errors import NotFound
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
-from authserver.db.models import AppToken
+from authserver.db.models import AppTokenRow
 from authserver.web.api.models import WHOLE, Answer, Body, Name, Nothing, Paging, Query, Sought
 from authserver.web.api.operations import Call, Operations, Reply, references
 from authserver.web.api.pagination import Page, page
@@ -103,11 +103,11 @@ class OfAccount(Paging):
     account: Sought | None = Field(None, description="Only those of this account.")
 
 
-def shown(call: Call[Any, Any], owner: str | None = None) -> Shown[AppToken]:
+def shown(call: Call[Any, Any], owner: str | None = None) -> Shown[AppTokenRow]:
     """Return how app tokens are shown: all of them, or to their ``owner`` only his own."""
     now = call.parts.store.clock()
 
-    def find(session: Session, token_id: int) -> AppToken:
+    def find(session: Session, token_id: int) -> AppTokenRow:
         row = app_tokens.get(session, token_id)
         if owner not in (None, row.account.name):
             raise NotFound(f"there is no app token {token_id} of yours")

@@ -23,7 +23,7 @@ from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.db import accounts
-from authserver.db.models import Account
+from authserver.db.models import AccountRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
 
@@ -183,7 +183,7 @@ class Callers:
         if need is Need.ADMINISTRATOR and not row.admin:
             raise Forbidden("only an administrator may do this")
 
-    def _same_password(self, identity: Identity, shown: Basic, row: Account) -> bool:
+    def _same_password(self, identity: Identity, shown: Basic, row: AccountRow) -> bool:
         if row.password_hash == identity.known.password_hash:
             return True
         # The hash of an unchanged password may have been made anew at a higher cost.

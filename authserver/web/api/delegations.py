@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver.db import delegations
 from authserver.db.lookup import Window
-from authserver.db.models import Delegation as Row
+from authserver.db.models import DelegationRow
 from authserver.web.api.caller import Need
 from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query, Removed
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -53,7 +53,7 @@ SHOWN = Shown(Delegation, delegations.get, delegations.described)
 def list_delegations(call: Call[Nothing, Paging]) -> Reply:
     """List the delegations; to a delegate, those that he has."""
 
-    def listed(session: Session, window: Window) -> list[Row]:
+    def listed(session: Session, window: Window) -> list[DelegationRow]:
         author = delegate(call, session)
         held = (
             delegations.listed(session) if author is None else delegations.held_by(session, author)

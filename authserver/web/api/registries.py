@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from authserver.db import lookup
-from authserver.db.models import Registry as Row
+from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
@@ -98,7 +98,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
 
 
 def _edit(
-    call: Call[Any, Any], change: Change, row: Row, terms: RegistryTerms, _force: bool
+    call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms, _force: bool
 ) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
     entries.replace(

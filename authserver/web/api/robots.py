@@ -7,7 +7,7 @@ from pydantic import Field
 
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, lookup
-from authserver.db.models import Account
+from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Name
 from authserver.web.api.operations import Call, Operations
@@ -58,7 +58,9 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: RobotTerms) -> Non
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(_: Call[Any, Any], change: Change, row: Account, terms: RobotTerms, _force: bool) -> None:
+def _edit(
+    _: Call[Any, Any], change: Change, row: AccountRow, terms: RobotTerms, _force: bool
+) -> None:
     accounts.replace_robot(
         change,
         row.name,

@@ -15,8 +15,7 @@ from authserver.core.subjects import subject
 from authserver.db import accounts, delegations, rule_rows, rules
 from authserver.db.delegations import Covered
 from authserver.db.lookup import Window
-from authserver.db.models import Account
-from authserver.db.models import Rule as Row
+from authserver.db.models import AccountRow, RuleRow
 from authserver.db.store import Change
 from authserver.web.api.caller import Need
 from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, Sought, Time, changes_of
@@ -99,7 +98,7 @@ SHOWN = Shown(Rule, rules.get, rule_rows.described)
 _Change = changes_of(RuleTerms)
 
 
-def delegate(call: Call[Any, Any], session: Session) -> Account | None:
+def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
     """Return the delegate who calls, None for an administrator.
 
     Raises:
@@ -113,7 +112,7 @@ def delegate(call: Call[Any, Any], session: Session) -> Account | None:
     return row
 
 
-def _found(session: Session, author: Account | None, rule_id: int) -> Row:
+def _found(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
     """Return a rule that the caller may touch; a delegate is not told which others there are."""
     if author is None:
         return rules.get(session, rule_id)
@@ -139,7 +138,7 @@ def _said(terms: RuleTerms, now: datetime | None) -> Said:
     )
 
 
-def _terms(row: Row) -> RuleTerms:
+def _terms(row: RuleRow) -> RuleTerms:
     said = rule_rows.described(row)
     kept = {name: said[name] for name in RuleTerms.model_fields}
     return RuleTerms.model_validate_json(json.dumps(kept))
@@ -155,29 +154,29 @@ def _rewritten(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Said |
     return _said(terms, call.parts.store.clock() if ends_anew else None)
 
 
-def _allowed(session: Session, author: Account | None, said: Said) -> Said | Covered:
+def _allowed(session: Session, author: AccountRow | None, said: Said) -> Said | Covered:
     """Return a rule as the caller may write it. Raises as :func:`delegations.covered`."""
     return said if author is None else delegations.covered(session, author, said)
 
 
-def _write(change: Change, author: Account | None, new: Said | Covered, comment: str) -> Row:
+def _write(change: Change, author: AccountRow | None, new: Said | Covered, comment: str) -> RuleRow:
     match author, new:
         case None, Said():
             return rules.add(change, new, comment)
-        case Account(), Covered():
+        case AccountRow(), Covered():
             return delegations.write(change, author, new, comment)
     raise _moved()
 
 
 def _rewrite(
-    change: Change, author: Account | None, row: Row, new: Said | Covered, terms: RuleTerms
+    change: Change, author: AccountRow | None, row: RuleRow, new: Said | Covered, terms: RuleTerms
 ) -> None:
     with references():
         match author, new:
             case None, Said():
                 rules.edit(change, row.id, new, terms.comment)
                 rules.set_enabled(change, row.id, enabled=terms.enabled)
-            case Account(), Covered():
+            case AccountRow(), Covered():
                 delegations.rewrite(change, author, row.id, new, terms.comment)
                 delegations.switch(change, author, row.id, enabled=terms.enabled)
             case _:
@@ -195,7 +194,7 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
     """List the rules; to a delegate, those that he wrote."""
     about = None if call.query.subject is None else subject(call.query.subject)
 
-    def listed(session: Session, window: Window) -> Sequence[Row]:
+    def listed(session: Session, window: Window) -> Sequence[RuleRow]:
         author = delegate(call, session)
         mine = None if author is None else author.id
         return rules.listed(session, about, call.query.pattern, author_id=mine, window=window)

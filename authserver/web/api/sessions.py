@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session as Store
 
 from authserver.core.errors import NotFound
 from authserver.db import lookup, refresh_tokens
-from authserver.db.models import RefreshToken
+from authserver.db.models import RefreshTokenRow
 from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.models import Answer, Body, Name, Nothing, Query
 from authserver.web.api.operations import Call, Operations, Reply, references
@@ -46,10 +46,10 @@ class Ended(Answer):
     ended: int
 
 
-def shown(owner: str | None = None) -> Shown[RefreshToken]:
+def shown(owner: str | None = None) -> Shown[RefreshTokenRow]:
     """Return how sessions are shown: all of them, or to their ``owner`` only his own."""
 
-    def find(session: Store, session_id: int) -> RefreshToken:
+    def find(session: Store, session_id: int) -> RefreshTokenRow:
         row = refresh_tokens.get(session, session_id)
         if owner not in (None, row.account.name):
             raise NotFound(f"there is no session {session_id} of yours")

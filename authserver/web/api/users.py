@@ -9,7 +9,7 @@ from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, lookup
 from authserver.db.accounts import AdminTokens
-from authserver.db.models import Account
+from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.web.api.models import Answer, Body, Force, Password, Query
 from authserver.web.api.operations import Call, Operations, Reply
@@ -65,7 +65,7 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None
 
 
 def _edit(
-    call: Call[Any, Any], change: Change, row: Account, terms: UserTerms, _force: bool
+    call: Call[Any, Any], change: Change, row: AccountRow, terms: UserTerms, _force: bool
 ) -> None:
     if row.admin and (terms.disabled or not terms.admin):
         accounts.require_other_administrator(change.session, row)
@@ -75,7 +75,7 @@ def _edit(
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _remove(change: Change, row: Account, force: bool) -> list[str]:
+def _remove(change: Change, row: AccountRow, force: bool) -> list[str]:
     if row.admin:
         accounts.require_other_administrator(change.session, row)
     return accounts.remove(change, row.name, force=force, kind=_USER)

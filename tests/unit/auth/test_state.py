@@ -27,9 +27,9 @@ from authserver.db.models import (
     AuditMark,
     AuditRecord,
     AuditState,
-    Authority,
-    SigningKey,
-    StoreState,
+    AuthorityRow,
+    SigningKeyRow,
+    StoreStateRow,
     TokenRecord,
 )
 from authserver.db.snapshot import Snapshot
@@ -253,8 +253,12 @@ def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> 
 @pytest.mark.parametrize(
     "break_it",
     [
-        lambda process: _execute(process.store, update(SigningKey).values(private_key=b"x" * 50)),
-        lambda process: _execute(process.store, update(StoreState).values(master_key_id="other")),
+        lambda process: _execute(
+            process.store, update(SigningKeyRow).values(private_key=b"x" * 50)
+        ),
+        lambda process: _execute(
+            process.store, update(StoreStateRow).values(master_key_id="other")
+        ),
     ],
 )
 def test_keys_that_do_not_open_leave_the_old_state(
@@ -277,7 +281,7 @@ def _execute(store: Store, statement: Executable) -> None:
 
 def signing_keys(store: Store) -> int:
     with store.read() as session:
-        return len(session.scalars(select(SigningKey.id)).all())
+        return len(session.scalars(select(SigningKeyRow.id)).all())
 
 
 @pytest.mark.parametrize(("days", "keys_after"), [(29.9, 1), (30, 2), (44, 2), (46, 2)])
@@ -335,7 +339,7 @@ def test_many_processes_that_rotate_at_the_same_moment_make_one_rotation(
 def test_a_key_that_cannot_be_followed_goes_on_signing(
     process: Process, store: Store, clock: Clock
 ) -> None:
-    _execute(store, update(Authority).values(private_key=b"x" * 50))
+    _execute(store, update(AuthorityRow).values(private_key=b"x" * 50))
     clock.move(timedelta(days=31))
     with capture_logs() as logs:
         process.live.tick()
@@ -364,7 +368,7 @@ def test_the_private_half_of_a_rotated_key_is_gone_from_the_files(
     process: Process, store: Store, settings: Settings, clock: Clock
 ) -> None:
     with store.read() as session:
-        sealed = session.scalars(select(SigningKey.private_key)).one()
+        sealed = session.scalars(select(SigningKeyRow.private_key)).one()
     assert sealed is not None
     files = [settings.data_dir / f"authserver.db{suffix}" for suffix in ("", "-wal")]
     assert any(sealed in path.read_bytes() for path in files)

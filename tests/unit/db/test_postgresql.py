@@ -25,7 +25,7 @@ from authserver.db import accounts, app_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted
 from authserver.db.dialects import row_ids
 from authserver.db.dialects.bulk_insert import Bulk
-from authserver.db.models import Account, AuditChain, StoreState, TokenRecord
+from authserver.db.models import AccountRow, AuditChain, StoreStateRow, TokenRecord
 from authserver.db.store import Store, open_store
 from authserver.registry import entries
 from authserver.runtime.settings import Pool, Settings
@@ -243,7 +243,7 @@ def failing(url: URL, clock: Clock) -> str:
         begins: list[Any] = [store.read, lambda: store.change("test"), store.append]
         for begin in begins:
             with pytest.raises(NotReady) as raised, begin() as given:
-                getattr(given, "session", given).scalar(select(StoreState.version))
+                getattr(given, "session", given).scalar(select(StoreStateRow.version))
         with pytest.raises(NotReady):
             schema.upgrade(store.engine)
     return str(raised.value)
@@ -317,7 +317,7 @@ def test_no_values_are_in_what_is_raised(store: Store) -> None:
     }
     row |= {"admin": False, "description": "", "outlives_owner": False}
     with pytest.raises(IntegrityError) as raised, store.change("test") as change:
-        change.session.execute(insert(Account).values(**row, created_at=change.at))
+        change.session.execute(insert(AccountRow).values(**row, created_at=change.at))
     assert SECRET not in str(raised.value)
 
 
@@ -375,7 +375,7 @@ def test_ids_are_not_given_out_again_and_have_64_bits(store: Store) -> None:
         change.session.execute(text("SELECT setval('token_record_id_seq', 3000000000)"))
     with store.change("test") as change:
         assert accounts.add_user(change, "bob", None).id > first
-        assert change.session.get(Account, 2**62) is None
+        assert change.session.get(AccountRow, 2**62) is None
 
 
 def test_ids_are_known_however_the_database_looks_them_up(store: Store) -> None:

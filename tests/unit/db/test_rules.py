@@ -10,7 +10,7 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.rules import Rule
 from authserver.db import accounts, delegations, groups, rule_rows, rules
 from authserver.db.delegations import Covered, extent
-from authserver.db.models import Account, Delegation
+from authserver.db.models import AccountRow, DelegationRow
 from authserver.db.store import Change, Store
 from authserver.registry import entries
 from tests.unit.db.test_store import audit, contents, do, group, registry, said, seen, user
@@ -207,11 +207,11 @@ def delegated(peopled: Store) -> Store:
     return peopled
 
 
-def account(change: Change, name: str) -> Account:
-    return change.session.scalars(select(Account).where(Account.name == name)).one()
+def account(change: Change, name: str) -> AccountRow:
+    return change.session.scalars(select(AccountRow).where(AccountRow.name == name)).one()
 
 
-def covered(change: Change, author: str, wanted: Rule) -> tuple[Account, Covered]:
+def covered(change: Change, author: str, wanted: Rule) -> tuple[AccountRow, Covered]:
     row = account(change, author)
     return row, delegations.covered(change.session, row, wanted)
 
@@ -356,7 +356,7 @@ def test_a_delegation_ends_with_its_group_and_its_registry(delegated: Store, rem
     do(delegated, remove)
     assert all(text.endswith("(disabled)") for text in texts(delegated).values())
     with delegated.read() as session:
-        assert session.scalars(select(Delegation)).all() == []
+        assert session.scalars(select(DelegationRow)).all() == []
 
 
 def test_a_name_that_is_made_again_is_no_author(delegated: Store) -> None:

@@ -23,7 +23,7 @@ from authserver.db import (
     snapshot,
 )
 from authserver.db.app_tokens import Wanted
-from authserver.db.models import Alteration, StoreState
+from authserver.db.models import AlterationRow, StoreStateRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store
 from authserver.registry import entries
@@ -201,10 +201,10 @@ def test_a_store_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
     add_user(store, "alice")
     known = load(store)
     with store.append() as session:
-        session.execute(update(Alteration).values(at=store.clock() - MONTH))
+        session.execute(update(AlterationRow).values(at=store.clock() - MONTH))
     add_user(store, "bob")
     with store.append() as session:
-        session.execute(update(StoreState).values(issuer="another"))
+        session.execute(update(StoreStateRow).values(issuer="another"))
     assert follow(store, known).issuer == "another"
 
 
@@ -215,8 +215,8 @@ def test_a_store_that_was_put_back_and_has_the_same_version_is_read_as_a_whole(
     add_user(store, "alice")
     known = load(store)
     with store.append() as session:
-        session.execute(update(Alteration).values(at=store.clock() - MONTH))
-        session.execute(update(StoreState).values(issuer="another"))
+        session.execute(update(AlterationRow).values(at=store.clock() - MONTH))
+        session.execute(update(StoreStateRow).values(issuer="another"))
     assert follow(store, known).issuer == "another"
 
 
@@ -243,7 +243,7 @@ def test_a_version_without_a_note_is_read_as_a_whole(store: Store) -> None:
     known = load(store)
     add_user(store, "alice")
     with store.append() as session:
-        session.execute(delete(Alteration))
+        session.execute(delete(AlterationRow))
     assert "alice" in follow(store, known).accounts
 
 
@@ -281,11 +281,11 @@ def test_a_change_that_was_rolled_back_leaves_no_note(store: Store) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        update(models.Account).values(admin=True),
-        insert(models.Registry).values(
+        update(models.AccountRow).values(admin=True),
+        insert(models.RegistryRow).values(
             service="other", refresh_tokens=True, created_at=datetime.now(UTC)
         ),
-        delete(models.RuleSubject),
+        delete(models.RuleSubjectRow),
     ],
     ids=["update", "insert", "delete"],
 )

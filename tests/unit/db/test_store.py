@@ -26,7 +26,7 @@ from authserver.core.scope import parse
 from authserver.core.subjects import subject, subjects
 from authserver.db import accounts, groups, lookup, rule_rows, rules, schema, snapshot
 from authserver.db.lookup import Window
-from authserver.db.models import Account, Alteration, AuditRecord, Base, RuleSubject
+from authserver.db.models import AccountRow, AlterationRow, AuditRecord, Base, RuleSubjectRow
 from authserver.db.store import Change, Store, open_store
 from authserver.registry import entries
 from tests import stores
@@ -50,7 +50,7 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         return {
             table.name: sorted(map(tuple, session.execute(select(table))), key=repr)
             for table in Base.metadata.sorted_tables
-            if table.name != Alteration.__tablename__
+            if table.name != AlterationRow.__tablename__
         }
 
 
@@ -62,7 +62,7 @@ def outside_chains(store: Store) -> dict[str, list[tuple[Any, ...]]]:
             table.name: sorted(map(tuple, session.execute(query)), key=repr)
             for table in Base.metadata.sorted_tables
             if not table.name.startswith("audit_") or table.name == "audit_record"
-            if table.name != Alteration.__tablename__
+            if table.name != AlterationRow.__tablename__
             for query in [select(*(c for c in table.columns if c.name not in forgotten))]
         }
 
@@ -289,7 +289,7 @@ def test_every_connection_is_prepared(store: Store, pragma: str, value: object) 
 
 def test_nothing_that_a_rule_names_vanishes_by_a_side_effect(peopled: Store) -> None:
     with pytest.raises(IntegrityError), peopled.change("test") as change:
-        change.session.execute(delete(Account).where(Account.name == "alice"))
+        change.session.execute(delete(AccountRow).where(AccountRow.name == "alice"))
 
 
 @pytest.mark.parametrize(
@@ -303,20 +303,20 @@ def test_nothing_that_a_rule_names_vanishes_by_a_side_effect(peopled: Store) -> 
     ],
 )
 def test_a_subject_has_the_one_name_of_its_kind(peopled: Store, values: dict[str, Any]) -> None:
-    broken = update(RuleSubject).where(RuleSubject.kind == "user").values(values)
+    broken = update(RuleSubjectRow).where(RuleSubjectRow.kind == "user").values(values)
     with pytest.raises(IntegrityError), peopled.change("test") as change:
         change.session.execute(broken)
 
 
 def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(StatementError, match="without a zone"), store.change("test") as change:
-        change.session.execute(update(Account).values(disabled_at=datetime(2026, 1, 1)))  # noqa: DTZ001
+        change.session.execute(update(AccountRow).values(disabled_at=datetime(2026, 1, 1)))  # noqa: DTZ001
 
 
 def test_times_come_back_in_utc(store: Store, clock: Clock) -> None:
     do(store, user("alice"))
     with store.read() as session:
-        row = session.scalars(select(Account).where(Account.name == "alice")).one()
+        row = session.scalars(select(AccountRow).where(AccountRow.name == "alice")).one()
     assert row.created_at == clock.at
     assert row.created_at.utcoffset() == timedelta(0)
 

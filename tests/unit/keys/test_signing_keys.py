@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db import schema
-from authserver.db.models import AuditRecord, Authority, Registry, SigningKey
+from authserver.db.models import AuditRecord, AuthorityRow, RegistryRow, SigningKeyRow
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import authorities, keyring, registry_keys, signing_keys
 from authserver.keys.compatibility import Trust, Version
@@ -63,7 +63,7 @@ def states(store: Store) -> list[str]:
         return [f"{key.role} {key.id} {key.state}" for key in signing_keys.listed(session)]
 
 
-def row(store: Store, kind: type[Authority] | type[SigningKey], number: int) -> Any:
+def row(store: Store, kind: type[AuthorityRow] | type[SigningKeyRow], number: int) -> Any:
     with store.read() as session:
         return session.get(kind, number)
 
@@ -78,8 +78,8 @@ def shown(store: Store, clock: Clock, service: str | None = None) -> published_k
         return published_keys.by_registry(session, clock.at)[service]
 
 
-def registry(change: Change, service: str = SERVICE) -> Registry:
-    return change.session.scalars(select(Registry).where(Registry.service == service)).one()
+def registry(change: Change, service: str = SERVICE) -> RegistryRow:
+    return change.session.scalars(select(RegistryRow).where(RegistryRow.service == service)).one()
 
 
 def own(store: Store, safe: Safe, mode: HeaderMode, key_type: KeyType = KeyType.P256) -> int:
@@ -104,11 +104,11 @@ def test_rotation_makes_a_key_and_destroys_the_private_half_of_the_one_before(
 ) -> None:
     do(store, lambda c: signing_keys.rotate(c, safe))
     assert states(store) == ["authority 1 active", "signing key 1 retired", "signing key 2 active"]
-    assert row(store, SigningKey, 1).private_key is None
+    assert row(store, SigningKeyRow, 1).private_key is None
     with store.read() as session:
         assert signing_keys.load_leaf(session, safe).private_der()
         with pytest.raises(NotReady, match="signing key 1 was destroyed: it is retired"):
-            safe.open(row(store, SigningKey, 1))
+            safe.open(row(store, SigningKeyRow, 1))
     assert audited(store)[-2:] == ["key.add key:2", "key.retire key:1"]
 
 
@@ -139,7 +139,7 @@ def test_an_authority_that_has_ended_certifies_nothing(
 
 def test_private_keys_cannot_be_exchanged(store: Store, safe: Safe) -> None:
     with store.append() as session:
-        authority, leaf = session.get(Authority, 1), session.get(SigningKey, 1)
+        authority, leaf = session.get(AuthorityRow, 1), session.get(SigningKeyRow, 1)
         assert authority is not None
         assert leaf is not None
         authority.private_key, leaf.private_key = leaf.private_key, authority.private_key
@@ -175,7 +175,7 @@ def test_a_store_that_was_not_set_up_is_not_ready(tmp_path: Path, clock: Clock, 
 def test_no_private_key_is_in_the_store_in_clear(store: Store, safe: Safe, data_dir: Path) -> None:
     own(store, safe, LIBTRUST, KeyType.RSA2048)
     with store.read() as session:
-        found = session.scalars(select(SigningKey)).all()
+        found = session.scalars(select(SigningKeyRow)).all()
         secrets = [safe.open(key).private_der() for key in found]
     # How unencrypted PKCS #8 begins, for P-256 and RSA.
     begins = [bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107046d"), secrets[1][:26]]
@@ -195,17 +195,17 @@ def test_a_revoked_leaf_is_replaced_and_published_no_more(
     revoked = key_id(keyring.load_key_pair(opened(store, safe, 1), pem(store, 1)).certificate)
     do(store, lambda c: signing_keys.revoke(c, safe, 1))
     assert states(store)[1:] == ["signing key 1 revoked", "signing key 2 active"]
-    assert row(store, SigningKey, 1).private_key is None
+    assert row(store, SigningKeyRow, 1).private_key is None
     assert revoked not in shown(store, clock).jwks
     assert audited(store)[-1] == "key.revoke key:1"
 
 
 def opened(store: Store, safe: Safe, number: int) -> bytes:
-    return safe.open(row(store, SigningKey, number)).private_der()
+    return safe.open(row(store, SigningKeyRow, number)).private_der()
 
 
 def pem(store: Store, number: int) -> str:
-    return str(row(store, SigningKey, number).certificate)
+    return str(row(store, SigningKeyRow, number).certificate)
 
 
 def test_a_retired_leaf_can_be_revoked_and_nothing_else_changes(store: Store, safe: Safe) -> None:
@@ -242,7 +242,7 @@ def test_an_authority_is_replaced_step_by_step(store: Store, safe: Safe, clock: 
     clock.move(timedelta(seconds=300) + HOUR)
     do(store, lambda c: authorities.retire(c, None, timedelta(seconds=300)))
     assert bundle(store, clock) == both[1:]
-    assert row(store, Authority, 1).private_key is None
+    assert row(store, AuthorityRow, 1).private_key is None
     assert states(store)[:2] == ["authority 1 retired", "authority 2 active"]
     assert audited(store)[-5:] == [
         "authority.confirm registry:registry",
@@ -324,7 +324,7 @@ def test_an_own_key_is_rotated_in_two_steps(store: Store, safe: Safe, clock: Clo
     old, new = bundle(store, clock, SERVICE)[1], bundle(store, clock, SERVICE)[0]
     assert len(bundle(store, clock, SERVICE)) == 3
     do(store, lambda c: registry_keys.activate(c, registry(c), second))
-    assert row(store, SigningKey, first).private_key is None
+    assert row(store, SigningKeyRow, first).private_key is None
     assert old in bundle(store, clock, SERVICE), "tokens that it signed are in use"
     clock.move(DAY + HOUR)
     assert bundle(store, clock, SERVICE)[:-1] == [new]
@@ -336,7 +336,7 @@ def test_an_own_key_is_rotated_in_two_steps(store: Store, safe: Safe, clock: Clo
 def test_the_mode_is_changed_and_the_key_stays(store: Store, safe: Safe) -> None:
     number = own(store, safe, LIBTRUST)
     assert do(store, lambda c: registry_keys.choose(c, safe, registry(c), RFC7638, None)) is None
-    assert row(store, SigningKey, number).header_mode == RFC7638
+    assert row(store, SigningKeyRow, number).header_mode == RFC7638
     waits = do(
         store, lambda c: registry_keys.choose(c, safe, registry(c), RFC7638, KeyType.RSA2048)
     )
@@ -381,7 +381,7 @@ def test_a_removed_registrys_keys_are_deleted(store: Store, safe: Safe) -> None:
 def test_an_own_key_that_does_not_open_leaves_the_others_alone(store: Store, safe: Safe) -> None:
     number = own(store, safe, LIBTRUST)
     with store.append() as session:
-        broken = update(SigningKey).where(SigningKey.id == number)
+        broken = update(SigningKeyRow).where(SigningKeyRow.id == number)
         session.execute(broken.values(private_key=b"x" * 50))
     with store.read() as session:
         assert isinstance(registry_keys.signers(session, safe)[SERVICE], NotReady)
@@ -481,7 +481,7 @@ def test_a_private_key_in_a_file_never_enters_the_store(
         store, lambda c: registry_keys.bring(c, near, registry(c), X5C, pair.certificate, None)
     )
     do(store, lambda c: registry_keys.activate(c, registry(c), made.id))
-    assert row(store, SigningKey, made.id).private_key is None
+    assert row(store, SigningKeyRow, made.id).private_key is None
     with store.read() as session:
         signer = registry_keys.signers(session, near)[SERVICE]
         assert isinstance(signer, keyring.Signer)
@@ -511,7 +511,7 @@ def test_an_authoritys_private_key_may_be_in_a_file(
     do(store, lambda c: authorities.activate(c, near, force=True))
     with store.read() as session:
         # What was refused has taken an id on PostgreSQL.
-        brought = session.scalars(select(Authority).order_by(Authority.id.desc())).first()
+        brought = session.scalars(select(AuthorityRow).order_by(AuthorityRow.id.desc())).first()
     assert brought is not None
     assert brought.private_key is None
 
@@ -542,7 +542,7 @@ def test_private_keys_are_sealed_with_another_master_key(store: Store, safe: Saf
 
 def test_what_does_not_open_stops_the_change_of_the_master_key(store: Store, safe: Safe) -> None:
     with store.append() as session:
-        session.execute(update(Authority).values(private_key=b"x" * 50))
+        session.execute(update(AuthorityRow).values(private_key=b"x" * 50))
     new = MasterKey(b"n" * 32)
     refused(
         store, lambda c: signing_keys.rewrap(c, safe, new), "authority 1 does not open", NotReady
