@@ -182,6 +182,39 @@ def test_a_broken_file_is_named_with_its_line(run: Commands, tmp_path: Path) -> 
     assert "gone cannot be read: No such file or directory" in run.err
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "server: {addr: ':5001'}\ntoken: {issuer: a}\n",
+            ":1: this is no docker_auth configuration",
+        ),
+        ("services: {web: {image: nginx}}\n", "it has neither users nor acl"),
+        ("spec:\n- auth:\n    users: {}\n    acl: []\n", "is below spec[0].auth, in line 3:"),
+        (
+            "data:\n  da.yml: |\n    users: {}\n    acl: []\n",
+            "is the text data.da.yml, from line 2",
+        ),
+        ("a: &a {b: *a}\n", "neither users nor acl"),
+    ],
+)
+def test_a_file_that_is_something_else_is_an_error_that_says_where(
+    run: Commands, tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "values.yml"
+    path.write_text(text)
+    run("import", "docker-auth", path, status=1)
+    assert why in run.err
+
+
+def test_an_entry_without_effect_says_why(run: Commands, tmp_path: Path) -> None:
+    path = tmp_path / "da.yml"
+    path.write_text("acl:\n- match: {type: respository}\n  actions: [pull]\n")
+    (entry,) = run.json("import", "docker-auth", str(path))["entries"]
+    ((problem,),) = [result["problems"] for result in entry["results"]]
+    assert problem["reason"] == "no registry asks for the type 'respository'"
+
+
 def test_the_files_words_cannot_move_the_cursor(run: Commands, tmp_path: Path) -> None:
     path = tmp_path / "config.yml"
     path.write_text('"a\\e[2J": 1\nacl:\n- {match: {"b\\e[2J": x}, actions: ["c\\e[2J"]}\n')

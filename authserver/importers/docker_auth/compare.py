@@ -1,7 +1,7 @@
 """Compare docker_auth's decisions with ours before the import writes anything."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import decide
@@ -94,6 +94,9 @@ def disagreements(
         granted, deciding_rules = both.granted_by_rules(request)
         theirs = both.outcomes_by_entries(request)
         least = frozenset.intersection(*(outcome.granted for outcome in theirs))
+        if context.closed and request.account not in context.accounts:
+            # An account that is made later may do what anonymous may: _public allows that.
+            least |= both.least_for_anonymous(request)
         if wider := granted - least:
             blamed = frozenset((lines[number], request.type) for number in deciding_rules)
             yield Disagreement(request, wider, blamed)
@@ -135,6 +138,10 @@ class _Both:
                 if matches_text(entry.match.account, name) is not False
             ]
         return outcomes(self.entries_for[name], request, frozenset(ACTIONS[request.type]))
+
+    def least_for_anonymous(self, request: AclRequest) -> frozenset[str]:
+        theirs = self.outcomes_by_entries(replace(request, account=NO_CREDENTIALS))
+        return frozenset.intersection(*(outcome.granted for outcome in theirs))
 
     def granted_by_rules(self, request: AclRequest) -> tuple[frozenset[str], set[int]]:
         """Return the actions that we grant, and the numbers of the rules that decide."""

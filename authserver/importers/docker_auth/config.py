@@ -4,6 +4,7 @@ This follows docker_auth itself (yaml.v2 into Go structs): a null condition coun
 number counts as its text, and unknown keys are ignored.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,8 @@ AUTHENTICATION = (
 AUTHORIZATION = ("acl_mongo", "acl_xorm", "ext_authz", "plugin_authz", "casbin_authz")
 
 _CONDITIONS = ("account", "type", "name", "ip", "service")
+_DECIDING = ("users", "acl", *AUTHENTICATION, *AUTHORIZATION)
+"""A configuration has one of these at its top, or docker_auth does not start with it."""
 _SECTIONS = ("server", "token", "users", "acl", *AUTHENTICATION, *AUTHORIZATION)
 
 
@@ -75,6 +78,11 @@ class Config:
         """Whether docker_auth passes requests without credentials on to the ACL."""
         return any(user.name == "" and user.usable and user.password is None for user in self.users)
 
+    @property
+    def closed(self) -> bool:
+        """Whether docker_auth knows no accounts but those in the file."""
+        return not any(section in AUTHENTICATION for section in self.sections)
+
     def only_on(self, service: str) -> "Config":
         """Return a copy in which entries without a service apply to this one only."""
         entries = (
@@ -121,6 +129,8 @@ class _Reader:
 
     def config(self, root: yaml.Node) -> Config:
         parts = dict(self._pairs(root, "the configuration"))
+        if parts.keys().isdisjoint(_DECIDING):
+            raise self._refused(root, _elsewhere(root) or _NOT_ONE)
         lines = {key: _line(node) for key, node in parts.items()}
         nodes = {key: node for key, node in parts.items() if not _is_null(node)}
         return Config(
@@ -213,6 +223,33 @@ class _Reader:
 
     def _refused(self, node: yaml.Node, why: str) -> Refused:
         return Refused(f"{self.file}:{_line(node)}: {why}")
+
+
+_NOT_ONE = "this is no docker_auth configuration: it has neither users nor acl"
+
+
+def _elsewhere(root: yaml.Node) -> str | None:
+    """Return where a configuration is within another file, such as a ConfigMap or Helm's values."""
+    seen: set[int] = set()
+    nodes: list[tuple[str, yaml.Node]] = [("", root)]
+    # Aliases may form a circle, and repeat what they stand for.
+    for path, node in nodes:
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += ((f"{path}[{n}]", item) for n, item in enumerate(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            keys = {str(key.value) for key, _ in node.value}
+            if path and {"users", "acl"} <= keys:
+                return f"the configuration is below {path}, in line {_line(node)}: {_TAKE_OUT}"
+            nodes += ((f"{path}.{k.value}".lstrip("."), value) for k, value in node.value)
+        elif path and re.search(r"^acl\s*:", str(node.value), re.MULTILINE):
+            return f"the configuration is the text {path}, from line {_line(node)} on: {_TAKE_OUT}"
+    return None
+
+
+_TAKE_OUT = "write that part to a file of its own, and import that"
 
 
 def _line(node: yaml.Node) -> int:

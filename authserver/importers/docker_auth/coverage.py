@@ -31,13 +31,15 @@ class ImportContext:
     """Our side of an import: the accounts, the registries, and the possible requesters.
 
     ``named`` has the accounts that exist or that the ACL names. ``anonymous`` tells whether
-    docker_auth serves requests without credentials.
+    docker_auth serves requests without credentials, ``closed`` whether the file has all accounts
+    that docker_auth knows.
     """
 
     accounts: Mapping[str, AccountKind]
     services: frozenset[str]
     anonymous: bool
     named: frozenset[str]
+    closed: bool = False
 
     @property
     def requesters(self) -> frozenset[str]:
@@ -47,13 +49,25 @@ class ImportContext:
     def logged_in(self) -> frozenset[str]:
         return self.named | {OTHERS}
 
+    @property
+    def decided(self) -> frozenset[str]:
+        """The accounts for which docker_auth's decisions bind us.
+
+        In a ``closed`` world docker_auth lets in nobody else: about an account that is made later,
+        it has decided nothing.
+        """
+        return frozenset(self.accounts) if self.closed else self.logged_in
+
 
 @dataclass(frozen=True, slots=True)
 class EntryClaim:
     """An entry's effect on one resource type.
 
     If the claim has ``obstacles`` or is not ``exact``, ``region`` is at least what the entry
-    matches. ``faults`` are problems with the actions that the entry gives.
+    matches. ``faults`` are problems with the actions that the entry gives, ``remarks`` those that
+    change no decision. ``idle`` says why it matches no request of a registry, None if it may match
+    one. The region lacks the ``impossible`` names, which no account here can have: docker_auth may
+    know them, from LDAP for example.
     """
 
     entry: AclEntry
@@ -62,6 +76,9 @@ class EntryClaim:
     exact: bool = True
     obstacles: tuple[ImportProblem, ...] = ()
     faults: tuple[ImportProblem, ...] = ()
+    remarks: tuple[ImportProblem, ...] = ()
+    idle: ImportProblem | None = None
+    impossible: frozenset[str] = frozenset()
 
 
 def import_context(
@@ -71,43 +88,82 @@ def import_context(
     named = {name for entry in config.entries for name in _words(entry.match.account) or ()}
     named |= accounts.keys()
     possible = frozenset(filter(possible_account, named - {NO_CREDENTIALS}))
-    return ImportContext(accounts, services, config.anonymous, possible)
+    return ImportContext(accounts, services, config.anonymous, possible, config.closed)
 
 
 def claims(entry: AclEntry, context: ImportContext) -> Iterator[EntryClaim]:
-    """Yield the entry's claims: one on repositories, and one on the catalog."""
+    """Yield the entry's claims: on repositories, on the catalog, or one that says why neither."""
     shared = _Reading(exact=True, problems=[])
     accounts = shared.accounts(entry.match.account, context)
     shared.rest(entry)
-    service = shared.service(entry.match.service, context)
-    where = shared.network(entry.match.ip)
-    for kind in ACTIONS:
+    base = EntryClaim(
+        entry,
+        Region(
+            "repository",
+            accounts,
+            (),
+            shared.service(entry.match.service, context),
+            shared.network(entry.match.ip),
+        ),
+        frozenset(),
+        remarks=tuple(_remarks(entry)),
+        impossible=_impossible(entry.match.account),
+    )
+    matched = [
+        kind for kind in ACTIONS if evaluate.matches_text(entry.match.type, kind) is not False
+    ]
+    if not matched:
+        yield replace(base, idle=_no_type(entry.match.type))
+    for kind in matched:
         own = _Reading(shared.exact, list(shared.problems))
-        if not own.type(entry.match.type, kind):
-            continue
+        own.type(entry.match.type, kind)
         patterns = own.names(_for_one(entry.match.name, accounts), kind)
-        if kind == "registry" and not patterns:
+        if kind == "registry" and not patterns and len(matched) > 1:
             continue
-        region = Region(kind, accounts, patterns, service, where)
+        region = replace(base.region, type=kind, patterns=patterns)
         if region.has_account_names:
             # Without credentials ${account} is empty and matches nothing, in both programs.
             region = replace(region, accounts=accounts - {NO_CREDENTIALS})
-        yield EntryClaim(
-            entry,
-            region,
-            entry_actions(entry) & frozenset(ACTIONS[kind]),
-            own.exact,
-            tuple(own.problems),
-            tuple(_faults(entry, kind)),
+        yield replace(
+            base,
+            region=region,
+            actions=entry_actions(entry) & frozenset(ACTIONS[kind]),
+            exact=own.exact,
+            obstacles=tuple(own.problems),
+            faults=tuple(_faults(entry, kind)),
+            idle=None if patterns else _NO_NAME[kind],
+        )
+
+
+_NO_NAME = {
+    "repository": ImportProblem("no registry accepts a name that it matches", "remove it"),
+    "registry": ImportProblem(
+        f"of the type registry only the name {CATALOG!r} is asked for", f"write name: {CATALOG}"
+    ),
+}
+
+
+def _no_type(pattern: str | None) -> ImportProblem:
+    return ImportProblem(
+        f"no registry asks for the type {pattern!r}", "write repository or registry"
+    )
+
+
+def _impossible(account: str | None) -> frozenset[str]:
+    """Return the names in a condition that no account can have."""
+    names = (_words(account) or frozenset()) - {NO_CREDENTIALS}
+    return frozenset(name for name in names if not possible_account(name))
+
+
+def _remarks(entry: AclEntry) -> Iterator[ImportProblem]:
+    if unknown := sorted(set(entry.actions) - _KNOWN):
+        yield ImportProblem(
+            f"no registry asks for the action {', '.join(map(repr, unknown))}",
+            "write pull, push, delete, or '*' alone",
         )
 
 
 def _faults(entry: AclEntry, kind: str) -> Iterator[ImportProblem]:
-    if unknown := sorted(set(entry.actions) - _KNOWN):
-        yield ImportProblem(
-            f"no registry asks for the action {', '.join(unknown)}",
-            "write pull, push, delete, or '*' alone",
-        )
     if kind == "repository" and ALL in entry.actions and len(entry.actions) > 1:
         yield ImportProblem(
             "'*' beside other actions does not stand for all of them in docker_auth",
@@ -192,12 +248,9 @@ class _Reading:
                 )
         return words & context.requesters
 
-    def type(self, pattern: str | None, kind: str) -> bool:
-        """Whether the entry may match this resource type."""
-        matched = evaluate.matches_text(pattern, kind)
-        if matched is None:
+    def type(self, pattern: str | None, kind: str) -> None:
+        if evaluate.matches_text(pattern, kind) is None:
             self._fail(f"the type {pattern!r} is not a word", "write repository or registry")
-        return matched is not False
 
     def service(self, pattern: str | None, context: ImportContext) -> str | None:
         if pattern is None or pattern in ("/.*/", "/.+/"):

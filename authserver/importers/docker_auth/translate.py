@@ -127,7 +127,7 @@ class _KindTranslation:
         for cut in cuts.values():
             if not isinstance(cut, ImportProblem):
                 self.denied[cut.key] = self.denied.get(cut.key, frozenset()) | cut.actions
-        return ClaimVerdict(claim, ClaimState.TAKEN, region=claim.region)
+        return ClaimVerdict(claim, ClaimState.TAKEN, claim.remarks, claim.region)
 
     def _narrowed(self, number: int, claim: EntryClaim) -> ClaimVerdict:
         """Take a claim on all accounts only for the known ones that no entry before it cuts."""
@@ -155,10 +155,10 @@ class _KindTranslation:
                 'docker_auth lets no request without credentials in: users has no "": {}',
                 "authserver acl allow anonymous PATTERN ACTIONS, if you want it now",
             )
-        if not claim.region.patterns:
-            return ImportProblem("no registry accepts a name that it matches", "remove it")
+        if claim.idle:
+            return claim.idle
         for earlier in self.claims[:number]:
-            if earlier.exact and earlier.region.covers(claim.region):
+            if earlier.exact and _covers(earlier, claim):
                 return ImportProblem(
                     f"never reached: line {earlier.entry.line} matches all that it matches",
                     "remove it",
@@ -220,11 +220,12 @@ class _KindTranslation:
         claim, region = verdict.claim, verdict.region
         if region is None or NO_CREDENTIALS not in region.accounts or not claim.actions:
             return verdict
-        others = replace(region, accounts=self.context.logged_in - region.accounts)
-        if not others.accounts or any(
-            v.region and v.claim.actions >= claim.actions and v.region.covers(others)
-            for v in self.verdicts
-        ):
+        others = self.context.decided - region.accounts
+        for other in self.verdicts:
+            if other.region and other.claim.actions >= claim.actions:
+                same = replace(region, accounts=others & other.region.accounts)
+                others -= same.accounts if other.region.covers(same) else frozenset()
+        if not others:
             return verdict
         return ClaimVerdict(claim, ClaimState.LEFT, (_PUBLIC,))
 
@@ -259,6 +260,14 @@ class _KindTranslation:
             service=region.service,
             networks=[str(network) for network in region.conditions.networks],
         )
+
+
+def _covers(earlier: EntryClaim, later: EntryClaim) -> bool:
+    """Whether the earlier claim matches all that the later one does."""
+    everyone = OTHERS in earlier.region.accounts
+    return (everyone or later.impossible <= earlier.impossible) and earlier.region.covers(
+        later.region
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """docker_auth's ACL as rules: examples, then that nothing is allowed which it would not allow."""
 
+import re
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import product
@@ -19,7 +20,7 @@ from authserver.importers.docker_auth import compare
 from authserver.importers.docker_auth.compare import agreed, disagreements
 from authserver.importers.docker_auth.config import AclEntry, Config, ConfigUser, Match
 from authserver.importers.docker_auth.coverage import ImportContext, import_context
-from authserver.importers.docker_auth.evaluate import AclRequest, outcomes
+from authserver.importers.docker_auth.evaluate import AclOutcome, AclRequest, outcomes
 from authserver.importers.docker_auth.sample_requests import cases
 from authserver.importers.docker_auth.translate import (
     ClaimState,
@@ -32,9 +33,10 @@ ACCOUNTS = {"alice": AccountKind.USER, "bob": AccountKind.USER, "ci": AccountKin
 SERVICES = frozenset({"r1", "r2"})
 
 
-def config(*entries: AclEntry, anonymous: bool = True) -> Config:
+def config(*entries: AclEntry, anonymous: bool = True, elsewhere: bool = True) -> Config:
+    """Make a configuration; ``elsewhere`` are accounts that are not in the file."""
     users = (ConfigUser(1, "", None),) if anonymous else ()
-    return Config(users, entries, {}, {}, {}, {})
+    return Config(users, entries, {"ldap_auth": 1} if elsewhere else {}, {}, {}, {})
 
 
 def entry(text: str, line: int) -> AclEntry:
@@ -45,9 +47,12 @@ def entry(text: str, line: int) -> AclEntry:
     return AclEntry(line, Match(**given), () if actions == "-" else tuple(actions.split(",")))
 
 
-def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], list[str]]:
+def translated(
+    lines: list[str], *, anonymous: bool = True, elsewhere: bool = True
+) -> tuple[list[str], list[str]]:
     """Return the rules, and each entry's states; both must agree in all cases."""
-    read = config(*(entry(text, line) for line, text in enumerate(lines, 1)), anonymous=anonymous)
+    entries = [entry(text, line) for line, text in enumerate(lines, 1)]
+    read = config(*entries, anonymous=anonymous, elsewhere=elsewhere)
     ours = import_context(read, ACCOUNTS, SERVICES)
     found = translate(read, ours)
     asked = cases(read, [v.claim for v in found.verdicts], ours)
@@ -68,7 +73,8 @@ def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], 
         ),
         (["alice - pull type=repository"], ["allow user:alice ** pull"], ["taken"]),
         (["alice catalog * type=registry"], ["allow user:alice registry catalog *"], ["taken"]),
-        (["alice a pull type=plugin"], [], [""]),
+        (["alice a pull type=plugin"], [], ["no effect"]),
+        (["alice a pull type=registry"], [], ["no effect"]),
         # Whom.
         (["/.+/ a pull"], ["allow authenticated a pull"], ["taken"]),
         (["- a pull"], ["allow everyone a pull"], ["taken"]),
@@ -88,7 +94,10 @@ def translated(lines: list[str], *, anonymous: bool = True) -> tuple[list[str], 
         ),
         (["- a pull ip=0.0.0.0/0"], [], ["not taken"]),
         (["alice a push"], [], ["not taken"]),
-        (["alice a pull,fly"], [], ["not taken"]),
+        # docker_auth never gets asked for an action that no registry knows.
+        (["alice a pull,fly"], ["allow user:alice a pull"], ["taken"]),
+        (["alice a pull|push", "/.+/ a pull"],
+         ["deny user:alice a pull,push", "allow authenticated a pull"], ["taken", "taken"]),
         (["alice a pull,*"], [], ["not taken"]),
         (["alice a? pull"], [], ["not taken"]),
         (["alice ${account}-x pull"], ["allow user:alice alice-x pull"], ["taken"]),
@@ -159,6 +168,38 @@ def test_without_an_anonymous_user_everyone_is_who_logs_in() -> None:
     lines = ["'' a pull", "- b pull"]
     rules = ["allow authenticated b pull"]
     assert translated(lines, anonymous=False) == (rules, ["no effect", "taken"])
+
+
+@pytest.mark.parametrize("name", ["anonymous", "CORP/ann", "/.+", "a|b"])
+def test_an_account_that_cannot_exist_has_one_verdict_wherever_it_stands(name: str) -> None:
+    ghost, alice = f"{name} a pull", "alice a *"
+    assert translated([ghost, alice])[1] == ["not taken", "taken"]
+    assert translated([alice, ghost])[1] == ["taken", "not taken"]
+    # docker_auth never reaches these.
+    assert translated(["- a *", ghost])[1] == ["taken", "no effect"]
+    assert translated([ghost, ghost])[1] == ["not taken", "no effect"]
+    assert translated([f"/^({re.escape(name)}|alice)$/ a pull"])[1] == ["not taken"]
+
+
+@pytest.mark.parametrize("type_", ["respository", "Repository", "plugin", "*/"])
+def test_an_entry_without_effect_says_why(type_: str) -> None:
+    read = config(entry(f"alice a pull type={type_}", 1))
+    (verdict,) = translate(read, import_context(read, ACCOUNTS, SERVICES)).verdicts
+    (problem,) = verdict.problems
+    assert problem.reason == f"no registry asks for the type {type_!r}"
+    assert problem.remedy == "write repository or registry"
+
+
+def test_anonymous_gets_what_nobody_gains_by() -> None:
+    all_of_ours = ["alice - *", "bob - *", "ci - *"]
+    for lines in (["'' a pull", *all_of_ours], [*all_of_ours, "'' a pull"]):
+        rules, states = translated(lines, elsewhere=False)
+        assert "allow anonymous a pull" in rules
+        assert "not taken" not in states
+        # LDAP may know others.
+        assert "allow anonymous a pull" not in translated(lines, elsewhere=True)[0]
+    # ci would gain.
+    assert "allow anonymous a pull" not in translated([*all_of_ours[:2], "'' a pull"])[0]
 
 
 def test_the_cutting_entry_is_named() -> None:
@@ -252,6 +293,12 @@ NAMES = ("a", "b", "ab", "axb", "bb", "a/b", "a/x", "a/b/c", "b/a", "alice/x", "
          "alice-x", "catalog")  # fmt: skip
 
 
+def _outcomes(read: Config, request: AclRequest) -> list[AclOutcome]:
+    if not request.account and not read.anonymous:
+        return [AclOutcome(frozenset(), None)]
+    return outcomes(read.entries, request, frozenset(ACTIONS[request.type]))
+
+
 def _granted(translation: Translation, request: AclRequest) -> set[str]:
     account = None
     if request.account:
@@ -274,24 +321,31 @@ def _wholly_taken(verdict: ClaimVerdict, request: AclRequest) -> bool:
 @given(
     drawn=_entries,
     anonymous=st.booleans(),
+    elsewhere=st.booleans(),
     service=st.sampled_from(["r1", "r2", "r9"]),
     address=st.sampled_from(["10.0.0.1", "10.1.0.1", "192.0.2.1", "::1"]),
 )
 def test_nothing_is_allowed_that_docker_auth_would_not_allow(
-    drawn: list[tuple[Match, tuple[str, ...]]], anonymous: bool, service: str, address: str
+    drawn: list[tuple[Match, tuple[str, ...]]],
+    anonymous: bool,
+    elsewhere: bool,
+    service: str,
+    address: str,
 ) -> None:
     entries = (AclEntry(n, match, actions) for n, (match, actions) in enumerate(drawn, 1))
-    read = config(*entries, anonymous=anonymous)
+    read = config(*entries, anonymous=anonymous, elsewhere=elsewhere)
     found = translate(read, import_context(read, ACCOUNTS, SERVICES))
     asked = [*product(WHO, ["repository"], NAMES), *product(WHO, ["registry"], ["catalog"])]
     for account, kind, name in asked:
         request = AclRequest(account, kind, name, service, ip_address(address))
-        theirs = outcomes(read.entries, request, frozenset(ACTIONS[kind]))
-        if not account and not anonymous:
-            theirs = outcomes([], request, frozenset())
+        theirs = _outcomes(read, request)
         ours = _granted(found, request)
+        made_later = not elsewhere and account not in ACCOUNTS
         for outcome in theirs:
-            assert ours <= outcome.granted, (request, found.rules())
+            # docker_auth has decided nothing about an account that is made later.
+            public = _outcomes(read, replace(request, account="")) if made_later else [outcome]
+            most = outcome.granted.union(*(each.granted for each in public))
+            assert ours <= most, (request, found.rules())
         if len(theirs) > 1 or theirs[0].entry is None:
             continue
         (verdict,) = [v for v in found.of(theirs[0].entry) if v.claim.region.type == kind]
