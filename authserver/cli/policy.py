@@ -18,8 +18,8 @@ from authserver.policy.files import apply as policy_apply
 from authserver.policy.files import assertions, check, current_state, parser, schema
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
-from authserver.policy.files.check import Verdict, junit_report
-from authserver.policy.files.current_state import State
+from authserver.policy.files.check import AssertionVerdict, junit_report
+from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.document import Policy
 from authserver.policy.files.plan import Plan
 from authserver.policy.files.steps import Verb
@@ -164,14 +164,14 @@ def test(
         raise SystemExit(1)
 
 
-def _tested(context: Context, policy: Policy) -> State:
+def _tested(context: Context, policy: Policy) -> PolicyState:
     if policy.says_something:
         return policy_plan.applied(policy)
     with context.read() as session:
         return current_state.load(session)
 
 
-def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
+def _print_verdicts(verdicts: Sequence[AssertionVerdict]) -> None:
     for verdict in verdicts:
         mark = "ok    " if verdict.holds else "FAILED"
         _line(f"{mark}  {verdict.claim.text}")

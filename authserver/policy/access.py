@@ -14,12 +14,12 @@ from authserver.core.rules import ALL, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account
 from authserver.db.snapshot import KnownAccount, Snapshot
-from authserver.policy.explain import Answer, Explained, known_account
+from authserver.policy.explain import AccessAnswer, ScopeExplanation, known_account
 
 
 def who_can(
     state: Snapshot, service: str, action: str, repository: str, circumstances: Circumstances
-) -> Iterator[Answer]:
+) -> Iterator[AccessAnswer]:
     """Give an answer for everybody, anonymous first, who may do ``action`` on ``repository``.
 
     Disabled accounts are left out: no token is issued to them. Where no address is given, those
@@ -35,7 +35,7 @@ def who_can(
         for place in from_where:
             decision = decide(rules, account, service, asked, None, place)
             if decision.complete:
-                yield Answer(service, known, place, [Explained(decision)], {})
+                yield AccessAnswer(service, known, place, [ScopeExplanation(decision)], {})
                 break
 
 
@@ -66,7 +66,7 @@ def places(rules: Sequence[Rule], circumstances: Circumstances) -> list[Circumst
 
 
 @dataclass(frozen=True)
-class Reached:
+class AccessEntry:
     """What one pattern of one allow gives, and the denies that take some of it away."""
 
     service: str
@@ -89,11 +89,11 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Reach:
+class EffectiveAccess:
     """All that an account (None: anonymous) may do on some registries."""
 
     known: KnownAccount | None
-    entries: Sequence[Reached]
+    entries: Sequence[AccessEntry]
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class Reach:
 
 def effective(
     state: Snapshot, services: Sequence[str], account: str, circumstances: Circumstances
-) -> Reach:
+) -> EffectiveAccess:
     """Return all that an account of that name, or ``anonymous``, may do on some registries.
 
     Where no address is given, rules for some addresses only are in, and say so.
@@ -129,12 +129,12 @@ def effective(
         for entry in _on(service, state.rules, who, circumstances)
         if entry.actions
     ]
-    return Reach(known, entries)
+    return EffectiveAccess(known, entries)
 
 
 def _on(
     service: str, rules: Iterable[Rule], who: Account | None, circumstances: Circumstances
-) -> Iterator[Reached]:
+) -> Iterator[AccessEntry]:
     denies = [
         rule
         for rule in rules
@@ -165,7 +165,7 @@ def _reached(
     pattern: Pattern,
     denies: Sequence[Rule],
     circumstances: Circumstances,
-) -> Reached:
+) -> AccessEntry:
     left = expand(rule.type, rule.actions)
     some = []
     for deny in denies:
@@ -177,4 +177,4 @@ def _reached(
         else:
             some.append(deny)
     cutting = tuple(deny for deny in some if expand(deny.type, deny.actions) & left)
-    return Reached(service, rule.type, pattern, in_order(rule.type, left), rule, cutting)
+    return AccessEntry(service, rule.type, pattern, in_order(rule.type, left), rule, cutting)

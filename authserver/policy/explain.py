@@ -35,7 +35,7 @@ _NEARNESS = (
 
 
 @dataclass(frozen=True)
-class Close:
+class NearMiss:
     """An allow that one thing kept from applying."""
 
     rule: Rule
@@ -46,11 +46,11 @@ class Close:
 
 
 @dataclass(frozen=True)
-class Explained:
+class ScopeExplanation:
     """A decision and, where it fell short, the rules that came close."""
 
     decision: Decision
-    close: Sequence[Close] = ()
+    close: Sequence[NearMiss] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,7 +74,7 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AccessAnswer:
     """The decisions on some scopes for one account (None: anonymous) on one registry.
 
     ``malformed`` has the texts that are no scopes, each with the reason; ``barred`` says why the
@@ -84,7 +84,7 @@ class Answer:
     service: str
     known: KnownAccount | None
     circumstances: Circumstances
-    explained: Sequence[Explained]
+    explained: Sequence[ScopeExplanation]
     malformed: dict[str, str]
     barred: Sequence[str] = ()
 
@@ -137,7 +137,7 @@ def explain(
     circumstances: Circumstances,
     ceiling: Sequence[Limit] | None = None,
     barred: Sequence[str] = (),
-) -> Answer:
+) -> AccessAnswer:
     """Decide scopes for an account of that name, or for ``anonymous``.
 
     ``barred`` are reasons why the credential that is asked about is not good at all.
@@ -159,8 +159,8 @@ def explain(
     for merged in scope.merge(read):
         decision = decide(state.rules, who, service, merged, ceiling, circumstances)
         asked = Asked(who, service, _missing(decision), circumstances)
-        explained.append(Explained(decision, came_close(state.rules, asked)))
-    return Answer(service, known, circumstances, explained, malformed, barred)
+        explained.append(ScopeExplanation(decision, came_close(state.rules, asked)))
+    return AccessAnswer(service, known, circumstances, explained, malformed, barred)
 
 
 def token_bounds(
@@ -203,13 +203,13 @@ def _missing(decision: Decision) -> Scope:
     return Scope(asked.type, asked.name, short)
 
 
-def came_close(rules: Iterable[Rule], asked: Asked) -> list[Close]:
+def came_close(rules: Iterable[Rule], asked: Asked) -> list[NearMiss]:
     """Return the allows that only one thing kept from applying, the nearest first."""
     if not asked.scope.actions:
         return []
     # One way only, where nobody asks anyhow; in this order, so that the same is always told.
     ways = tuple(dict.fromkeys((asked, asked.anonymously())))
-    found = [Close(rule, why) for rule in rules for why in _only_hindrance(rule, ways)]
+    found = [NearMiss(rule, why) for rule in rules for why in _only_hindrance(rule, ways)]
     found.sort(
         key=lambda close: (
             _NEARNESS.index(close.hindrance),

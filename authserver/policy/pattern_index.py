@@ -55,14 +55,14 @@ def _pieces(pattern: Pattern) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RulePattern:
     """One pattern of a rule."""
 
     pattern: Pattern
     rule: Rule
 
 
-_Entry = TypeVar("_Entry", bound=Entry)
+_Entry = TypeVar("_Entry", bound=RulePattern)
 
 
 class _Ends(Generic[_Entry]):

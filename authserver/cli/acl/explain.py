@@ -17,7 +17,7 @@ from authserver.core.subjects import ANONYMOUS
 from authserver.db import lookup, snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
-from authserver.policy.explain import Answer
+from authserver.policy.explain import AccessAnswer
 from authserver.registry import entries
 
 
@@ -179,7 +179,7 @@ def _answer(
     address: Address | None,
     at: datetime | None,
     token_id: int | None,
-) -> Answer:
+) -> AccessAnswer:
     when = Circumstances(address, at or now())
     with context.read() as session:
         chosen = _service(session, service)
@@ -203,7 +203,7 @@ def _account(session: Session, text: str) -> str:
     return lookup.account(session, text).name
 
 
-def _print_answer(answer: Answer, *, as_json: bool) -> None:
+def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
     if as_json:
         print_json(answer.as_json())
         return

@@ -7,7 +7,7 @@ from authserver.cli.output import MAX_CELL, json_option, note, print_json
 from authserver.core.names import printable
 from authserver.db import snapshot
 from authserver.policy import lint as policy_lint
-from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, Report, rule_usage
+from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, LintReport, rule_usage
 
 
 @click.command("lint", short_help="Find rules without effect, too wide, or left over.")
@@ -32,7 +32,7 @@ from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, Report, rule_usa
     "days",
     metavar="N",
     type=click.IntRange(1, MAX_DAYS),
-    help="Report rules that no token request touched, or that were disabled, for so many days; "
+    help="LintReport rules that no token request touched, or that were disabled, for so many days; "
     "unless said, for as long as records of token requests are kept (token_record_days).",
 )
 @json_option
@@ -51,7 +51,7 @@ def lint(
     it out, and mostly the command that mends it.
     """
     kept = context.settings.token_record_days
-    ages = Ages(now(), days or kept, kept)
+    ages = LintAges(now(), days or kept, kept)
     with context.read() as session:
         state, known = snapshot.load(session), rule_usage.load(session, ages.since)
     report = policy_lint.lint(state, known, ages, frozenset(map(Code, ignored)))
@@ -63,7 +63,7 @@ def lint(
         raise SystemExit(1)
 
 
-def _print(report: Report, least: Level, looked_at: int) -> None:
+def _print(report: LintReport, least: Level, looked_at: int) -> None:
     shown = report.at_least(least)
     for finding in shown:
         click.echo(printable(str(finding), MAX_CELL))

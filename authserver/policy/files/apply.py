@@ -11,9 +11,16 @@ from authserver.db import accounts, delegations, groups, lookup, rules
 from authserver.db.delegations import Extent
 from authserver.db.store import Change
 from authserver.policy.files import plan as policy_plan
-from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
+from authserver.policy.files.document import (
+    AccountEntry,
+    DelegationEntry,
+    GroupEntry,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
 from authserver.policy.files.plan import Plan, Progress, no_progress
-from authserver.policy.files.steps import Entry, Membership, Step
+from authserver.policy.files.steps import MembershipEntry, PolicyEntry, Step
 from authserver.registry import entries
 
 
@@ -77,7 +84,7 @@ def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 
 def _do_together(change: Change, batch: Sequence[Step], *, force: bool) -> None:
-    statements = [step.entry for step in batch if isinstance(step.entry, Statement)]
+    statements = [step.entry for step in batch if isinstance(step.entry, RuleEntry)]
     if statements:
         _rules(change, batch[0], statements)
         return
@@ -85,7 +92,7 @@ def _do_together(change: Change, batch: Sequence[Step], *, force: bool) -> None:
         _do(change, step, force=force)
 
 
-def _rules(change: Change, first: Step, statements: Sequence[Statement]) -> None:
+def _rules(change: Change, first: Step, statements: Sequence[RuleEntry]) -> None:
     said = [(each.rule, each.comment) for each in statements]
     if first.before is None:
         rules.add_all(change, said)
@@ -100,25 +107,25 @@ def _do(change: Change, step: Step, *, force: bool) -> None:
         _remove(change, step.entry, force=force)
         return
     match step.after:
-        case Registry():
+        case RegistryEntry():
             _registry(change, step.after, new=step.before is None)
-        case Account():
+        case AccountEntry():
             _account(change, step.before, step.after)
-        case Group():
+        case GroupEntry():
             groups.add(change, step.after.name)
-        case Membership():
+        case MembershipEntry():
             groups.add_member(change, step.after.group, step.after.member.name)
-        case Delegation():
+        case DelegationEntry():
             _delegation(change, step.after)
 
 
-def _registry(change: Change, entry: Registry, *, new: bool) -> None:
+def _registry(change: Change, entry: RegistryEntry, *, new: bool) -> None:
     write = entries.add if new else entries.replace
     write(change, entry.service, token_ttl=entry.token_ttl, refresh_tokens=entry.refresh_tokens)
 
 
-def _account(change: Change, before: object, entry: Account) -> None:
-    if not isinstance(before, Account):
+def _account(change: Change, before: object, entry: AccountEntry) -> None:
+    if not isinstance(before, AccountEntry):
         _new_account(change, entry)
         return
     if entry.kind is AccountKind.USER:
@@ -128,14 +135,14 @@ def _account(change: Change, before: object, entry: Account) -> None:
     accounts.set_disabled(change, entry.name, disabled=bool(entry.disabled))
 
 
-def _new_account(change: Change, entry: Account) -> None:
+def _new_account(change: Change, entry: AccountEntry) -> None:
     if entry.kind is AccountKind.USER:
         accounts.add_user(change, entry.name, None, admin=entry.admin, disabled=True)
     else:
         accounts.add_robot(change, entry.name, **_ownership(entry), disabled=True)
 
 
-def _ownership(entry: Account) -> dict[str, Any]:
+def _ownership(entry: AccountEntry) -> dict[str, Any]:
     return {
         "owner": entry.owner,
         "description": entry.description,
@@ -143,7 +150,7 @@ def _ownership(entry: Account) -> dict[str, Any]:
     }
 
 
-def _delegation(change: Change, entry: Delegation) -> None:
+def _delegation(change: Change, entry: DelegationEntry) -> None:
     if entry.id:
         delegations.comment(change, entry.id, entry.comment)
         return
@@ -151,15 +158,15 @@ def _delegation(change: Change, entry: Delegation) -> None:
     delegations.add(change, entry.group, entry.service, to, entry.comment)
 
 
-def _remove(change: Change, entry: Entry, *, force: bool) -> None:
+def _remove(change: Change, entry: PolicyEntry, *, force: bool) -> None:
     match entry:
-        case Registry():
+        case RegistryEntry():
             entries.remove(change, entry.service, force=force)
-        case Account():
+        case AccountEntry():
             accounts.remove(change, entry.name, force=force)
-        case Group():
+        case GroupEntry():
             groups.remove(change, entry.name, force=force)
-        case Membership():
+        case MembershipEntry():
             groups.remove_member(change, entry.group, entry.member.name, force=force)
-        case Delegation():
+        case DelegationEntry():
             delegations.end(change, entry.id)

@@ -11,7 +11,7 @@ from authserver.core.names import account_name, is_repository_name
 from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG, expand, in_order
 from authserver.core.subjects import Subject, SubjectKind, subject
-from authserver.policy.files.document import Assertion, BadPolicy, Problem
+from authserver.policy.files.document import Assertion, BadPolicy, PolicyProblem
 
 LIST = "list"
 
@@ -27,7 +27,7 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class AssertionClaim:
     """What an assertion says. ``account`` is a name without its kind, or None: see ``subject``.
 
     ``service`` None means every registry, ``at`` None the time of the test.
@@ -46,7 +46,7 @@ class Claim:
     at: datetime | None
 
 
-def read_all(assertions: Iterable[Assertion], file: str) -> list[Claim]:
+def read_all(assertions: Iterable[Assertion], file: str) -> list[AssertionClaim]:
     """Read assertions.
 
     Raises:
@@ -57,13 +57,13 @@ def read_all(assertions: Iterable[Assertion], file: str) -> list[Claim]:
         try:
             claims.append(read(each.text, each.line))
         except Refused as error:
-            problems.append(Problem(each.line, f"{each.text!r}: {error}"))
+            problems.append(PolicyProblem(each.line, f"{each.text!r}: {error}"))
     if problems:
         raise BadPolicy(file, problems)
     return claims
 
 
-def read(text: str, line: int = 0) -> Claim:
+def read(text: str, line: int = 0) -> AssertionClaim:
     """Read one assertion.
 
     Raises:
@@ -74,7 +74,7 @@ def read(text: str, line: int = 0) -> Claim:
         raise Refused(HOW)
     kind, actions = _actions(found["actions"])
     is_subject = found["who"].partition(":")[0] in {str(kind) for kind in SubjectKind}
-    return Claim(
+    return AssertionClaim(
         text=text,
         line=line,
         account=None if is_subject else account_name(found["who"]),

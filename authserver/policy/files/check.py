@@ -21,9 +21,9 @@ from authserver.core.rules import Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
 from authserver.policy import access
-from authserver.policy.files.assertions import Claim
-from authserver.policy.files.current_state import State
-from authserver.policy.pattern_index import Entry, Tree
+from authserver.policy.files.assertions import AssertionClaim
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.pattern_index import RulePattern, Tree
 
 MAX_REASONS = 5
 
@@ -31,10 +31,10 @@ MAX_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AssertionVerdict:
     """Whether one assertion holds, and why not."""
 
-    claim: Claim
+    claim: AssertionClaim
     reasons: Sequence[str]
 
     @property
@@ -50,25 +50,29 @@ class Verdict:
         }
 
 
-def check(state: State, claims: Sequence[Claim], now: datetime) -> Iterator[Verdict]:
+def check(
+    state: PolicyState, claims: Sequence[AssertionClaim], now: datetime
+) -> Iterator[AssertionVerdict]:
     """Give a verdict on each claim."""
     world = _World(state, now)
     for claim in claims:
         reasons = list(islice(world.against(claim), MAX_REASONS + 1))
         if len(reasons) > MAX_REASONS:
             reasons[MAX_REASONS] = "… and more"
-        yield Verdict(claim, reasons)
+        yield AssertionVerdict(claim, reasons)
 
 
 class _World:
-    def __init__(self, state: State, now: datetime) -> None:
+    def __init__(self, state: PolicyState, now: datetime) -> None:
         self._state, self._now = state, now
         enabled = (each.rule for each in state.rules if each.rule.enabled)
-        self._rules = Tree(Entry(pattern, rule) for rule in enabled for pattern in rule.patterns)
+        self._rules = Tree(
+            RulePattern(pattern, rule) for rule in enabled for pattern in rule.patterns
+        )
         self._asking = state.asking()
         self._lines = {each.rule.id: each.line for each in state.rules}
 
-    def against(self, claim: Claim) -> Iterator[str]:
+    def against(self, claim: AssertionClaim) -> Iterator[str]:
         """Give what speaks against a claim."""
         if claim.service is not None and claim.service not in self._state.registries:
             yield f"there is no registry {claim.service!r}"
@@ -86,7 +90,7 @@ class _World:
                 for reason in self._case(rules, claim, account, service):
                     yield f"{account.name if account else ANONYMOUS}{on}: {reason}"
 
-    def _missing(self, claim: Claim) -> str | None:
+    def _missing(self, claim: AssertionClaim) -> str | None:
         """Return why there is nobody of whom a claim speaks."""
         about = claim.subject
         name = claim.account or (about.name if about else "")
@@ -103,7 +107,7 @@ class _World:
         disabled = self._state.is_disabled(name)
         return f"{name} is disabled: no token is issued to it" if claim.can and disabled else None
 
-    def _whom(self, claim: Claim) -> list[Account | None]:
+    def _whom(self, claim: AssertionClaim) -> list[Account | None]:
         """Return the enabled accounts of which a claim speaks; None is anonymous."""
         if claim.account is not None:
             return [self._asking[claim.account]] if self._enabled(claim.account) else []
@@ -116,7 +120,7 @@ class _World:
         return not self._state.is_disabled(name)
 
     def _case(
-        self, rules: Sequence[Rule], claim: Claim, account: Account | None, service: str
+        self, rules: Sequence[Rule], claim: AssertionClaim, account: Account | None, service: str
     ) -> Iterator[str]:
         told = Circumstances(claim.address, claim.at or self._now)
         # What is granted from anywhere is granted from one of these.
@@ -155,7 +159,7 @@ class _Case:
     rules: Sequence[Rule]
     account: Account | None
     service: str
-    claim: Claim
+    claim: AssertionClaim
     pattern: Pattern
     place: Circumstances
     cite: Callable[[Rule], str]
@@ -225,7 +229,7 @@ class _Case:
         return f" from {self.place.address}" if self.place.address else ""
 
 
-def junit_report(verdicts: Sequence[Verdict], file: str) -> str:
+def junit_report(verdicts: Sequence[AssertionVerdict], file: str) -> str:
     """Return the verdicts on the assertions of ``file`` as a test suite."""
     failed = sum(not verdict.holds for verdict in verdicts)
     cases = "".join(_case(verdict, file) for verdict in verdicts)
@@ -236,7 +240,7 @@ def junit_report(verdicts: Sequence[Verdict], file: str) -> str:
     )
 
 
-def _case(verdict: Verdict, file: str) -> str:
+def _case(verdict: AssertionVerdict, file: str) -> str:
     claim = verdict.claim
     head = (
         f"  <testcase name={_attribute(claim.text)} classname={_attribute(file)} "

@@ -14,8 +14,8 @@ from authserver.core.names import is_path_component
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Effect, Rule, expand
 from authserver.core.subjects import ANONYMOUS, NAMED_SUBJECTS, Subject, SubjectKind
-from authserver.policy.files.current_state import State
-from authserver.policy.pattern_index import Entry, Tree
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.pattern_index import RulePattern, Tree
 
 Cut = tuple[Pattern, str | None, Conditions]
 """What a deny takes away: within a pattern, on a registry or on every one, under conditions."""
@@ -26,7 +26,7 @@ _PUBLIC = frozenset({SubjectKind.ANONYMOUS, SubjectKind.EVERYONE})
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Permission:
     """One action on all that a pattern covers, wherever and whenever the conditions hold.
 
     ``service`` None means every registry.
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Holders:
     """Who may do all of a piece, but for what the denies in ``cuts`` take away of it."""
 
     names: frozenset[str]
@@ -48,7 +48,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound(Entry):
+class _Bound(RulePattern):
     """What rules that say the same of different subjects come to; ``rule`` is one of them."""
 
     names: frozenset[str]
@@ -57,7 +57,7 @@ class _Bound(Entry):
 class Coverage:
     """One state, indexed."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: PolicyState) -> None:
         self._accounts = frozenset(n for n in state.accounts if not state.is_disabled(n))
         self._placed = frozenset(filter(is_path_component, self._accounts))
         self._members = {
@@ -70,12 +70,12 @@ class Coverage:
         self._denies = Tree(self._together(Effect.DENY))
 
     def _together(self, effect: Effect) -> Iterator[_Bound]:
-        alike: defaultdict[tuple[Hashable, ...], list[Entry]] = defaultdict(list)
+        alike: defaultdict[tuple[Hashable, ...], list[RulePattern]] = defaultdict(list)
         for rule in self.rules:
             if rule.effect is effect:
                 said = (rule.type, rule.actions, rule.service, rule.conditions)
                 for pattern in rule.patterns:
-                    alike[(pattern, *said)].append(Entry(pattern, rule))
+                    alike[(pattern, *said)].append(RulePattern(pattern, rule))
         for entries in alike.values():
             names = frozenset().union(*map(self.bound, entries))
             yield _Bound(entries[0].pattern, entries[0].rule, names)
@@ -83,7 +83,7 @@ class Coverage:
     def is_enabled(self, name: str) -> bool:
         return name in self._accounts
 
-    def bound(self, entry: Entry) -> frozenset[str]:
+    def bound(self, entry: RulePattern) -> frozenset[str]:
         """Return the names that an entry speaks of, ``anonymous`` among them where it does."""
         key = (entry.rule.subjects, entry.rule.effect, ACCOUNT in entry.pattern.text)
         if key not in self._bound:
@@ -103,7 +103,7 @@ class Coverage:
                 names |= self._members.get(subject, frozenset({subject.name})) & self._accounts
         return frozenset(names & self._placed if own else names)
 
-    def holding(self, piece: Piece) -> Held:
+    def holding(self, piece: Permission) -> Holders:
         """Return who may do all of a piece, and what is cut from it."""
         names: set[str] = set()
         for entry in self._allows.around(piece.pattern):
@@ -120,9 +120,9 @@ class Coverage:
             elif overlap(entry.pattern, piece.pattern):
                 for name in binds:
                     cuts[name].add((entry.pattern, entry.rule.service, entry.rule.conditions))
-        return Held(frozenset(names), {n: frozenset(cuts[n]) for n in cuts.keys() & names})
+        return Holders(frozenset(names), {n: frozenset(cuts[n]) for n in cuts.keys() & names})
 
-    def allowed_near(self, entry: Entry) -> Iterator[Entry]:
+    def allowed_near(self, entry: RulePattern) -> Iterator[RulePattern]:
         """Give the allows for any of the same accounts that cover any of what an entry covers."""
         names = self.bound(entry)
         for other in self._allows.near(entry.pattern):
@@ -135,14 +135,14 @@ def _meet(one: Rule, other: Rule) -> bool:
     return one.service is None or other.service in (None, one.service)
 
 
-def _speaks(entry: Entry, piece: Piece) -> bool:
+def _speaks(entry: RulePattern, piece: Permission) -> bool:
     """Whether a rule speaks of a piece on any registry."""
     rule = entry.rule
     services = rule.service is None or piece.service in (None, rule.service)
     return rule.type == piece.type and services and piece.action in expand(rule.type, rule.actions)
 
 
-def _whole(entry: Entry, piece: Piece) -> bool:
+def _whole(entry: RulePattern, piece: Permission) -> bool:
     """Whether a rule that speaks of a piece speaks of all of it."""
     return (
         entry.rule.service in (None, piece.service)

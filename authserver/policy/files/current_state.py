@@ -9,22 +9,29 @@ from sqlalchemy.orm import Session
 from authserver.core import subjects
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, delegations, groups, models, rule_rows
-from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
+from authserver.policy.files.document import (
+    AccountEntry,
+    DelegationEntry,
+    GroupEntry,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
 from authserver.registry import entries
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class PolicyState:
     """All that a policy speaks of. Rules that delegates wrote are among ``rules``.
 
     ``log_in`` are the names of users with a password.
     """
 
-    registries: Mapping[str, Registry] = field(default_factory=dict)
-    accounts: Mapping[str, Account] = field(default_factory=dict)
-    groups: Mapping[str, Group] = field(default_factory=dict)
-    rules: Sequence[Statement] = ()
-    delegations: Sequence[Delegation] = ()
+    registries: Mapping[str, RegistryEntry] = field(default_factory=dict)
+    accounts: Mapping[str, AccountEntry] = field(default_factory=dict)
+    groups: Mapping[str, GroupEntry] = field(default_factory=dict)
+    rules: Sequence[RuleEntry] = ()
+    delegations: Sequence[DelegationEntry] = ()
     log_in: frozenset[str] = frozenset()
 
     def is_disabled(self, name: str) -> bool:
@@ -54,9 +61,9 @@ class State:
         }
 
 
-def load(session: Session) -> State:
+def load(session: Session) -> PolicyState:
     """Read what there is."""
-    return State(
+    return PolicyState(
         registries={row.service: _registry(row) for row in entries.listed(session)},
         accounts={row.name: _account(row) for row in accounts.listed(session)},
         groups={row.name: _group(row) for row in groups.listed(session)},
@@ -70,12 +77,12 @@ def load(session: Session) -> State:
     )
 
 
-def _registry(row: models.RegistryRow) -> Registry:
-    return Registry(row.service, row.token_ttl, row.refresh_tokens)
+def _registry(row: models.RegistryRow) -> RegistryEntry:
+    return RegistryEntry(row.service, row.token_ttl, row.refresh_tokens)
 
 
-def _account(row: models.AccountRow) -> Account:
-    return Account(
+def _account(row: models.AccountRow) -> AccountEntry:
+    return AccountEntry(
         row.name,
         AccountKind(row.kind),
         disabled=row.disabled_at is not None,
@@ -86,19 +93,19 @@ def _account(row: models.AccountRow) -> Account:
     )
 
 
-def _group(row: models.GroupRow) -> Group:
+def _group(row: models.GroupRow) -> GroupEntry:
     members = (subjects.Subject(SubjectKind(m.kind), m.name) for m in row.members)
-    return Group(row.name, frozenset(members))
+    return GroupEntry(row.name, frozenset(members))
 
 
-def _rules(session: Session) -> list[Statement]:
+def _rules(session: Session) -> list[RuleEntry]:
     columns = select(models.RuleRow.id, models.RuleRow.comment, models.RuleRow.delegation_id)
     beside = {row.id: (row.comment, row.delegation_id) for row in session.execute(columns)}
-    return [Statement(rule, *beside[rule.id]) for rule in rule_rows.load(session)]
+    return [RuleEntry(rule, *beside[rule.id]) for rule in rule_rows.load(session)]
 
 
-def _delegation(row: models.DelegationRow) -> Delegation:
-    return Delegation(
+def _delegation(row: models.DelegationRow) -> DelegationEntry:
+    return DelegationEntry(
         row.group.name,
         row.for_registry.service,
         row.pattern,
@@ -108,7 +115,7 @@ def _delegation(row: models.DelegationRow) -> Delegation:
     )
 
 
-def as_policy(state: State) -> Policy:
+def as_policy(state: PolicyState) -> Policy:
     """Return a policy that says what there is, but for the rules that delegates wrote."""
     return Policy(
         registries=state.registries,

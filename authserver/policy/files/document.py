@@ -9,7 +9,7 @@ from authserver.core.subjects import AccountKind, Subject, SubjectKind
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class RegistryEntry:
     """A registry entry; ``token_ttl`` in seconds, None for the setting's."""
 
     service: str
@@ -19,7 +19,7 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountEntry:
     """A user or a robot, without its secrets. ``disabled`` None leaves that as it is."""
 
     name: str
@@ -37,7 +37,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupEntry:
     """A group; ``lines`` are those on which a file names its members."""
 
     name: str
@@ -47,7 +47,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class RuleEntry:
     """One rule with its comment. The rule's id is 0 in a file."""
 
     rule: rules.Rule
@@ -56,13 +56,13 @@ class Statement:
     line: int = field(default=0, compare=False)
 
     @property
-    def saying(self) -> rules.Rule:
+    def meaning(self) -> rules.Rule:
         """What the rule is known by: all that it says, but for its being enabled."""
         return replace(self.rule, id=0, enabled=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Delegation:
+class DelegationEntry:
     """Leave for a group to write rules. ``id`` is 0 in a file."""
 
     group: str
@@ -92,11 +92,11 @@ class Policy:
     """A whole file. A section that is None is not in it, and nothing of its kind is touched."""
 
     file: str = "policy"
-    registries: Mapping[str, Registry] | None = None
-    accounts: Mapping[str, Account] | None = None
-    groups: Mapping[str, Group] | None = None
-    rules: Sequence[Statement] | None = None
-    delegations: Sequence[Delegation] | None = None
+    registries: Mapping[str, RegistryEntry] | None = None
+    accounts: Mapping[str, AccountEntry] | None = None
+    groups: Mapping[str, GroupEntry] | None = None
+    rules: Sequence[RuleEntry] | None = None
+    delegations: Sequence[DelegationEntry] | None = None
     tests: Sequence[Assertion] | None = None
 
     @property
@@ -107,7 +107,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class PolicyProblem:
     """What is wrong with a file, and on which line."""
 
     line: int
@@ -117,7 +117,7 @@ class Problem:
 class BadPolicy(Refused):
     """A file cannot be taken. Its message has a line for each of ``problems``."""
 
-    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, file: str, problems: Iterable[PolicyProblem]) -> None:
         self.file = file
         self.problems = sorted(set(problems))
         super().__init__("\n".join(f"{file}:{p.line}: {p.text}" for p in self.problems))

@@ -11,11 +11,11 @@ from authserver.core.conditions import ALWAYS
 from authserver.core.patterns import Pattern
 from authserver.core.rules import ALL, Effect, Rule, expand, in_order
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind
-from authserver.policy.files.coverage import Coverage, Cut, Piece, within
-from authserver.policy.files.current_state import State
-from authserver.policy.files.document import Account, Group, Statement
-from authserver.policy.files.steps import Membership, Step
-from authserver.policy.pattern_index import Entry
+from authserver.policy.files.coverage import Coverage, Cut, Permission, within
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.document import AccountEntry, GroupEntry, RuleEntry
+from authserver.policy.files.steps import MembershipEntry, Step
+from authserver.policy.pattern_index import RulePattern
 
 MAX_PIECES = 250
 """Of one step. More is said to be more."""
@@ -24,13 +24,13 @@ MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AccessChange:
     """What some accounts gain or lose. ``some``: not all that the pattern covers."""
 
     gains: bool
     names: tuple[str, ...]
     actions: tuple[str, ...]
-    piece: Piece
+    piece: Permission
     some: bool
 
     def __str__(self) -> str:
@@ -58,10 +58,10 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class StepEffects:
     """What one step does to accounts; ``more`` where that is not all of it."""
 
-    told: Sequence[Told] = ()
+    told: Sequence[AccessChange] = ()
     more: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -69,8 +69,11 @@ class Effects:
 
 
 def of(
-    steps: Sequence[Step], before: State, after: State, progress: Callable[[int, int], None]
-) -> list[Effects]:
+    steps: Sequence[Step],
+    before: PolicyState,
+    after: PolicyState,
+    progress: Callable[[int, int], None],
+) -> list[StepEffects]:
     """Return the effects of each step.
 
     They are told by all that changes at once: whoever loses by one step what another gives him
@@ -96,40 +99,40 @@ class _Difference(NamedTuple):
     """The pieces of which a rule makes a difference, each with what moves."""
 
     rule: Rule
-    moved: list[tuple[Piece, _Moved]]
+    moved: list[tuple[Permission, _Moved]]
     more: bool
 
 
 class _Comparison:
-    def __init__(self, before: State, after: State) -> None:
+    def __init__(self, before: PolicyState, after: PolicyState) -> None:
         self._states = before, after
         self._old, self._new = Coverage(before), Coverage(after)
-        self._moved: dict[Piece, tuple[_Moved, ...]] = {}
+        self._moved: dict[Permission, tuple[_Moved, ...]] = {}
         self._by_rule: dict[int, _Difference] = {}
 
-    def effects(self, step: Step) -> Effects:
+    def effects(self, step: Step) -> StepEffects:
         """Return what one step does."""
         entry = step.entry
         match entry:
-            case Statement():
-                versions = [e.rule for e in (step.before, step.after) if isinstance(e, Statement)]
+            case RuleEntry():
+                versions = [e.rule for e in (step.before, step.after) if isinstance(e, RuleEntry)]
                 return self._told(versions, self._bound_by(versions))
-            case Membership():
+            case MembershipEntry():
                 about = Subject(SubjectKind.GROUP, entry.group)
                 return self._of_rules([about], frozenset({entry.member.name}))
-            case Group() if step.after is None:
+            case GroupEntry() if step.after is None:
                 about = Subject(SubjectKind.GROUP, entry.name)
                 return self._of_rules([about], frozenset(m.name for m in entry.members))
-            case Account():
+            case AccountEntry():
                 return self._of_account(entry)
-        return Effects()
+        return StepEffects()
 
     def _bound_by(self, rules: Iterable[Rule]) -> frozenset[str]:
-        entries = [Entry(pattern, rule) for rule in rules for pattern in rule.patterns]
+        entries = [RulePattern(pattern, rule) for rule in rules for pattern in rule.patterns]
         bound = (each.bound(entry) for entry in entries for each in (self._old, self._new))
         return frozenset().union(*bound)
 
-    def _of_account(self, account: Account) -> Effects:
+    def _of_account(self, account: AccountEntry) -> StepEffects:
         names = {account.name}
         if account.kind is AccountKind.USER:
             names.update(self._owned.get(account.name, ()))
@@ -142,10 +145,10 @@ class _Comparison:
                 about.update(_subjects(state, name))
         return self._of_rules(sorted(about, key=str), moved)
 
-    def _of_rules(self, about: Iterable[Subject], names: frozenset[str]) -> Effects:
+    def _of_rules(self, about: Iterable[Subject], names: frozenset[str]) -> StepEffects:
         """Return what the rules on some subjects come to for these accounts."""
         if not any(each.is_enabled(n) for each in (self._old, self._new) for n in names):
-            return Effects()
+            return StepEffects()
         return self._told((rule for one in about for rule in self._naming.get(one, ())), names)
 
     @cached_property
@@ -166,7 +169,7 @@ class _Comparison:
                 found[subject].append(rule)
         return found
 
-    def _pieces_of(self, entry: Entry) -> Iterator[Piece]:
+    def _pieces_of(self, entry: RulePattern) -> Iterator[Permission]:
         rule = entry.rule
         if rule.effect is Effect.ALLOW:
             yield from _pieces(rule, rule, entry.pattern)
@@ -176,8 +179,8 @@ class _Comparison:
                 inner = within(entry.pattern, allow.pattern)
                 yield from _pieces(allow.rule, rule, entry.pattern if inner else allow.pattern)
 
-    def _told(self, rules: Iterable[Rule], among: frozenset[str]) -> Effects:
-        gathered: defaultdict[tuple[Any, ...], list[Piece]] = defaultdict(list)
+    def _told(self, rules: Iterable[Rule], among: frozenset[str]) -> StepEffects:
+        gathered: defaultdict[tuple[Any, ...], list[Permission]] = defaultdict(list)
         made = [self._difference(rule) for rule in rules if rule.enabled]
         number = 0
         for piece, (gains, some, names) in chain.from_iterable(each.moved for each in made):
@@ -190,7 +193,7 @@ class _Comparison:
             where = (piece.type, piece.pattern, piece.service, piece.conditions)
             gathered[(gains, some, mine, *where)].append(piece)
         told = [
-            Told(
+            AccessChange(
                 gains,
                 _in_order(mine),
                 in_order(together[0].type, {piece.action for piece in together}),
@@ -199,20 +202,22 @@ class _Comparison:
             )
             for (gains, some, mine, *_), together in gathered.items()
         ]
-        return Effects(
+        return StepEffects(
             sorted(told, key=str), more=number > MAX_PIECES or any(each.more for each in made)
         )
 
     def _difference(self, rule: Rule) -> _Difference:
         # By its identity: hashing a rule costs more than looking it up saves.
         if id(rule) not in self._by_rule:
-            pieces = (p for pattern in rule.patterns for p in self._pieces_of(Entry(pattern, rule)))
+            pieces = (
+                p for pattern in rule.patterns for p in self._pieces_of(RulePattern(pattern, rule))
+            )
             some = list(islice(pieces, MAX_PIECES + 1))
             moved = [(p, moved) for p in dict.fromkeys(some) for moved in self._compared(p)]
             self._by_rule[id(rule)] = _Difference(rule, moved, more=len(some) > MAX_PIECES)
         return self._by_rule[id(rule)]
 
-    def _compared(self, piece: Piece) -> tuple[_Moved, ...]:
+    def _compared(self, piece: Permission) -> tuple[_Moved, ...]:
         if piece not in self._moved:
             old, new = self._old.holding(piece), self._new.holding(piece)
             both = old.names & new.names
@@ -235,7 +240,7 @@ class _Comparison:
 _WORDS = (SubjectKind.AUTHENTICATED, SubjectKind.EVERYONE, SubjectKind.ANONYMOUS)
 
 
-def _subjects(state: State, name: str) -> Iterator[Subject]:
+def _subjects(state: PolicyState, name: str) -> Iterator[Subject]:
     account = state.accounts.get(name)
     if account is not None:
         yield account.subject
@@ -244,7 +249,7 @@ def _subjects(state: State, name: str) -> Iterator[Subject]:
                 yield Subject(SubjectKind.GROUP, group.name)
 
 
-def _pieces(allow: Rule, rule: Rule, pattern: Pattern) -> Iterator[Piece]:
+def _pieces(allow: Rule, rule: Rule, pattern: Pattern) -> Iterator[Permission]:
     """Give what an allow and a rule both speak of, within a pattern."""
     named = expand(allow.type, allow.actions) & expand(rule.type, rule.actions)
     # For repositories * is no more than the three that it stands for.
@@ -252,7 +257,7 @@ def _pieces(allow: Rule, rule: Rule, pattern: Pattern) -> Iterator[Piece]:
     service = rule.service or allow.service
     narrower = rule if rule.conditions.within(allow.conditions) else allow
     for action in in_order(allow.type, actions):
-        yield Piece(allow.type, pattern, action, service, narrower.conditions)
+        yield Permission(allow.type, pattern, action, service, narrower.conditions)
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:

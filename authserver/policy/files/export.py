@@ -10,7 +10,14 @@ from authserver.core.conditions import shown
 from authserver.core.names import folded
 from authserver.core.rules import ALL, in_order
 from authserver.policy.files import schema
-from authserver.policy.files.document import Account, Delegation, Group, Policy, Registry, Statement
+from authserver.policy.files.document import (
+    AccountEntry,
+    DelegationEntry,
+    GroupEntry,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
 
 WIDTH = 100
 _INDENT = "  "
@@ -50,7 +57,7 @@ def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return dict(sorted(pairs, key=lambda pair: (folded(pair[0]), pair[0])))
 
 
-def registry(entry: Registry) -> tuple[str, dict[str, Any]]:
+def registry(entry: RegistryEntry) -> tuple[str, dict[str, Any]]:
     """Return a registry's name and what a file says of it."""
     settings = {
         "token_ttl": entry.token_ttl,
@@ -59,7 +66,7 @@ def registry(entry: Registry) -> tuple[str, dict[str, Any]]:
     return entry.service, _said(settings)
 
 
-def account(entry: Account) -> tuple[str, dict[str, Any]]:
+def account(entry: AccountEntry) -> tuple[str, dict[str, Any]]:
     """Return an account's name and what a file says of it."""
     settings = {
         "kind": str(entry.kind),
@@ -72,11 +79,11 @@ def account(entry: Account) -> tuple[str, dict[str, Any]]:
     return entry.name, _said(settings)
 
 
-def _group(entry: Group) -> tuple[str, list[str]]:
+def _group(entry: GroupEntry) -> tuple[str, list[str]]:
     return entry.name, sorted(map(str, entry.members))
 
 
-def rule(statement: Statement) -> dict[str, Any]:
+def rule(statement: RuleEntry) -> dict[str, Any]:
     """Return what a file says of a rule."""
     said = statement.rule
     when = said.conditions
@@ -97,7 +104,7 @@ def rule(statement: Statement) -> dict[str, Any]:
     )
 
 
-def delegation(entry: Delegation) -> dict[str, Any]:
+def delegation(entry: DelegationEntry) -> dict[str, Any]:
     """Return what a file says of a delegation."""
     return _said(
         {
@@ -124,13 +131,13 @@ def _time(at: datetime | None) -> str | None:
     return at.isoformat() if at.microsecond else shown(at)
 
 
-def _rule_order(statement: Statement) -> tuple[str, ...]:
+def _rule_order(statement: RuleEntry) -> tuple[str, ...]:
     said = statement.rule
     patterns, about = (",".join(map(str, part)) for part in (said.patterns, said.subjects))
     return said.type, said.service or "", patterns, about, str(said)
 
 
-def _delegation_order(entry: Delegation) -> tuple[str, ...]:
+def _delegation_order(entry: DelegationEntry) -> tuple[str, ...]:
     return entry.group, entry.service, entry.pattern, ",".join(sorted(entry.actions))
 
 

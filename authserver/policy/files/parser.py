@@ -14,15 +14,15 @@ from authserver.core.rules import Effect, Rule, new_rule, rule_actions, rule_pat
 from authserver.core.subjects import AccountKind, Subject, SubjectKind, subject
 from authserver.policy.files import schema, yaml_nodes
 from authserver.policy.files.document import (
-    Account,
+    AccountEntry,
     Assertion,
     BadPolicy,
-    Delegation,
-    Group,
+    DelegationEntry,
+    GroupEntry,
     Policy,
-    Problem,
-    Registry,
-    Statement,
+    PolicyProblem,
+    RegistryEntry,
+    RuleEntry,
 )
 from authserver.policy.files.schema import Field, Fields, Kind
 from authserver.policy.files.yaml_nodes import Items, Node, Pairs, Text
@@ -39,7 +39,7 @@ _MEMBERS = (SubjectKind.USER, SubjectKind.ROBOT)
 class Reader:
     """Reads node by node. What cannot be read is a problem, and None or nothing."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[PolicyProblem] = field(default_factory=list)
 
     def named(
         self,
@@ -141,7 +141,7 @@ class Reader:
             return None
 
     def wrong(self, node: Node | None, text: str) -> None:
-        self.problems.append(Problem(node.line if node else 1, text))
+        self.problems.append(PolicyProblem(node.line if node else 1, text))
 
 
 def _text(_: str, node: Text) -> str:
@@ -216,21 +216,21 @@ class _Sections(Reader):
         given = self.known(root, tuple(schema.SECTIONS))
         return Policy(file, **{key: getattr(self, key)(node) for key, node in given.items()})
 
-    def registries(self, node: Node) -> dict[str, Registry]:
+    def registries(self, node: Node) -> dict[str, RegistryEntry]:
         return dict(self.named(node, "registries", service_name, str, self.registry))
 
-    def registry(self, service: str, key: Text, node: Node) -> Registry | None:
+    def registry(self, service: str, key: Text, node: Node) -> RegistryEntry | None:
         empty = isinstance(node, Text) and node.plain and not node.text
         given = self.fields(Pairs([], node.line) if empty else node, schema.REGISTRY)
         ttl = given.get("token_ttl")
         if ttl is not None and not TTL_MIN <= ttl <= TTL_MAX:
             self.wrong(node, f"token_ttl is {TTL_MIN} to {TTL_MAX} seconds, not {ttl}")
-        return Registry(service, line=key.line, **given)
+        return RegistryEntry(service, line=key.line, **given)
 
-    def accounts(self, node: Node) -> dict[str, Account]:
+    def accounts(self, node: Node) -> dict[str, AccountEntry]:
         return dict(self.named(node, "accounts", account_name, folded, self.account))
 
-    def account(self, name: str, key: Text, node: Node) -> Account | None:
+    def account(self, name: str, key: Text, node: Node) -> AccountEntry | None:
         given = self.fields(node, schema.ACCOUNT)
         if "kind" not in given:
             return None
@@ -238,12 +238,12 @@ class _Sections(Reader):
         foreign = {"owner", "description", "outlives_owner"} if kind == "user" else {"admin"}
         for stray in sorted(foreign & given.keys()):
             self.wrong(key, f"a {kind} has no {stray}")
-        return Account(name, kind, line=key.line, **given)
+        return AccountEntry(name, kind, line=key.line, **given)
 
-    def groups(self, node: Node) -> dict[str, Group]:
+    def groups(self, node: Node) -> dict[str, GroupEntry]:
         return dict(self.named(node, "groups", account_name, folded, self.group))
 
-    def group(self, name: str, key: Text, node: Node) -> Group | None:
+    def group(self, name: str, key: Text, node: Node) -> GroupEntry | None:
         lines: dict[Subject, int] = {}
         for text in self.texts(node, f"the members of {name}"):
             member = self.good(text, subject, text.text)
@@ -255,21 +255,21 @@ class _Sections(Reader):
                 self.wrong(text, f"{member} is in {name} already, on line {lines[member]}")
             else:
                 lines[member] = text.line
-        return Group(name, frozenset(lines), key.line, lines)
+        return GroupEntry(name, frozenset(lines), key.line, lines)
 
-    def rules(self, node: Node) -> list[Statement]:
-        found: dict[Rule, Statement] = {}
+    def rules(self, node: Node) -> list[RuleEntry]:
+        found: dict[Rule, RuleEntry] = {}
         for item in self.items(node, "rules"):
             statement = self.rule(item)
             if statement is None:
                 continue
-            said = statement.saying
+            said = statement.meaning
             if said in found:
                 self.wrong(item, f"the rule on line {found[said].line} says the same")
             found.setdefault(said, statement)
         return list(found.values())
 
-    def rule(self, node: Node) -> Statement | None:
+    def rule(self, node: Node) -> RuleEntry | None:
         before = len(self.problems)
         given = self.fields(node, schema.RULE)
         if len(self.problems) > before:
@@ -296,10 +296,10 @@ class _Sections(Reader):
             valid_until=given.get("valid_until"),
             enabled=given.get("enabled", True),
         )
-        return None if rule is None else Statement(rule, given.get("comment", ""), line=node.line)
+        return None if rule is None else RuleEntry(rule, given.get("comment", ""), line=node.line)
 
-    def delegations(self, node: Node) -> list[Delegation]:
-        found: dict[tuple[object, ...], Delegation] = {}
+    def delegations(self, node: Node) -> list[DelegationEntry]:
+        found: dict[tuple[object, ...], DelegationEntry] = {}
         for item in self.items(node, "delegations"):
             delegation = self.delegation(item)
             if delegation is None:
@@ -309,7 +309,7 @@ class _Sections(Reader):
             found.setdefault(key, delegation)
         return list(found.values())
 
-    def delegation(self, node: Node) -> Delegation | None:
+    def delegation(self, node: Node) -> DelegationEntry | None:
         before = len(self.problems)
         given = self.fields(node, schema.DELEGATION)
         if len(self.problems) > before:
@@ -320,7 +320,7 @@ class _Sections(Reader):
         if pattern is None or actions is None:
             return None
         comment = given.get("comment", "")
-        return Delegation(
+        return DelegationEntry(
             given["group"], given["registry"], str(pattern), actions, comment, line=node.line
         )
 

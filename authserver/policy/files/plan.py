@@ -17,13 +17,20 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind
 from authserver.policy.files import current_state, effects, references
-from authserver.policy.files.current_state import State
-from authserver.policy.files.document import Account, BadPolicy, Group, Policy, Registry, Statement
-from authserver.policy.files.effects import Effects
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.document import (
+    AccountEntry,
+    BadPolicy,
+    GroupEntry,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
+from authserver.policy.files.effects import StepEffects
 from authserver.policy.files.simulation import outcome
-from authserver.policy.files.steps import Membership, Step, Verb, added_or_edited
+from authserver.policy.files.steps import MembershipEntry, Step, Verb, added_or_edited
 
-_Entry = TypeVar("_Entry", Registry, Account, Group)
+_Entry = TypeVar("_Entry", RegistryEntry, AccountEntry, GroupEntry)
 
 Progress = Callable[[int, int], None]
 """Told how many of how many steps are done."""
@@ -41,11 +48,11 @@ class Plan:
     """
 
     steps: Sequence[Step]
-    effects: Sequence[Effects]
+    effects: Sequence[StepEffects]
     prunable: Sequence[Step]
     notes: Sequence[str]
     unsafe: Sequence[str]
-    after: State
+    after: PolicyState
 
     @cached_property
     def id(self) -> str:
@@ -91,7 +98,7 @@ def plan(
 
 
 def plan_from(
-    before: State, policy: Policy, *, prune: bool = False, progress: Progress = no_progress
+    before: PolicyState, policy: Policy, *, prune: bool = False, progress: Progress = no_progress
 ) -> Plan:
     """Say what a file would change of a given state. Raises what :func:`plan` raises."""
     differences = _differences(before, policy)
@@ -111,12 +118,12 @@ def plan_from(
     )
 
 
-def applied(policy: Policy) -> State:
+def applied(policy: Policy) -> PolicyState:
     """Return what there would be if there were nothing but the file, with its accounts enabled.
 
     Raises what :func:`plan` raises.
     """
-    empty = State()
+    empty = PolicyState()
     after = outcome(empty, _differences(empty, policy).changes).state
     if problems := [*references.dangling(policy, after, empty)]:
         raise BadPolicy(policy.file, problems)
@@ -137,7 +144,7 @@ class _Differences:
     notes: list[str]
 
 
-def _differences(before: State, policy: Policy) -> _Differences:
+def _differences(before: PolicyState, policy: Policy) -> _Differences:
     changes: list[Step] = []
     removals: list[Step] = []
     notes: list[str] = []
@@ -171,7 +178,7 @@ def _gone(before: Mapping[str, _Entry], wanted: Mapping[str, _Entry] | None) -> 
                 yield Step(Verb.REMOVE, entry, None)
 
 
-def _accounts(before: State, policy: Policy) -> Iterator[Step]:
+def _accounts(before: PolicyState, policy: Policy) -> Iterator[Step]:
     for name, entry in sorted((policy.accounts or {}).items()):
         old = before.accounts.get(name)
         starts = True if old is None else old.disabled
@@ -181,14 +188,14 @@ def _accounts(before: State, policy: Policy) -> Iterator[Step]:
 
 
 def _owners_first(step: Step) -> bool:
-    return isinstance(step.entry, Account) and step.entry.kind is AccountKind.ROBOT
+    return isinstance(step.entry, AccountEntry) and step.entry.kind is AccountKind.ROBOT
 
 
 def _owners_last(step: Step) -> bool:
     return not _owners_first(step)
 
 
-def _groups(before: State, policy: Policy) -> Iterator[Step]:
+def _groups(before: PolicyState, policy: Policy) -> Iterator[Step]:
     wanted = sorted((policy.groups or {}).items())
     for name, group in wanted:
         if name not in before.groups:
@@ -196,18 +203,18 @@ def _groups(before: State, policy: Policy) -> Iterator[Step]:
     for name, group in wanted:
         old = before.groups.get(name)
         for member in sorted(group.members - (old.members if old else frozenset()), key=str):
-            yield Step(Verb.ADD, None, Membership(name, member))
+            yield Step(Verb.ADD, None, MembershipEntry(name, member))
 
 
-def _memberships_gone(before: State, policy: Policy) -> Iterator[Step]:
+def _memberships_gone(before: PolicyState, policy: Policy) -> Iterator[Step]:
     for name, group in sorted((policy.groups or {}).items()):
         old = before.groups.get(name)
         for member in sorted(old.members - group.members if old else (), key=str):
             if policy.accounts is None or member.name in policy.accounts:
-                yield Step(Verb.REMOVE, Membership(name, member), None)
+                yield Step(Verb.REMOVE, MembershipEntry(name, member), None)
 
 
-def _delegations(before: State, policy: Policy) -> Iterator[Step]:
+def _delegations(before: PolicyState, policy: Policy) -> Iterator[Step]:
     old = {each.bounds: each for each in before.delegations}
     for each in policy.delegations or ():
         there = old.get(each.bounds)
@@ -215,7 +222,7 @@ def _delegations(before: State, policy: Policy) -> Iterator[Step]:
             yield step
 
 
-def _ended(before: State, policy: Policy) -> Iterator[Step]:
+def _ended(before: PolicyState, policy: Policy) -> Iterator[Step]:
     if policy.delegations is not None:
         kept = {each.bounds for each in policy.delegations}
         for each in before.delegations:
@@ -226,24 +233,24 @@ def _ended(before: State, policy: Policy) -> Iterator[Step]:
 class _Rules:
     """The rules that there are against those that a file names."""
 
-    def __init__(self, before: Iterable[Statement], wanted: Sequence[Statement] | None) -> None:
-        there = {each.saying: each for each in before}
-        named = {each.saying: each for each in wanted or ()}
+    def __init__(self, before: Iterable[RuleEntry], wanted: Sequence[RuleEntry] | None) -> None:
+        there = {each.meaning: each for each in before}
+        named = {each.meaning: each for each in wanted or ()}
         self.written_by_delegates = [
-            there[saying]
-            for saying in named
-            if saying in there and there[saying].delegation is not None
+            there[meaning]
+            for meaning in named
+            if meaning in there and there[meaning].delegation is not None
         ]
         self.same = [
-            (there[saying], each)
-            for saying, each in named.items()
-            if saying in there and there[saying].delegation is None
+            (there[meaning], each)
+            for meaning, each in named.items()
+            if meaning in there and there[meaning].delegation is None
         ]
-        new = [each for saying, each in named.items() if saying not in there]
+        new = [each for meaning, each in named.items() if meaning not in there]
         old = [
             each
-            for saying, each in there.items()
-            if saying not in named and each.delegation is None and wanted is not None
+            for meaning, each in there.items()
+            if meaning not in named and each.delegation is None and wanted is not None
         ]
         self.edited = list(_pairs(old, new))
         paired = {id(each) for pair in self.edited for each in pair}
@@ -270,13 +277,13 @@ class _Rules:
 
 
 def _pairs(
-    old: Iterable[Statement], new: Iterable[Statement]
-) -> Iterator[tuple[Statement, Statement]]:
+    old: Iterable[RuleEntry], new: Iterable[RuleEntry]
+) -> Iterator[tuple[RuleEntry, RuleEntry]]:
     """Give the rules of which one is the other, edited: equal but for actions and conditions.
 
     Where they are not as many on both sides, which is which cannot be told.
     """
-    sides: defaultdict[Hashable, tuple[list[Statement], list[Statement]]]
+    sides: defaultdict[Hashable, tuple[list[RuleEntry], list[RuleEntry]]]
     sides = defaultdict(lambda: ([], []))
     for side, statements in enumerate((old, new)):
         for each in statements:
@@ -288,12 +295,12 @@ def _pairs(
             yield from zip(sorted(left, key=_by_text), sorted(right, key=_by_text), strict=True)
 
 
-def _by_text(statement: Statement) -> str:
+def _by_text(statement: RuleEntry) -> str:
     return str(statement.rule)
 
 
 def _starting_disabled(steps: Iterable[Step]) -> Iterator[str]:
     for step in steps:
-        if step.verb is Verb.ADD and isinstance(step.entry, Account):
+        if step.verb is Verb.ADD and isinstance(step.entry, AccountEntry):
             kind, name = step.entry.kind, step.entry.name
             yield f"{kind} {name} starts disabled: authserver {kind} enable {name}"

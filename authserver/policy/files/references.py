@@ -4,32 +4,32 @@ from collections.abc import Iterator
 
 from authserver.core.names import folded
 from authserver.core.subjects import NAMED_SUBJECTS, AccountKind, Subject, SubjectKind
-from authserver.policy.files.current_state import State
-from authserver.policy.files.document import Policy, Problem
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.document import Policy, PolicyProblem
 
 
-def clashes(policy: Policy, before: State) -> Iterator[Problem]:
+def clashes(policy: Policy, before: PolicyState) -> Iterator[PolicyProblem]:
     """Give the names that cannot be made, for what is there already."""
     alike = {folded(name): name for name in before.accounts}
     for account in (policy.accounts or {}).values():
         there = alike.get(folded(account.name))
         if there is not None and there != account.name:
-            yield Problem(account.line, _differs(account.name, there))
+            yield PolicyProblem(account.line, _differs(account.name, there))
         elif there is not None and before.accounts[there].kind is not account.kind:
             kind = before.accounts[there].kind
-            yield Problem(account.line, f"{there} is a {kind} already: remove it first")
+            yield PolicyProblem(account.line, f"{there} is a {kind} already: remove it first")
     groups = {folded(name): name for name in before.groups}
     for group in (policy.groups or {}).values():
         there = groups.get(folded(group.name))
         if there is not None and there != group.name:
-            yield Problem(group.line, _differs(group.name, there))
+            yield PolicyProblem(group.line, _differs(group.name, there))
 
 
 def _differs(name: str, there: str) -> str:
     return f"there is {there} already, and {name} differs from it in case only"
 
 
-def dangling(policy: Policy, after: State, before: State) -> Iterator[Problem]:
+def dangling(policy: Policy, after: PolicyState, before: PolicyState) -> Iterator[PolicyProblem]:
     """Give the references to what would not be there ``after`` the file was applied."""
     known = _Known(after, before)
     for account in (policy.accounts or {}).values():
@@ -49,12 +49,12 @@ def dangling(policy: Policy, after: State, before: State) -> Iterator[Problem]:
 
 
 class _Known:
-    def __init__(self, after: State, before: State) -> None:
+    def __init__(self, after: PolicyState, before: PolicyState) -> None:
         self.after, self.before = after, before
 
-    def subject(self, line: int, about: Subject) -> Iterator[Problem]:
+    def subject(self, line: int, about: Subject) -> Iterator[PolicyProblem]:
         if about.kind in NAMED_SUBJECTS and not _has(self.after, about):
-            yield Problem(line, f"there is no {about.kind} {about.name!r}{self.hint(about)}")
+            yield PolicyProblem(line, f"there is no {about.kind} {about.name!r}{self.hint(about)}")
 
     def hint(self, about: Subject) -> str:
         if _has(self.before, about):
@@ -64,12 +64,12 @@ class _Known:
         other = self.after.accounts.get(about.name)
         return f"; {other.name} is a {other.kind}" if other else ": name it under accounts"
 
-    def registry(self, line: int, service: str | None) -> Iterator[Problem]:
+    def registry(self, line: int, service: str | None) -> Iterator[PolicyProblem]:
         if service is not None and service not in self.after.registries:
-            yield Problem(line, f"there is no registry {service!r}: name it under registries")
+            yield PolicyProblem(line, f"there is no registry {service!r}: name it under registries")
 
 
-def _has(state: State, about: Subject) -> bool:
+def _has(state: PolicyState, about: Subject) -> bool:
     if about.kind is SubjectKind.GROUP:
         return about.name in state.groups
     account = state.accounts.get(about.name)

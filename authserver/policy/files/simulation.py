@@ -6,21 +6,27 @@ from dataclasses import dataclass, field, replace
 
 from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.policy.files.current_state import State
-from authserver.policy.files.document import Account, Delegation, Group, Registry, Statement
-from authserver.policy.files.steps import Membership, Step, Verb
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.document import (
+    AccountEntry,
+    DelegationEntry,
+    GroupEntry,
+    RegistryEntry,
+    RuleEntry,
+)
+from authserver.policy.files.steps import MembershipEntry, Step, Verb
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What would be; ``notes`` say what else changes, ``unsafe`` what only ``--force`` does."""
 
-    state: State
+    state: PolicyState
     notes: Sequence[str]
     unsafe: Sequence[str]
 
 
-def outcome(before: State, steps: Iterable[Step]) -> Outcome:
+def outcome(before: PolicyState, steps: Iterable[Step]) -> Outcome:
     """Return what would be after ``steps``, in the order in which they are done."""
     working = _Working(
         registries=dict(before.registries),
@@ -32,10 +38,10 @@ def outcome(before: State, steps: Iterable[Step]) -> Outcome:
         working.put(each)
     for step in steps:
         working.take(step)
-    after = State(
+    after = PolicyState(
         working.registries,
         working.accounts,
-        {name: Group(name, frozenset(members)) for name, members in working.groups.items()},
+        {name: GroupEntry(name, frozenset(members)) for name, members in working.groups.items()},
         list(working.rules.values()),
         list(working.delegations.values()),
         before.log_in,
@@ -47,13 +53,13 @@ def outcome(before: State, steps: Iterable[Step]) -> Outcome:
 
 @dataclass
 class _Working:
-    registries: dict[str, Registry]
-    accounts: dict[str, Account]
+    registries: dict[str, RegistryEntry]
+    accounts: dict[str, AccountEntry]
     groups: dict[str, set[Subject]]
-    delegations: dict[int, Delegation]
-    rules: dict[int, Statement] = field(default_factory=dict)
+    delegations: dict[int, DelegationEntry]
+    rules: dict[int, RuleEntry] = field(default_factory=dict)
     naming: defaultdict[Subject, set[int]] = field(default_factory=lambda: defaultdict(set))
-    saying: defaultdict[Rule, set[int]] = field(default_factory=lambda: defaultdict(set))
+    meaning: defaultdict[Rule, set[int]] = field(default_factory=lambda: defaultdict(set))
     notes: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
     new: int = 0
@@ -64,55 +70,55 @@ class _Working:
             return
         entry = step.entry
         match entry:
-            case Registry():
+            case RegistryEntry():
                 self.registries[entry.service] = entry
-            case Account():
+            case AccountEntry():
                 self.accounts[entry.name] = entry
-            case Group():
+            case GroupEntry():
                 self.groups[entry.name] = set()
-            case Membership():
+            case MembershipEntry():
                 self.groups[entry.group].add(entry.member)
-            case Statement():
+            case RuleEntry():
                 number = entry.rule.id or self.number()
                 self.put(replace(entry, rule=replace(entry.rule, id=number)))
-            case Delegation():
+            case DelegationEntry():
                 number = entry.id or self.number()
                 self.delegations[number] = replace(entry, id=number)
 
     def remove(self, step: Step) -> None:
         entry = step.entry
         match entry:
-            case Registry():
+            case RegistryEntry():
                 self.remove_registry(entry)
-            case Account():
+            case AccountEntry():
                 self.remove_account(entry)
-            case Group():
+            case GroupEntry():
                 self.remove_group(entry)
-            case Membership():
+            case MembershipEntry():
                 about = Subject(SubjectKind.GROUP, entry.group)
                 self.refuse_denies(about, f"rules deny {about} something that {entry.member} gains")
                 self.groups[entry.group].discard(entry.member)
-            case Statement():
+            case RuleEntry():
                 self.drop(entry.rule.id)
-            case Delegation():
+            case DelegationEntry():
                 self.end(entry)
 
-    def put(self, statement: Statement) -> None:
+    def put(self, statement: RuleEntry) -> None:
         number = statement.rule.id
         if number in self.rules:
             self.drop(number)
         self.rules[number] = statement
-        self.saying[statement.saying].add(number)
+        self.meaning[statement.meaning].add(number)
         for about in statement.rule.subjects:
             self.naming[about].add(number)
 
     def drop(self, number: int) -> None:
         statement = self.rules.pop(number)
-        self.saying[statement.saying].discard(number)
+        self.meaning[statement.meaning].discard(number)
         for about in statement.rule.subjects:
             self.naming[about].discard(number)
 
-    def remove_registry(self, entry: Registry) -> None:
+    def remove_registry(self, entry: RegistryEntry) -> None:
         for rule in [each.rule for each in self.rules.values()]:
             if rule.service == entry.service:
                 self.unsafe.append(f"{_cited(rule)} is on the registry and goes with it")
@@ -123,14 +129,14 @@ class _Working:
                 self.end(delegation)
         del self.registries[entry.service]
 
-    def remove_account(self, entry: Account) -> None:
+    def remove_account(self, entry: AccountEntry) -> None:
         self.refuse_denies(entry.subject, f"rules deny {entry.subject} something")
         self.unname(entry.subject)
         for members in self.groups.values():
             members.discard(entry.subject)
         del self.accounts[entry.name]
 
-    def remove_group(self, entry: Group) -> None:
+    def remove_group(self, entry: GroupEntry) -> None:
         about = Subject(SubjectKind.GROUP, entry.name)
         self.refuse_denies(about, f"rules deny {about} something that its members gain")
         self.unname(about)
@@ -160,9 +166,9 @@ class _Working:
             self.put(left)
             self.drop_twin(left)
 
-    def drop_twin(self, left: Statement) -> None:
+    def drop_twin(self, left: RuleEntry) -> None:
         """Drop one of two rules that say the same; the one that is in force stays."""
-        for number in self.saying[left.saying] - {left.rule.id}:
+        for number in self.meaning[left.meaning] - {left.rule.id}:
             other = self.rules[number]
             stays = other.rule.enabled or not left.rule.enabled
             gone = left if stays else other
@@ -170,7 +176,7 @@ class _Working:
             self.drop(gone.rule.id)
             return
 
-    def end(self, delegation: Delegation) -> None:
+    def end(self, delegation: DelegationEntry) -> None:
         for each in list(self.rules.values()):
             if each.delegation == delegation.id:
                 if each.rule.enabled:

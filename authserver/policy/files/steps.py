@@ -6,7 +6,13 @@ from typing import Any
 
 from authserver.core.subjects import Subject
 from authserver.policy.files import export
-from authserver.policy.files.document import Account, Delegation, Group, Registry, Statement
+from authserver.policy.files.document import (
+    AccountEntry,
+    DelegationEntry,
+    GroupEntry,
+    RegistryEntry,
+    RuleEntry,
+)
 
 
 class Verb(StrEnum):
@@ -21,22 +27,24 @@ SIGNS = {Verb.ADD: "+", Verb.EDIT: "~", Verb.ENABLE: "~", Verb.DISABLE: "~", Ver
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class MembershipEntry:
     """That an account is in a group."""
 
     group: str
     member: Subject
 
 
-Entry = Registry | Account | Group | Membership | Statement | Delegation
+PolicyEntry = (
+    RegistryEntry | AccountEntry | GroupEntry | MembershipEntry | RuleEntry | DelegationEntry
+)
 
 _NOUNS: dict[type, str] = {
-    Registry: "registry",
-    Account: "account",
-    Group: "group",
-    Membership: "member",
-    Statement: "rule",
-    Delegation: "delegation",
+    RegistryEntry: "registry",
+    AccountEntry: "account",
+    GroupEntry: "group",
+    MembershipEntry: "member",
+    RuleEntry: "rule",
+    DelegationEntry: "delegation",
 }
 
 
@@ -45,11 +53,11 @@ class Step:
     """One change: from what is (None: nothing) to what shall be (None: nothing)."""
 
     verb: Verb
-    before: Entry | None
-    after: Entry | None
+    before: PolicyEntry | None
+    after: PolicyEntry | None
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> PolicyEntry:
         """What it is about, as it shall be, or was."""
         entry = self.after or self.before
         assert entry is not None  # noqa: S101 - a step is about something
@@ -86,7 +94,7 @@ class Step:
         }
 
 
-def added_or_edited(before: Entry | None, after: Entry) -> Step | None:
+def added_or_edited(before: PolicyEntry | None, after: PolicyEntry) -> Step | None:
     """Return the step from one to the other; None if nothing changes."""
     if before is None:
         return Step(Verb.ADD, None, after)
@@ -100,50 +108,50 @@ def added_or_edited(before: Entry | None, after: Entry) -> Step | None:
     return Step(Verb.EDIT, before, after)
 
 
-def named(entry: Entry) -> str:
+def named(entry: PolicyEntry) -> str:
     """Return what an entry is called in a plan."""
     match entry:
-        case Registry():
+        case RegistryEntry():
             return f"registry {entry.service}"
-        case Account():
+        case AccountEntry():
             return f"{entry.kind} {entry.name}"
-        case Group():
+        case GroupEntry():
             return f"group {entry.name}"
-        case Membership():
+        case MembershipEntry():
             return f"{entry.member} in group {entry.group}"
-        case Statement():
+        case RuleEntry():
             number = f" {entry.rule.id}" if entry.rule.id > 0 else ""
             return f"rule{number} ({entry.rule})"
     actions = ",".join(export.delegation(entry)["actions"])
     return f"delegation to group {entry.group}: {actions} within {entry.pattern} on {entry.service}"
 
 
-def _said(entry: Entry) -> dict[str, Any]:
+def _said(entry: PolicyEntry) -> dict[str, Any]:
     match entry:
-        case Registry():
+        case RegistryEntry():
             return export.registry(entry)[1]
-        case Account():
+        case AccountEntry():
             return export.account(entry)[1]
-        case Statement():
+        case RuleEntry():
             return export.rule(entry)
-        case Delegation():
+        case DelegationEntry():
             return export.delegation(entry)
     return {}
 
 
-def _described(entry: Entry | None) -> dict[str, Any] | None:
+def _described(entry: PolicyEntry | None) -> dict[str, Any] | None:
     return None if entry is None else _identity(entry) | _said(entry)
 
 
-def _identity(entry: Entry) -> dict[str, Any]:
+def _identity(entry: PolicyEntry) -> dict[str, Any]:
     match entry:
-        case Registry():
+        case RegistryEntry():
             return {"service": entry.service}
-        case Account() | Group():
+        case AccountEntry() | GroupEntry():
             return {"name": entry.name}
-        case Membership():
+        case MembershipEntry():
             return {"group": entry.group, "member": str(entry.member)}
-        case Statement():
+        case RuleEntry():
             return {"id": entry.rule.id if entry.rule.id > 0 else None}
     return {"id": entry.id or None}
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from authserver.policy.files.document import BadPolicy, Problem
+from authserver.policy.files.document import BadPolicy, PolicyProblem
 
 MAX_SIZE = 16 * 2**20
 TOO_DEEP = "nested too deeply"
@@ -60,28 +60,32 @@ def read(content: bytes, file: str) -> Node | None:
         BadPolicy: it is too large, no UTF-8, no YAML, or has in it what is not taken.
     """
     if len(content) > MAX_SIZE:
-        raise BadPolicy(file, [Problem(1, f"the file is larger than {MAX_SIZE // 2**20} MiB")])
+        raise BadPolicy(
+            file, [PolicyProblem(1, f"the file is larger than {MAX_SIZE // 2**20} MiB")]
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise BadPolicy(file, [Problem(line, "not UTF-8 text")]) from None
+        raise BadPolicy(file, [PolicyProblem(line, "not UTF-8 text")]) from None
     try:
         return _Builder(file, yaml.parse(text, Loader=_Loader)).document()
     except yaml.YAMLError as error:
         raise BadPolicy(file, [_not_yaml(error, text)]) from None
 
 
-def _not_yaml(error: yaml.YAMLError, text: str) -> Problem:
+def _not_yaml(error: yaml.YAMLError, text: str) -> PolicyProblem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line, why = error.problem_mark.line + 1, str(error.problem)
         if "nesting depth" in why:
-            return Problem(line, TOO_DEEP)
+            return PolicyProblem(line, TOO_DEEP)
     else:
         position = getattr(error, "position", 0) or 0
-        return Problem(text.count("\n", 0, position) + 1, "a character that YAML does not take")
+        return PolicyProblem(
+            text.count("\n", 0, position) + 1, "a character that YAML does not take"
+        )
     hint = "quote what begins with * { [ & ! % @ or has ': ' in it"
-    return Problem(line, f"not to be read as YAML: {why}; {hint}")
+    return PolicyProblem(line, f"not to be read as YAML: {why}; {hint}")
 
 
 @dataclass
@@ -137,7 +141,7 @@ class _Builder:
             self.refuse(event, f"the tag {getattr(event, 'tag', '')} is not taken")
 
     def refuse(self, event: yaml.Event, why: str) -> NoReturn:
-        raise BadPolicy(self.file, [Problem(_line(event), why)])
+        raise BadPolicy(self.file, [PolicyProblem(_line(event), why)])
 
 
 def _line(event: yaml.Event) -> int:

@@ -4,36 +4,36 @@ from itertools import chain
 
 from authserver.db.snapshot import Snapshot
 from authserver.policy.lint import exposure, shadowed, stale, subjects
-from authserver.policy.lint.coverage import Standing
-from authserver.policy.lint.findings import Code, Finding, Level, Report
-from authserver.policy.lint.rule_usage import Upkeep
-from authserver.policy.lint.stale import MAX_DAYS, Ages
-from authserver.policy.lint.subjects import Audience
+from authserver.policy.lint.coverage import RulesInForce
+from authserver.policy.lint.findings import Code, Level, LintFinding, LintReport
+from authserver.policy.lint.rule_usage import RuleUpkeep
+from authserver.policy.lint.stale import MAX_DAYS, LintAges
+from authserver.policy.lint.subjects import PresentAccounts
 
-__all__ = ["MAX_DAYS", "Ages", "Code", "Finding", "Level", "Report", "lint"]
+__all__ = ["MAX_DAYS", "Code", "Level", "LintAges", "LintFinding", "LintReport", "lint"]
 
 
 def lint(
-    state: Snapshot, upkeep: Upkeep, ages: Ages, ignored: frozenset[Code] = frozenset()
-) -> Report:
+    state: Snapshot, upkeep: RuleUpkeep, ages: LintAges, ignored: frozenset[Code] = frozenset()
+) -> LintReport:
     """Look at every rule; the findings of which kinds are ``ignored`` are left out.
 
     ``state`` and ``upkeep`` are of one moment, ``upkeep`` from ``ages.since`` on.
     """
     accounts = {name: known.account for name, known in state.accounts.items()}
-    standing = Standing(state.rules, accounts, ages.at)
+    standing = RulesInForce(state.rules, accounts, ages.at)
     findings = chain(
         exposure.found(standing.rules),
         shadowed.found(standing),
-        subjects.of_rules(standing.rules, Audience(state.accounts, upkeep.ownerless)),
+        subjects.of_rules(standing.rules, PresentAccounts(state.accounts, upkeep.ownerless)),
         stale.expired(state.rules, upkeep, ages),
         subjects.of_delegations({rule.id: rule for rule in state.rules}, upkeep),
         stale.unused(standing.rules, upkeep, ages),
     )
     kept = (finding for finding in findings if finding.code not in ignored)
     notes = () if Code.UNUSED in ignored else stale.untold(standing.rules, upkeep, ages)
-    return Report(sorted(kept, key=_gravest_first), tuple(notes))
+    return LintReport(sorted(kept, key=_gravest_first), tuple(notes))
 
 
-def _gravest_first(finding: Finding) -> tuple[int, tuple[int, ...], str]:
+def _gravest_first(finding: LintFinding) -> tuple[int, tuple[int, ...], str]:
     return -list(Level).index(finding.level), finding.rules, finding.code

@@ -22,21 +22,21 @@ _MANY = frozenset({SubjectKind.GROUP, SubjectKind.AUTHENTICATED, SubjectKind.EVE
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RulePart:
     """What a rule says of one of its subjects, by one of its patterns."""
 
     subject: Subject
     pattern: Pattern
 
 
-def parts(rule: Rule) -> Iterator[Part]:
+def parts(rule: Rule) -> Iterator[RulePart]:
     """Give the parts of a rule that can cover any name."""
     for subject in rule.subjects:
         for pattern in rule.patterns:
             if (meant := placed(pattern, subject)) is not None:
                 # {account} is nobody's name where nobody is named.
                 own = subject == EVERYONE and ACCOUNT in meant.text
-                yield Part(AUTHENTICATED if own else subject, meant)
+                yield RulePart(AUTHENTICATED if own else subject, meant)
 
 
 def placed(pattern: Pattern, subject: Subject) -> Pattern | None:
@@ -57,7 +57,7 @@ def in_force(rule: Rule, at: datetime) -> bool:
     return rule.enabled and (until is None or until > at)
 
 
-class Standing:
+class RulesInForce:
     """The rules in force, and which of them cover which."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Standing:
                 speaking[rule.effect, rule.type, subject].append(rule)
         self._indices = {key: Index(about) for key, about in speaking.items()}
 
-    def near(self, rule: Rule, part: Part, effect: Effect) -> list[Rule]:
+    def near(self, rule: Rule, part: RulePart, effect: Effect) -> list[Rule]:
         """Return the other rules of an effect that may cover a part of ``rule``, by id."""
         found = {
             other.id: other
@@ -85,7 +85,7 @@ class Standing:
         }
         return [other for _, other in sorted(found.items())]
 
-    def covers(self, other: Rule, rule: Rule, part: Part) -> bool:
+    def covers(self, other: Rule, rule: Rule, part: RulePart) -> bool:
         """Whether ``other`` speaks of all that a part of ``rule`` does; the actions are not asked.
 
         It is asked of rules of the same type that :meth:`near` gave, or the other way round.
@@ -113,7 +113,7 @@ class Standing:
             for subject in by
         }
 
-    def _by(self, other: Rule, rule: Rule, part: Part) -> set[Subject]:
+    def _by(self, other: Rule, rule: Rule, part: RulePart) -> set[Subject]:
         wider = self._wider(part.subject, rule.effect, other.effect)
         return wider & _spoken_of(other)
 

@@ -7,12 +7,12 @@ from authserver.core.patterns import ACCOUNT
 from authserver.core.rules import Effect, Rule, expand, in_order
 from authserver.core.subjects import Subject
 from authserver.policy.lint.coverage import ANONYMOUS, AUTHENTICATED, EVERYONE
-from authserver.policy.lint.findings import Code, Finding, Level, cite
+from authserver.policy.lint.findings import Code, Level, LintFinding, cite
 
 _CHANGES = frozenset({"push", "delete"})
 
 
-def found(rules: Iterable[Rule]) -> Iterator[Finding]:
+def found(rules: Iterable[Rule]) -> Iterator[LintFinding]:
     """Give the allows among rules in force that reach further than is often meant."""
     for rule in rules:
         if rule.effect is not Effect.ALLOW:
@@ -28,12 +28,12 @@ def _not_only_own(rule: Rule) -> bool:
     return any(ACCOUNT not in pattern.text for pattern in rule.patterns)
 
 
-def _writing(rule: Rule) -> Iterator[Finding]:
+def _writing(rule: Rule) -> Iterator[LintFinding]:
     public = _among(rule, (ANONYMOUS, EVERYONE))
     changes = expand(rule.type, rule.actions) & _CHANGES
     may = " and ".join(in_order(rule.type, changes))
     if public:
-        yield Finding(
+        yield LintFinding(
             code=Code.PUBLIC_WRITE,
             level=Level.ERROR,
             rules=(rule.id,),
@@ -41,7 +41,7 @@ def _writing(rule: Rule) -> Iterator[Finding]:
             remedy=_without(rule, public),
         )
     elif AUTHENTICATED in rule.subjects:
-        yield Finding(
+        yield LintFinding(
             code=Code.AUTHENTICATED_WRITE,
             level=Level.INFO,
             rules=(rule.id,),
@@ -50,9 +50,9 @@ def _writing(rule: Rule) -> Iterator[Finding]:
         )
 
 
-def _catalog(rule: Rule) -> Iterator[Finding]:
+def _catalog(rule: Rule) -> Iterator[LintFinding]:
     if public := _among(rule, (ANONYMOUS, EVERYONE)):
-        yield Finding(
+        yield LintFinding(
             code=Code.PUBLIC_CATALOG,
             level=Level.WARNING,
             rules=(rule.id,),

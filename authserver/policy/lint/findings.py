@@ -42,7 +42,7 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """One thing that was found: about which rules, in a sentence, and the command that mends it.
 
     The first of ``rules`` is the one that it is about, the others are why.
@@ -68,13 +68,13 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LintReport:
     """All findings, the gravest first, and notes on what could not be told."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[LintFinding]
     notes: Sequence[str]
 
-    def at_least(self, level: Level) -> list[Finding]:
+    def at_least(self, level: Level) -> list[LintFinding]:
         return [finding for finding in self.findings if finding.level.reaches(level)]
 
     def as_json(self, least: Level = Level.INFO) -> dict[str, Any]:
@@ -88,10 +88,10 @@ def cite(rule: Rule) -> str:
     return f"rule {rule.id} ({rule})"
 
 
-def idle(code: Code, rule: Rule, text: str) -> Finding:
+def idle(code: Code, rule: Rule, text: str) -> LintFinding:
     """Return that a rule does nothing now. An allow may go; a deny is there for when it does."""
     guards = rule.effect is Effect.DENY
-    return Finding(
+    return LintFinding(
         code=code,
         level=Level.INFO if guards else Level.WARNING,
         rules=(rule.id,),

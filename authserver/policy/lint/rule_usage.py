@@ -14,7 +14,7 @@ from authserver.db.models import AccountRow, DelegationRow, MembershipRow, RuleR
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RuleDates:
     """Since when a rule says what it says, and since when it is disabled."""
 
     since: datetime
@@ -22,7 +22,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Delegated:
+class DelegationStanding:
     """A delegation, in words, whether its group has members, and what strangers wrote under it.
 
     ``strangers`` are those who wrote a rule under it and are in its group no more, by rule.
@@ -36,7 +36,7 @@ class Delegated:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class RuleUse:
     """Which rules token requests touched, as far as the records go.
 
     ``since`` is when the first record that was looked at was written; None if there is none.
@@ -49,21 +49,21 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class RuleUpkeep:
     """All of it. ``ownerless`` are the robots that only their owner's being disabled disables."""
 
-    written: Mapping[int, Written]
-    delegations: Sequence[Delegated]
+    written: Mapping[int, RuleDates]
+    delegations: Sequence[DelegationStanding]
     ownerless: frozenset[str]
-    use: Use
+    use: RuleUse
 
 
-def load(session: Session, since: datetime) -> Upkeep:
+def load(session: Session, since: datetime) -> RuleUpkeep:
     """Read it; the records of token requests from ``since`` on."""
     columns = (RuleRow.id, RuleRow.created_at, RuleRow.edited_at, RuleRow.disabled_at)
-    return Upkeep(
+    return RuleUpkeep(
         written={
-            row.id: Written(row.edited_at or row.created_at, row.disabled_at)
+            row.id: RuleDates(row.edited_at or row.created_at, row.disabled_at)
             for row in session.execute(select(*columns))
         },
         delegations=list(_delegated(session)),
@@ -72,11 +72,11 @@ def load(session: Session, since: datetime) -> Upkeep:
     )
 
 
-def _delegated(session: Session) -> Iterator[Delegated]:
+def _delegated(session: Session) -> Iterator[DelegationStanding]:
     peopled = set(session.scalars(select(MembershipRow.group_id).distinct()))
     strangers = _strangers(session)
     for row in delegations.listed(session):
-        yield Delegated(
+        yield DelegationStanding(
             id=row.id,
             group=row.group.name,
             text=delegations.str_delegation(row),
@@ -114,7 +114,7 @@ def _ownerless(session: Session) -> Iterator[str]:
     )
 
 
-def _use(session: Session, since: datetime) -> Use:
+def _use(session: Session, since: datetime) -> RuleUse:
     # Records without rules may come from a version that kept none.
     first = select(TokenRecord.at).where(TokenRecord.at >= since, TokenRecord.rules != "")
     begins = session.scalars(first.order_by(TokenRecord.at).limit(1)).first()
@@ -127,4 +127,4 @@ def _use(session: Session, since: datetime) -> Use:
         touched.update(cited)
         if len(cited) >= MAX_RULES:
             sure_below = min(cited[-1], sure_below or cited[-1])
-    return Use(begins, frozenset(touched), sure_below)
+    return RuleUse(begins, frozenset(touched), sure_below)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from authserver.core.rules import ALL, Effect, Rule, expand
-from authserver.policy.lint.coverage import Part, Standing, parts
-from authserver.policy.lint.findings import Code, Finding, Level, cite
+from authserver.policy.lint.coverage import RulePart, RulesInForce, parts
+from authserver.policy.lint.findings import Code, Level, LintFinding, cite
 
 _UPLOAD = frozenset({"pull", "push"})
 
 
-def found(standing: Standing) -> Iterator[Finding]:
+def found(standing: RulesInForce) -> Iterator[LintFinding]:
     """Give the rules of which others leave nothing."""
     for rule in standing.rules:
         own = list(parts(rule))
@@ -17,11 +17,11 @@ def found(standing: Standing) -> Iterator[Finding]:
             yield finding
 
 
-def _denied(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | None:
+def _denied(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> LintFinding | None:
     if rule.effect is not Effect.ALLOW:
         return None
     if denies := _together(standing, rule, own, _denies_all):
-        return Finding(
+        return LintFinding(
             code=Code.DENIED,
             level=Level.WARNING,
             rules=(rule.id, *(deny.id for deny in denies)),
@@ -32,7 +32,7 @@ def _denied(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | No
     if "push" in expand(rule.type, rule.actions) and (
         denies := _together(standing, rule, own, _denies_uploads)
     ):
-        return Finding(
+        return LintFinding(
             code=Code.UPLOAD_DENIED,
             level=Level.WARNING,
             rules=(rule.id, *(deny.id for deny in denies)),
@@ -43,7 +43,10 @@ def _denied(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | No
 
 
 def _together(
-    standing: Standing, rule: Rule, own: Sequence[Part], enough: Callable[[Rule, Rule], bool]
+    standing: RulesInForce,
+    rule: Rule,
+    own: Sequence[RulePart],
+    enough: Callable[[Rule, Rule], bool],
 ) -> list[Rule]:
     """Return denies that cover all of an allow: one if one does, none if they do not."""
     each: list[dict[int, Rule]] = []
@@ -70,7 +73,7 @@ def _denies_uploads(deny: Rule, _: Rule) -> bool:
     return not _UPLOAD.isdisjoint(expand(deny.type, deny.actions))
 
 
-def _shadowed(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | None:
+def _shadowed(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> LintFinding | None:
     """Return that one rule of the same effect says all that this one says.
 
     Of two that say the same the older one stays. Several are never taken together: each might be
@@ -80,7 +83,7 @@ def _shadowed(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | 
         if not _says_all(standing, other, rule):
             continue
         if other.id < rule.id or not _says_all(standing, rule, other):
-            return Finding(
+            return LintFinding(
                 code=Code.SHADOWED,
                 level=Level.WARNING,
                 rules=(rule.id, other.id),
@@ -91,7 +94,7 @@ def _shadowed(standing: Standing, rule: Rule, own: Sequence[Part]) -> Finding | 
     return None
 
 
-def _says_all(standing: Standing, other: Rule, rule: Rule) -> bool:
+def _says_all(standing: RulesInForce, other: Rule, rule: Rule) -> bool:
     """Whether ``other`` says all that ``rule`` says."""
     said = expand(rule.type, rule.actions)
     return said <= expand(other.type, other.actions) and all(
@@ -99,7 +102,7 @@ def _says_all(standing: Standing, other: Rule, rule: Rule) -> bool:
     )
 
 
-def _now(standing: Standing, rule: Rule, others: Sequence[Rule]) -> str:
+def _now(standing: RulesInForce, rule: Rule, others: Sequence[Rule]) -> str:
     """Return on whose membership it rests, as the end of a sentence."""
     groups = {name for other in others for name in standing.memberships(other, rule)}
     named = ", ".join(f"group:{name}" for name in sorted(groups))

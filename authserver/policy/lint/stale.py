@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from authserver.core.conditions import shown
 from authserver.core.rules import Rule
 from authserver.policy.lint.coverage import in_force
-from authserver.policy.lint.findings import Code, Finding, Level, cite, idle
-from authserver.policy.lint.rule_usage import Upkeep
+from authserver.policy.lint.findings import Code, Level, LintFinding, cite, idle
+from authserver.policy.lint.rule_usage import RuleUpkeep
 
 MAX_DAYS = 3650
 
@@ -17,7 +17,7 @@ _SLACK = 0.1
 
 
 @dataclass(frozen=True)
-class Ages:
+class LintAges:
     """By what rules are judged: the time, after how long, and for how long records are kept."""
 
     at: datetime
@@ -29,7 +29,7 @@ class Ages:
         return self.at - timedelta(days=self.days)
 
 
-def expired(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
+def expired(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:
     """Give the rules whose period is over and those that have been disabled for long."""
     for rule in rules:
         until = rule.conditions.valid_until
@@ -42,11 +42,11 @@ def expired(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Findi
             yield _leftover(Code.LONG_DISABLED, rule, off)
 
 
-def _leftover(code: Code, rule: Rule, text: str) -> Finding:
-    return Finding(code, Level.INFO, (rule.id,), text, f"authserver acl remove {rule.id}")
+def _leftover(code: Code, rule: Rule, text: str) -> LintFinding:
+    return LintFinding(code, Level.INFO, (rule.id,), text, f"authserver acl remove {rule.id}")
 
 
-def unused(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Finding]:
+def unused(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:
     """Give the rules in force that no token request touched, where that can be told."""
     begins = upkeep.use.since
     if begins is None or _short_records(upkeep, ages):
@@ -57,7 +57,7 @@ def unused(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[Findin
             yield idle(Code.UNUSED, rule, since)
 
 
-def untold(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[str]:
+def untold(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[str]:
     """Give what keeps :func:`unused` from telling of all rules, or of some."""
     if why := _short_records(upkeep, ages):
         yield f"Which rules have been unused for {ages.days} days cannot be told: {why}."
@@ -72,7 +72,7 @@ def untold(rules: Iterable[Rule], upkeep: Upkeep, ages: Ages) -> Iterator[str]:
         yield f"{young} {many} younger than {ages.days} days."
 
 
-def _short_records(upkeep: Upkeep, ages: Ages) -> str | None:
+def _short_records(upkeep: RuleUpkeep, ages: LintAges) -> str | None:
     """Return why the records do not go back far enough; None if they do."""
     begins = upkeep.use.since
     if ages.record_days < ages.days:
@@ -87,12 +87,12 @@ def _short_records(upkeep: Upkeep, ages: Ages) -> str | None:
     return None
 
 
-def _younger(rule: Rule, upkeep: Upkeep, ages: Ages) -> bool:
+def _younger(rule: Rule, upkeep: RuleUpkeep, ages: LintAges) -> bool:
     """Whether a rule has said what it says for too short a time to be called unused."""
     written = upkeep.written[rule.id].since
     return max(written, rule.conditions.valid_from or written) > ages.since
 
 
-def _touched(rule: Rule, upkeep: Upkeep) -> bool:
+def _touched(rule: Rule, upkeep: RuleUpkeep) -> bool:
     unsure = upkeep.use.sure_below
     return rule.id in upkeep.use.touched or (unsure is not None and rule.id > unsure)

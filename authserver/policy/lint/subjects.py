@@ -10,8 +10,8 @@ from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db.snapshot import KnownAccount
 from authserver.policy.lint.coverage import placed
-from authserver.policy.lint.findings import Code, Finding, Level, cite, idle
-from authserver.policy.lint.rule_usage import Upkeep
+from authserver.policy.lint.findings import Code, Level, LintFinding, cite, idle
+from authserver.policy.lint.rule_usage import RuleUpkeep
 
 _WHY = {
     Code.EMPTY_GROUP: "has no member that is enabled",
@@ -21,7 +21,7 @@ _WHY = {
 
 
 @dataclass(frozen=True)
-class Audience:
+class PresentAccounts:
     """Whom rules can be about, told by the accounts there are.
 
     ``ownerless`` are the robots that only their owner's being disabled disables.
@@ -46,7 +46,7 @@ class Audience:
         return Code.DISABLED_OWNER if subject.name in self.ownerless else Code.DISABLED_ACCOUNT
 
 
-def of_rules(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
+def of_rules(rules: Iterable[Rule], audience: PresentAccounts) -> Iterator[LintFinding]:
     """Give the rules in force that are about nobody, wholly or partly."""
     for rule in rules:
         absent = {s: code for s in rule.subjects if (code := audience.absent(s)) is not None}
@@ -57,13 +57,13 @@ def of_rules(rules: Iterable[Rule], audience: Audience) -> Iterator[Finding]:
         yield from _nameless(rule)
 
 
-def _some(rule: Rule, absent: Mapping[Subject, Code]) -> Iterator[Finding]:
+def _some(rule: Rule, absent: Mapping[Subject, Code]) -> Iterator[LintFinding]:
     by_code: defaultdict[Code, dict[Subject, Code]] = defaultdict(dict)
     for subject, code in absent.items():
         by_code[code][subject] = code
     for code, subjects in by_code.items():
         kept = ",".join(str(s) for s in rule.subjects if s not in subjects)
-        yield Finding(
+        yield LintFinding(
             code=code,
             level=Level.INFO,
             rules=(rule.id,),
@@ -78,11 +78,11 @@ def _reasons(absent: Mapping[Subject, Code]) -> str:
     return "; ".join(f"{subject} {_WHY[code]}" for subject, code in absent.items())
 
 
-def _nameless(rule: Rule) -> Iterator[Finding]:
+def _nameless(rule: Rule) -> Iterator[LintFinding]:
     own = [pattern for pattern in rule.patterns if ACCOUNT in pattern.text]
     never = [str(s) for s in rule.subjects if own and placed(own[0], s) is None]
     if never:
-        yield Finding(
+        yield LintFinding(
             code=Code.NO_PATH_COMPONENT,
             level=Level.WARNING,
             rules=(rule.id,),
@@ -92,11 +92,11 @@ def _nameless(rule: Rule) -> Iterator[Finding]:
         )
 
 
-def of_delegations(rules: Mapping[int, Rule], upkeep: Upkeep) -> Iterator[Finding]:
+def of_delegations(rules: Mapping[int, Rule], upkeep: RuleUpkeep) -> Iterator[LintFinding]:
     """Give the delegations whose group is empty, and the rules whose author has left it."""
     for held in upkeep.delegations:
         if held.empty:
-            yield Finding(
+            yield LintFinding(
                 code=Code.EMPTY_DELEGATION,
                 level=Level.WARNING,
                 rules=(),
@@ -105,7 +105,7 @@ def of_delegations(rules: Mapping[int, Rule], upkeep: Upkeep) -> Iterator[Findin
                 remedy=f"authserver acl undelegate {held.id}",
             )
         for rule_id, author in sorted(held.strangers.items()):
-            yield Finding(
+            yield LintFinding(
                 code=Code.DELEGATE_LEFT,
                 level=Level.INFO,
                 rules=(rule_id,),

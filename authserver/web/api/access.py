@@ -14,7 +14,7 @@ from authserver.db.snapshot import Snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
 from authserver.policy import lint as policy_lint
-from authserver.policy.lint import MAX_DAYS, Ages, Code, Level, rule_usage
+from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, rule_usage
 from authserver.web.api import pagination
 from authserver.web.api.models import (
     MAX_ID,
@@ -243,7 +243,7 @@ def effective(call: Call[Nothing, WhatCan]) -> Reply:
 def lint(call: Call[Nothing, Judged]) -> Reply:
     """Look for rules without effect, wider than is often meant, or left over."""
     asked, kept = call.query, call.parts.settings.token_record_days
-    ages = Ages(call.parts.store.clock(), asked.unused_days or kept, kept)
+    ages = LintAges(call.parts.store.clock(), asked.unused_days or kept, kept)
     with call.read() as session:
         state, known = snapshot.load(session), rule_usage.load(session, ages.since)
     return Reply(

@@ -15,7 +15,7 @@ from authserver.core.patterns import Pattern
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS
 from authserver.policy.files import assertions, check, parser, plan
-from authserver.policy.files.check import Verdict
+from authserver.policy.files.check import AssertionVerdict
 from authserver.policy.files.document import Assertion, BadPolicy, Policy
 from tests.unit.policy.test_plan import NAMES, PATTERNS, policies, standing
 
@@ -48,7 +48,7 @@ rules:
 """  # noqa: E501 - a rule a line
 
 
-def verdict(text: str, policy: str = POLICY) -> Verdict:
+def verdict(text: str, policy: str = POLICY) -> AssertionVerdict:
     there = plan.applied(parser.read(policy.encode(), "p.yaml"))
     (found,) = check.check(there, [assertions.read(text)], NOON)
     return found

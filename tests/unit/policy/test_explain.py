@@ -17,7 +17,7 @@ from authserver.core.rules import Effect, Rule, expand, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
 from authserver.db.snapshot import KnownAccount, KnownRegistry, Snapshot
-from authserver.policy.access import Reached, effective, who_can
+from authserver.policy.access import AccessEntry, effective, who_can
 from authserver.policy.explain import explain
 from tests.unit.strategies import ADDRESSES, NAMES, NOON, covers, numbered, rules
 
@@ -145,7 +145,7 @@ def test_who_can_without_an_address_names_all_who_may_from_anywhere(
             assert (account.name if account else "anonymous") in names
 
 
-def given_by(entries: list[Reached], name: str, account: str | None) -> set[str]:
+def given_by(entries: list[AccessEntry], name: str, account: str | None) -> set[str]:
     """Return what a list of what somebody may do says about one name."""
     given_actions: set[str] = set()
     taken: set[str] = set()

@@ -18,9 +18,9 @@ from authserver.core.rules import Effect, Limit, Rule, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
 from authserver.db.snapshot import KnownAccount, Snapshot
-from authserver.policy.lint import Ages, Code, Level, Report, lint
-from authserver.policy.lint.coverage import Standing, parts
-from authserver.policy.lint.rule_usage import Delegated, Upkeep, Use, Written
+from authserver.policy.lint import Code, Level, LintAges, LintReport, lint
+from authserver.policy.lint.coverage import RulesInForce, parts
+from authserver.policy.lint.rule_usage import DelegationStanding, RuleDates, RuleUpkeep, RuleUse
 from tests.unit.strategies import ADDRESSES, NAMES, NOON, OWN_PATTERNS, PATTERNS, rules
 
 ACCOUNTS = (
@@ -32,7 +32,7 @@ ACCOUNTS = (
     Account("lost", AccountKind.ROBOT),
 )
 DISABLED = frozenset({"gone", "lost"})
-AGES = Ages(NOON, days=90, record_days=90)
+AGES = LintAges(NOON, days=90, record_days=90)
 OLD = NOON - timedelta(days=200)
 
 
@@ -46,14 +46,14 @@ def snapshot(of: Sequence[Rule]) -> Snapshot:
 
 def upkeep(
     of: Sequence[Rule],
-    written: Mapping[int, Written] | None = None,
-    use: Use | None = None,
-    delegations: Sequence[Delegated] = (),
-) -> Upkeep:
+    written: Mapping[int, RuleDates] | None = None,
+    use: RuleUse | None = None,
+    delegations: Sequence[DelegationStanding] = (),
+) -> RuleUpkeep:
     """All rules are old, and requests touched each of them, unless something else is said."""
-    everything = {rule.id: Written(OLD) for rule in of} | dict(written or {})
-    touched = use or Use(AGES.since, frozenset(rule.id for rule in of))
-    return Upkeep(everything, delegations, frozenset({"lost"}), touched)
+    everything = {rule.id: RuleDates(OLD) for rule in of} | dict(written or {})
+    touched = use or RuleUse(AGES.since, frozenset(rule.id for rule in of))
+    return RuleUpkeep(everything, delegations, frozenset({"lost"}), touched)
 
 
 def rule(text: str, number: int, **more: object) -> Rule:
@@ -69,7 +69,7 @@ def numbered(*said: str | Rule) -> list[Rule]:
     ]
 
 
-def look(of: Sequence[Rule], **more: object) -> Report:
+def look(of: Sequence[Rule], **more: object) -> LintReport:
     return lint(snapshot(of), upkeep(of, **more), AGES)  # type: ignore[arg-type]
 
 
@@ -269,7 +269,7 @@ def test_a_rule_that_never_lets_anybody_upload_never_does(of: list[Rule]) -> Non
 @given(_worlds())
 def test_no_rule_that_covers_is_overlooked(of: list[Rule]) -> None:
     accounts = {account.name: account for account in ACCOUNTS}
-    standing = Standing(of, accounts, NOON)
+    standing = RulesInForce(of, accounts, NOON)
     for rule, other in product(standing.rules, repeat=2):
         if rule.id != other.id and rule.type == other.type:
             for part in parts(rule):
@@ -313,7 +313,7 @@ def test_what_guards_is_no_warning() -> None:
     of = numbered("deny user:gone a pull", "deny user:alice b pull", "allow user:bob a pull")
     levels = {
         f.rules: f.level
-        for f in look(of, use=Use(AGES.since, frozenset())).findings
+        for f in look(of, use=RuleUse(AGES.since, frozenset())).findings
         if f.code is not Code.UNUSED or f.rules != (1,)
     }
     assert levels == {(1,): Level.INFO, (2,): Level.INFO, (3,): Level.WARNING}
@@ -331,12 +331,12 @@ def test_the_gravest_comes_first() -> None:
 def test_a_rule_that_was_disabled_long_ago() -> None:
     off = [replace(rule, enabled=False) for rule in numbered("allow user:alice a pull")]
     for days, expected in ((90, [Code.LONG_DISABLED]), (89, [])):
-        written = {1: Written(OLD, NOON - timedelta(days=days))}
+        written = {1: RuleDates(OLD, NOON - timedelta(days=days))}
         assert [f.code for f in look(off, written=written).findings] == expected
 
 
 def unused(
-    of: Sequence[Rule], use: Use, ages: Ages = AGES, **more: object
+    of: Sequence[Rule], use: RuleUse, ages: LintAges = AGES, **more: object
 ) -> tuple[list[int], Sequence[str]]:
     report = lint(snapshot(of), upkeep(of, use=use, **more), ages)  # type: ignore[arg-type]
     return [f.rules[0] for f in report.findings if f.code is Code.UNUSED], report.notes
@@ -346,9 +346,9 @@ TWO = numbered("allow user:alice a pull", "allow user:bob b pull")
 
 
 def test_a_rule_that_no_request_touched_is_unused() -> None:
-    assert unused(TWO, Use(AGES.since, frozenset({1}))) == ([2], ())
+    assert unused(TWO, RuleUse(AGES.since, frozenset({1}))) == ([2], ())
     later = AGES.since + timedelta(days=9)
-    assert unused(TWO, Use(later, frozenset({1}))) == ([2], ())
+    assert unused(TWO, RuleUse(later, frozenset({1}))) == ([2], ())
 
 
 @pytest.mark.parametrize(
@@ -358,18 +358,18 @@ def test_a_rule_that_no_request_touched_is_unused() -> None:
 )
 def test_a_rule_that_is_not_in_force_is_not_called_unused(change: dict[str, object]) -> None:
     of = [TWO[0], replace(TWO[1], **change)]  # type: ignore[arg-type]
-    assert unused(of, Use(AGES.since, frozenset({1}))) == ([], ())
+    assert unused(of, RuleUse(AGES.since, frozenset({1}))) == ([], ())
 
 
 @pytest.mark.parametrize(
     ("use", "record_days", "why"),
     [
-        (Use(AGES.since, frozenset()), 89, "kept for 89 days; say --unused-days 89"),
-        (Use(None, frozenset()), 90, "no record says"),
-        (Use(AGES.since + timedelta(days=10), frozenset()), 90, "begin 2026-03-13T12:00:00Z"),
+        (RuleUse(AGES.since, frozenset()), 89, "kept for 89 days; say --unused-days 89"),
+        (RuleUse(None, frozenset()), 90, "no record says"),
+        (RuleUse(AGES.since + timedelta(days=10), frozenset()), 90, "begin 2026-03-13T12:00:00Z"),
     ],
 )
-def test_records_that_are_too_young_tell_nothing(use: Use, record_days: int, why: str) -> None:
+def test_records_that_are_too_young_tell_nothing(use: RuleUse, record_days: int, why: str) -> None:
     rules_found, (note,) = unused(TWO, use, replace(AGES, record_days=record_days))
     assert rules_found == []
     assert why in note
@@ -378,25 +378,25 @@ def test_records_that_are_too_young_tell_nothing(use: Use, record_days: int, why
 @pytest.mark.parametrize("young", ["edited", "valid"])
 def test_a_young_rule_is_not_called_unused(young: str) -> None:
     later = AGES.since + timedelta(seconds=1)
-    written = {1: Written(later if young == "edited" else OLD)}
+    written = {1: RuleDates(later if young == "edited" else OLD)}
     when = Conditions(valid_from=later if young == "valid" else None)
     of = [replace(TWO[0], conditions=when), TWO[1]]
-    found_unused, (note,) = unused(of, Use(AGES.since, frozenset({2})), written=written)
+    found_unused, (note,) = unused(of, RuleUse(AGES.since, frozenset({2})), written=written)
     assert found_unused == []
     assert note == "1 rule that nothing has touched is younger than 90 days."
 
 
 def test_records_that_were_cut_leave_doubt() -> None:
     of = numbered(*(f"allow user:alice {name} pull" for name in "abcd"))
-    assert unused(of, Use(AGES.since, frozenset({1, 3}), sure_below=3))[0] == [2]
+    assert unused(of, RuleUse(AGES.since, frozenset({1, 3}), sure_below=3))[0] == [2]
 
 
 def test_delegations() -> None:
     of = numbered("allow user:alice a pull")
     held = [
-        Delegated(1, "none", "pull within a/** on r", empty=True, strangers={}),
-        Delegated(2, "dev", "pull within a on r", empty=False, strangers={1: "ci"}),
-        Delegated(3, "dev", "pull within b on r", empty=False, strangers={}),
+        DelegationStanding(1, "none", "pull within a/** on r", empty=True, strangers={}),
+        DelegationStanding(2, "dev", "pull within a on r", empty=False, strangers={1: "ci"}),
+        DelegationStanding(3, "dev", "pull within b on r", empty=False, strangers={}),
     ]
     nobodys, left = look(of, delegations=held).findings
     assert (nobodys.code, nobodys.level, nobodys.rules) == ("empty-delegation", "warning", ())
@@ -407,7 +407,7 @@ def test_delegations() -> None:
 
 def test_what_is_ignored_is_left_out() -> None:
     of = numbered("allow everyone a push", "allow group:none b pull")
-    known = upkeep(of, use=Use(None, frozenset()))
+    known = upkeep(of, use=RuleUse(None, frozenset()))
     report = lint(snapshot(of), known, AGES, frozenset({Code.PUBLIC_WRITE}))
     assert [finding.code for finding in report.findings] == [Code.NOBODY]
     assert report.notes
@@ -416,14 +416,14 @@ def test_what_is_ignored_is_left_out() -> None:
 
 def test_many_rules_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    covers = Standing.covers
+    covers = RulesInForce.covers
 
     def counted(*arguments: object) -> bool:
         nonlocal asked
         asked += 1
         return covers(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Standing, "covers", counted)
+    monkeypatch.setattr(RulesInForce, "covers", counted)
     for shape in ("team/app-{}", "**/app-{}", "*/app-{}-x/*", "team/**/{}/**"):
         of = numbered(*(f"allow group:dev {shape.format(n + 1000)} push" for n in range(500)))
         assert not look([*of, rule("deny group:dev **/no pull", 501)]).findings

@@ -17,7 +17,7 @@ from authserver.core.errors import Refused
 from authserver.core.names import account_name
 from authserver.core.subjects import AccountKind
 from authserver.policy.files import assertions, export, parser, schema, yaml_nodes
-from authserver.policy.files.document import Account, BadPolicy, Policy
+from authserver.policy.files.document import AccountEntry, BadPolicy, Policy
 
 ROOT = Path(__file__).parents[3]
 
@@ -133,7 +133,7 @@ def _is_name(text: str) -> bool:
 @example("a", "\x85\u2028\x7f\ud7ff\t\n")
 @example("-", "- a: b")
 def test_any_text_survives(name: str, description: str) -> None:
-    account = Account(name, AccountKind.ROBOT, description=description, owner="o")
+    account = AccountEntry(name, AccountKind.ROBOT, description=description, owner="o")
     text = export.export(Policy("p.yaml", accounts={name: account}))
     plain = {"accounts": {name: dict(export.account(account)[1])}}
     assert yaml.safe_load(text) == plain

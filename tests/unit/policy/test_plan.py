@@ -25,9 +25,16 @@ from authserver.db.store import Store
 from authserver.policy.files import apply as policy_apply
 from authserver.policy.files import current_state, effects, export, parser
 from authserver.policy.files import plan as policy_plan
-from authserver.policy.files.current_state import State
-from authserver.policy.files.document import Account, BadPolicy, Group, Policy, Registry, Statement
-from authserver.policy.files.effects import Told
+from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.document import (
+    AccountEntry,
+    BadPolicy,
+    GroupEntry,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
+from authserver.policy.files.effects import AccessChange
 from authserver.policy.files.plan import Plan
 from tests import stores
 from tests.unit.db.test_store import audit, contents, do, said, version
@@ -491,7 +498,7 @@ MEMBERS = (("user", "alice"), ("user", "bob"), ("robot", "ci"))
 
 
 @st.composite
-def statements(draw: st.DrawFn) -> Statement:
+def statements(draw: st.DrawFn) -> RuleEntry:
     about = draw(st.lists(st.sampled_from(SUBJECTS), min_size=1, max_size=2))
     wide = st.sampled_from(PATTERNS) | st.just("**")
     rule = new_rule(
@@ -505,14 +512,16 @@ def statements(draw: st.DrawFn) -> Statement:
         valid_until=draw(st.sampled_from([None, None, None, NOON + timedelta(days=1)])),
         enabled=draw(st.sampled_from([True, True, True, False])),
     )
-    return Statement(rule, draw(st.sampled_from(["", "why"])))
+    return RuleEntry(rule, draw(st.sampled_from(["", "why"])))
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """Draw a policy of the same few names, of which each may refer to each."""
     flag = st.sampled_from([False, False, True])
-    people = {name: Account(name, AccountKind(kind), disabled=draw(flag)) for kind, name in MEMBERS}
+    people = {
+        name: AccountEntry(name, AccountKind(kind), disabled=draw(flag)) for kind, name in MEMBERS
+    }
     people["ci"] = replace(
         people["ci"],
         owner=draw(st.sampled_from([None, "alice", "bob"])),
@@ -522,10 +531,10 @@ def policies(draw: st.DrawFn) -> Policy:
     written = draw(st.lists(statements(), max_size=6))
     written = [e for e in written if "ops" in names or "group:ops" not in str(e.rule)]
     return Policy(
-        registries={"r1": Registry("r1"), "r2": Registry("r2")},
+        registries={"r1": RegistryEntry("r1"), "r2": RegistryEntry("r2")},
         accounts=people,
-        groups={name: Group(name, draw(_members)) for name in names},
-        rules=list({each.saying: each for each in written}.values()),
+        groups={name: GroupEntry(name, draw(_members)) for name in names},
+        rules=list({each.meaning: each for each in written}.values()),
         delegations=[],
     )
 
@@ -534,7 +543,7 @@ _subjects = st.sampled_from([Subject(SubjectKind(kind), name) for kind, name in 
 _members = st.frozensets(_subjects)
 
 
-def standing(policy: Policy) -> State:
+def standing(policy: Policy) -> PolicyState:
     """Return what there is once a policy was applied, and its accounts enabled as it says."""
     applied = policy_plan.applied(policy)
     numbered = count(1)
@@ -544,7 +553,7 @@ def standing(policy: Policy) -> State:
     )
 
 
-def granted(there: State, name: str, service: str, repository: str, address: str) -> set[str]:
+def granted(there: PolicyState, name: str, service: str, repository: str, address: str) -> set[str]:
     if name != ANONYMOUS and there.is_disabled(name):
         return set()
     account = None if name == ANONYMOUS else there.asking()[name]
@@ -577,11 +586,13 @@ def test_whoever_gains_or_loses_is_told_and_nobody_else(
                             assert set(each.actions) <= (has if each.gains else had)
 
 
-def _is_told(every: Sequence[Told], where: tuple[str, ...], action: str, *, gains: bool) -> bool:
+def _is_told(
+    every: Sequence[AccessChange], where: tuple[str, ...], action: str, *, gains: bool
+) -> bool:
     return any(e.gains == gains and action in e.actions and _speaks(e, where) for e in every)
 
 
-def _speaks(each: Told, where: tuple[str, ...]) -> bool:
+def _speaks(each: AccessChange, where: tuple[str, ...]) -> bool:
     name, service, repository, address = where
     asking = None if name == ANONYMOUS else name
     here = Circumstances(ip_address(address), NOON)
@@ -611,7 +622,7 @@ def _content(policy: Policy) -> Any:
         policy.registries,
         {replace(account, disabled=bool(account.disabled)) for account in accounts},
         {(group.name, group.members) for group in (policy.groups or {}).values()},
-        {(each.saying, each.rule.enabled, each.comment) for each in policy.rules or ()},
+        {(each.meaning, each.rule.enabled, each.comment) for each in policy.rules or ()},
     )
 
 
