@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from authserver.auth.state import MANY_RECORDS
+from authserver.web.server.maintenance import MANY_RECORDS
 from bench import machine, rows, steady, table, worst
 from bench.figures import Figure, Round, Row
 from bench.flood import Flood, flood

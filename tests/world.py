@@ -97,19 +97,19 @@ class World:
     def user(self, name: str, password: str = PASSWORD, cost: int = COST) -> None:
         with self.wiring.store.change("test") as change:
             accounts.add_user(change, name, passwords.hash_password(password, cost))
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
 
     def group(self, name: str, *members: str) -> None:
         with self.wiring.store.change("test") as change:
             groups.add(change, name)
             for member in members:
                 groups.add_member(change, name, member)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
 
     def registry(self, service: str, token_ttl: int | None = None) -> None:
         with self.wiring.store.change("test") as change:
             entries.add(change, service, token_ttl)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
 
     def allow(self, subject: str, pattern: str, actions: str, **more: Any) -> int:
         return self._rule(Effect.ALLOW, subject, pattern, actions, **more)
@@ -122,18 +122,18 @@ class World:
             comment = more.pop("comment", "")
             said = new_rule(effect, subjects(subject), pattern.split(","), actions, **more)
             row = rules.add(change, said, comment)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
         return row.id
 
     def disable(self, name: str, *, disabled: bool = True) -> None:
         with self.wiring.store.change("test") as change:
             accounts.set_disabled(change, name, disabled=disabled)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
 
     def robot(self, name: str, owner: str | None = None, *, outlives_owner: bool = False) -> None:
         with self.wiring.store.change("test") as change:
             accounts.add_robot(change, name, owner=owner, outlives_owner=outlives_owner)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
 
     def app_token(
         self,
@@ -147,7 +147,7 @@ class World:
         with self.wiring.store.change("test") as change:
             wanted = Wanted(name, lifetime, scopes, networks)
             row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
         return row.id, secret
 
     def post(self, **form: Any) -> TestResponse:
@@ -161,7 +161,7 @@ class World:
         response = self.get(f"service={service}&offline_token=true", auth=(name, password))
         assert response.json is not None
         token: str = response.json["refresh_token"]
-        self.wiring.live.refresh()
+        self.wiring.state.refresh()
         return token
 
     def get(

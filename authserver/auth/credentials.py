@@ -99,6 +99,16 @@ def kind_of(shown: Shown) -> str:
     return "password"
 
 
+def is_known(shown: Shown, snapshot: Snapshot) -> bool:
+    """Whether a snapshot can tell if the credential is good; it may lack a token made just now."""
+    match shown:
+        case AppToken(_, digest, well_formed):
+            return digest in snapshot.app_tokens or not well_formed
+        case Refresh(secret, digest):
+            return digest in snapshot.refresh_tokens or not secret_tokens.is_well_formed(secret)
+    return True
+
+
 # What is made for each request is a tuple: a frozen dataclass takes three times as long to make.
 class Origin(NamedTuple):
     """Where a request comes from."""

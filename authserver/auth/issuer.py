@@ -24,9 +24,10 @@ from authserver.auth.credentials import (
     Origin,
     Refresh,
     Shown,
+    is_known,
     kind_of,
 )
-from authserver.auth.state import Live, State
+from authserver.auth.state import AuthState, StateCache
 from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
@@ -92,9 +93,9 @@ def _in_words(seconds: int) -> str:
 
 @dataclass(frozen=True)
 class Issuer:
-    """Answers token requests from the live state."""
+    """Answers token requests from the current state."""
 
-    live: Live
+    state: StateCache
     store: Store
     authenticator: Authenticator
     journal: Journal
@@ -150,7 +151,9 @@ class Issuer:
         request.question.require_size()
         if request.at_once and request.offline and isinstance(request.shown, Basic):
             raise MustWait
-        state = self.live.knowing(request.shown, at_once=request.at_once)
+        state = self.state.current_with(
+            lambda snapshot: is_known(request.shown, snapshot), at_once=request.at_once
+        )
         identity = self._identity(request, state, event)
         now = self.clock()
         answered, signer = self._decide(request, state, identity, now)
@@ -172,7 +175,7 @@ class Issuer:
         return Issued(token, issued_at, answered.claims.lifetime, answered.scope, staying)
 
     def _decide(
-        self, request: TokenRequest, state: State, identity: Identity | None, now: datetime
+        self, request: TokenRequest, state: AuthState, identity: Identity | None, now: datetime
     ) -> tuple[Answer, Signer]:
         """Return what a request is answered by this state, and what signs that."""
         snapshot = state.snapshot
@@ -185,14 +188,14 @@ class Issuer:
 
     def _anew(
         self, request: TokenRequest, identity: Identity | None, event: TokenEvent
-    ) -> tuple[State, Identity | None]:
+    ) -> tuple[AuthState, Identity | None]:
         """Return the state of now, and who shows the credential by that state.
 
         A password is checked again if the account has another hash by now: the same password
         may have been hashed anew, at a higher cost.
         """
         while True:
-            state = self.live.current
+            state = self.state.current
             if identity is None:
                 return state, None
             still = self.authenticator.still(
@@ -202,7 +205,9 @@ class Issuer:
                 return state, still
             identity = self._identity(request, state, event)
 
-    def _identity(self, request: TokenRequest, state: State, event: TokenEvent) -> Identity | None:
+    def _identity(
+        self, request: TokenRequest, state: AuthState, event: TokenEvent
+    ) -> Identity | None:
         if request.shown is None:
             return None
         match request.shown:
@@ -226,7 +231,7 @@ class Issuer:
     def _refresh_token(
         self,
         request: TokenRequest,
-        state: State,
+        state: AuthState,
         identity: Identity | None,
         service: str,
     ) -> str | None:

@@ -73,7 +73,7 @@ def command(
     with context.read():
         pass
     wiring = wire(chosen)
-    snapshot = wiring.live.current.snapshot
+    snapshot = wiring.state.current.snapshot
     if snapshot.issuer != chosen.issuer:
         log.warning(
             "AUTHSERVER_ISSUER is not the store's issuer, which stays in force",

@@ -25,8 +25,8 @@ def create_app(wiring: Wiring) -> Flask:
     client_address = wiring.client_address
     hashing = wiring.issuer.authenticator.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
-    health.register(app, wiring.live, client_address)
-    public_keys.register(app, wiring.live)
+    health.register(app, wiring.maintenance, client_address)
+    public_keys.register(app, wiring.state)
     others = app.wsgi_app
     if chosen.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
@@ -63,7 +63,7 @@ def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGI
     from authserver.web.api.operations import Parts  # noqa: PLC0415
 
     app, authenticator = _flask(wiring), wiring.issuer.authenticator
-    callers = Callers(wiring.live, authenticator, wiring.issuer.journal)
+    callers = Callers(wiring.state, authenticator, wiring.issuer.journal)
     parts = Parts(wiring.settings, wiring.store, callers, authenticator.hashing)
     router.register(app, parts, client_address, bodies)
     return app.wsgi_app

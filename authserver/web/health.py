@@ -4,16 +4,17 @@ from typing import Any
 
 from flask import Flask, Response, json, request
 
-from authserver.auth.state import Live
+from authserver.auth.state import StateCache
 from authserver.core.errors import NotReady
 from authserver.runtime.checks import failures
 from authserver.web.client_address import ClientAddress
+from authserver.web.server.maintenance import Maintenance
 
 NEED_THE_STORE = ("store", "schema")
 _OK = {"status": "ok"}
 
 
-def register(app: Flask, live: Live, client_address: ClientAddress) -> None:
+def register(app: Flask, maintenance: Maintenance, client_address: ClientAddress) -> None:
     """Serve ``/livez`` (the process answers) and ``/readyz`` (it can issue tokens).
 
     Reasons name paths and addresses of the installation, so only this machine gets them.
@@ -25,66 +26,63 @@ def register(app: Flask, live: Live, client_address: ClientAddress) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        code, body = examined(live)
-        local = client_address.is_local(request.environ)
-        return _response(code, body if local else {"status": body["status"]})
+        code, body = readiness(maintenance)
+        is_local = client_address.is_local(request.environ)
+        return _response(code, body if is_local else {"status": body["status"]})
 
 
-def examined(live: Live) -> tuple[int, dict[str, Any]]:
-    """Return the status code of ``/readyz`` and the body with the reason of each failed check."""
-    found = failures(
+def readiness(maintenance: Maintenance) -> tuple[int, dict[str, Any]]:
+    """Return the status code of ``/readyz``, and the body with the reason of each failed check."""
+    cache = maintenance.state
+    reasons = failures(
         {
-            "store": lambda: _check_store(live),
-            "schema": lambda: _check_schema(live),
-            "signing_key": lambda: _check_signing_key(live),
-            "clock": lambda: _check_clock(live),
+            "store": lambda: _check_store(cache),
+            "schema": lambda: _check_schema(cache),
+            "signing_key": lambda: cache.current.signer.require_usable(cache.store.clock()),
+            "clock": lambda: _check_clock(cache),
         }
     )
-    ready = not any(found.values())
-    stale = _stale(live) if live.stale else None
-    state = None if found["store"] else live.latest
+    is_ready = not any(reasons.values())
+    staleness = _staleness(cache) if cache.stale else None
+    state = None if reasons["store"] else cache.latest
     body = {
-        "status": ("stale" if stale else "ok") if ready else "failing",
+        "status": ("stale" if staleness else "ok") if is_ready else "failing",
         "checks": {
-            name: _told(reason, stale if name in NEED_THE_STORE else None)
-            for name, reason in found.items()
+            name: _check(reason, staleness if name in NEED_THE_STORE else None)
+            for name, reason in reasons.items()
         },
-        "warnings": [*(state.warnings if state else ()), *live.room.warnings],
+        "warnings": [*(state.warnings if state else ()), *maintenance.capacity.warnings],
     }
-    return (200 if ready else 503), body
+    return (200 if is_ready else 503), body
 
 
-def _check_store(live: Live) -> None:
-    _ = live.current
+def _check_store(cache: StateCache) -> None:
+    _ = cache.current
 
 
-def _check_schema(live: Live) -> None:
-    if live.stale:
-        _check_store(live)
-    elif live.unfit:
-        raise NotReady(live.unfit)
+def _check_schema(cache: StateCache) -> None:
+    if cache.stale:
+        _check_store(cache)
+    elif cache.schema_error:
+        raise NotReady(cache.schema_error)
 
 
-def _check_signing_key(live: Live) -> None:
-    live.current.signer.require_usable(live.store.clock())
+def _check_clock(cache: StateCache) -> None:
+    cache.current.require_clock()
 
 
-def _check_clock(live: Live) -> None:
-    live.current.require_clock()
-
-
-def _stale(live: Live) -> str:
-    """Return what is said of the store while tokens go on without it."""
+def _staleness(cache: StateCache) -> str:
+    """Return the reason that the checks give while tokens are issued without the store."""
     return (
-        f"{live.trouble or 'the store does not answer'}; what tokens are issued by is "
-        f"{live.age:.0f} s old, and may be {live.max_staleness:.0f}"
+        f"{cache.trouble or 'the store does not answer'}; what tokens are issued by is "
+        f"{cache.age:.0f} s old, and may be {cache.max_staleness:.0f}"
     )
 
 
-def _told(reason: str | None, stale: str | None) -> dict[str, str]:
+def _check(reason: str | None, staleness: str | None) -> dict[str, str]:
     if reason:
         return {"status": "failing", "reason": reason}
-    return {"status": "stale", "reason": stale} if stale else _OK
+    return {"status": "stale", "reason": staleness} if staleness else _OK
 
 
 def _response(code: int, body: dict[str, Any]) -> Response:

@@ -4,27 +4,27 @@ from hashlib import sha256
 
 from flask import Flask, Response, request
 
-from authserver.auth.state import Live
+from authserver.auth.state import StateCache
 from authserver.core.errors import NotFound
 from authserver.registry.published_keys import PublishedKeys
 
 MAX_AGE = 300
 
 
-def register(app: Flask, live: Live) -> None:
+def register(app: Flask, cache: StateCache) -> None:
     """Serve ``/.well-known/jwks.json`` and ``/bundle.pem``; ``?service=`` for one registry."""
 
     @app.get("/.well-known/jwks.json")
     def jwks() -> Response:
-        return _answer(_published(live).jwks, "application/jwk-set+json")
+        return _answer(_published(cache).jwks, "application/jwk-set+json")
 
     @app.get("/bundle.pem")
     def bundle() -> Response:
-        return _answer(_published(live).bundle, "application/x-pem-file")
+        return _answer(_published(cache).bundle, "application/x-pem-file")
 
 
-def _published(live: Live) -> PublishedKeys:
-    found = live.current.published.get(request.args.get("service"))
+def _published(cache: StateCache) -> PublishedKeys:
+    found = cache.current.published.get(request.args.get("service"))
     if found is None:
         raise NotFound("unknown service; leave it out, or name one of this server's registries")
     return found

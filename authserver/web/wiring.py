@@ -11,10 +11,10 @@ from pathlib import Path
 
 import structlog
 
+from authserver.audit.capacity import Capacity
 from authserver.audit.journal import Journal
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
-from authserver.audit.room import Bounds, Room
 from authserver.audit.spool import Spool, Spooler
 from authserver.auth.bcrypt_queue import Hashing, at_a_time
 from authserver.auth.credentials import Authenticator
@@ -22,7 +22,7 @@ from authserver.auth.issuer import Issuer
 from authserver.auth.lockout import Guesses, Holding, limits
 from authserver.auth.passwords import Passwords
 from authserver.auth.rate_limits import counts
-from authserver.auth.state import Live
+from authserver.auth.state import StateCache
 from authserver.auth.usage import Rehashes, Uses
 from authserver.core.errors import NotReady
 from authserver.db import schema
@@ -39,6 +39,7 @@ from authserver.runtime.shared_memory import Shared
 from authserver.web.bodies import Bodies
 from authserver.web.client_address import ClientAddress
 from authserver.web.server.gateway import THREADS
+from authserver.web.server.maintenance import Maintenance
 
 log = structlog.get_logger()
 
@@ -62,7 +63,8 @@ class Wiring:
 
     settings: Settings
     store: Store
-    live: Live
+    state: StateCache
+    maintenance: Maintenance
     issuer: Issuer
     bodies: Bodies
     spooler: Spooler
@@ -87,15 +89,15 @@ class Wiring:
     def start(self) -> None:
         """Start the threads, and write back what earlier processes left in the spool."""
         with _spool_in_doubt():
-            self.live.spool.take_over()
-        self.live.start()
+            self.maintenance.spool.take_over()
+        self.maintenance.start()
         self.spooler.start()
         self.second_copy.start()
 
     def stop(self) -> None:
         """End the threads; what the store does not take goes to the spool."""
         self.issuer.journal.finish()
-        self.live.stop()
+        self.maintenance.stop()
         self.spooler.stop()
         self.second_copy.stop()
 
@@ -126,19 +128,14 @@ def wire(
         trail.key(session)
     journal = Journal(safe.master.derive("names in records"), now)
     uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
-    live = Live(
-        store,
-        safe,
-        journal,
-        uses,
-        rehashes,
-        _spool(chosen),
-        _room(chosen, store),
-        chosen.max_staleness,
-        chosen.token_record_days,
-        time.monotonic,
+    state = StateCache(store, safe, journal, chosen.max_staleness, time.monotonic)
+    maintenance = Maintenance(
+        state, uses, rehashes, _spool(chosen), _capacity(chosen, store), chosen.token_record_days
     )
-    live.load(known)
+    state.refresh(known)
+    # The other jobs are left to the thread: another writer may hold the store for longer than a
+    # start should wait.
+    maintenance.run("rotate")
     passwords = Passwords(
         chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
@@ -149,14 +146,15 @@ def wire(
     guesses = _guesses(chosen, shared, safe.master, seen)
     authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)
     ttl, random = chosen.token_ttl, secrets.token_bytes
-    issuer = Issuer(live, store, authenticator, journal, ttl, now, random, seen)
-    spooler = Spooler(journal, live.spool, lambda: live.records_late)
-    return Wiring(chosen, store, live, issuer, new_bodies(), spooler, SecondCopy(trail.outbox))
+    issuer = Issuer(state, store, authenticator, journal, ttl, now, random, seen)
+    spooler = Spooler(journal, maintenance.spool, lambda: maintenance.records_late)
+    copy = SecondCopy(trail.outbox)
+    return Wiring(chosen, store, state, maintenance, issuer, new_bodies(), spooler, copy)
 
 
-def _room(chosen: Settings, store: Store) -> Room:
-    bounds = Bounds(records=chosen.token_record_size << 20, free=chosen.min_free << 20)
-    return Room(store, bounds, reserve_of(store), time.monotonic)
+def _capacity(chosen: Settings, store: Store) -> Capacity:
+    max_bytes, min_free = chosen.token_record_size << 20, chosen.min_free << 20
+    return Capacity(store, reserve_of(store), max_bytes, min_free, time.monotonic)
 
 
 def _spool(chosen: Settings) -> Spool:

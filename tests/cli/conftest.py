@@ -67,7 +67,7 @@ def full(world: World) -> World:
     world.get()
     for _ in range(RECORDS):
         world.wiring.issuer.journal.add(event)
-    while world.wiring.live.tick():
+    while world.wiring.maintenance.tick():
         pass
     with world.wiring.store.change("test") as change:
         accounts.add_user(change, "last", None)

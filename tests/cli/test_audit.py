@@ -237,7 +237,7 @@ def altered(run: Commands, statement: str) -> None:
 
 
 def test_what_commands_and_servers_wrote_verifies(asked: Commands, world: World) -> None:
-    world.wiring.live.stop()
+    world.wiring.maintenance.stop()
     assert "all as written" in asked("audit", "verify")
     told = asked.json("audit", "verify")
     assert (told["ok"], told["faults"], told["open"]) == (True, [], 0)

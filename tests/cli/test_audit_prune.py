@@ -35,7 +35,7 @@ def fill(run: Commands) -> None:
         journal.add(type(event)(**made))
     while journal.write(store):
         pass
-    world.wiring.live.stop()
+    world.wiring.maintenance.stop()
     world.close()
 
 

@@ -113,7 +113,7 @@ def test_every_table_shows_times_alike_and_json_as_iso_8601(
         auth=("admin", PASSWORD),
         headers={"User-Agent": DOCKER},
     )
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     world.close()
     assert run.json("session", "list")[0]["created_client"] == DOCKER
     for words, times in (

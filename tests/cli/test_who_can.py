@@ -91,7 +91,7 @@ def test_it_agrees_with_the_token_endpoint(
             write(subjects[number], "some/*", actions, comment="more")
         except Exception as error:  # noqa: BLE001 - pull and push may be stored alike
             assert "already" in str(error)  # noqa: PT017
-    peopled.wiring.live.refresh()
+    peopled.wiring.state.refresh()
 
     def may(name: str, action: str) -> bool:
         auth: Any = None if name == "anonymous" else (name, PASSWORD)

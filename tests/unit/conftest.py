@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from authserver.audit.token_event import TokenEvent
-from authserver.db.store import Store
+from authserver.db.store import Store, open_store
 from authserver.keys.master_key import MasterKey, read_master_key
 from authserver.keys.private_keys import Safe
+from authserver.runtime.settings import Settings
 from tests import stores
+from tests.unit.processes import Process
 from tests.world import Clock
 
 
@@ -25,6 +27,26 @@ def store(data_dir: Path, clock: Clock) -> Iterator[Store]:
     opened = stores.opened(data_dir, clock)
     yield replace(opened, time=lambda _: clock())
     opened.engine.dispose()
+
+
+@pytest.fixture
+def gone(tmp_path: Path, clock: Clock) -> Store:
+    """A store that cannot be reached."""
+    return open_store(f"sqlite:///{tmp_path}/gone/authserver.db", clock)
+
+
+@pytest.fixture
+def process(settings: Settings, clock: Clock) -> Iterator[Process]:
+    started = Process(settings, clock)
+    yield started
+    started.store.engine.dispose()
+
+
+@pytest.fixture
+def other(settings: Settings, clock: Clock) -> Iterator[Process]:
+    started = Process(settings, clock)
+    yield started
+    started.store.engine.dispose()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def lasting(
         requests_per_address=0,
     )
     world = World.over(settings)
-    started = world.wiring.live.monotonic()
-    world.wiring.live.monotonic = lambda: started
+    started = world.wiring.state.monotonic()
+    world.wiring.state.monotonic = lambda: started
     yield world
     world.close()

@@ -30,7 +30,7 @@ def call(
         headers["Authorization"] = basic(*auth)
     url = path if path.startswith("/api") else f"/api/v1{path}"
     response = world.client.open(url, method=method, headers=headers, **more)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     assert status in (None, response.status_code), response.text
     return response
 
@@ -239,7 +239,7 @@ def test_a_token_that_is_revoked_or_rotated_meanwhile_writes_nothing(
 def test_the_hash_of_a_password_made_anew_meanwhile_is_no_change(
     office: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = office.wiring.live.current.snapshot.accounts[ADMIN]
+    known = office.wiring.state.current.snapshot.accounts[ADMIN]
     assert known.password_hash is not None
     call(office, "GET", "/me", status=200)
     new = known.password_hash[:7] + "." * 53
@@ -319,9 +319,9 @@ def test_put_can_be_sent_again_and_can_only_create(
     office: World, path: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     call(office, "PUT", path, status=201, json=first)
-    version = office.wiring.live.current.snapshot.version
+    version = office.wiring.state.current.snapshot.version
     call(office, "PUT", path, status=200, json=first)
-    assert office.wiring.live.current.snapshot.version == version
+    assert office.wiring.state.current.snapshot.version == version
     call(office, "PUT", path, status=412, json=first, headers={"If-None-Match": "*"})
 
 

@@ -82,7 +82,7 @@ def test_what_is_no_url_of_a_registry_is_invalid(world: World, url: str) -> None
 
 
 def test_another_edit_leaves_an_imported_key_alone(world: World) -> None:
-    store, safe = world.wiring.store, world.wiring.live.safe
+    store, safe = world.wiring.store, world.wiring.state.safe
     with store.change("test") as change:
         row = entries.edit(change, SERVICE)
         pair = make_own(SERVICE, KeyType.RSA2048, change.at)

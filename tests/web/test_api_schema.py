@@ -157,7 +157,7 @@ def test_a_time_at_either_end_is_taken_or_refused(
         headers=headers,
     )
     assert answer.status_code in (200, 201, 409), answer.text
-    standing.wiring.live.refresh()
+    standing.wiring.state.refresh()
     for asked in ("rules", "policy", "lint", "audit"):
         answer = standing.client.get(f"/api/v1/{asked}", headers=headers)
         assert answer.status_code == 200, answer.text

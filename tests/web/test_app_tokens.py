@@ -91,7 +91,7 @@ def test_a_foreign_a_mistyped_and_a_revoked_one_are_refused_alike(ci: World) -> 
     _, of_alice = ci.app_token("alice")
     with ci.wiring.store.change("test") as change:
         app_tokens.revoke(change, number)
-    ci.wiring.live.refresh()
+    ci.wiring.state.refresh()
     bodies = set()
     for shown, why in [
         (secret, "unknown or revoked app token"),
@@ -166,7 +166,7 @@ def test_the_admin_ceiling_is_no_right_on_registries(ci: World) -> None:
 def rotate(world: World, number: int, grace: timedelta) -> str:
     with world.wiring.store.change("test") as change:
         _, secret = app_tokens.rotate(change, number, grace, lambda size: bytes([7]) * size)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     return secret
 
 
@@ -223,7 +223,7 @@ def test_a_robot_that_is_made_again_inherits_no_token(ci: World) -> None:
         accounts.remove(change, "ci")
     ci.robot("ci")
     assert status(ci, "ci", secret) == 401
-    assert ci.wiring.live.current.snapshot.app_tokens == {}
+    assert ci.wiring.state.current.snapshot.app_tokens == {}
 
 
 def test_the_record_names_the_credential_and_never_the_secret(ci: World) -> None:

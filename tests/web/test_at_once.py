@@ -98,16 +98,16 @@ def test_what_has_to_be_found_out_is_not(
     with pytest.raises(MustWait):
         at_once(world, (name, secret))
     # Whoever answers it in the end tells of it; one request is one record.
-    assert not world.wiring.live.journal.pending
+    assert not world.wiring.state.journal.pending
 
 
 def test_a_login_is_stored_elsewhere(world: World, nothing_waits: Callable[[], None]) -> None:
     world.get(auth=(ADMIN, PASSWORD))
-    before = len(world.wiring.live.journal.pending)
+    before = len(world.wiring.state.journal.pending)
     nothing_waits()
     with pytest.raises(MustWait):
         at_once(world, (ADMIN, PASSWORD), query="&offline_token=true")
-    assert len(world.wiring.live.journal.pending) == before
+    assert len(world.wiring.state.journal.pending) == before
 
 
 def test_an_unknown_refresh_token_is_looked_for_elsewhere(

@@ -74,7 +74,7 @@ def forget(world: World) -> None:
             change.session.execute(delete(table))
         change.session.execute(delete(models.AccountRow).where(models.AccountRow.name == "guest"))
         accounts.set_password(change, "bob", hash_password(PASSWORD, COST))
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 SCOPES = [

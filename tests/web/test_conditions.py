@@ -81,7 +81,7 @@ def test_a_disabled_rule_grants_nothing(world: World) -> None:
     assert pulls(world, None, "a", "192.0.2.1")
     with world.wiring.store.change("test") as change:
         rules.set_enabled(change, number, enabled=False)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     assert not pulls(world, None, "a", "192.0.2.1")
 
 
@@ -91,7 +91,7 @@ def test_the_record_says_which_rules_were_touched(world: World) -> None:
     deny = world.deny("everyone", "a", "push")
     world.allow("user:alice", "b", "push")
     granted(world, "alice", "a", "pull,push", "192.0.2.1")
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     with world.wiring.store.read() as session:
         text = session.connection().exec_driver_sql("SELECT rules FROM token_record").scalar()
     assert text == f"{allow} {deny}"
@@ -135,7 +135,7 @@ def test_every_question_agrees_with_the_token_endpoint(
     peopled: World, wanted: list[dict[str, Any]], name: str | None, repository: str, peer: str
 ) -> None:
     write_anew(peopled, wanted)
-    state = peopled.wiring.live.current.snapshot
+    state = peopled.wiring.state.current.snapshot
     here = Circumstances(address(peer), peopled.wiring.issuer.clock())
     who = name or "anonymous"
     issued = granted(peopled, name, repository, "*", peer)
@@ -171,4 +171,4 @@ def write_anew(world: World, wanted: list[dict[str, Any]]) -> None:
             )
             if rules.same(change.session, said) is None:
                 rules.add(change, said)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()

@@ -74,7 +74,7 @@ def test_all_failed_credentials_get_one_and_the_same_body(world: World) -> None:
     world.disable("gone")
     with world.wiring.store.change("test") as change:
         accounts.add_user(change, "fresh", None)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     bodies = {
         refused(world.get(query, auth=auth))
         for query, auth in (
@@ -171,7 +171,7 @@ def test_an_account_that_is_made_again_inherits_nothing(world: World) -> None:
     assert len(world.granted(asked, auth=("alice", PASSWORD))) == 2
     with world.wiring.store.change("test") as change:
         accounts.remove(change, "alice", force=True)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     refused(world.get(auth=("alice", PASSWORD)))
     world.user("alice", "another")
     refused(world.get(auth=("alice", PASSWORD)))

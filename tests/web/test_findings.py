@@ -81,7 +81,7 @@ def test_a_password_with_nul_is_wrong_and_does_the_same_work(
 def test_a_hash_that_bcrypt_refuses_is_as_no_password(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.add_user(change, "weird", "$2y$04$" + "z" * 53)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     assert world.get(auth=("weird", "x")).status_code == 401
 
 
@@ -112,11 +112,11 @@ def test_a_writer_that_takes_its_time_makes_no_state_stale(
     world: World, settings: Settings
 ) -> None:
     world.get(auth=(ADMIN, PASSWORD))
-    before = world.wiring.live.current.read_at
+    before = world.wiring.state.current.read_at
     with another_writer(settings):
         with pytest.raises(Exception, match="another writer"):
-            world.wiring.live.tick()
-        assert world.wiring.live.current.read_at > before
+            world.wiring.maintenance.tick()
+        assert world.wiring.state.current.read_at > before
 
 
 def test_records_that_wait_are_short(world: World) -> None:
@@ -128,7 +128,7 @@ def test_records_that_wait_are_short(world: World) -> None:
 
 def test_what_is_escaped_in_a_record_is_not_longer_for_it(world: World) -> None:
     world.get("scope=" + "%01" * 3000)
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     with world.wiring.store.read() as session:
         (length,) = (
             session.connection().exec_driver_sql("SELECT length(requested) FROM token_record").one()
@@ -146,9 +146,9 @@ def test_rules_on_others_are_not_matched_against_names(monkeypatch: pytest.Monke
 @pytest.mark.sqlite
 def test_a_store_that_is_gone_is_not_ready(world: World, settings: Settings) -> None:
     Path(settings.data_dir / "authserver.db").rename(settings.data_dir / "elsewhere.db")
-    world.wiring.live.max_staleness = 0
+    world.wiring.state.max_staleness = 0
     with pytest.raises(Exception, match="there is no store at"):
-        world.wiring.live.refresh()
+        world.wiring.state.refresh()
     assert world.client.get("/readyz").status_code == 503
     assert not (settings.data_dir / "authserver.db").exists()
 
@@ -159,7 +159,7 @@ def test_a_store_that_is_no_database_is_not_ready(world: World, settings: Settin
     for path in settings.data_dir.glob("authserver.db*"):
         path.write_bytes(b"no database" * 1000)
     with pytest.raises(NotReady):
-        world.wiring.live.refresh()
+        world.wiring.state.refresh()
     response = world.client.get("/readyz")
     assert response.json is not None
     assert response.json["status"] == "stale"

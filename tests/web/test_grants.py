@@ -238,7 +238,7 @@ def turn_off(world: World) -> None:
 def test_it_ends_for_good(alice: World, ending: Any) -> None:
     token = alice.log_in("alice")
     ending(alice)
-    alice.wiring.live.refresh()
+    alice.wiring.state.refresh()
     refused(alice, 401, "invalid_grant", grant_type="refresh_token", refresh_token=token)
 
 
@@ -251,10 +251,10 @@ def test_a_disabled_account_cannot_refresh(alice: World) -> None:
 def test_a_rehash_ends_no_login(alice: World) -> None:
     token = alice.log_in("alice")
     with alice.wiring.store.change("test") as change:
-        known = alice.wiring.live.current.snapshot.accounts["alice"]
+        known = alice.wiring.state.current.snapshot.accounts["alice"]
         assert known.password_hash is not None
         assert accounts.rehash(change, known.id, known.password_hash, known.password_hash)
-    alice.wiring.live.refresh()
+    alice.wiring.state.refresh()
     assert refreshed(alice, token).status_code == 200
 
 
@@ -282,8 +282,8 @@ def test_use_puts_its_end_off(alice: World) -> None:
     later = at(alice, clock)
     clock.move(timedelta(days=80))
     assert refreshed(later, token).status_code == 200
-    alice.wiring.live.tick()
-    alice.wiring.live.refresh()
+    alice.wiring.maintenance.tick()
+    alice.wiring.state.refresh()
     clock.move(timedelta(days=80))
     assert refreshed(later, token).status_code == 200
 
@@ -308,7 +308,7 @@ def test_one_that_was_made_elsewhere_a_moment_ago_is_known(alice: World) -> None
 def test_a_registry_may_give_none(world: World) -> None:
     with world.wiring.store.change("test") as change:
         entries.add(change, "plain", refresh_tokens=False)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     body = world.get("service=plain&offline_token=true", auth=(ADMIN, PASSWORD)).json
     assert body is not None
     assert "refresh_token" not in body
@@ -320,7 +320,7 @@ def test_its_last_use_is_written_once_a_minute(alice: World) -> None:
     later = at(alice, clock)
 
     def last_used() -> Any:
-        alice.wiring.live.tick()
+        alice.wiring.maintenance.tick()
         with alice.wiring.store.read() as session:
             (row,) = refresh_tokens.listed(session, "alice")
             return refresh_tokens.described(row)["last_used"]
@@ -341,7 +341,7 @@ def test_its_last_use_is_written_once_a_minute(alice: World) -> None:
 def test_the_store_and_the_records_hold_no_secret(alice: World) -> None:
     token = alice.log_in("alice")
     refreshed(alice, token, scope=SCOPE)
-    alice.wiring.live.tick()
+    alice.wiring.maintenance.tick()
     dump = dumped(alice.wiring.store)
     assert token not in dump
     assert PASSWORD not in dump
@@ -395,8 +395,8 @@ def test_an_idle_time_of_a_day_is_put_off_by_use(settings: Settings) -> None:
     for _ in range(5):
         clock.move(timedelta(hours=12))
         assert refreshed(later, token).status_code == 200
-        world.wiring.live.tick()
-        world.wiring.live.refresh()
+        world.wiring.maintenance.tick()
+        world.wiring.state.refresh()
     world.close()
 
 
@@ -404,7 +404,7 @@ def test_a_refused_refresh_is_no_use(alice: World) -> None:
     alice.registry("other")
     token = alice.log_in("alice")
     assert refreshed(alice, token, service="other").status_code == 401
-    alice.wiring.live.tick()
+    alice.wiring.maintenance.tick()
     with alice.wiring.store.read() as session:
         (row,) = refresh_tokens.listed(session, "alice")
         assert row.last_used_at is None

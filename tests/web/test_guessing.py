@@ -261,7 +261,7 @@ def test_a_login_that_is_not_checked_is_recorded(world: World) -> None:
     exhaust(world)
     api(world, "/me", ("alice", PASSWORD))
     limited(log_in(world, PASSWORD))
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     with world.wiring.store.read() as session:
         reasons = [record["reason"] for record in records.listed(session, Filter("token"))[-2:]]
     said = f"too many failed logins, for another {MINUTE} s"
@@ -271,7 +271,7 @@ def test_a_login_that_is_not_checked_is_recorded(world: World) -> None:
 def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.set_admin(change, "alice", admin=True)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     assert log_in(world, PASSWORD, address=ELSEWHERE).status_code == 200
     auth = ("alice", PASSWORD)
     statuses = [

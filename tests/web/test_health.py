@@ -39,16 +39,16 @@ def ready(world: World) -> tuple[int, dict[str, str]]:
 
 
 def pass_by(world: World, seconds: float) -> None:
-    live = world.wiring.live
-    late = live.current.read_at + seconds
-    live.monotonic = lambda: late
+    cache = world.wiring.state
+    late = cache.current.read_at + seconds
+    cache.monotonic = lambda: late
 
 
 def look_again(world: World) -> None:
     """Do what the thread does some seconds later."""
     pass_by(world, SCHEMA_EVERY + 1)
     with suppress(NotReady):
-        world.wiring.live.refresh()
+        world.wiring.state.refresh()
 
 
 def test_a_process_that_answers_is_alive(world: World) -> None:
@@ -68,9 +68,9 @@ def test_probes_need_no_credentials_and_heed_none(world: World, probe: str) -> N
 
 
 def test_an_expired_signing_key_is_not_ready(world: World) -> None:
-    live = world.wiring.live
-    clock = Clock(live.current.signer.not_after)
-    live.store = replace(live.store, clock=clock, time=lambda _: clock())
+    cache = world.wiring.state
+    clock = Clock(cache.current.signer.not_after)
+    cache.store = replace(cache.store, clock=clock, time=lambda _: clock())
     status, reasons = ready(world)
     assert status == 503
     assert reasons.keys() == {"signing_key"}
@@ -80,16 +80,16 @@ def test_an_expired_signing_key_is_not_ready(world: World) -> None:
 
 
 def test_a_signing_key_of_the_future_is_not_ready(world: World) -> None:
-    live = world.wiring.live
-    clock = Clock(live.store.clock() - timedelta(days=1))
-    live.store = replace(live.store, clock=clock, time=lambda _: clock())
+    cache = world.wiring.state
+    clock = Clock(cache.store.clock() - timedelta(days=1))
+    cache.store = replace(cache.store, clock=clock, time=lambda _: clock())
     assert ready(world)[1].keys() == {"signing_key"}
 
 
 def test_a_clock_that_is_off_is_not_ready(world: World) -> None:
-    live = world.wiring.live
-    live.store = replace(live.store, clock=Clock(live.store.clock() - timedelta(seconds=6)))
-    live.refresh()
+    cache = world.wiring.state
+    cache.store = replace(cache.store, clock=Clock(cache.store.clock() - timedelta(seconds=6)))
+    cache.refresh()
     status, reasons = ready(world)
     assert status == 503
     assert reasons.keys() == {"clock"}
@@ -97,11 +97,11 @@ def test_a_clock_that_is_off_is_not_ready(world: World) -> None:
 
 
 def test_an_end_that_is_near_is_told_and_is_ready(world: World) -> None:
-    live = world.wiring.live
+    cache = world.wiring.state
     assert warnings(world) == []
-    clock = Clock(live.store.clock() + timedelta(days=36))
-    live.store = replace(live.store, clock=clock, time=lambda _: clock())
-    live.refresh()
+    clock = Clock(cache.store.clock() + timedelta(days=36))
+    cache.store = replace(cache.store, clock=clock, time=lambda _: clock())
+    cache.refresh()
     (warning,) = warnings(world)
     assert "signing key 1 ends" in warning
     assert ready(world) == (200, {})
@@ -111,9 +111,9 @@ def test_a_registrys_own_key_that_is_gone_is_told_and_the_others_are_served(worl
     wiring = world.wiring
     with wiring.store.change("test") as change:
         row = entries.add(change, "other")
-        made = registry_keys.add(change, wiring.live.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
+        made = registry_keys.add(change, wiring.state.safe, row, HeaderMode.LIBTRUST, KeyType.P256)
         registry_keys.activate(change, row, made.id).private_key = None
-    wiring.live.refresh()
+    wiring.state.refresh()
     (warning,) = warnings(world)
     assert warning.startswith("no tokens for the registry other: the private key of signing key 2")
     assert ready(world) == (200, {})
@@ -164,14 +164,14 @@ def test_without_the_store_it_says_so_and_is_ready_as_long_as_tokens_go_on(world
 
 
 def test_a_lack_of_space_is_a_warning_while_tokens_are_issued(world: World) -> None:
-    room = world.wiring.live.room
-    room.full = True
+    capacity = world.wiring.maintenance.capacity
+    capacity.full = True
     (full,) = warnings(world)
     assert "the store is full" in full
-    room.full, room.is_low, room.space = False, True, Space(0, 5 << 20)
+    capacity.full, capacity.is_low, capacity.space = False, True, Space(0, 5 << 20)
     (low,) = warnings(world)
     assert low.startswith("5 MiB are free for the store, less than AUTHSERVER_MIN_FREE")
-    room.is_low, room.most = False, 1000
+    capacity.is_low, capacity.most = False, 1000
     (early,) = warnings(world)
     assert "AUTHSERVER_TOKEN_RECORD_SIZE" in early
     assert ready(world)[0] == 200
@@ -180,7 +180,7 @@ def test_a_lack_of_space_is_a_warning_while_tokens_are_issued(world: World) -> N
 @pytest.mark.parametrize("seconds", [0, STALE_AFTER + 1, 61])
 def test_readiness_never_waits_for_the_store(world: World, seconds: float) -> None:
     nothing: Any = None
-    world.wiring.live.store = replace(world.wiring.live.store, engine=nothing)
+    world.wiring.state.store = replace(world.wiring.state.store, engine=nothing)
     pass_by(world, seconds)
     assert ready(world)[0] == (200 if seconds < 60 else 503)
 
@@ -197,12 +197,12 @@ def test_it_is_ready_again_when_the_store_is_read_again(world: World) -> None:
     status, reasons = ready(world)
     assert status == 503
     assert "store" in reasons
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     assert ready(world) == (200, {})
 
 
 def test_where_nothing_can_be_recorded_it_is_not_ready(world: World) -> None:
-    world.wiring.live.journal.stuck = True
+    world.wiring.state.journal.stuck = True
     status, reasons = ready(world)
     assert status == 503
     assert "spool" in reasons["store"]
@@ -237,8 +237,8 @@ def test_this_machine_gets_the_reasons(world: World, host: str) -> None:
 
 
 def test_a_process_stays_alive_whatever_is_not_ready(world: World) -> None:
-    live = world.wiring.live
-    late = live.current.read_at + STALE_AFTER + 1
-    live.monotonic = lambda: late
+    cache = world.wiring.state
+    late = cache.current.read_at + STALE_AFTER + 1
+    cache.monotonic = lambda: late
     put_out_of_reach(world)
     assert world.client.get("/livez").status_code == 200

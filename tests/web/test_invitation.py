@@ -20,7 +20,7 @@ NEW = "a new password"
 def invite(world: World, name: str = "dora") -> str:
     with world.wiring.store.change("test") as change:
         _, code = invitations.invite(change, name, secrets.token_bytes)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     return code
 
 
@@ -30,7 +30,7 @@ def redeem(world: World, code: str, password: str = NEW, again: str | None = Non
 
 
 def logs_in(world: World, name: str, password: str) -> bool:
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     return world.get("service=registry", auth=(name, password)).status_code == 200
 
 
@@ -136,7 +136,7 @@ def test_a_user_with_a_password_is_not_invited(world: World) -> None:
 def test_setting_a_password_otherwise_ends_the_invitation(world: World) -> None:
     code = invite(world)
     with world.wiring.store.change("test") as change:
-        known = world.wiring.live.current.snapshot.accounts["admin"]
+        known = world.wiring.state.current.snapshot.accounts["admin"]
         accounts.set_password(change, "dora", str(known.password_hash))
     assert redeem(world, code).status_code == 404
     assert logs_in(world, "dora", PASSWORD)

@@ -58,7 +58,7 @@ def reported(settings: Settings, tmp_path: Path) -> Iterator[Reported]:
     (tmp_path / "sheets").mkdir()
     sheets = Sheets(tmp_path / "sheets")
     used = wiring.issuer.authenticator.guesses.counts
-    reporter = Reporter("1", sheets, wiring.live, wiring.observations, used, world_now)
+    reporter = Reporter("1", sheets, wiring.maintenance, wiring.observations, used, world_now)
     yield Reported(world, reporter)
     world.close()
 
@@ -109,7 +109,7 @@ def test_nothing_safe_to_answer_from_is_an_outcome(
     def gone(*_: object, **__: object) -> None:
         raise NotReady("gone")
 
-    monkeypatch.setattr(type(reported.world.wiring.live), "knowing", gone)
+    monkeypatch.setattr(type(reported.world.wiring.state), "current_with", gone)
     reported.world.get("")
     assert reported.requests() == {("", "unavailable", "none"): 1}
 
@@ -120,7 +120,7 @@ def test_an_unexpected_error_is_an_outcome(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(reported.world.wiring.live), "knowing", broken)
+    monkeypatch.setattr(type(reported.world.wiring.state), "current_with", broken)
     reported.world.get("")
     assert reported.requests() == {("", "failed", "none"): 1}
 
@@ -223,8 +223,8 @@ def test_app_tokens_that_expire_are_counted_by_days(reported: Reported) -> None:
 
 
 def test_keys_and_the_snapshot_are_told_of(reported: Reported) -> None:
-    live = reported.world.wiring.live
-    state = live.current
+    cache = reported.world.wiring.state
+    state = cache.current
     expiry = reported.value("authserver_signing_key_expiry_timestamp_seconds")
     assert expiry == state.signer.not_after.timestamp()
     assert reported.values("authserver_key_expiry_timestamp_seconds") == {
@@ -234,7 +234,7 @@ def test_keys_and_the_snapshot_are_told_of(reported: Reported) -> None:
     before = reported.value("authserver_snapshot_version")
     reported.world.user("bob")
     assert reported.value("authserver_snapshot_version") > before
-    assert reported.value("authserver_snapshot_age_seconds") == live.current.read_at
+    assert reported.value("authserver_snapshot_age_seconds") == cache.current.read_at
 
 
 def test_records_that_wait_and_that_were_lost_are_counted(
@@ -244,14 +244,14 @@ def test_records_that_wait_and_that_were_lost_are_counted(
     for _ in range(5):
         reported.world.get("")
     assert reported.value("authserver_audit_records_pending") == 2
-    reported.world.wiring.live.tick()
+    reported.world.wiring.maintenance.tick()
     assert reported.value("authserver_audit_records_pending") == 0
     assert reported.value("authserver_audit_records_lost_total") == 3
 
 
 def test_space_and_its_want_are_told_of(reported: Reported) -> None:
-    room = reported.world.wiring.live.room
-    room.space, room.pruned, room.full = Space(4096, 8192), 7, True
+    capacity = reported.world.wiring.maintenance.capacity
+    capacity.space, capacity.pruned, capacity.full = Space(4096, 8192), 7, True
     assert reported.value("authserver_audit_records_bytes") == 4096
     assert reported.value("authserver_store_free_bytes") == 8192
     assert reported.value("authserver_audit_records_pruned_early_total") == 7
@@ -265,20 +265,20 @@ def test_requests_that_are_only_counted_are_told_of(reported: Reported) -> None:
 
 
 def test_a_store_that_cannot_be_reached_is_told_of(reported: Reported) -> None:
-    live = reported.world.wiring.live
+    cache = reported.world.wiring.state
     assert reported.value("authserver_store_unreachable") == 0
-    live.trouble = "gone"
+    cache.trouble = "gone"
     assert reported.value("authserver_store_unreachable") == 1
 
 
 def test_records_on_the_disk_and_no_room_for_more_are_told_of(reported: Reported) -> None:
-    live = reported.world.wiring.live
+    maintenance = reported.world.wiring.maintenance
     assert reported.value("authserver_audit_spool_bytes") == 0
     reported.world.get("")
-    live.spool.keep(live.journal.take())
-    assert reported.value("authserver_audit_spool_bytes") == live.spool.waiting > 0
+    maintenance.spool.keep(maintenance.journal.take())
+    assert reported.value("authserver_audit_spool_bytes") == maintenance.spool.waiting > 0
     assert reported.value("authserver_audit_records_full") == 0
-    live.journal.stuck = True
+    maintenance.journal.stuck = True
     assert reported.value("authserver_audit_records_full") == 1
 
 
@@ -286,11 +286,11 @@ def test_altered_records_and_an_audit_log_that_is_not_written_are_told_of(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authserver.audit.log_writer.MAX_WAITING", 2)
-    live = reported.world.wiring.live
+    maintenance = reported.world.wiring.maintenance
     assert reported.value("authserver_audit_records_altered") == 0
-    live.altered = "the chain changes"
+    maintenance.altered = "the chain changes"
     assert reported.value("authserver_audit_records_altered") == 1
-    outbox = Trail.of(live.store).outbox
+    outbox = Trail.of(maintenance.store).outbox
     outbox.sink = LogFile(Path("/nowhere/audit.jsonl"))
     outbox.add(["a", "b", "c"])
     assert reported.value("authserver_audit_log_pending") == 2

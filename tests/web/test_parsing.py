@@ -40,7 +40,7 @@ def with_delegate(world: World) -> World:
     world.group("team", "dee")
     with world.wiring.store.change("test") as change:
         delegations.add(change, "team", SERVICE, delegations.extent("team/**", "all"))
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     return world
 
 

@@ -18,9 +18,9 @@ JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
 def own_key(world: World, service: str, mode: HeaderMode) -> None:
     with world.wiring.store.change("test") as change:
         row = entries.add(change, service)
-        made = registry_keys.add(change, world.wiring.live.safe, row, mode, KeyType.RSA2048)
+        made = registry_keys.add(change, world.wiring.state.safe, row, mode, KeyType.RSA2048)
         registry_keys.activate(change, row, made.id)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def jwks(world: World, query: str = "") -> dict[str, Any]:
@@ -78,8 +78,8 @@ def test_it_is_cacheable_until_a_key_changes(world: World, path: str) -> None:
     world.user("alice")
     assert world.client.get(path, headers=tag).status_code == 304
     with world.wiring.store.change("test") as change:
-        signing_keys.rotate(change, world.wiring.live.safe)
-    world.wiring.live.refresh()
+        signing_keys.rotate(change, world.wiring.state.safe)
+    world.wiring.state.refresh()
     # The authority stays as it is, and so does the bundle.
     assert world.client.get(path, headers=tag).status_code == (200 if path == JWKS else 304)
 

@@ -199,11 +199,11 @@ def test_0_is_no_limit(limits: Limits) -> None:
 
 def test_what_is_refused_is_neither_looked_at_nor_recorded_but_counted(world: World) -> None:
     ask(world, "/token")
-    before = len(world.wiring.live.journal.pending)
+    before = len(world.wiring.state.journal.pending)
     for _ in range(20):
         shown = {"Authorization": basic("made-up", "wrong")}
         assert ask(world, "/token", headers=shown).status_code == 429
-    assert len(world.wiring.live.journal.pending) == before
+    assert len(world.wiring.state.journal.pending) == before
     assert not world.wiring.observations.passwords
     assert list(world.wiring.observations.responses) == [("token", 200)] + [("limited", 429)] * 20
 

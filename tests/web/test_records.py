@@ -155,9 +155,9 @@ def test_a_malformed_header_leaves_a_record_that_repeats_nothing_of_it(
 
 
 def test_an_answer_that_cannot_be_given_leaves_a_record(world: World) -> None:
-    live = world.wiring.live
-    late = live.current.read_at + 3600
-    live.monotonic = lambda: late
+    cache = world.wiring.state
+    late = cache.current.read_at + 3600
+    cache.monotonic = lambda: late
     record = record_of(world, "", auth=(ADMIN, PASSWORD))
     assert (record["outcome"], record["reason"]) == ("refused", "the store cannot be reached")
 
@@ -262,10 +262,10 @@ def test_under_load_answers_wait_and_none_is_refused_or_lost(
     monkeypatch.setattr(journal, "MANY_PENDING", 4)
     monkeypatch.setattr(journal, "MAX_PENDING", 20)
     world.allow("anonymous", "public/*", "pull")
-    world.wiring.live.start()
+    world.wiring.maintenance.start()
     pull = scopes("repository:public/app:pull")
     codes = [world.get(pull).status_code for _ in range(200)]
-    world.wiring.live.stop()
+    world.wiring.maintenance.stop()
     assert codes == [200] * 200
     with world.wiring.store.read() as session:
         assert len(records.listed(session, Filter("token"), 1000)) == 200

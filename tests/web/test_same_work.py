@@ -79,7 +79,7 @@ def populate(world: World) -> None:
         accounts.add_user(change, "fresh", None)
         for name in ("gone", "gone-cheap", "gone-imported"):
             accounts.set_disabled(change, name, disabled=True)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def stored(world: World, name: str) -> str | None:
@@ -186,7 +186,7 @@ def test_a_cheap_hash_is_made_anew_on_login_and_the_login_stays_good(
     auth = (name, PASSWORD)
     assert world.get(auth=auth).status_code == 200
     assert work.taken() == 2**cost + 2**CONFIGURED
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     made = stored(world, name)
     assert made is not None
     assert password_rules.cost_of(made) == CONFIGURED
@@ -194,7 +194,7 @@ def test_a_cheap_hash_is_made_anew_on_login_and_the_login_stays_good(
     for _ in range(2):  # before this process has seen the new hash, and after
         assert world.get(auth=auth).status_code == 200
         assert work.taken() == 0
-        world.wiring.live.refresh()
+        world.wiring.state.refresh()
     assert stored(world, name) == made
     refused(world.get(auth=(name, "wrong")))
 
@@ -222,7 +222,7 @@ def test_a_changed_password_ends_the_old_one_at_once(world: World, work: Work) -
     with world.wiring.store.change("test") as change:
         new = passwords.hash_password("tomorrow", CONFIGURED)
         accounts.set_password(change, "current", new)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     work.taken()
     refused(world.get(auth=("current", PASSWORD)))
     assert work.taken() == 2**CONFIGURED

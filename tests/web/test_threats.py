@@ -90,10 +90,10 @@ def test_a_secret_that_was_rotated_away_changes_nothing(
     sent |= {} if body is None else {"json": body}
     rotated = call(office, "POST", f"/tokens/{number}/rotate", status=200, json={}).json
     assert rotated is not None
-    before = office.wiring.live.current.snapshot.version
+    before = office.wiring.state.current.snapshot.version
     told = call(office, method, path, (ADMIN, old), 403, **sent)
     assert "was rotated" in told.text
-    assert office.wiring.live.current.snapshot.version == before
+    assert office.wiring.state.current.snapshot.version == before
     assert office.get("service=registry", auth=(ADMIN, old)).status_code == 200
     done = call(office, method, path, (ADMIN, rotated["token"]), **sent)
     assert done.status_code < 300, done.text

@@ -424,22 +424,22 @@ def test_a_placeholder_is_the_asking_accounts_name(world: World) -> None:
 def test_nothing_is_issued_from_a_state_that_is_too_old(
     world: World, auth: tuple[str, str] | None
 ) -> None:
-    live = world.wiring.live
+    cache = world.wiring.state
     assert world.get(auth=auth).status_code == 200
-    read_at, most = live.current.read_at, world.wiring.settings.max_staleness
-    live.monotonic = lambda: read_at + most - 0.1
+    read_at, most = cache.current.read_at, world.wiring.settings.max_staleness
+    cache.monotonic = lambda: read_at + most - 0.1
     assert world.get(auth=auth).status_code == 200
-    live.monotonic = lambda: read_at + most + 0.1
+    cache.monotonic = lambda: read_at + most + 0.1
     response = world.get(auth=auth)
     error_of(response, 503)
     for detail in ("store", "sqlite", str(world.wiring.settings.data_dir)):
         assert detail not in response.text
-    live.refresh()
+    cache.refresh()
     assert world.get(auth=auth).status_code == 200
 
 
 def test_an_expired_signing_key_signs_nothing(shared: World) -> None:
-    expired = Clock(shared.wiring.live.current.signer.not_after + timedelta(seconds=1))
+    expired = Clock(shared.wiring.state.current.signer.not_after + timedelta(seconds=1))
     issuer = replace(shared.wiring.issuer, clock=expired)
     client = create_app(replace(shared.wiring, issuer=issuer)).test_client()
     response = World(shared.wiring, client).get()

@@ -27,7 +27,7 @@ def world(world: World) -> World:
     world.allow("user:alice", "team/**", "pull")
     with world.wiring.store.change("test") as change:
         accounts.set_admin(change, "alice", admin=True)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
     return world
 
 
@@ -44,22 +44,22 @@ def disable(world: World) -> None:
 def remove(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.remove(change, "alice", force=True)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def make_again(world: World) -> None:
     """Make another account of the same name, with the same hash and a rule of its own."""
-    stored = world.wiring.live.current.snapshot.accounts["alice"].password_hash
+    stored = world.wiring.state.current.snapshot.accounts["alice"].password_hash
     remove(world)
     with world.wiring.store.change("test") as change:
         accounts.add_user(change, "alice", stored)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def change_password(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.set_password(change, "alice", passwords.hash_password("another one", COST))
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def deny(world: World) -> None:
@@ -68,12 +68,12 @@ def deny(world: World) -> None:
 
 def hash_anew(world: World) -> None:
     """Do what another worker does after a login, if the cost was raised."""
-    stored = world.wiring.live.current.snapshot.accounts["alice"]
+    stored = world.wiring.state.current.snapshot.accounts["alice"]
     assert stored.password_hash
     with world.wiring.store.change("test") as change:
         new = passwords.hash_password(PASSWORD, COST)
         accounts.rehash(change, stored.id, stored.password_hash, new)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 def fetched(world: World, path: str, headers: dict[str, str]) -> TestResponse:
@@ -177,7 +177,7 @@ def while_it_is_stored(world: World, meanwhile: Callable[[World], None]) -> Test
 def demote(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.set_admin(change, "alice", admin=False)
-    world.wiring.live.refresh()
+    world.wiring.state.refresh()
 
 
 LOSSES = {disable: 401, remove: 401, change_password: 401, demote: 403}

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from authserver.auth.state import State
+from authserver.auth.state import AuthState
 from authserver.core import secret_tokens
 from authserver.core.conditions import Circumstances, address
 from authserver.core.decision import decide
@@ -47,10 +47,10 @@ class Lost:
     clock: Seconds = field(default_factory=Seconds)
 
     def __post_init__(self) -> None:
-        live = self.world.wiring.live
+        cache = self.world.wiring.state
         # Whole seconds can be added up and taken off again without a rest.
-        self.clock.at = math.ceil(live.current.read_at)
-        live.monotonic = self.clock
+        self.clock.at = math.ceil(cache.current.read_at)
+        cache.monotonic = self.clock
         self.world.user("alice")
         self.world.user("bob")
         self.world.robot("ci")
@@ -59,7 +59,7 @@ class Lost:
         self.world.allow("everyone", "public/**", "pull")
         _, self.secret = self.world.app_token("ci")
         self.refresh_token = self.world.log_in("alice")
-        live.tick()
+        self.world.wiring.maintenance.tick()
 
     def go(self) -> None:
         """Have the store go, and the process see it."""
@@ -74,7 +74,7 @@ class Lost:
         """Do what the threads do, a little more than a second later."""
         self.clock.at += 1.1
         with suppress(NotReady):
-            self.world.wiring.live.tick()
+            self.world.wiring.maintenance.tick()
         self.world.wiring.spooler.tick()
 
     def ask(self, name: str, secret: str, scope: str = SCOPE) -> TestResponse:
@@ -87,9 +87,9 @@ class Lost:
 
     def make_token(self) -> str:
         """Make an app token that this process does not know of, as another process would."""
-        held = self.world.wiring.live._state
+        held = self.world.wiring.state._state
         _, secret = self.world.app_token("ci", name="later")
-        self.world.wiring.live._state = held
+        self.world.wiring.state._state = held
         return secret
 
     def recorded(self) -> list[str | None]:
@@ -166,7 +166,7 @@ def test_what_is_wrong_in_any_state_is_refused(lost: Lost) -> None:
 def test_a_token_that_ends_meanwhile_ends(lost: Lost) -> None:
     wiring = lost.world.wiring
     lost.go()
-    known = wiring.live.current.snapshot.app_tokens[secret_tokens.digest(lost.secret)]
+    known = wiring.state.current.snapshot.app_tokens[secret_tokens.digest(lost.secret)]
     assert known.expires_at is not None
     object.__setattr__(wiring.issuer.authenticator, "clock", Clock(known.expires_at))
     refused(lost.ask("ci", lost.secret))
@@ -191,8 +191,8 @@ def test_nobody_asks_a_store_that_is_known_to_be_gone(lost: Lost) -> None:
     lost.go()
     wiring = lost.world.wiring
     nothing: Any = None
-    wiring.live.store = replace(wiring.store, engine=nothing)
-    object.__setattr__(wiring.issuer, "store", wiring.live.store)
+    wiring.state.store = replace(wiring.store, engine=nothing)
+    object.__setattr__(wiring.issuer, "store", wiring.state.store)
     error_of(lost.ask("ci", secret), 503)
     assert lost.world.get(f"{ASKED}&offline_token=true", auth=ALICE).status_code == 200
     headers = {"Authorization": basic(*ALICE)}
@@ -216,7 +216,7 @@ def test_it_goes_on_for_max_staleness_by_the_monotonic_clock(lost: Lost) -> None
 
 
 def test_it_can_be_turned_off(lost: Lost) -> None:
-    lost.world.wiring.live.max_staleness = 0
+    lost.world.wiring.state.max_staleness = 0
     lost.go()
     error_of(lost.ask("ci", lost.secret), 503)
     error_of(lost.world.get(ASKED), 503)
@@ -239,7 +239,7 @@ def test_every_token_of_that_time_is_in_the_store_afterwards(lost: Lost) -> None
     assert not lost.world.wiring.issuer.journal.pending
     lost.come_back()
     assert lost.recorded() == [*before, *(claims(answer)["jti"] for answer in answers), None]
-    assert lost.world.wiring.live.spool.waiting == 0
+    assert lost.world.wiring.maintenance.spool.waiting == 0
 
 
 def test_a_process_that_ends_meanwhile_leaves_its_records_to_the_next(
@@ -251,19 +251,19 @@ def test_a_process_that_ends_meanwhile_leaves_its_records_to_the_next(
     second = claims(lost.ask("ci", lost.secret))["jti"]
     with capture_logs():
         lost.world.wiring.stop()
-    for file in lost.world.wiring.live.spool._files:
+    for file in lost.world.wiring.maintenance.spool._files:
         os.close(file.descriptor)  # as the system does when a process ends
     lost.restore()
     following = World.over(settings)
-    following.wiring.live.spool.take_over()
-    following.wiring.live.tick()
+    following.wiring.maintenance.spool.take_over()
+    following.wiring.maintenance.tick()
     following.close()
     assert lost.recorded()[-2:] == [first, second]
 
 
 def test_a_full_spool_ends_tokens_until_the_store_is_back(lost: Lost) -> None:
     wiring = lost.world.wiring
-    wiring.live.spool.max_bytes = 100
+    wiring.maintenance.spool.max_bytes = 100
     lost.go()
     last = claims(lost.ask("ci", lost.secret))["jti"]
     lost.tick()
@@ -280,11 +280,11 @@ def test_a_store_that_takes_no_writes_stops_nobody(lost: Lost) -> None:
         lost.tick()
         assert lost.ask("bob", PASSWORD).status_code == 200
         lost.tick()
-        assert not lost.world.wiring.live.stale
-        assert lost.world.wiring.live.spool.waiting
+        assert not lost.world.wiring.state.stale
+        assert lost.world.wiring.maintenance.spool.waiting
     lost.tick()
     lost.tick()
-    assert not lost.world.wiring.live.spool.waiting
+    assert not lost.world.wiring.maintenance.spool.waiting
     assert None not in lost.recorded()
 
 
@@ -344,7 +344,7 @@ _drawn = st.builds(
 @given(drawn=_drawn)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_a_stale_answer_is_the_fresh_one_or_none(lost: Lost, drawn: Drawn) -> None:
-    live = lost.world.wiring.live
+    cache = lost.world.wiring.state
     question = replace(drawn.question, service=SERVICE, circumstances=_here(lost))
     held = _state(lost, question)
     auth = {
@@ -354,12 +354,12 @@ def test_a_stale_answer_is_the_fresh_one_or_none(lost: Lost, drawn: Drawn) -> No
         "forgotten": ("bob", PASSWORD),
         "wrong": ("alice", "wrong password"),
     }[drawn.shown]
-    live._state = held
+    cache._state = held
     assert lost.ask(*ALICE).status_code == 200
     lost.world.wiring.issuer.authenticator.passwords._until.pop(_tag(lost, "bob"), None)
-    live.trouble = "gone"
+    cache.trouble = "gone"
     stale = _answer(lost, question, auth)
-    live.trouble = None
+    cache.trouble = None
     fresh = _answer(lost, question, auth)
     assert stale in (503, fresh)
     if not isinstance(stale, int):
@@ -379,16 +379,16 @@ def _here(lost: Lost) -> Circumstances:
 
 
 def _tag(lost: Lost, name: str) -> bytes:
-    known = lost.world.wiring.live.current.snapshot.accounts[name]
+    known = lost.world.wiring.state.current.snapshot.accounts[name]
     assert known.password_hash is not None
     return lost.world.wiring.issuer.authenticator.passwords._tag(
         known.id, known.password_hash, PASSWORD
     )
 
 
-def _state(lost: Lost, question: strategies.Question) -> State:
+def _state(lost: Lost, question: strategies.Question) -> AuthState:
     """Return a state that holds the question's rules, groups and ceiling."""
-    held = lost.world.wiring.live._state
+    held = lost.world.wiring.state._state
     assert held is not None
     snapshot, digest = held.snapshot, secret_tokens.digest(lost.secret)
     groups = question.account.groups if question.account else frozenset()

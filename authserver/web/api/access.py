@@ -177,7 +177,7 @@ def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
     if registry is not None:
         with call.read() as session, references():
             lookup.registry(session, registry)
-    return call.parts.callers.live.current.snapshot
+    return call.parts.callers.state.current.snapshot
 
 
 def _circumstances(call: Call[Any, Any], address: str | None, at: Any = None) -> Circumstances:  # noqa: ANN401 - a time or None

@@ -16,9 +16,10 @@ from authserver.auth.credentials import (
     Malformed,
     Origin,
     basic,
+    is_known,
     read_authorization,
 )
-from authserver.auth.state import Live
+from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
@@ -98,7 +99,7 @@ class Caller:
 class Callers:
     """Tells who calls, by the same check as the token endpoint's."""
 
-    live: Live
+    state: StateCache
     authenticator: Authenticator
     journal: Journal
 
@@ -124,7 +125,7 @@ class Callers:
         return Caller(identity, shown)
 
     def _identity(self, shown: Basic | AppToken | Malformed, origin: Origin) -> Identity:
-        self.live.knowing(shown)
+        self.state.current_with(lambda snapshot: is_known(shown, snapshot))
         still: Identity | None = None
         while still is None:
             # A password that was hashed anew while this one waited is checked again.
@@ -135,7 +136,7 @@ class Callers:
 
     @property
     def _snapshot(self) -> Snapshot:
-        state = self.live.current
+        state = self.state.current
         if state.stale:
             raise NotReady("the administration needs the store, which cannot be reached")
         return state.snapshot
@@ -161,7 +162,7 @@ class Callers:
         """
         shown = basic(caller.name, password)
         try:
-            found = self.authenticator.authenticate(shown, self.live.current.snapshot, origin)
+            found = self.authenticator.authenticate(shown, self.state.current.snapshot, origin)
         except Unauthorized:
             found = None
         if found is None or found.app_token is not None:
@@ -195,7 +196,7 @@ class Callers:
     def _record(self, shown: Basic | AppToken | Malformed, origin: Origin, reason: str) -> None:
         account = "(malformed)"
         if isinstance(shown, Basic | AppToken):
-            known = shown.name in self.live.current.snapshot.accounts
+            known = shown.name in self.state.current.snapshot.accounts
             account = shown.name if known else self.journal.hashed(shown.name)
         event = TokenEvent(
             request_id=g.request_id,
@@ -203,7 +204,7 @@ class Callers:
             client=origin.client,
             account=account,
             reason=f"admin API: {reason}",
-            at=self.live.store.clock(),
+            at=self.state.store.clock(),
         )
         if self.journal.add(event):
             told = {"account": account, "address": origin.address, "reason": printable(reason)}

@@ -101,7 +101,7 @@ class Call(Generic[_Body, _Query]):
 
     def safe(self, session: Session) -> Safe:
         """Return what opens and seals private keys. Raises NotReady as :meth:`Safe.still_of`."""
-        return self.parts.callers.live.safe.still_of(session)
+        return self.parts.callers.state.safe.still_of(session)
 
 
 Handler = Callable[[Call[_Body, _Query]], Reply]

@@ -13,16 +13,17 @@ from resource import getpagesize
 import structlog
 
 from authserver import __version__
+from authserver.audit.capacity import Capacity
 from authserver.audit.recorder import Trail
-from authserver.audit.room import Room
 from authserver.auth.rate_limits import Counts
-from authserver.auth.state import Live, State
+from authserver.auth.state import AuthState
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
 from authserver.db.snapshot import Snapshot
 from authserver.runtime.metrics import families
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen, Totals, taken
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.periodic import Repeating
+from authserver.web.server.maintenance import Maintenance
 
 INTERVAL = 1.0
 EXPIRING_DAYS = (1, 7, 30)
@@ -48,7 +49,7 @@ class Reporter:
 
     name: str
     sheets: Sheets
-    live: Live
+    maintenance: Maintenance
     observations: Observations
     counts: Counts
     clock: Callable[[], datetime]
@@ -91,7 +92,8 @@ class Reporter:
 
     def _count(self) -> None:
         seen, totals = self.observations, self.totals
-        known = self.live.latest.snapshot.registries if self.live.latest else {}
+        state = self.maintenance.state.latest
+        known = state.snapshot.registries if state else {}
         for request in taken(seen.token_requests):
             # What clients name must not become labels without end.
             registry = request.registry if request.registry in known else ""
@@ -109,38 +111,39 @@ class Reporter:
             totals.count(families.UNREADABLE_ADDRESSES, header)
 
     def _read(self) -> None:
-        totals, live = self.totals, self.live
+        totals, maintenance = self.totals, self.maintenance
+        cache, journal = maintenance.state, maintenance.journal
         totals.gauges.clear()
         totals.gauge(families.WORKERS, value=1)
         totals.gauge(families.BUILD_INFO, __version__, platform.python_version(), value=1)
-        totals.gauge(families.RECORDS_PENDING, value=len(live.journal.pending))
-        totals.gauge(families.RECORDS_SPOOLED, value=live.spool.waiting)
-        totals.gauge(families.RECORDS_FULL, value=live.journal.full)
-        totals.reached(families.RECORDS_LOST, live.journal.lost)
-        totals.reached(families.REQUESTS_COUNTED, live.journal.tallies.total)
-        self._read_room(live.room)
-        totals.gauge(families.RECORDS_ALTERED, value=live.altered is not None)
-        outbox = Trail.of(live.store).outbox
+        totals.gauge(families.RECORDS_PENDING, value=len(journal.pending))
+        totals.gauge(families.RECORDS_SPOOLED, value=maintenance.spool.waiting)
+        totals.gauge(families.RECORDS_FULL, value=journal.full)
+        totals.reached(families.RECORDS_LOST, journal.lost)
+        totals.reached(families.REQUESTS_COUNTED, journal.tallies.total)
+        self._read_capacity(maintenance.capacity)
+        totals.gauge(families.RECORDS_ALTERED, value=maintenance.altered is not None)
+        outbox = Trail.of(cache.store).outbox
         totals.gauge(families.LOG_PENDING, value=outbox.pending)
         totals.reached(families.LOG_LOST, outbox.lost)
-        totals.reached(families.STORE_ERRORS, live.errors)
-        totals.gauge(families.STORE_UNREACHABLE, value=live.stale)
+        totals.reached(families.STORE_ERRORS, maintenance.errors)
+        totals.gauge(families.STORE_UNREACHABLE, value=cache.stale)
         totals.gauge(families.LIMITS_ALONE, value=self.counts.away)
         if self.tls_ends is not None:
             totals.gauge(families.TLS_EXPIRY, value=self.tls_ends.timestamp())
-        if live.latest is not None:
-            self._read_state(live.latest)
+        if cache.latest is not None:
+            self._read_state(cache.latest)
         _read_process(totals)
 
-    def _read_room(self, room: Room) -> None:
-        self.totals.reached(families.RECORDS_PRUNED_EARLY, room.pruned)
-        self.totals.gauge(families.STORE_FULL, value=room.was_full)
-        if room.space is not None:
-            self.totals.gauge(families.RECORDS_BYTES, value=room.space.used)
-        if room.space is not None and room.space.free is not None:
-            self.totals.gauge(families.STORE_FREE, value=room.space.free)
+    def _read_capacity(self, capacity: Capacity) -> None:
+        self.totals.reached(families.RECORDS_PRUNED_EARLY, capacity.pruned)
+        self.totals.gauge(families.STORE_FULL, value=capacity.was_full)
+        if capacity.space is not None:
+            self.totals.gauge(families.RECORDS_BYTES, value=capacity.space.used)
+        if capacity.space is not None and capacity.space.free is not None:
+            self.totals.gauge(families.STORE_FREE, value=capacity.space.free)
 
-    def _read_state(self, state: State) -> None:
+    def _read_state(self, state: AuthState) -> None:
         totals, snapshot = self.totals, state.snapshot
         totals.gauge(families.SNAPSHOT_AGE, value=state.read_at)
         totals.gauge(families.SNAPSHOT_VERSION, value=snapshot.version)

@@ -111,7 +111,7 @@ def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate
     reporter = Reporter(
         f"{os.getpid()}-{secrets.token_hex(4)}",
         scraped.sheets,
-        wiring.live,
+        wiring.maintenance,
         wiring.observations,
         wiring.issuer.authenticator.guesses.counts,
         now,
@@ -119,6 +119,6 @@ def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate
     )
     reporter.report()
     reporter.start()
-    scraped.serve(lambda: health.examined(wiring.live))
+    scraped.serve(lambda: health.readiness(wiring.maintenance))
     # After the records are written, and what could not be is known.
     multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)

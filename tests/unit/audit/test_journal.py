@@ -256,7 +256,7 @@ def test_an_unknown_name_is_hashed() -> None:
 def test_a_password_typed_as_a_name_is_in_no_record(world: World) -> None:
     assert world.get("service=registry", auth=("hunter22", PASSWORD)).status_code == 401
     assert world.get("service=registry", auth=("admin", "hunter22")).status_code == 401
-    world.wiring.live.tick()
+    world.wiring.maintenance.tick()
     unknown, known = rows(world.wiring.store)
     assert unknown.account.startswith("unknown-")
     assert (known.account, known.outcome, known.reason) == ("admin", "refused", "wrong password")

@@ -145,9 +145,9 @@ def test_every_login_that_fails_does_the_same_work(
 def test_a_login_with_an_old_hash_makes_it_anew_once(peopled: World, work: list[int]) -> None:
     for _ in range(2):
         assert peopled.get(auth=("imported", PASSWORD)).status_code == 200
-        peopled.wiring.live.tick()
-        peopled.wiring.live.refresh()
-    hashed = peopled.wiring.live.current.snapshot.accounts["imported"].password_hash
+        peopled.wiring.maintenance.tick()
+        peopled.wiring.state.refresh()
+    hashed = peopled.wiring.state.current.snapshot.accounts["imported"].password_hash
     assert hashed is not None
     assert cost_of(hashed) == COST
     # The second login is remembered under the new hash: no session ends.
@@ -158,11 +158,11 @@ def test_a_short_password_that_was_imported_logs_in_and_is_hashed_anew(peopled: 
     short = bcrypt.hashpw(b"short", bcrypt.gensalt(4)).decode()
     with peopled.wiring.store.change("test") as change:
         accounts.add_user(change, "brief", short)
-    peopled.wiring.live.refresh()
+    peopled.wiring.state.refresh()
     assert peopled.get(auth=("brief", "short")).status_code == 200
-    peopled.wiring.live.tick()
-    peopled.wiring.live.refresh()
-    hashed = peopled.wiring.live.current.snapshot.accounts["brief"].password_hash
+    peopled.wiring.maintenance.tick()
+    peopled.wiring.state.refresh()
+    hashed = peopled.wiring.state.current.snapshot.accounts["brief"].password_hash
     assert hashed is not None
     assert cost_of(hashed) == COST
 

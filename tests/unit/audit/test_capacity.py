@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
-from authserver.audit import room
+from authserver.audit import capacity
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
 from authserver.audit.verify import Verification
-from authserver.auth.state import Live
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
+from authserver.web.server.maintenance import Maintenance
 from authserver.web.wiring import wire
 from tests import stores
 from tests.disks import MIB, Disk, small_disk
@@ -41,37 +41,37 @@ def disk() -> Iterator[Disk]:
 class Served:
     """A serving process whose thread does not run, and its disk."""
 
-    live: Live
+    maintenance: Maintenance
     one: TokenEvent
     monotonic: Seconds = field(default_factory=Seconds)
     sent: int = 0
 
     def __post_init__(self) -> None:
-        self.live.room.monotonic = self.monotonic
+        self.maintenance.capacity.monotonic = self.monotonic
 
     @property
     def store(self) -> Store:
-        return self.live.store
+        return self.maintenance.store
 
     def round(self, records: int = 500) -> None:
         """Take so many requests, and do what is due, as the thread does."""
         for _ in range(records):
             self.sent += 1
-            self.live.journal.add(replace(self.one, request_id=str(self.sent)))
-        while self.live._try():
+            self.maintenance.journal.add(replace(self.one, request_id=str(self.sent)))
+        while self.maintenance.attempt():
             pass
 
     def minute(self) -> None:
         """Let a minute go by, so that records are sealed, and do what is due."""
         self.monotonic.at += 61
-        self.live._sealing.last = None
+        self.maintenance.jobs["seal"].hasten()
         self.round(0)
 
     def fill(self) -> None:
         """Take requests until the store was full."""
         for _ in range(400):
             self.round()
-            if self.live.room.pruned:
+            if self.maintenance.capacity.pruned:
                 return
         pytest.fail("the store does not become full")
 
@@ -94,7 +94,7 @@ class Served:
 
 @contextmanager
 def served(data_dir: Path, one: TokenEvent, **more: object) -> Iterator[Served]:
-    made = Served(wire(stores.settings(data_dir, **more)).live, one)
+    made = Served(wire(stores.settings(data_dir, **more)).maintenance, one)
     try:
         made.round(0)
         yield made
@@ -111,7 +111,7 @@ def cramped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Served]:
     """One whose store is on the disk, where less than 2 MiB are left."""
-    monkeypatch.setattr(room, "LEAST_RECORDS", 1000)
+    monkeypatch.setattr(capacity, "LEAST_RECORDS", 1000)
     if Engine.cluster is None:
         data_dir = stores.copied(template, disk.path / "data")
     else:
@@ -137,14 +137,14 @@ def _move(cluster: Cluster, database: str, disk: Disk) -> None:
 
 def test_a_full_store_takes_new_records_in_place_of_the_oldest(cramped: Served) -> None:
     cramped.fill()
-    assert not cramped.live.room.full
+    assert not cramped.maintenance.capacity.full
     for _ in range(10):
         cramped.round()
-        assert len(cramped.live.journal.pending) == 0
+        assert len(cramped.maintenance.journal.pending) == 0
     first, last = cramped.kept
     assert first > 1
     assert last == cramped.sent
-    assert cramped.live.journal.lost == 0
+    assert cramped.maintenance.journal.lost == 0
     assert cramped.faults == []
 
 
@@ -153,7 +153,7 @@ def test_a_store_goes_on_where_others_take_what_is_left(cramped: Served, disk: D
     for _ in range(10):
         disk.fill()
         cramped.round()
-        assert len(cramped.live.journal.pending) == 0
+        assert len(cramped.maintenance.journal.pending) == 0
     assert cramped.kept[1] == cramped.sent
     assert cramped.faults == []
 
@@ -174,7 +174,7 @@ def test_after_a_while_a_store_that_was_full_grows_again(cramped: Served, disk: 
     for _ in range(2):
         cramped.round()
     first, _ = cramped.kept
-    cramped.monotonic.at += room.TIGHT_FOR
+    cramped.monotonic.at += capacity.TIGHT_FOR
     for _ in range(5):
         cramped.round()
     assert cramped.kept[0] == first
@@ -185,12 +185,12 @@ def test_what_was_altered_stays_in_a_full_store_and_no_record_is_lost(cramped: S
     with cramped.store.append() as session:
         session.scalars(select(TokenRecord).limit(1)).one().account = "somebody"
     for _ in range(400):
-        if cramped.live.journal.pending:
+        if cramped.maintenance.journal.pending:
             break
         cramped.round()
-    assert cramped.kept[1] + len(cramped.live.journal.pending) == cramped.sent
-    assert cramped.live.room.pruned == 0
-    assert cramped.live.room.full
+    assert cramped.kept[1] + len(cramped.maintenance.journal.pending) == cramped.sent
+    assert cramped.maintenance.capacity.pruned == 0
+    assert cramped.maintenance.capacity.full
 
 
 @pytest.mark.sqlite
@@ -220,16 +220,16 @@ def test_records_that_take_more_than_they_may_go_before_their_days_are_over(
     with served(data_dir, one, token_record_size=1) as made:
         made.round(4000)
         made.minute()
-        assert made.live.room.space is not None
-        assert made.live.room.space.used > MIB
-        assert made.live.room.most < 4000
+        assert made.maintenance.capacity.space is not None
+        assert made.maintenance.capacity.space.used > MIB
+        assert made.maintenance.capacity.most < 4000
         for _ in range(5):
             made.minute()
-        assert made.live.room.space.used <= MIB * 1.2
+        assert made.maintenance.capacity.space.used <= MIB * 1.2
         first, last = made.kept
         assert first > 1
         assert last == made.sent
-        assert made.live.room.pruned == first - 1
+        assert made.maintenance.capacity.pruned == first - 1
         assert made.faults == []
 
 
@@ -245,8 +245,8 @@ def test_law_however_many_records_come_they_take_what_they_may_and_the_latest_st
             made.minute()
         for _ in range(len(steps) * 2):
             made.minute()
-        assert made.live.room.space is not None
-        assert made.live.room.space.used <= MIB * 1.2
+        assert made.maintenance.capacity.space is not None
+        assert made.maintenance.capacity.space.used <= MIB * 1.2
         if made.sent:
             assert made.kept[1] == made.sent
     stores.drop_below(data_dir.parent)
@@ -256,11 +256,11 @@ def test_law_however_many_records_come_they_take_what_they_may_and_the_latest_st
 def test_with_little_space_left_a_store_does_not_grow(
     template: Path, disk: Disk, one: TokenEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "LEAST_RECORDS", 1000)
+    monkeypatch.setattr(capacity, "LEAST_RECORDS", 1000)
     with served(stores.copied(template, disk.path / "data"), one, min_free=20) as made:
         made.round(2000)
         made.minute()
-        assert made.live.room.warnings == []
+        assert made.maintenance.capacity.warnings == []
         disk.fill(leaving=10 * MIB)
         made.minute()
         before = disk.free
@@ -268,14 +268,14 @@ def test_with_little_space_left_a_store_does_not_grow(
             made.round()
             made.minute()
         assert disk.free > before - 5 * MIB
-        (warning,) = made.live.room.warnings
+        (warning,) = made.maintenance.capacity.warnings
         assert "AUTHSERVER_MIN_FREE" in warning
         first, last = made.kept
         assert last == made.sent
         assert last - first <= 2600
         disk.clear()
         made.minute()
-        assert made.live.room.warnings == []
+        assert made.maintenance.capacity.warnings == []
 
 
 @pytest.mark.sqlite
