@@ -1,6 +1,6 @@
 """``authserver import``: moving in from elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.inputs import read_input
-from authserver.cli.output import json_option, note, note_on_name, print_json, program
+from authserver.cli.output import json_option, note, note_on_name, print_json, program, progress_bar
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, lookup, rule_rows, rules
@@ -46,20 +46,26 @@ class Outcome:
     metavar="PATTERN ACTIONS",
     help="Also let everyone who logs in do ACTIONS on PATTERN, as in --allow '**' all.",
 )
+@click.option("--partial", is_flag=True, help="Exit with 0 even if lines are refused.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 @json_option
 @pass_context
 def from_htpasswd(
-    context: Context, file: Path, allow: tuple[str, str] | None, dry_run: bool, as_json: bool
+    context: Context,
+    file: Path,
+    allow: tuple[str, str] | None,
+    partial: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Take over the users of an htpasswd FILE with their passwords.
 
-    FILE is - for standard input. Only bcrypt hashes (htpasswd -B) can be taken; every other line
-    is named with its reason and the rest is imported. Accounts that are there already are left
-    alone, so a second run changes nothing. Passwords are hashed anew at the configured cost on
-    each user's first login.
+    FILE is - for standard input. Only bcrypt hashes (htpasswd -B) can be taken. The command imports
+    the rest, names every other line with its reason, and then exits with 1. Existing accounts stay
+    as they are, so a second run changes nothing. The first login of each user hashes the password
+    anew at the configured cost.
     """
-    found = [*htpasswd.parse(read_input(file))]
+    found = [*htpasswd.parse(read_input(file), str(file))]
     everyone = Subject(SubjectKind.AUTHENTICATED)
     said = new_rule(Effect.ALLOW, [everyone], allow[:1], allow[1]) if allow else None
     outcome = Outcome(dry_run)
@@ -69,6 +75,8 @@ def from_htpasswd(
             outcome.rule = _allow(change, said)
         if dry_run:
             change.session.rollback()
+    for name in outcome.imported:
+        note_on_name(name)
     if as_json:
         print_json(asdict(outcome))
     else:
@@ -79,25 +87,32 @@ def from_htpasswd(
             "This rule does so:\n\n"
             f"    {program()} acl allow authenticated '**' all"
         )
+    if outcome.refused and not partial:
+        raise click.exceptions.Exit(1)
 
 
 def _import(
-    change: Change, found: Iterable[HtpasswdEntry | UnusableLine], outcome: Outcome
+    change: Change, found: Sequence[HtpasswdEntry | UnusableLine], outcome: Outcome
 ) -> None:
-    for item in found:
-        if isinstance(item, UnusableLine):
-            outcome.refused.append(item)
-            continue
-        taken = lookup.similar(change.session, AccountRow, item.name)
-        if taken is None:
-            accounts.add_user(change, item.name, item.hash, source="htpasswd")
-            outcome.imported.append(item.name)
-            note_on_name(item.name)
-        elif taken.name == item.name:
-            outcome.existing.append(item.name)
-        else:
-            why = f"{taken.name} is there already: names must differ in more than case"
-            outcome.refused.append(UnusableLine(item.line, item.name, why))
+    with progress_bar("Importing") as progress:
+        for done, item in enumerate(found, 1):
+            _import_line(change, item, outcome)
+            progress(done, len(found))
+
+
+def _import_line(change: Change, item: HtpasswdEntry | UnusableLine, outcome: Outcome) -> None:
+    if isinstance(item, UnusableLine):
+        outcome.refused.append(item)
+        return
+    existing = lookup.similar(change.session, AccountRow, item.name)
+    if existing is None:
+        accounts.add_user(change, item.name, item.hash, source="htpasswd")
+        outcome.imported.append(item.name)
+    elif existing.name == item.name:
+        outcome.existing.append(item.name)
+    else:
+        why = f"{existing.name} is there already: names must differ in more than case"
+        outcome.refused.append(UnusableLine(item.line, item.name, why))
 
 
 def _allow(change: Change, said: Rule) -> str | None:
@@ -113,14 +128,14 @@ def _print(outcome: Outcome) -> None:
         if outcome.dry_run
         else ("imported", "written", "not taken")
     )
-    for item in outcome.refused:
-        note(f"line {item.line}: {item.name or '(no name)'}: {left}: {item.reason}")
     for name in outcome.existing:
         note(f"{name}: there already, left alone")
     for name in outcome.imported:
         note(f"{name}: {imported}")
     if outcome.rule:
         note(f"rule {outcome.rule}: {written}")
+    for item in outcome.refused:
+        note(f"line {item.line}: {item.name or '(no name)'}: {left}: {item.reason}")
     click.echo(
         f"{len(outcome.imported)} {imported}, {len(outcome.existing)} there already, "
         f"{len(outcome.refused)} {left}"

@@ -47,7 +47,7 @@ class Run:
 
 def test_good_lines_are_imported_and_the_others_named(run: Run, file: Path) -> None:
     done = run("import", "htpasswd", str(file))
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert run.users() == ["admin", "carol", "erin"]
     assert "2 imported, 1 there already, 2 not taken" in done.stdout
     assert "line 2: dave: not taken: hashed with crypt (DES)" in done.stderr
@@ -67,7 +67,6 @@ def test_a_second_run_changes_nothing(run: Run, file: Path) -> None:
     run("import", "htpasswd", str(file), "--allow", "**", "all")
     before = run.json("audit", "list")
     done = run("import", "htpasswd", str(file), "--allow", "**", "all")
-    assert done.exit_code == 0
     assert "0 imported, 3 there already" in done.stdout
     assert run.json("audit", "list") == before
 
@@ -98,6 +97,29 @@ def test_a_bad_rule_imports_nobody(run: Run, file: Path) -> None:
     done = run("import", "htpasswd", str(file), "--allow", "Team", "all")
     assert done.exit_code == 1
     assert run.users() == ["admin"]
+
+
+def test_partial_is_content_with_what_can_be_taken(run: Run, file: Path) -> None:
+    assert run("import", "htpasswd", str(file), "--partial").exit_code == 0
+
+
+def test_the_refused_lines_come_last(run: Run, file: Path) -> None:
+    *_, second, fourth = run(
+        "import", "htpasswd", str(file), "--allow", "**", "all"
+    ).stderr.splitlines()
+    assert second.startswith("line 2: dave: not taken")
+    assert fourth.startswith("line 4: Carol: not taken")
+
+
+def test_a_file_that_is_something_else_is_named_once(run: Run, tmp_path: Path) -> None:
+    crontab = tmp_path / "crontab"
+    crontab.write_text("PATH=/bin:/usr/bin\n0 5 * * 1 root tar -zcf /backup.tgz /home\n" * 20)
+    done = run("import", "htpasswd", str(crontab))
+    assert done.exit_code == 1
+    assert (
+        done.stderr
+        == f"Error: {crontab}: this is no htpasswd file: no line has the form NAME:HASH\n"
+    )
 
 
 def test_a_missing_file_is_named(run: Run, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _policy(text: str) -> None:
 
 
 def _htpasswd(text: str) -> None:
-    list(htpasswd.parse(text.encode()))
+    list(htpasswd.parse(text.encode(), "htpasswd"))
 
 
 NAME_SHAPES = (

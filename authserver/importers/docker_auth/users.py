@@ -65,9 +65,8 @@ def users(config: Config, accounts: Mapping[str, AccountKind]) -> UserImport:
             sorted_users.existing.append(user.name)
         else:
             taken[folded(user.name)] = user.name
-            sorted_users.new.append(
-                htpasswd.HtpasswdEntry(user.line, user.name, user.password or "")
-            )
+            stored = htpasswd.imported_hash(user.password or "")
+            sorted_users.new.append(htpasswd.HtpasswdEntry(user.line, user.name, stored))
     return sorted_users
 
 
@@ -103,8 +102,11 @@ def _password_problem(user: ConfigUser) -> ImportProblem | None:
         return ImportProblem("it has no settings, and no one can log in with it", remedy)
     if user.password is None:
         return ImportProblem("it has no password: anyone may log in with that name", remedy)
-    problem = htpasswd.hash_problem(user.password)
-    return ImportProblem(problem, remedy) if problem else None
+    try:
+        htpasswd.imported_hash(user.password)
+    except Refused as error:
+        return ImportProblem(str(error), remedy)
+    return None
 
 
 def skipped_sections(config: Config) -> Iterator[SkippedItem]:
