@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from authserver.core import conditions, pattern_sets, patterns, rules, scope
+from authserver.core import pattern_sets, patterns, rules, scope
+from authserver.core.addresses import parse_network
+from authserver.core.times import parse_time
 from authserver.db.store import Change, Store
 from authserver.importers import htpasswd
 from authserver.importers.docker_auth import config
@@ -18,8 +20,8 @@ from authserver.policy.files import assertions, parser
 PARSERS: dict[CodeType, str] = {
     parser.__code__: f"{parser.__module__}.{parser.__name__}"
     for parser in (
-        conditions.moment,
-        conditions.network,
+        parse_time,
+        parse_network,
         config.read,
         htpasswd.parse,
         pattern_sets.within,

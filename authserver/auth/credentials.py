@@ -15,7 +15,7 @@ from authserver.auth.lockout import Guesses, Holding
 from authserver.auth.passwords import Passwords
 from authserver.auth.usage import Kind, Rehashes, Use, Uses
 from authserver.core import secret_tokens
-from authserver.core.conditions import address
+from authserver.core.addresses import parse_address
 from authserver.core.errors import (
     Busy,
     LoginEnded,
@@ -362,7 +362,7 @@ def _by_password(known: KnownAccount) -> Identity:
 
 
 def _within(token: KnownAppToken, text: str) -> bool:
-    read = address(text)
+    read = parse_address(text)
     return read is not None and any(read in network for network in token.networks)
 
 

@@ -29,7 +29,8 @@ from authserver.auth.credentials import (
 )
 from authserver.auth.state import AuthState, StateCache
 from authserver.core import secret_tokens
-from authserver.core.conditions import Circumstances, address
+from authserver.core.addresses import parse_address
+from authserver.core.conditions import Circumstances
 from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
 from authserver.core.secret_tokens import Prefix
 from authserver.db import refresh_tokens
@@ -181,7 +182,7 @@ class Issuer:
         snapshot = state.snapshot
         found = self.remembered.find(snapshot, identity, request.question)
         if found is None:
-            here = Circumstances(address(request.origin.address), now)
+            here = Circumstances(parse_address(request.origin.address), now)
             found = answer(snapshot, identity, request.question, here, self.token_ttl)
             self.remembered.keep(snapshot, identity, request.question, found)
         return found, state.signer_of(found.service)

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
-from authserver.core.conditions import moment
 from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind, SubjectKind
+from authserver.core.times import parse_time
 from authserver.db import accounts, groups
 from authserver.db.store import open_store
 from authserver.registry import entries
@@ -144,7 +144,7 @@ class Moment(click.ParamType["datetime"]):
             length = Duration().convert(value, param, ctx)
             return (now() + self.sign * (length or timedelta())).replace(microsecond=0)
         try:
-            return moment(value).replace(microsecond=0)
+            return parse_time(value).replace(microsecond=0)
         except Refused as error:
             self.fail(f"{error}; or 30d, {self.side}", param, ctx)
 

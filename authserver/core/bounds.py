@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from authserver.core.conditions import Conditions, Network, shown
+from authserver.core.addresses import Network
+from authserver.core.conditions import Condition, Conditions, Period, SourceNetworks
 from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import within
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
@@ -28,6 +29,13 @@ class Bounds:
     admin: bool
     networks: tuple[Network, ...] = ()
     end: datetime | None = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """The same bounds as conditions of a rule, which are compared with others."""
+        parts: list[Condition] = [SourceNetworks(self.networks)] if self.networks else []
+        parts += [Period(end=self.end)] if self.end else []
+        return Conditions(tuple(parts))
 
 
 UNBOUNDED = Bounds(limits=None, admin=True)
@@ -53,10 +61,7 @@ def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
     if maker.limits is not None:
         wanted = _EVERYTHING if made.limits is None else made.limits
         yield from (str_limit(limit) for limit in wanted if not _covered(limit, maker, len(wanted)))
-    if not Conditions(made.networks).within(Conditions(maker.networks)):
-        yield f"from {','.join(map(str, made.networks)) or 'anywhere'}"
-    if not Conditions(valid_until=made.end).within(Conditions(valid_until=maker.end)):
-        yield f"until {shown(made.end)}" if made.end else "for ever"
+    yield from made.conditions.beyond(maker.conditions)
 
 
 def str_limit(limit: Limit) -> str:

@@ -1,6 +1,6 @@
 """Rules: what one says, when it applies, and what is refused when one is written."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -8,11 +8,10 @@ from enum import StrEnum
 from authserver.core.conditions import (
     ALWAYS,
     UNKNOWN,
-    UNKNOWNS,
     Circumstances,
     Conditions,
     Hindrance,
-    new_conditions,
+    Value,
 )
 from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern, repository_pattern, require_length
@@ -24,6 +23,14 @@ CATALOG = "catalog"
 
 # What each resource type knows, in the order in which answers list it.
 ACTIONS = {"repository": ("pull", "push", "delete", ALL), "registry": (ALL,)}
+
+
+IS_DISABLED = Hindrance("disabled", "it is disabled")
+OTHER_REGISTRY = Hindrance("registry", "it is for another registry")
+OTHER_TYPE = Hindrance("type", "it is for another resource type")
+OTHER_SUBJECT = Hindrance("subject", "it is about somebody else")
+OTHER_NAME = Hindrance("pattern", "its pattern does not cover the name")
+OTHER_ACTIONS = Hindrance("action", "it is about other actions")
 
 
 class Effect(StrEnum):
@@ -80,19 +87,20 @@ class Rule:
         """Give all that keeps the rule from applying; nothing if it does apply."""
         # What costs least to tell and rules out most comes first.
         if not self.binds(asked.account):
-            yield Hindrance.SUBJECT
+            yield OTHER_SUBJECT
         if self.type != asked.scope.type:
-            yield Hindrance.TYPE
+            yield OTHER_TYPE
         if self.service not in (None, asked.service):
-            yield Hindrance.REGISTRY
+            yield OTHER_REGISTRY
         if not self.enabled:
-            yield Hindrance.DISABLED
+            yield IS_DISABLED
         if not self.touched(asked.scope):
-            yield Hindrance.ACTION
+            yield OTHER_ACTIONS
         if not self.covers(asked.scope.name, asked.account):
-            yield Hindrance.PATTERN
-        for unmet in self.conditions.unmet(asked.circumstances):
-            if self.effect is Effect.ALLOW or unmet not in UNKNOWNS:
+            yield OTHER_NAME
+        for condition in self.conditions.parts:
+            unmet = condition.unmet(asked.circumstances)
+            if unmet is not None and (self.effect is Effect.ALLOW or not unmet.unknown):
                 yield unmet
 
     def binds(self, account: Account | None) -> bool:
@@ -141,19 +149,18 @@ def new_rule(
     *,
     resource_type: str = "repository",
     service: str | None = None,
-    networks: Sequence[str] = (),
-    valid_from: datetime | None = None,
-    valid_until: datetime | None = None,
     now: datetime | None = None,
     enabled: bool = True,
+    **conditions: Value,
 ) -> Rule:
     """Return a rule that may be written, in its one form: each list sorted, nothing twice.
 
-    The rule has no id yet. ``now`` None takes a period that is over already.
+    The rule has no id yet. ``conditions`` are fields of ``core.conditions``. With ``now`` None
+    the rule may have ended already.
 
     Raises:
-        Refused: there is no subject, a pattern can match nothing, an action is unknown, a network
-            is no network or every address, or the period is empty or over already.
+        Refused: there is no subject, a pattern can match nothing, an action is unknown, a value of
+            a condition is no good, or the rule would have ended already.
     """
     if resource_type not in ACTIONS:
         raise Refused(f"the resource type is repository or registry, not {resource_type!r}")
@@ -161,6 +168,9 @@ def new_rule(
     covered = sorted({rule_pattern(resource_type, text) for text in patterns}, key=str)
     if not about or not covered:
         raise Refused(f"the rule names no {'pattern' if about else 'subject'}")
+    when = Conditions.parse(conditions)
+    if now is not None:
+        when.require_end_after(now)
     return Rule(
         id=0,
         effect=effect,
@@ -169,7 +179,7 @@ def new_rule(
         actions=rule_actions(effect, resource_type, actions),
         type=resource_type,
         service=service,
-        conditions=new_conditions(tuple(networks), valid_from, valid_until, now),
+        conditions=when,
         enabled=enabled,
     )
 

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core import scope, secret_tokens
+from authserver.core.addresses import Network, parse_network
 from authserver.core.bounds import Bounds, placed, str_limit
-from authserver.core.conditions import Network, network
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
@@ -51,7 +51,7 @@ class Wanted:
         read = {
             "name": account_name(self.name),
             "scopes": tuple(map(_entry, self.scopes)),
-            "networks": tuple(str(network(text)) for text in self.networks),
+            "networks": tuple(str(parse_network(text)) for text in self.networks),
         }
         for name, value in read.items():
             object.__setattr__(self, name, value)
@@ -62,7 +62,7 @@ class Wanted:
 
     def bounds(self, account: str, now: datetime) -> Bounds:
         """Return the bounds of one that is made ``now``."""
-        networks = tuple(network(text) for text in self.networks)
+        networks = tuple(parse_network(text) for text in self.networks)
         return _bounds(account, self.scopes or None, networks, self.end(now))
 
 
@@ -197,7 +197,7 @@ def administers(ceiling: Sequence[str] | None) -> bool:
 
 def bounds(row: AppTokenRow) -> Bounds:
     """Return the bounds of an app token."""
-    networks = tuple(network(text) for text in row.networks or ())
+    networks = tuple(parse_network(text) for text in row.networks or ())
     return _bounds(row.account.name, row.ceiling, networks, row.expires_at)
 
 

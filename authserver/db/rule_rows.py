@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import ip_network
 from sys import intern
 from typing import Any
 
@@ -12,7 +11,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.core import rules
-from authserver.core.conditions import ALWAYS, Conditions
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Effect
 from authserver.core.subjects import Subject, SubjectKind
@@ -28,9 +26,7 @@ _SAYING = (
     RuleRow.resource_type,
     RuleRow.patterns,
     RuleRow.actions,
-    RuleRow.networks,
-    RuleRow.valid_from,
-    RuleRow.valid_until,
+    RuleRow.conditions,
     RuleRow.disabled_at,
 )
 
@@ -71,10 +67,8 @@ def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Ru
         )
     for rule_id, kind, account, group in session.execute(subjects, execution_options=STREAMED):
         about[rule_id].append(_named(kind, account or group or ""))
-    return tuple(
-        _rule(row, tuple(sorted(about[row.id], key=str)), row.service)
-        for row in session.execute(query, execution_options=STREAMED)
-    )
+    with session.execute(query, execution_options=STREAMED) as rows:
+        return tuple(_rule(row, tuple(sorted(about[row.id], key=str)), row.service) for row in rows)
 
 
 # Thousands of rules are about the same few, on the same few registries.
@@ -83,8 +77,6 @@ _actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
 
 
 def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules.Rule:  # noqa: ANN401 - an object or its columns
-    conditions = Conditions(tuple(map(ip_network, row.networks)), row.valid_from, row.valid_until)
-    conditions = conditions or ALWAYS
     return rules.Rule(
         id=row.id,
         effect=Effect(row.effect),
@@ -93,7 +85,7 @@ def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules
         actions=_actions(row.actions),
         type=intern(row.resource_type),
         service=service and intern(service),
-        conditions=conditions,
+        conditions=row.conditions,
         enabled=row.disabled_at is None,
     )
 
@@ -108,9 +100,7 @@ def described(row: RuleRow) -> dict[str, Any]:
         "patterns": row.patterns,
         "actions": row.actions.split(","),
         "registry": row.for_registry.service if row.for_registry else None,
-        "networks": row.networks,
-        "valid_from": _iso(row.valid_from),
-        "valid_until": _iso(row.valid_until),
+        **row.conditions.as_json(),
         "enabled": row.disabled_at is None,
         "comment": row.comment,
         "delegation": row.delegation_id,

@@ -324,8 +324,7 @@ def _say(session: Session, row: RuleRow, said: rules.Rule) -> None:
     row.effect, row.resource_type = said.effect, said.type
     row.patterns = [str(pattern) for pattern in said.patterns]
     row.actions = ",".join(in_order(said.type, said.actions))
-    row.networks = [str(network) for network in said.conditions.networks]
-    row.valid_from, row.valid_until = said.conditions.valid_from, said.conditions.valid_until
+    row.conditions = said.conditions
     row.subjects = list(_subjects(session, said.subjects))
 
 
@@ -375,9 +374,7 @@ def _like(session: Session, row: RuleRow, about: set[_Identity] | None = None) -
                 RuleRow.resource_type == row.resource_type,
                 RuleRow.patterns == row.patterns,
                 RuleRow.actions == row.actions,
-                RuleRow.networks == row.networks,
-                RuleRow.valid_from == row.valid_from,
-                RuleRow.valid_until == row.valid_until,
+                RuleRow.conditions == row.conditions,
             )
         )
         return next((other for other in alike if _identities(other.subjects) == about), None)

@@ -1,16 +1,15 @@
 """How far rules reach: everybody who may do something, and everything that somebody may do."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from dataclasses import dataclass
 from typing import Any
 
-from authserver.core.conditions import UNKNOWNS, Address, Circumstances, Hindrance
+from authserver.core.conditions import Circumstances, samples
 from authserver.core.decision import decide
 from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.core.rules import ALL, Asked, Effect, Rule, expand, in_order
+from authserver.core.rules import ALL, OTHER_NAME, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account
 from authserver.db.snapshot import KnownAccount, Snapshot
@@ -28,7 +27,7 @@ def who_can(
     asked = Scope("repository", repository, (action,))
     # Most rules speak of other repositories, which is told once and not for each account.
     rules = [rule for rule in state.rules if _may_cover(rule, service, asked)]
-    from_where = places(rules, circumstances)
+    from_where = samples((rule.conditions for rule in rules), circumstances)
     enabled = (known for _, known in sorted(state.accounts.items()) if not known.disabled)
     for known in (None, *enabled):
         account = known.account if known else None
@@ -46,23 +45,6 @@ def _may_cover(rule: Rule, service: str, asked: Scope) -> bool:
         and rule.service in (None, service)
         and any(ACCOUNT in p.text or p.matches(asked.name, None) for p in rule.patterns)
     )
-
-
-def places(rules: Sequence[Rule], circumstances: Circumstances) -> list[Circumstances]:
-    """Return circumstances of which one grants whatever any address would be granted.
-
-    Between the borders of networks nothing changes, so their borders stand for all addresses.
-    """
-    networks = {network for rule in rules for network in rule.conditions.networks}
-    if circumstances.address is not None or not networks:
-        return [circumstances]
-    borders: set[Address] = {ip_address("0.0.0.0"), ip_address("::")}  # noqa: S104 - not bound to
-    for network in networks:
-        borders.add(network.network_address)
-        if int(network.broadcast_address) + 1 < 2**network.max_prefixlen:
-            borders.add(network.broadcast_address + 1)
-    ordered = sorted(borders, key=lambda address: (address.version, int(address)))
-    return [circumstances, *(replace(circumstances, address=address) for address in ordered)]
 
 
 @dataclass(frozen=True)
@@ -155,8 +137,8 @@ def _on(
 def _may(rule: Rule, who: Account | None, service: str, circumstances: Circumstances) -> bool:
     """Whether nothing but the name keeps a rule from applying."""
     anything = Scope(rule.type, "", (ALL,))
-    hindrances = set(rule.hindrances(Asked(who, service, anything, circumstances)))
-    return hindrances <= {Hindrance.PATTERN} | UNKNOWNS
+    hindrances = rule.hindrances(Asked(who, service, anything, circumstances))
+    return all(hindrance == OTHER_NAME or hindrance.unknown for hindrance in hindrances)
 
 
 def _reached(

@@ -8,12 +8,25 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from authserver.core import scope
-from authserver.core.conditions import Circumstances, Hindrance, network, shown
+from authserver.core.addresses import parse_network
+from authserver.core.conditions import HINDRANCES, Circumstances, Hindrance
 from authserver.core.decision import Decision, decide
 from authserver.core.errors import NotFound, Refused
-from authserver.core.rules import Asked, Effect, Limit, Rule
+from authserver.core.rules import (
+    IS_DISABLED,
+    OTHER_ACTIONS,
+    OTHER_NAME,
+    OTHER_REGISTRY,
+    OTHER_SUBJECT,
+    OTHER_TYPE,
+    Asked,
+    Effect,
+    Limit,
+    Rule,
+)
 from authserver.core.scope import MalformedScope, Scope
 from authserver.core.subjects import ANONYMOUS
+from authserver.core.times import format_time
 from authserver.db import app_tokens
 from authserver.db.snapshot import KnownAccount, Snapshot
 
@@ -21,16 +34,12 @@ MAX_CLOSE = 5
 
 # How near a rule came that only this kept from applying: the nearest first.
 _NEARNESS = (
-    Hindrance.DISABLED,
-    Hindrance.NETWORK_UNKNOWN,
-    Hindrance.NETWORK,
-    Hindrance.NOT_YET,
-    Hindrance.EXPIRED,
-    Hindrance.TIME_UNKNOWN,
-    Hindrance.ACTION,
-    Hindrance.REGISTRY,
-    Hindrance.SUBJECT,
-    Hindrance.PATTERN,
+    IS_DISABLED,
+    *HINDRANCES,
+    OTHER_ACTIONS,
+    OTHER_REGISTRY,
+    OTHER_SUBJECT,
+    OTHER_NAME,
 )
 
 
@@ -67,7 +76,7 @@ class ScopeExplanation:
                 for reason in self.decision.reasons
             ],
             "close": [
-                {"rule": close.rule.id, "text": str(close), "why": close.hindrance.name.lower()}
+                {"rule": close.rule.id, "text": str(close), "why": close.hindrance.name}
                 for close in self.close
             ],
         }
@@ -108,7 +117,7 @@ class AccessAnswer:
             "account": self.name,
             "registry": self.service,
             "from": address and str(address),
-            "at": at and shown(at),
+            "at": at and format_time(at),
             "disabled": self.known is not None and self.known.disabled,
             "barred": list(self.barred),
             "complete": self.complete,
@@ -177,8 +186,8 @@ def token_bounds(
         raise Refused(f"the app token {token_id} is {token.account.name}'s, not {account}'s")
     barred = []
     if token.expires_at is not None and when.at is not None and token.expires_at <= when.at:
-        barred.append(f"the app token {token.name} has expired, at {shown(token.expires_at)}")
-    networks = tuple(map(network, token.networks or ()))
+        barred.append(f"the app token {token.name} has expired, at {format_time(token.expires_at)}")
+    networks = tuple(map(parse_network, token.networks or ()))
     if when.address and networks and not any(when.address in each for each in networks):
         barred.append(f"the app token {token.name} is not good from {when.address}")
     return app_tokens.limits(token.ceiling), barred
@@ -225,9 +234,7 @@ def _only_hindrance(rule: Rule, ways: Iterable[Asked]) -> Iterator[Hindrance]:
         return
     for way in ways:
         match list(islice(rule.hindrances(way), 2)):
-            case [Hindrance.TYPE]:
-                continue
-            case [hindrance]:
+            case [hindrance] if hindrance != OTHER_TYPE:
                 yield hindrance
                 return
 

@@ -15,7 +15,7 @@ import pytest
 from alembic import command as alembic
 from sqlalchemy import create_engine, inspect, text
 
-from authserver.db import schema
+from authserver.db import rule_rows, rules, schema
 from authserver.db.backup import archive, dump
 from authserver.db.store import Store, open_store
 from authserver.keys.master_key import make_master_key
@@ -351,6 +351,39 @@ def test_an_interrupted_restore_leaves_nothing(
     monkeypatch.undo()
     assert nothing_in(new, opened)
     new("restore", backup)
+
+
+def test_conditions_in_an_older_versions_columns_are_restored(
+    new: Commands, tmp_path: Path, opened: Any
+) -> None:
+    old = open_store(f"sqlite:///{tmp_path / 'old.db'}", Clock())
+    schema.migrate(old.engine, lambda configured: alembic.upgrade(configured, "0007"))
+    with old.append() as session:
+        session.execute(
+            text(
+                "INSERT INTO store_state VALUES (1, 7, 'authserver', 'k', '2026-01-02 03:04:05.6')"
+            )
+        )
+        session.execute(
+            text(
+                "INSERT INTO rule (effect, resource_type, patterns, actions, networks, valid_from, "
+                "valid_until, comment, created_by, created_at) VALUES ('allow', 'repository', "
+                "'a', 'pull', :networks, '2026-01-02 03:04:05.000000', NULL, '', 'x', "
+                "'2026-01-02 03:04:05.000000')"
+            ),
+            {"networks": "10.0.0.0/8\n192.0.2.0/24"},
+        )
+    with old.read() as session:
+        connection = session.connection()
+        told = dump.header(connection, Clock()(), "0.0.1")
+        backup = packed(tmp_path / "old.gz", list(dump.dump(connection, told)))
+    old.engine.dispose()
+    new("restore", backup)
+    with opened().read() as session:
+        described = rule_rows.described(rules.get(session, 1))
+    assert described["networks"] == ["10.0.0.0/8", "192.0.2.0/24"]
+    assert described["valid_from"] == "2026-01-02T03:04:05+00:00"
+    assert described["valid_until"] is None
 
 
 def test_what_an_older_version_wrote_is_restored_and_upgraded(

@@ -1,20 +1,22 @@
 """What hypothesis draws, and second implementations that are plain instead of quick."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from hypothesis import strategies as st
 
+from authserver.core.addresses import Address, Network
 from authserver.core.conditions import (
     ALWAYS,
     UNKNOWN,
-    Address,
     Circumstances,
     Conditions,
-    Network,
+    Period,
+    SourceNetworks,
 )
 from authserver.core.decision import Decision, decide
 from authserver.core.patterns import Pattern
@@ -116,9 +118,20 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32", "2001:db8::/32")
 ADDRESSES = ("10.0.0.1", "10.1.2.3", "192.0.2.7", "192.0.2.8", "2001:db8::1", "::1")
 _times = st.sampled_from([-1, 0, 1]).map(lambda hours: NOON + timedelta(hours=hours))
+
+
+def when(
+    networks: Sequence[str] = (), begin: datetime | None = None, end: datetime | None = None
+) -> Conditions:
+    """Return conditions, also those of a period that is empty."""
+    of_networks = SourceNetworks.parse({"networks": networks})
+    period = Period(begin, end) if begin or end else None
+    return Conditions(tuple(part for part in (of_networks, period) if part is not None))
+
+
 _narrow = st.builds(
-    Conditions,
-    st.lists(st.sampled_from(NETWORKS).map(ip_network), max_size=2).map(tuple),
+    when,
+    st.lists(st.sampled_from(NETWORKS), max_size=2),
     st.none() | _times,
     st.none() | _times,
 )
@@ -260,16 +273,16 @@ def _said(question: Question, effect: str, on: set[str], account: str | None = N
 def _holds(rule: Rule, here: Circumstances) -> bool:
     """Whether a rule's conditions hold; what is not known counts against the one who asks."""
     unknown = rule.effect == "deny"
-    when = rule.conditions
-    from_there = unknown
-    if here.address is not None:
-        from_there = any(_in(here.address, network) for network in when.networks)
-    bounds = (when.valid_from, when.valid_until)
-    then = unknown
-    if here.at is not None:
-        early, late = (bound or here.at for bound in bounds)
-        then = early <= here.at and (when.valid_until is None or here.at < late)
-    return (not when.networks or from_there) and (bounds == (None, None) or then)
+    of_networks = rule.conditions.find(SourceNetworks)
+    period = rule.conditions.find(Period)
+    from_there = of_networks is None or unknown
+    if of_networks is not None and here.address is not None:
+        from_there = any(_in(here.address, network) for network in of_networks.networks)
+    then = period is None or unknown
+    if period is not None and here.at is not None:
+        early, late = (bound or here.at for bound in (period.begin, period.end))
+        then = early <= here.at and (period.end is None or here.at < late)
+    return from_there and then
 
 
 def _in(address: Address, network: Network) -> bool:

@@ -11,7 +11,8 @@ import pytest
 from werkzeug.exceptions import HTTPException
 
 from authserver.auth.credentials import read_authorization
-from authserver.core import conditions, names, scope, subjects
+from authserver.core import names, scope, subjects
+from authserver.core.addresses import parse_address, parse_network
 from authserver.core.decision import decide
 from authserver.core.errors import AuthserverError
 from authserver.core.pattern_sets import within
@@ -19,6 +20,7 @@ from authserver.core.patterns import Pattern, repository_pattern
 from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import subject
+from authserver.core.times import parse_time
 from authserver.db.app_tokens import ceiling_limit
 from authserver.db.backup import archive
 from authserver.importers import htpasswd
@@ -42,7 +44,7 @@ STACKED = "\u0327\u0301"
 RULES = RuleIndex.of(
     [Rule(1, Effect.ALLOW, (subject("anonymous"),), (Pattern("**"),), frozenset())]
 )
-ADDRESS = ClientAddress([conditions.network("10.0.0.0/8")], "X-Forwarded-For")
+ADDRESS = ClientAddress([parse_network("10.0.0.0/8")], "X-Forwarded-For")
 
 
 def many(part: str, *, before: str = "", after: str = "") -> Shape:
@@ -167,12 +169,12 @@ WORST: dict[str, tuple[Parse, tuple[Shape, ...]]] = {
         (many("pull,", after="all"), many(",")),
     ),
     "network": (
-        conditions.network,
+        parse_network,
         (many("1."), many("0:"), many("9", before="10.0.0.0/"), many("/"), many("f", before="::")),
     ),
-    "address": (conditions.address, (many("1."), many(":"), many("f", before="::"))),
+    "address": (parse_address, (many("1."), many(":"), many("f", before="::"))),
     "time": (
-        conditions.moment,
+        parse_time,
         (many("0", before="2026-01-01T00:00:00."), many("9"), many("-"), many("T", before="2026")),
     ),
     "Authorization header": (

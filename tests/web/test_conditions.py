@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authserver.auth.authorization import Question
 from authserver.auth.credentials import Basic, Origin
 from authserver.auth.issuer import TokenRequest
-from authserver.core.conditions import Circumstances, address
+from authserver.core.conditions import Circumstances
 from authserver.core.rules import Effect, expand, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import rules
@@ -136,7 +136,7 @@ def test_every_question_agrees_with_the_token_endpoint(
 ) -> None:
     write_anew(peopled, wanted)
     state = peopled.wiring.state.current.snapshot
-    here = Circumstances(address(peer), peopled.wiring.issuer.clock())
+    here = Circumstances(parse_address(peer), peopled.wiring.issuer.clock())
     who = name or "anonymous"
     issued = granted(peopled, name, repository, "*", peer)
     (explained,) = explain(state, SERVICE, who, [f"repository:{repository}:*"], here).explained

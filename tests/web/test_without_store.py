@@ -18,7 +18,8 @@ from werkzeug.test import TestResponse
 
 from authserver.auth.state import AuthState
 from authserver.core import secret_tokens
-from authserver.core.conditions import Circumstances, address
+from authserver.core.addresses import parse_address
+from authserver.core.conditions import Circumstances
 from authserver.core.decision import decide
 from authserver.core.errors import NotReady
 from authserver.core.rule_index import RuleIndex
@@ -375,7 +376,7 @@ def test_a_stale_answer_is_the_fresh_one_or_none(lost: Lost, drawn: Drawn) -> No
 
 
 def _here(lost: Lost) -> Circumstances:
-    return Circumstances(address("127.0.0.1"), lost.world.wiring.issuer.clock())
+    return Circumstances(parse_address("127.0.0.1"), lost.world.wiring.issuer.clock())
 
 
 def _tag(lost: Lost, name: str) -> bytes:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, note, print_json, print_table
 from authserver.cli.params import Moment
-from authserver.core import conditions
-from authserver.core.conditions import Address, Circumstances
+from authserver.core.addresses import Address, parse_address
+from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
 from authserver.core.subjects import ANONYMOUS
@@ -29,7 +29,7 @@ class SourceAddress(click.ParamType[Address]):
     def convert(
         self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None
     ) -> Address:
-        read = conditions.address(value) if isinstance(value, str) else value
+        read = parse_address(value) if isinstance(value, str) else value
         return read or self.fail(f"{value!r} is no IP address", param, ctx)
 
 

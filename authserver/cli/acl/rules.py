@@ -1,6 +1,6 @@
 """Writing rules: allow, deny, list, show, edit, disable, enable, remove."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -9,6 +9,7 @@ import click
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
 from authserver.cli.params import Moment
+from authserver.core.conditions import FIELDS, KINDS, Conditions, ValueKind
 from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
@@ -40,19 +41,22 @@ class PatternCommand(click.Command):
 
 def _conditions(function: _F) -> _F:
     """Add the options for a rule's conditions and comment."""
-    for decorate in (
-        click.option("--comment", help="Why this rule is there."),
-        click.option("--valid-until", type=Moment(), help="A date, a time, or 30d from now."),
-        click.option("--valid-from", type=Moment(), help="A date, a time, or 2h from now."),
-        click.option(
-            "--from",
-            "networks",
-            metavar="NETWORK",
-            multiple=True,
-            help="Only for requests from this network, as in 10.1.0.0/16; may be repeated.",
-        ),
-    ):
-        function = decorate(function)
+    function = click.option("--comment", help="Why this rule is there.")(function)
+    for field in reversed(FIELDS.values()):
+        takes: dict[str, Any] = (
+            {"type": Moment()}
+            if field.kind is ValueKind.TIME
+            else {"multiple": True, "metavar": field.metavar}
+        )
+        function = click.option(field.option, field.name, help=field.option_help, **takes)(function)
+    return function
+
+
+def _removals(function: _F) -> _F:
+    """Add the options that remove a rule's conditions."""
+    for kind in reversed(KINDS):
+        option, text = kind.REMOVAL
+        function = click.option(option, is_flag=True, help=text)(function)
     return function
 
 
@@ -188,8 +192,7 @@ def show(context: Context, rule_id: int, as_json: bool) -> None:
 @click.option("--actions", metavar="A,…", help="pull, push, delete, or all.")
 @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
 @click.option("--every-registry", is_flag=True, help="On every registry.")
-@click.option("--from-anywhere", is_flag=True, help="No networks.")
-@click.option("--always", is_flag=True, help="Neither a beginning nor an end.")
+@_removals
 @_conditions
 @pass_context
 def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -> None:  # noqa: ANN401 - see _rewritten
@@ -219,15 +222,11 @@ def _rewritten(
     actions: str | None,
     service: str | None,
     every_registry: bool,
-    networks: tuple[str, ...],
-    from_anywhere: bool,
-    valid_from: datetime | None,
-    valid_until: datetime | None,
-    always: bool,
+    **conditions: Any,  # noqa: ANN401 - the options of _conditions and _removals
 ) -> Rule:
     """Return a rule as it is after an edit."""
-    when = old.conditions
-    kept_from = () if from_anywhere else tuple(map(str, when.networks))
+    values = _edited(old.conditions, conditions)
+    ends_anew = Conditions.parse(values).end != old.conditions.end
     return new_rule(
         old.effect,
         subjects(about) if about else old.subjects,
@@ -235,11 +234,21 @@ def _rewritten(
         actions or ",".join(old.actions),
         resource_type=old.type,
         service=service or (None if every_registry else old.service),
-        networks=networks or kept_from,
-        valid_from=valid_from or (None if always else when.valid_from),
-        valid_until=valid_until or (None if always else when.valid_until),
-        now=at if valid_until else None,
+        now=at if ends_anew else None,
+        **values,
     )
+
+
+def _edited(old: Conditions, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of conditions after an edit: what no option names stays."""
+    removed = {
+        field.name
+        for kind in KINDS
+        if options[kind.REMOVAL[0].removeprefix("--").replace("-", "_")]
+        for field in kind.FIELDS
+    }
+    kept = {name: value for name, value in old.values().items() if name not in removed}
+    return kept | {name: options[name] for name in FIELDS if options[name]}
 
 
 def _switch(word: str, *, enabled: bool) -> click.Command:

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.exc import InternalError, OperationalError, StatementError
 
-from authserver.core.conditions import moment
 from authserver.core.errors import NotReady, Refused
+from authserver.core.times import parse_time
 from authserver.db import schema
 from authserver.db.dialects.row_ids import highest_ids, number_on
 from authserver.db.dialects.unreadable_rows import MAX_NUMBER, UNREADABLE, is_of_a_value
@@ -76,7 +76,7 @@ class Header:
                 "rows": dict(rows),
                 "highest": dict(highest),
             } if all(map(_is_count, (*rows.values(), *highest.values()))):
-                return cls(moment(at), program, revision, rows, highest)
+                return cls(parse_time(at), program, revision, rows, highest)
         raise Refused("it is damaged: its first line does not say what a backup's does")
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, MetaData, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
+from authserver.core.conditions import Conditions
+from authserver.core.errors import NotReady, Refused
 from authserver.db.dialects.types import INT64
 
 
@@ -36,6 +38,27 @@ class Lines(TypeDecorator[list[str]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:  # noqa: ARG002
         return None if value is None else value.splitlines()
+
+
+class StoredConditions(TypeDecorator[Conditions]):
+    """The conditions of a rule as JSON with sorted keys: equal conditions are equal texts.
+
+    PostgreSQL compares no two values of its type ``json``.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Conditions | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else value.dump()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Conditions | None:  # noqa: ARG002
+        if value is None:
+            return None
+        try:
+            return Conditions.load(value)
+        except Refused as error:
+            raise NotReady(f"a rule cannot be read, a later version wrote it: {error}") from error
 
 
 class Base(DeclarativeBase):

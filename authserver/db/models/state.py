@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from authserver.core.conditions import Conditions
 from authserver.db.dialects.types import sorted_text
-from authserver.db.models.base import Base, Lines
+from authserver.db.models.base import Base, Lines, StoredConditions
 
 
 class StoreStateRow(Base):
@@ -233,9 +234,7 @@ class RuleRow(Base):
     resource_type: Mapped[str] = mapped_column(String(32))
     patterns: Mapped[list[str]] = mapped_column(Lines)
     actions: Mapped[str]
-    networks: Mapped[list[str]] = mapped_column(Lines)
-    valid_from: Mapped[datetime | None]
-    valid_until: Mapped[datetime | None]
+    conditions: Mapped[Conditions] = mapped_column(StoredConditions)
     disabled_at: Mapped[datetime | None]
     comment: Mapped[str] = mapped_column(Text)
     author_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)

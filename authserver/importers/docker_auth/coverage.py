@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from authserver.core.conditions import Network
+from authserver.core.addresses import Network
 from authserver.core.errors import Refused
 from authserver.core.names import account_name
 from authserver.core.patterns import ANY_SEGMENTS, Pattern
@@ -12,7 +12,7 @@ from authserver.core.rules import ACTIONS, ALL, CATALOG
 from authserver.core.subjects import AccountKind
 from authserver.importers.docker_auth import evaluate, matchers, name_patterns
 from authserver.importers.docker_auth.config import AclEntry, Config
-from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, entry_actions, network
+from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS, entry_actions, entry_network
 from authserver.importers.docker_auth.region import OTHERS, Region
 
 _KNOWN = frozenset(ACTIONS["repository"])
@@ -273,7 +273,7 @@ class _Reading:
         if text is None:
             return None
         try:
-            addresses = network(text)
+            addresses = entry_network(text)
         except Refused as error:
             self._fail(str(error), "write an IPv4 or IPv6 network")
             return None

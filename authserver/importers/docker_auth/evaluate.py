@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Network, ip_network
 
-from authserver.core.conditions import Address, Network
+from authserver.core.addresses import Address, Network
 from authserver.core.errors import Refused
 from authserver.importers.docker_auth import matchers
 from authserver.importers.docker_auth.config import AclEntry, Match
@@ -111,7 +111,7 @@ def quoted(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def network(text: str) -> Network:
+def entry_network(text: str) -> Network:
     """Return the network of an entry's ``ip``, which is an address or a network.
 
     Raises:
@@ -130,6 +130,6 @@ def network(text: str) -> Network:
 
 def _contains(text: str, address: Address) -> bool | None:
     try:
-        return address in network(text)
+        return address in entry_network(text)
     except Refused:
         return None

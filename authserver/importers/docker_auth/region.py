@@ -6,7 +6,8 @@ all others the answers are the cautious ones: the two may meet, and neither cove
 
 from dataclasses import dataclass, replace
 
-from authserver.core.conditions import Conditions, Network
+from authserver.core.addresses import Network
+from authserver.core.conditions import Conditions, SourceNetworks
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.importers.docker_auth.evaluate import NO_CREDENTIALS
@@ -36,7 +37,7 @@ class Region:
 
     @property
     def conditions(self) -> Conditions:
-        return Conditions(() if self.network is None else (self.network,))
+        return Conditions(() if self.network is None else (SourceNetworks((self.network,)),))
 
     def meets(self, other: "Region") -> bool:
         """Whether a request may lie within both."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import islice, product
 
-from authserver.core.conditions import Address, Network
+from authserver.core.addresses import Address, Network
 from authserver.core.names import is_path_component, is_repository_name
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
 from authserver.core.rules import CATALOG

@@ -258,7 +258,7 @@ class _KindTranslation:
             ALL if ALL in actions else ",".join(sorted(actions)),
             resource_type=region.type,
             service=region.service,
-            networks=[str(network) for network in region.conditions.networks],
+            **region.conditions.values(),
         )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from authserver.core.conditions import Address, address, moment
+from authserver.core.addresses import Address, parse_address
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, is_repository_name
 from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG, expand, in_order
 from authserver.core.subjects import Subject, SubjectKind, subject
+from authserver.core.times import parse_time
 from authserver.policy.files.document import Assertion, BadPolicy, PolicyProblem
 
 LIST = "list"
@@ -85,7 +86,7 @@ def read(text: str, line: int = 0) -> AssertionClaim:
         actions=actions,
         service=found["service"],
         address=_address(found["address"]),
-        at=moment(found["at"]) if found["at"] else None,
+        at=parse_time(found["at"]) if found["at"] else None,
     )
 
 
@@ -114,7 +115,7 @@ def _pattern(kind: str, text: str) -> Pattern:
 def _address(text: str | None) -> Address | None:
     if text is None:
         return None
-    read = address(text)
+    read = parse_address(text)
     if read is None:
         raise Refused(f"{text!r} is no IP address")
     return read

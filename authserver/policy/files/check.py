@@ -12,15 +12,14 @@ from itertools import islice
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from authserver.core.conditions import Circumstances, Hindrance
+from authserver.core.conditions import Circumstances, samples
 from authserver.core.decision import Reason, decide
 from authserver.core.names import is_path_component, printable
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
-from authserver.core.rules import Asked, Effect, Rule, expand
+from authserver.core.rules import OTHER_NAME, Asked, Effect, Rule, expand
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account, Subject, SubjectKind
-from authserver.policy import access
 from authserver.policy.files.assertions import AssertionClaim
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.pattern_index import RulePattern, Tree
@@ -124,7 +123,7 @@ class _World:
     ) -> Iterator[str]:
         told = Circumstances(claim.address, claim.at or self._now)
         # What is granted from anywhere is granted from one of these.
-        places = [told] if claim.can else access.places(rules, told)
+        places = [told] if claim.can else samples((rule.conditions for rule in rules), told)
         pattern = _own(claim.pattern, account)
         if pattern is None:
             if claim.can:
@@ -223,7 +222,7 @@ class _Case:
         if rule.effect is Effect.ALLOW and action not in expand(rule.type, rule.actions):
             return False
         asked = Asked(who, self.service, Scope(self.claim.type, "", (action,)), self.place)
-        return set(rule.hindrances(asked)) <= {Hindrance.PATTERN}
+        return all(hindrance == OTHER_NAME for hindrance in rule.hindrances(asked))
 
     def _from(self) -> str:
         return f" from {self.place.address}" if self.place.address else ""

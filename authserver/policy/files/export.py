@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from authserver.core.conditions import shown
+from authserver.core.conditions import Value
 from authserver.core.names import folded
 from authserver.core.rules import ALL, in_order
+from authserver.core.times import format_time
 from authserver.policy.files import schema
 from authserver.policy.files.document import (
     AccountEntry,
@@ -86,7 +87,6 @@ def _group(entry: GroupEntry) -> tuple[str, list[str]]:
 def rule(statement: RuleEntry) -> dict[str, Any]:
     """Return what a file says of a rule."""
     said = statement.rule
-    when = said.conditions
     return _said(
         {
             "effect": str(said.effect),
@@ -95,9 +95,7 @@ def rule(statement: RuleEntry) -> dict[str, Any]:
             "actions": _actions(said.type, said.actions),
             "type": None if said.type == "repository" else said.type,
             "registry": said.service,
-            "networks": list(map(str, when.networks)) or None,
-            "valid_from": _time(when.valid_from),
-            "valid_until": _time(when.valid_until),
+            **{name: _condition(value) for name, value in said.conditions.values().items()},
             "enabled": None if said.enabled else False,
             "comment": statement.comment or None,
         }
@@ -125,10 +123,10 @@ def _actions(kind: str, actions: frozenset[str]) -> list[str]:
     return [schema.ALL_WORD if a == ALL else a for a in in_order(kind, actions)]
 
 
-def _time(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return at.isoformat() if at.microsecond else shown(at)
+def _condition(value: Value) -> object:
+    if not isinstance(value, datetime):
+        return value
+    return value.isoformat() if value.microsecond else format_time(value)
 
 
 def _rule_order(statement: RuleEntry) -> tuple[str, ...]:

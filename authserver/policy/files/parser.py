@@ -7,11 +7,12 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from authserver.core.conditions import moment, network
+from authserver.core.conditions import FIELDS, ConditionField, Value, ValueKind
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, folded, service_name
 from authserver.core.rules import Effect, Rule, new_rule, rule_actions, rule_pattern
 from authserver.core.subjects import AccountKind, Subject, SubjectKind, subject
+from authserver.core.times import parse_time
 from authserver.policy.files import schema, yaml_nodes
 from authserver.policy.files.document import (
     AccountEntry,
@@ -168,7 +169,7 @@ def _seconds(key: str, node: Text) -> int:
 
 def _time(key: str, node: Text) -> datetime:
     try:
-        return moment(node.text)
+        return parse_time(node.text)
     except Refused as error:
         raise Refused(f"{key}: {error}") from None
 
@@ -278,8 +279,11 @@ class _Sections(Reader):
         about = [self.good(text, subject, text.text) for text in given["subjects"]]
         for text in given["patterns"]:
             self.good(text, rule_pattern, kind, text.text)
-        for text in given.get("networks", ()):
-            self.good(text, network, text.text)
+        conditions = {
+            name: self.condition(given[name], field)
+            for name, field in FIELDS.items()
+            if name in given
+        }
         if len(self.problems) > before:
             return None
         rule = self.good(
@@ -291,12 +295,19 @@ class _Sections(Reader):
             ",".join(text.text for text in given["actions"]),
             resource_type=kind,
             service=given.get("registry"),
-            networks=[text.text for text in given.get("networks", ())],
-            valid_from=given.get("valid_from"),
-            valid_until=given.get("valid_until"),
             enabled=given.get("enabled", True),
+            **conditions,
         )
         return None if rule is None else RuleEntry(rule, given.get("comment", ""), line=node.line)
+
+    def condition(self, given: Any, field: ConditionField) -> Value:  # noqa: ANN401 - by its kind
+        """Return the value of a condition's field; each text that is no good is a problem."""
+        if field.kind is ValueKind.TIME:
+            time: datetime = given
+            return time
+        for text in given:
+            self.good(text, field.check, text.text)
+        return [text.text for text in given]
 
     def delegations(self, node: Node) -> list[DelegationEntry]:
         found: dict[tuple[object, ...], DelegationEntry] = {}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from authserver.core.conditions import FIELDS, ValueKind
 from authserver.core.rules import ACTIONS, ALL, Effect
 from authserver.core.subjects import AccountKind
 from authserver.registry.entries import TTL_MAX, TTL_MIN
@@ -83,9 +84,10 @@ RULE: Fields = {
     "actions": _ACTIONS,
     "type": Field(Kind.TEXT, "The resource type; repository.", choices=tuple(ACTIONS)),
     "registry": Field(Kind.TEXT, "Only on this registry; otherwise on every one."),
-    "networks": Field(Kind.TEXTS, "Only for requests from these networks."),
-    "valid_from": Field(Kind.TIME, "It holds from then on."),
-    "valid_until": Field(Kind.TIME, "It holds until then."),
+    **{
+        name: Field(Kind.TIME if field.kind is ValueKind.TIME else Kind.TEXTS, field.description)
+        for name, field in FIELDS.items()
+    },
     "enabled": Field(Kind.FLAG, "Whether it holds at all; true."),
     "comment": _COMMENT,
 }

@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from authserver.core.conditions import Conditions
 from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import within
 from authserver.core.patterns import ACCOUNT, Pattern
@@ -53,7 +52,7 @@ def placed(pattern: Pattern, subject: Subject) -> Pattern | None:
 
 def in_force(rule: Rule, at: datetime) -> bool:
     """Whether a rule holds at ``at`` or may hold later."""
-    until = rule.conditions.valid_until
+    until = rule.conditions.end
     return rule.enabled and (until is None or until > at)
 
 
@@ -67,7 +66,7 @@ class RulesInForce:
         self._accounts = accounts
         # The same few patterns meet again and again.
         self._within = lru_cache(maxsize=100_000)(within)
-        self._conditions = {rule.id: _from(at, rule.conditions) for rule in self.rules}
+        self._conditions = {rule.id: rule.conditions.since(at) for rule in self.rules}
         speaking: defaultdict[tuple[Effect, str, Subject], list[Rule]] = defaultdict(list)
         for rule in self.rules:
             for subject in _spoken_of(rule):
@@ -138,9 +137,3 @@ class RulesInForce:
 def _spoken_of(rule: Rule) -> set[Subject]:
     both = {ANONYMOUS, AUTHENTICATED} <= set(rule.subjects)
     return {*rule.subjects, *([EVERYONE] if both else [])}
-
-
-def _from(at: datetime, conditions: Conditions) -> Conditions:
-    """Return conditions without a beginning that is over."""
-    begins = conditions.valid_from
-    return replace(conditions, valid_from=None) if begins and begins <= at else conditions

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from authserver.core.conditions import shown
 from authserver.core.rules import Rule
+from authserver.core.times import format_time
 from authserver.policy.lint.coverage import in_force
 from authserver.policy.lint.findings import Code, Level, LintFinding, cite, idle
 from authserver.policy.lint.rule_usage import RuleUpkeep
@@ -32,13 +32,13 @@ class LintAges:
 def expired(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:
     """Give the rules whose period is over and those that have been disabled for long."""
     for rule in rules:
-        until = rule.conditions.valid_until
+        until = rule.conditions.end
         disabled = upkeep.written[rule.id].disabled_at
         if rule.enabled and until is not None and not in_force(rule, ages.at):
-            ended = f"{cite(rule)} has no effect any more: it ended {shown(until)}"
+            ended = f"{cite(rule)} has no effect any more: it ended {format_time(until)}"
             yield _leftover(Code.EXPIRED, rule, ended)
         elif disabled is not None and disabled <= ages.since:
-            off = f"{cite(rule)} has been disabled since {shown(disabled)}"
+            off = f"{cite(rule)} has been disabled since {format_time(disabled)}"
             yield _leftover(Code.LONG_DISABLED, rule, off)
 
 
@@ -53,7 +53,7 @@ def unused(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterato
         return
     for rule in rules:
         if not _touched(rule, upkeep) and not _younger(rule, upkeep, ages):
-            since = f"was touched by no token request since {shown(begins)}"
+            since = f"was touched by no token request since {format_time(begins)}"
             yield idle(Code.UNUSED, rule, since)
 
 
@@ -83,14 +83,14 @@ def _short_records(upkeep: RuleUpkeep, ages: LintAges) -> str | None:
     if begins is None:
         return "no record says which rules a token request touched"
     if begins - ages.since > timedelta(days=ages.days * _SLACK):
-        return f"the records of which rules were touched begin {shown(begins)}"
+        return f"the records of which rules were touched begin {format_time(begins)}"
     return None
 
 
 def _younger(rule: Rule, upkeep: RuleUpkeep, ages: LintAges) -> bool:
     """Whether a rule has said what it says for too short a time to be called unused."""
     written = upkeep.written[rule.id].since
-    return max(written, rule.conditions.valid_from or written) > ages.since
+    return max(written, rule.conditions.begin or written) > ages.since
 
 
 def _touched(rule: Rule, upkeep: RuleUpkeep) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from authserver.core import conditions
+from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
@@ -181,7 +181,7 @@ def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
 
 
 def _circumstances(call: Call[Any, Any], address: str | None, at: Any = None) -> Circumstances:  # noqa: ANN401 - a time or None
-    read = None if address is None else conditions.address(address)
+    read = None if address is None else parse_address(address)
     if address is not None and read is None:
         raise Refused(f"{address!r} is no IP address")
     return Circumstances(read, at or call.parts.store.clock())

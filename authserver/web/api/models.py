@@ -15,8 +15,8 @@ from pydantic import (
     create_model,
 )
 
-from authserver.core.conditions import in_utc
 from authserver.core.password_rules import MIN_LENGTH
+from authserver.core.times import in_utc
 
 MAX_ID = 2**63 - 1
 MAX_PAGE = 500

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 from sqlalchemy.orm import Session
 
+from authserver.core.conditions import FIELDS, ConditionField, Conditions, ValueKind
 from authserver.core.errors import Forbidden, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.rules import Rule as Said
@@ -34,9 +35,7 @@ Text = Annotated[str, Field(min_length=1)]
 Action = Literal["pull", "push", "delete", "*"]
 
 
-class RuleTerms(Body):
-    """What a rule says. No bounds but the store's: every rule can be told."""
-
+class _TermsBefore(Body):
     effect: Literal["allow", "deny"] = Field(description="Stays as it is once written.")
     subjects: list[Text] = Field(
         min_length=1,
@@ -48,16 +47,9 @@ class RuleTerms(Body):
     patterns: list[Text] = Field(min_length=1, description="As team/**.")
     actions: list[Action] = Field(min_length=1)
     registry: str | None = Field(default=None, description="null: on every registry.")
-    networks: list[Text] = Field(default=[], description="Empty: from anywhere.")
-    valid_from: Time | None = None
-    valid_until: Time | None = None
-    enabled: bool = True
-    comment: str = Field(default="", description="One line: why it is there.")
 
 
-class Rule(Answer):
-    """A rule."""
-
+class _RuleBefore(Answer):
     id: int
     effect: str
     subjects: list[str]
@@ -65,9 +57,45 @@ class Rule(Answer):
     patterns: list[str]
     actions: list[str]
     registry: str | None
-    networks: list[str]
-    valid_from: datetime | None
-    valid_until: datetime | None
+
+
+def _requested(field: ConditionField) -> tuple[Any, Any]:
+    """Return the type and default of a condition's field in a request."""
+    if field.kind is ValueKind.TIME:
+        return Time | None, Field(default=None, description=field.description)
+    return list[Text], Field(default=[], description=field.description)
+
+
+def _answered(field: ConditionField) -> tuple[Any, Any]:
+    """Return the type of a condition's field in an answer, which always has it."""
+    return (datetime | None if field.kind is ValueKind.TIME else list[str]), ...
+
+
+# A base class, so that the fields of conditions stand where they always stood.
+if TYPE_CHECKING:
+    _TermsWithConditions = _TermsBefore
+    _RuleWithConditions = _RuleBefore
+else:
+    _TermsWithConditions, _RuleWithConditions = (
+        create_model(
+            base.__name__,
+            __base__=base,
+            **{name: type_of(field) for name, field in FIELDS.items()},
+        )
+        for base, type_of in ((_TermsBefore, _requested), (_RuleBefore, _answered))
+    )
+
+
+class RuleTerms(_TermsWithConditions):
+    """What a rule says. No bounds but the store's: every rule can be told."""
+
+    enabled: bool = True
+    comment: str = Field(default="", description="One line: why it is there.")
+
+
+class Rule(_RuleWithConditions):
+    """A rule."""
+
     enabled: bool
     comment: str
     delegation: int | None
@@ -130,12 +158,14 @@ def _said(terms: RuleTerms, now: datetime | None) -> Said:
         ",".join(terms.actions),
         resource_type=terms.type,
         service=terms.registry,
-        networks=terms.networks,
-        valid_from=terms.valid_from,
-        valid_until=terms.valid_until,
         now=now,
         enabled=terms.enabled,
+        **_conditions(terms),
     )
+
+
+def _conditions(terms: RuleTerms) -> dict[str, Any]:
+    return {name: getattr(terms, name) for name in FIELDS}
 
 
 def _terms(row: RuleRow) -> RuleTerms:
@@ -150,8 +180,8 @@ def _rewritten(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Said |
         return None
     if (terms.effect, terms.type) != (old.effect, old.type):
         raise Refused("effect and resource type stay: write another rule")
-    ends_anew = terms.valid_until != old.valid_until
-    return _said(terms, call.parts.store.clock() if ends_anew else None)
+    ends = [Conditions.parse(_conditions(each)).end for each in (terms, old)]
+    return _said(terms, call.parts.store.clock() if ends[0] != ends[1] else None)
 
 
 def _allowed(session: Session, author: AccountRow | None, said: Said) -> Said | Covered:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +218,46 @@ def test_going_back_is_refused_where_a_rule_would_say_something_else(
     with pytest.raises(RuntimeError, match="1 rules have several subjects"):
         back(peopled.engine, lambda configured: command.downgrade(configured, "0002"))
     assert contents(peopled) == before
+
+
+NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
+CONDITIONS: list[dict[str, Any]] = [
+    {},
+    {"networks": ["10.0.0.0/8", "2001:db8::/32"]},
+    {"valid_from": NOON},
+    {"valid_until": NOON + timedelta(microseconds=5)},
+    {"networks": ["10.0.0.0/9"], "valid_from": NOON, "valid_until": NOON + timedelta(days=1)},
+]
+
+
+def test_conditions_of_the_former_columns_are_brought_over_and_back(peopled: Store) -> None:
+    written = [said("deny user:alice c pull", **more) for more in CONDITIONS]
+    do(peopled, lambda c: rules.add_all(c, [(rule, "") for rule in written]))
+    before = contents(peopled)
+    columns = "networks, valid_from, valid_until"
+    schema.migrate(peopled.engine, lambda configured: command.downgrade(configured, "0007"))
+    with peopled.engine.connect() as connection:
+        former = connection.execute(text(f"SELECT {columns} FROM rule ORDER BY id")).all()
+    assert [networks for networks, _, _ in former[-5:]] == [
+        "", "10.0.0.0/8\n2001:db8::/32", "", "", "10.0.0.0/9"
+    ]  # fmt: skip
+    assert [(bool(begin), bool(end)) for _, begin, end in former[-5:]] == [
+        (False, False), (False, False), (True, False), (False, True), (True, True)
+    ]  # fmt: skip
+    peopled.engine.dispose()
+    schema.upgrade(peopled.engine)
+    assert contents(peopled) == before
+    assert [rule.conditions.values() for rule in seen(peopled).rules][-5:] == CONDITIONS
+
+
+def test_a_condition_of_a_later_version_is_neither_dropped_nor_passed_over(peopled: Store) -> None:
+    later = text('UPDATE rule SET conditions = \'{"moon":["full"]}\' WHERE id = 3')
+    with peopled.engine.begin() as connection:
+        connection.execute(later)
+    with pytest.raises(NotReady, match="a later version wrote it: unknown condition 'moon'"):
+        seen(peopled)
+    with pytest.raises(RuntimeError, match=r"rule 3 has conditions .* \(moon\)"):
+        schema.migrate(peopled.engine, lambda configured: command.downgrade(configured, "0007"))
 
 
 @pytest.mark.sqlite

@@ -13,9 +13,9 @@ from authserver.importers.docker_auth import matchers, name_patterns
 from authserver.importers.docker_auth.config import AclEntry, Config, Match, read
 from authserver.importers.docker_auth.evaluate import (
     AclRequest,
+    entry_network,
     matches,
     matches_text,
-    network,
     outcomes,
 )
 from tests.unit.strategies import covers, repository_names
@@ -254,7 +254,7 @@ def test_an_uncertain_match_follows_both_ways() -> None:
 )
 def test_an_invalid_network_is_refused(text: str) -> None:
     with pytest.raises(Refused, match=r"neither an address|not a network|IPv4 written as IPv6"):
-        network(text)
+        entry_network(text)
 
 
 # Regular expressions.

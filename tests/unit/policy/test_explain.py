@@ -49,7 +49,7 @@ def rule(text: str, number: int = 1, **more: object) -> Rule:
 
 def close(rules_of: list[Rule], account: str, text: str, here: Circumstances = HERE) -> list[str]:
     (explained,) = explain(state(rules_of), "r1", account, [text], here).explained
-    return [f"{found.rule.id} {found.hindrance.name}" for found in explained.close]
+    return [f"{found.rule.id} {found.hindrance.name.upper()}" for found in explained.close]
 
 
 @pytest.mark.parametrize(

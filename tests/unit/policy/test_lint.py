@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authserver.core.conditions import Circumstances, Conditions
+from authserver.core.conditions import Circumstances
 from authserver.core.decision import decide
 from authserver.core.patterns import Pattern
 from authserver.core.rule_index import RuleIndex
@@ -21,7 +21,7 @@ from authserver.db.snapshot import KnownAccount, Snapshot
 from authserver.policy.lint import Code, Level, LintAges, LintReport, lint
 from authserver.policy.lint.coverage import RulesInForce, parts
 from authserver.policy.lint.rule_usage import DelegationStanding, RuleDates, RuleUpkeep, RuleUse
-from tests.unit.strategies import ADDRESSES, NAMES, NOON, OWN_PATTERNS, PATTERNS, rules
+from tests.unit.strategies import ADDRESSES, NAMES, NOON, OWN_PATTERNS, PATTERNS, rules, when
 
 ACCOUNTS = (
     Account("alice", groups=frozenset({"dev"})),
@@ -353,7 +353,7 @@ def test_a_rule_that_no_request_touched_is_unused() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"enabled": False}, {"conditions": Conditions(valid_until=NOON)}],
+    [{"enabled": False}, {"conditions": when(end=NOON)}],
     ids=["disabled", "expired"],
 )
 def test_a_rule_that_is_not_in_force_is_not_called_unused(change: dict[str, object]) -> None:
@@ -379,8 +379,8 @@ def test_records_that_are_too_young_tell_nothing(use: RuleUse, record_days: int,
 def test_a_young_rule_is_not_called_unused(young: str) -> None:
     later = AGES.since + timedelta(seconds=1)
     written = {1: RuleDates(later if young == "edited" else OLD)}
-    when = Conditions(valid_from=later if young == "valid" else None)
-    of = [replace(TWO[0], conditions=when), TWO[1]]
+    valid = when(begin=later if young == "valid" else None)
+    of = [replace(TWO[0], conditions=valid), TWO[1]]
     found_unused, (note,) = unused(of, RuleUse(AGES.since, frozenset({2})), written=written)
     assert found_unused == []
     assert note == "1 rule that nothing has touched is younger than 90 days."

@@ -600,7 +600,7 @@ def _speaks(each: AccessChange, where: tuple[str, ...]) -> bool:
         name in each.names
         and each.piece.service in (None, service)
         and each.piece.pattern.matches(repository, asking)
-        and not list(each.piece.conditions.unmet(here))
+        and not any(part.unmet(here) for part in each.piece.conditions.parts)
     )
 
 
