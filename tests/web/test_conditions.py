@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from authserver.auth.authorization import Question
 from authserver.auth.credentials import Basic, Origin
 from authserver.auth.issuer import TokenRequest
+from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
 from authserver.core.rules import Effect, expand, new_rule
 from authserver.core.subjects import subjects
