@@ -11,6 +11,7 @@ import click
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, note, print_json
+from authserver.cli.pasted_token import token_in
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.keys import signing_keys
@@ -50,8 +51,9 @@ def inspect(
 ) -> None:
     """Say what a registry token on standard input holds, and which registries accept it.
 
-    The token may stand alone or in the token endpoint's JSON answer. It is verified as
-    Distribution 2.8, 3.0 and 3.1 would. Exit status 1 if none of them accepts it.
+    The token may stand alone, in quotes, in a header line, in the token endpoint's JSON answer, in
+    lines that a terminal broke, or in a transcript of curl. It is verified as Distribution 2.8, 3.0
+    and 3.1 would. Exit status 1 if none of them accepts it.
     """
     token = parsing.read(_from_stdin())
     trust = _trust(context, bundle, jwks, issuer, service)
@@ -74,25 +76,9 @@ def _from_stdin() -> str:
     if len(raw) > MAX_BYTES:
         raise Refused(f"more than {MAX_BYTES} bytes on standard input: that is no token")
     try:
-        text = raw.decode().strip()
+        return token_in(raw.decode())
     except UnicodeDecodeError:
         raise Refused("what is on standard input is not text") from None
-    if text.startswith("{"):
-        return _answered(text)
-    scheme, _, rest = text.partition(" ")
-    return rest.strip() if scheme.lower() == "bearer" else text
-
-
-def _answered(text: str) -> str:
-    """Return the token in an answer of a token endpoint."""
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Refused("what is on standard input is neither a token nor JSON") from None
-    token = answer.get("token") or answer.get("access_token")
-    if not isinstance(token, str):
-        raise Refused("the JSON on standard input has no token: is it an error's answer?")
-    return token
 
 
 def _trust(

@@ -1,6 +1,7 @@
 """authserver jwt inspect: what a token on standard input holds, and who accepts it."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,9 +47,55 @@ def test_our_own_token_is_accepted_by_every_version(run: Commands) -> None:
     assert token.rpartition(".")[2] not in run.out
 
 
-@pytest.mark.parametrize("form", ["Bearer {}", '{{"token": "{}"}}', '{{"access_token": "{}"}}'])
-def test_the_token_may_stand_in_an_answer_or_a_header(run: Commands, form: str) -> None:
-    run("jwt", "inspect", stdin=form.format(issued(run.data_dir)))
+TRANSCRIPT = """\
+> GET /v2/ HTTP/1.1
+> Host: registry.example.com
+> Authorization: Bearer @
+> Accept: */*
+>
+< HTTP/1.1 401 Unauthorized
+< Www-Authenticate: Bearer realm="https://auth.example.com/token",service="registry"
+<
+{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":null}]}
+"""
+
+
+def wrapped(text: str, width: int = 80) -> str:
+    return "\n".join(text[at : at + width] for at in range(0, len(text), width))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Bearer @",
+        "bearer @\n",
+        '{"token": "@"}',
+        '{"access_token": "@"}',
+        "'@'",
+        '"@",',
+        "Authorization: Bearer @\r\n",
+        "-H 'Authorization: Bearer @' https://registry.example.com/v2/",
+        "TOKEN=@ ",
+        TRANSCRIPT,
+        '< HTTP/1.1 200 OK\n<\n{"token":"@","access_token":"@","expires_in":300}\n',
+    ],
+)
+@pytest.mark.parametrize("lines", [str, wrapped])
+def test_the_token_is_found_in_what_people_paste(
+    run: Commands, form: str, lines: Callable[[str], str]
+) -> None:
+    pasted = form.replace("@", lines(issued(run.data_dir)))
+    assert json.loads(run("jwt", "inspect", "--json", stdin=pasted))["claims"]["sub"] == "alice"
+
+
+def test_a_line_after_a_token_is_no_part_of_it(run: Commands) -> None:
+    run("jwt", "inspect", stdin=f"{wrapped(issued(run.data_dir))}\n$ exit\nlogout\n")
+
+
+def test_of_several_tokens_none_is_chosen(run: Commands) -> None:
+    pasted = f"{issued(run.data_dir)} {issued(run.data_dir, 'other')}"
+    run("jwt", "inspect", stdin=pasted, status=1)
+    assert "several different tokens" in run.err
 
 
 def test_json_is_one_value(run: Commands) -> None:

@@ -11,6 +11,7 @@ import pytest
 from werkzeug.exceptions import HTTPException
 
 from authserver.auth.credentials import read_authorization
+from authserver.cli.pasted_token import token_in
 from authserver.core import names, scope, subjects
 from authserver.core.addresses import parse_address, parse_network
 from authserver.core.decision import decide
@@ -131,6 +132,14 @@ WORST: dict[str, tuple[Parse, tuple[Shape, ...]]] = {
         tuple(many(p, after="!") for p in ("a", "a-", "a.", "a__", "a/", "A.", "A-", "-", "0:")),
     ),
     "name in an index": (_candidates, (many("/"), many("a/"))),
+    "pasted token": (
+        token_in,
+        tuple(
+            many(part, before=before)
+            for part in ("eyJaaaaaaa.\n", "eyJaaaaaaa ", "a", "a\n", " ", "\n", ".", "\\", '"')
+            for before in ("", "eyJaaaaaaa", "eyJaaaaaaa.", "eyJaaaaaaa\n", "eyJaaaaaaa.a.a\n")
+        ),
+    ),
     "service": (names.service_name, (many("a "), many("a", after="\0"))),
     "text in a log": (names.printable, (many("\0"), many("\U0010ffff"), many("a"))),
     "pattern": (repository_pattern, PATTERN_SHAPES),
