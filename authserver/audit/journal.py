@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from operator import attrgetter
+from operator import attrgetter, gt
 from threading import Condition
 from typing import Any
 
@@ -20,7 +20,7 @@ from authserver.audit.chain import encoded
 from authserver.audit.record_rows import FORMS, TOKEN_COLUMNS, TokenRow
 from authserver.audit.recorder import Trail
 from authserver.audit.tallies import Tallies
-from authserver.audit.token_event import LONGEST, TokenEvent
+from authserver.audit.token_event import LONGEST, LONGEST_IN_VAIN, TokenEvent
 from authserver.core.names import printable
 from authserver.db import change_log, refresh_tokens
 from authserver.db.store import Store
@@ -44,6 +44,7 @@ KEPT = 256
 _AT, _JWT_ID, _REQUEST_ID = _OWN = [*map(TOKEN_COLUMNS.index, ("at", "jwt_id", "request_id"))]
 _SHARED = [name for index, name in enumerate(TOKEN_COLUMNS) if index not in _OWN]
 _shared = attrgetter(*_SHARED)
+_texts, _LENGTHS = attrgetter(*LONGEST), tuple(LONGEST.values())
 
 log = structlog.get_logger()
 
@@ -77,13 +78,15 @@ class Journal:
         return self.stuck or len(self.pending) >= MAX_PENDING
 
     def add(self, event: TokenEvent) -> bool:
-        """Take an event; never blocks. Return whether it will have a record and a line of its own.
+        """Take an event; never blocks. Return whether it has a record and a log line of its own.
 
-        If too many wait, one that issued nothing is only counted. Tokens are issued no more then;
-        the few that are on their way are recorded still.
+        If too many events wait, one that issued nothing is only counted. No tokens are issued
+        then; the few that are on their way still get their records.
         """
-        event.shorten()
-        if event.is_for_nothing and self.tallies.count(event):
+        # A client that proves no account and is granted nothing: every stranger can be one.
+        in_vain = not event.credential and not event.granted
+        _cut(event, in_vain=in_vain)
+        if in_vain and self.tallies.count(event):
             return False
         self._append(event)
         return True
@@ -95,13 +98,13 @@ class Journal:
             self.pending.append(event)
 
     def finish(self) -> None:
-        """Have what was counted so far wait to be written: nothing more will come."""
-        self._told(self.tallies.end(self.clock()))
+        """End the counts of the tallies, so that they are written: no request will come."""
+        self._add_counts(self.tallies.end(self.clock()))
 
-    def _told(self, counts: Iterable[TokenEvent]) -> None:
+    def _add_counts(self, counts: Iterable[TokenEvent]) -> None:
         for count in counts:
             self._append(count)
-            log.warning("token requests in vain", requests=count.requests, **count.told)
+            log.warning("token requests in vain", requests=count.requests, **count.log_fields)
 
     def give_way(self) -> None:
         """Wait for a moment if many records are pending, or until some are taken out.
@@ -144,7 +147,7 @@ class Journal:
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
         """Take out what is pending, oldest first, so many at most."""
-        self._told(self.tallies.ended(self.clock()))
+        self._add_counts(self.tallies.ended(self.clock()))
         with self._taking:
             taken = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
             self._taking.notify_all()
@@ -153,6 +156,16 @@ class Journal:
     def put_back(self, events: list[TokenEvent]) -> None:
         """Have what was taken out wait again, before what came since."""
         self.pending.extendleft(reversed(events))
+
+
+def _cut(event: TokenEvent, *, in_vain: bool) -> None:
+    """Cut the texts of an event: a client that sends much must not make us keep much."""
+    if any(map(gt, map(len, _texts(event)), _LENGTHS)):
+        for name, limit in LONGEST.items():
+            setattr(event, name, getattr(event, name)[:limit])
+    if in_vain or event.outcome in ("denied", "refused"):
+        for name, limit in LONGEST_IN_VAIN.items():
+            setattr(event, name, printable(getattr(event, name), limit))
 
 
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:

@@ -1,8 +1,7 @@
-"""One token request and what became of it, on its way to the records."""
+"""One token request and its outcome, on the way to the records."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter, gt
 
 from authserver.core.names import printable
 
@@ -22,17 +21,15 @@ LONGEST = {
 """How many characters of each text a record keeps."""
 
 # The reason has room for the longest name of a repository and for what is wrong with it.
-_IN_VAIN = {"client": 100, "requested": 300, "reason": 350}
-
-_texts = attrgetter(*LONGEST)
+LONGEST_IN_VAIN = {"client": 100, "requested": 300, "reason": 350}
 
 
 @dataclass(slots=True)
 class TokenEvent:
     """One token request and its outcome: ``granted``, ``partial``, ``denied`` or ``refused``.
 
-    It is made when the request begins; what is learnt on its way is put into it. ``requests`` is
-    how many requests it stands for, None for one.
+    It is made when the request is answered; then it is the journal's. ``requests`` is how many
+    requests it stands for, None for one.
     """
 
     request_id: str
@@ -51,12 +48,7 @@ class TokenEvent:
     requests: int | None = None
 
     @property
-    def is_for_nothing(self) -> bool:
-        """Whether nobody proved to be somebody, and nothing was granted: strangers can do that."""
-        return not self.credential and not self.granted
-
-    @property
-    def told(self) -> dict[str, str]:
+    def log_fields(self) -> dict[str, str]:
         """Return what a line in the log says of it."""
         return {
             "account": self.account or "anonymous",
@@ -64,12 +56,3 @@ class TokenEvent:
             "service": printable(self.service),
             "reason": printable(self.reason, MAX_TEXT),
         }
-
-    def shorten(self) -> None:
-        """Cut the texts: a client that sends much must not have us keep much."""
-        if any(map(gt, map(len, _texts(self)), LONGEST.values())):
-            for name, limit in LONGEST.items():
-                setattr(self, name, getattr(self, name)[:limit])
-        if self.is_for_nothing or self.outcome in ("denied", "refused"):
-            for name, limit in _IN_VAIN.items():
-                setattr(self, name, printable(getattr(self, name), limit))

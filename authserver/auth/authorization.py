@@ -1,10 +1,9 @@
-"""What a credential is answered to a question, by one snapshot: all of it but the token itself."""
+"""What a credential may do of what a client asks for, by one snapshot: all but the token itself."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 from authserver.audit.records import MAX_RULES
-from authserver.audit.token_event import MAX_TEXT
 from authserver.auth.credentials import Identity
 from authserver.core import claims, scope
 from authserver.core.claims import Template
@@ -16,15 +15,14 @@ from authserver.core.scope import MalformedScope
 from authserver.db.snapshot import Snapshot
 
 MAX_SCOPES = 200
-MAX_SCOPE_BYTES = 12 * 1024
 MAX_REMEMBERED = 2_000
 MAX_REMEMBERED_CHARACTERS = 1 << 20
-"""Of the questions whose answers are remembered, all together; an answer is some times as long."""
+"""Characters of all remembered requests together; an authorization is a few times as long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a client asks for, as it sent it, whoever it is: nothing of it is secret."""
+class ScopeRequest:
+    """What a client asks for, as it sent it. Nothing of it is secret or tells who asks."""
 
     services: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
@@ -38,34 +36,18 @@ class Question:
     def characters(self) -> int:
         return sum(map(len, (*self.services, *self.accounts, *self.scopes)))
 
-    def require_size(self) -> None:
-        """Check that not too much is asked for at once.
-
-        Raises:
-            BadRequest: it is more than MAX_SCOPE_BYTES.
-        """
-        # No character has more than four bytes.
-        if 4 * sum(map(len, self.scopes)) <= MAX_SCOPE_BYTES:
-            return
-        if sum(len(text.encode()) for text in self.scopes) > MAX_SCOPE_BYTES:
-            raise BadRequest(
-                f"more than {MAX_SCOPE_BYTES} bytes of scopes; ask in several requests"
-            )
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is granted, as claims, and what records and the log say of it.
+class Authorization:
+    """What is granted, as claims, and what records and the log say about it.
 
     ``outcome`` is ``granted``, ``partial`` or ``denied``; ``reason`` says why something was not
-    granted, ``rules`` which rules led here. One that is ``conditional`` is good for one request.
-    ``scope`` is all that is granted; ``requested`` and ``granted`` are cut to what a record holds,
-    and shared by the records of equal requests.
+    granted, ``rules`` which rules decided. Equal requests share its texts. One that is
+    ``conditional`` holds for one request only.
     """
 
     service: str
     claims: Template
-    scope: str
     requested: str
     granted: str
     outcome: str
@@ -74,32 +56,32 @@ class Answer:
     conditional: bool
 
 
-def answer(
+def authorize(
     snapshot: Snapshot,
     identity: Identity | None,
-    question: Question,
+    wanted: ScopeRequest,
     here: Circumstances,
     token_ttl: int,
-) -> Answer:
-    """Answer a question by whom a credential has proved, or by nobody in particular (None).
+) -> Authorization:
+    """Decide what the account of ``identity`` may do, or anonymous if that is None.
 
-    Tokens live for ``token_ttl`` seconds where the registry says nothing else.
+    Tokens live for ``token_ttl`` seconds where the registry has no lifetime of its own.
 
     Raises:
         BadRequest: there are too many scopes, or the service is missing, repeated or unknown.
         LoginEnded: the credential is bound to another registry.
         Unauthorized: the account parameter is another account.
     """
-    service = _service(question.services, snapshot)
+    service = _service(wanted.services, snapshot)
     _require_bound(identity, service)
-    _require_account(question.accounts, identity)
-    asked, malformed = _scopes(question.scopes)
+    _require_account(wanted.accounts, identity)
+    scopes, malformed = _scopes(wanted.scopes)
     account = identity.known.account if identity else None
     ceiling = identity.ceiling if identity else None
-    candidates = [snapshot.rules.candidates(account, wanted.name) for wanted in asked]
+    candidates = [snapshot.rules.candidates(account, each.name) for each in scopes]
     decisions = [
-        decide(rules, account, service, wanted, ceiling, here)
-        for wanted, rules in zip(asked, candidates, strict=True)
+        decide(rules, account, service, each, ceiling, here)
+        for each, rules in zip(scopes, candidates, strict=True)
     ]
     template = Template.of(
         issuer=snapshot.issuer,
@@ -108,35 +90,25 @@ def answer(
         lifetime=snapshot.registries[service].token_ttl or token_ttl,
         access=claims.access(decisions),
     )
-    conditional = any(rule.conditions for rules in candidates for rule in rules)
-    return _told(question, decisions, malformed, service, template, conditional=conditional)
-
-
-def _told(
-    question: Question,
-    decisions: list[Decision],
-    malformed: list[str],
-    service: str,
-    template: Template,
-    *,
-    conditional: bool,
-) -> Answer:
-    given = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
+    granted = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
     short = [d for d in decisions if not d.complete]
-    used = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
-    granted = " ".join(map(str, given))
-    outcome = "partial" if given else "denied"
-    return Answer(
+    rule_ids = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
+    return Authorization(
         service=service,
         claims=template,
-        scope=granted,
-        requested=question.requested[:MAX_TEXT],
-        granted=granted[:MAX_TEXT],
-        outcome=outcome if short or malformed else "granted",
+        requested=wanted.requested,
+        granted=" ".join(map(str, granted)),
+        outcome=_outcome(complete=not short and not malformed, empty=not granted),
         reason="; ".join([*malformed, *map(_shortfall, short)]),
-        rules=" ".join(map(str, sorted(used)[:MAX_RULES])),
-        conditional=conditional,
+        rules=" ".join(map(str, sorted(rule_ids)[:MAX_RULES])),
+        conditional=any(rule.conditions for rules in candidates for rule in rules),
     )
+
+
+def _outcome(*, complete: bool, empty: bool) -> str:
+    if complete:
+        return "granted"
+    return "denied" if empty else "partial"
 
 
 def _shortfall(decision: Decision) -> str:
@@ -167,62 +139,71 @@ def _require_bound(identity: Identity | None, service: str) -> None:
 
 def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:
     if identity is None:
+        # Docker sends the account's name also without credentials.
         return
     if any(nfc(name) != identity.known.account.name for name in named if name):
         raise Unauthorized("the account parameter is not the authenticated account")
 
 
 def _scopes(values: tuple[str, ...]) -> tuple[list[scope.Scope], list[str]]:
-    """Return the scopes that can be read, merged, and why each other one cannot."""
+    """Return the scopes that can be read, merged, and what is wrong with each other one."""
     texts = scope.split(values)
     if len(texts) > MAX_SCOPES:
         raise BadRequest(f"more than {MAX_SCOPES} scopes; ask in several requests")
-    read, malformed = [], []
+    scopes, malformed = [], []
     for text in texts:
         try:
-            read.append(scope.parse(text))
+            scopes.append(scope.parse(text))
         except MalformedScope as error:
             malformed.append(printable(str(error)))
-    return scope.merge(read), malformed
+    return scope.merge(scopes), malformed
 
 
 @dataclass(slots=True)
 class _Page:
-    """Answers of one snapshot, and for how many characters more there is room."""
+    """Authorizations by one snapshot, and for how many characters more there is room."""
 
     basis: object
-    answers: dict[Hashable, Answer] = field(default_factory=dict)
+    authorizations: dict[Hashable, Authorization] = field(default_factory=dict)
     room: int = MAX_REMEMBERED_CHARACTERS
 
 
 class Remembered:
-    """Answers that were given lately, so that equal requests need not be decided twice.
+    """Recent authorizations, so that an equal request is not decided again.
 
-    They go by the credential, not by what was shown: that is proved again each time. They end
-    with the snapshot that gave them, and refusals are never among them.
+    They go by the identity, not by the credential, which is verified each time. They end with the
+    snapshot that gave them. Refusals are never among them.
     """
 
     def __init__(self) -> None:
         self._page = _Page(None)
 
     def find(
-        self, snapshot: Snapshot, identity: Identity | None, question: Question
-    ) -> Answer | None:
-        """Return what ``snapshot`` has answered to this question by this very credential."""
+        self, snapshot: Snapshot, identity: Identity | None, wanted: ScopeRequest
+    ) -> Authorization | None:
+        """Return what ``snapshot`` has granted to this identity for an equal request."""
         page = self._page
         if page.basis is not snapshot.basis:
             return None
-        return page.answers.get((identity and identity.key, question))
+        return page.authorizations.get((identity and identity.key, wanted))
 
     def keep(
-        self, snapshot: Snapshot, identity: Identity | None, question: Question, given: Answer
+        self,
+        snapshot: Snapshot,
+        identity: Identity | None,
+        wanted: ScopeRequest,
+        granted: Authorization,
     ) -> None:
-        """Remember an answer, unless it holds for one request only."""
-        if given.conditional:
+        """Remember an authorization, unless it holds for one request only."""
+        if granted.conditional:
             return
         page = self._page
-        if page.basis is not snapshot.basis or page.room < 0 or len(page.answers) >= MAX_REMEMBERED:
-            # Other threads go on with the page that they hold; nobody waits.
+        if (
+            page.basis is not snapshot.basis
+            or page.room < 0
+            or len(page.authorizations) >= MAX_REMEMBERED
+        ):
+            # Other threads go on with the page that they hold; no thread waits.
             page = self._page = _Page(snapshot.basis)
-        page.room -= question.characters
-        page.answers[identity and identity.key, question] = given
+        page.room -= wanted.characters
+        page.authorizations[identity and identity.key, wanted] = granted

@@ -1,4 +1,4 @@
-"""One token request, from credentials to response."""
+"""One token request, from the credential to the response: TokenRequest → Authorization → Issued."""
 
 import secrets
 from collections.abc import Callable
@@ -14,33 +14,32 @@ import structlog
 
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
-from authserver.auth.authorization import Answer, Question, Remembered, answer
-from authserver.auth.credentials import (
-    AppToken,
-    Authenticator,
-    Basic,
-    Identity,
-    Malformed,
-    Origin,
-    Refresh,
-    Shown,
-    is_known,
-    kind_of,
-)
+from authserver.auth.authenticator import identify
+from authserver.auth.authorization import Authorization, Remembered, ScopeRequest, authorize
+from authserver.auth.credentials import Backends, Credential, Identity, Origin
 from authserver.auth.state import AuthState, StateCache
 from authserver.core import secret_tokens
 from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
-from authserver.core.errors import AuthserverError, Busy, MustWait, NotReady, TokenRequestError
+from authserver.core.errors import (
+    AuthserverError,
+    BadRequest,
+    Busy,
+    MustWait,
+    NotReady,
+    TokenRequestError,
+)
 from authserver.core.secret_tokens import Prefix
 from authserver.db import refresh_tokens
 from authserver.db.store import Store
 from authserver.keys.keyring import Signer
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
 
-# Logging in does not wait long for others who write.
+# A login does not wait long for other writers.
 LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4
+
+MAX_SCOPE_BYTES = 12 * 1024
 
 log = structlog.get_logger()
 
@@ -48,28 +47,54 @@ log = structlog.get_logger()
 class TokenRequest(NamedTuple):
     """What the client sent. ``offline`` asks for a refresh token as well.
 
-    ``at_once`` has it raise MustWait where it would have to wait.
+    One that is to be answered ``at_once`` raises MustWait before anything is done for it.
     """
 
-    shown: Shown
-    question: Question
+    credential: Credential | None
+    wanted: ScopeRequest
     offline: bool
     origin: Origin
     request_id: str
     at_once: bool = False
 
+    @property
+    def starts_login(self) -> bool:
+        """Whether a refresh token may have to be stored, which waits for other writers."""
+        return self.offline and self.credential is not None and self.credential.starts_login
+
+    def require_wait(self) -> None:
+        """Check that this request may wait.
+
+        Raises:
+            MustWait: it is to be answered at once.
+        """
+        if self.at_once:
+            raise MustWait
+
+    def require_size(self) -> None:
+        """Check that the client does not ask for too much at once.
+
+        Raises:
+            BadRequest: it is more than MAX_SCOPE_BYTES.
+        """
+        # No character has more than four bytes.
+        scopes = self.wanted.scopes
+        if 4 * sum(map(len, scopes)) <= MAX_SCOPE_BYTES:
+            return
+        if sum(len(text.encode()) for text in scopes) > MAX_SCOPE_BYTES:
+            raise BadRequest(
+                f"more than {MAX_SCOPE_BYTES} bytes of scopes; ask in several requests"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A registry token and what the response says of it; ``lifetime`` is in seconds.
+    """A registry token, and what the response says. ``issued_at`` is in seconds since 1970."""
 
-    ``issued_at`` is in seconds since 1970.
-    """
-
+    authorization: Authorization
     token: str = field(repr=False)
+    jwt_id: str
     issued_at: int
-    lifetime: int
-    granted: str
     refresh_token: str | None = field(repr=False)
 
     def as_json(self, **more: str) -> str:
@@ -80,9 +105,10 @@ class Issued:
         # Some clients change their ways when they are given one that they did not ask for.
         if self.refresh_token is not None:
             more["refresh_token"] = self.refresh_token
-        others = "".join(f'"{name}": {in_json(text)}, ' for name, text in sorted(more.items()))
+        others = "".join([f'"{name}": {in_json(text)}, ' for name, text in sorted(more.items())])
         return (
-            f'{{"access_token": "{self.token}", "expires_in": {self.lifetime}, '
+            f'{{"access_token": "{self.token}", '
+            f'"expires_in": {self.authorization.claims.lifetime}, '
             f'"issued_at": "{_in_words(self.issued_at)}", {others}"token": "{self.token}"}}'
         )
 
@@ -98,7 +124,7 @@ class Issuer:
 
     state: StateCache
     store: Store
-    authenticator: Authenticator
+    backends: Backends
     journal: Journal
     token_ttl: int
     clock: Callable[[], datetime]
@@ -109,178 +135,191 @@ class Issuer:
     remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def issue(self, request: TokenRequest) -> Issued:
-        """Answer one request; what was denied is left out of the token's grant.
+        """Answer one request; the token's grant leaves out what was denied.
 
         Raises:
             MustWait: it was to be answered ``at_once`` and cannot be.
-            BadRequest: too much was asked, or the service is missing, repeated or unknown.
-            Unauthorized: credentials were shown and are not good.
+            BadRequest: it asks for too much, or the service is missing, repeated or unknown.
+            Unauthorized: the credential is not good.
             NotReady: there is nothing safe to answer from, or no valid signing key.
         """
-        event, began = _begun(request), perf_counter()
-        # Before anything is decided, so that it is decided by what is true after the wait.
+        began, credential, identity = perf_counter(), request.credential, None
+        state: AuthState | None = None
+        # Before anything is decided: the answer must be true after this wait.
         self.journal.give_way()
         try:
-            issued = self._issue(request, event)
+            request.require_size()
+            if request.starts_login:
+                request.require_wait()
+            state = self.state.current
+            if credential is not None:
+                identity = credential.recall(self.backends, state.snapshot, request.origin)
+                if identity is None:
+                    request.require_wait()
+                    # A refusal is told by the state that knows the credential, if there is one.
+                    state = None
+                    state = self.state.current_with(credential.is_known)
+                    identity = credential.verify(
+                        self.backends, state.snapshot, request.origin, stale=state.stale
+                    )
+            now = self.clock()
+            authorization, signer = self._decide(request, state, identity, now)
+            refresh_token = None
+            if request.offline and identity is not None:
+                refresh_token = self._refresh_token(request, state, identity, authorization)
+            if not request.at_once:
+                # It may have waited, and what the answer depends on may have changed.
+                state, identity = self._by_now(request, identity)
+                now = self.clock()
+                authorization, signer = self._decide(request, state, identity, now)
+            if identity is not None and identity.use is not None:
+                self.backends.uses.note(identity.use)
+            issued_at, jwt_id = int(now.timestamp()), secrets.token_urlsafe(16)
+            token = signer.sign_encoded(authorization.claims.encode(issued_at, jwt_id), now)
+            issued = Issued(authorization, token, jwt_id, issued_at, refresh_token)
         except MustWait:
             raise
         except Exception as error:
-            event.reason, tell = _refusal(error)
-            if self._record(request, event, began, type(error)):
-                tell("token refused", **event.told)
+            self._record_refusal(request, state, identity, error, began)
             raise
-        if self._record(request, event, began, None) and event.reason:
-            log.info("scope denied", **event.told)
+        self._record(request, identity, issued, began)
         return issued
-
-    def _record(
-        self,
-        request: TokenRequest,
-        event: TokenEvent,
-        began: float,
-        refusal: type[Exception] | None,
-    ) -> bool:
-        """Record a request; return whether it gets a line in the log as well."""
-        event.at = self.clock()
-        told = self.journal.add(event)
-        kind, seconds = kind_of(request.shown), perf_counter() - began
-        seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
-        self.observations.token_requests.append(seen)
-        return told
-
-    def _issue(self, request: TokenRequest, event: TokenEvent) -> Issued:
-        request.question.require_size()
-        if request.at_once and request.offline and isinstance(request.shown, Basic):
-            raise MustWait
-        state = self.state.current_with(
-            lambda snapshot: is_known(request.shown, snapshot), at_once=request.at_once
-        )
-        identity = self._identity(request, state, event)
-        now = self.clock()
-        answered, signer = self._decide(request, state, identity, now)
-        staying = self._refresh_token(request, state, identity, answered.service)
-        if not request.at_once:
-            # It may have waited, and others have changed what it is answered by.
-            state, identity = self._anew(request, identity, event)
-            now = self.clock()
-            answered, signer = self._decide(request, state, identity, now)
-        if identity is not None:
-            self.authenticator.used(identity)
-        issued_at, jwt_id = int(now.timestamp()), secrets.token_urlsafe(16)
-        claims = answered.claims.encode(issued_at, jwt_id)
-        token = signer.sign_encoded(claims, now)
-        event.service, event.jwt_id = answered.service, jwt_id
-        event.outcome, event.requested = answered.outcome, answered.requested
-        event.granted = answered.granted
-        event.reason, event.rules = answered.reason, answered.rules
-        return Issued(token, issued_at, answered.claims.lifetime, answered.scope, staying)
 
     def _decide(
         self, request: TokenRequest, state: AuthState, identity: Identity | None, now: datetime
-    ) -> tuple[Answer, Signer]:
-        """Return what a request is answered by this state, and what signs that."""
+    ) -> tuple[Authorization, Signer]:
+        """Return what this state authorizes, and what signs that."""
         snapshot = state.snapshot
-        found = self.remembered.find(snapshot, identity, request.question)
-        if found is None:
+        authorization = self.remembered.find(snapshot, identity, request.wanted)
+        if authorization is None:
             here = Circumstances(parse_address(request.origin.address), now)
-            found = answer(snapshot, identity, request.question, here, self.token_ttl)
-            self.remembered.keep(snapshot, identity, request.question, found)
-        return found, state.signer_of(found.service)
+            authorization = authorize(snapshot, identity, request.wanted, here, self.token_ttl)
+            self.remembered.keep(snapshot, identity, request.wanted, authorization)
+        return authorization, state.signer_of(authorization.service)
 
-    def _anew(
-        self, request: TokenRequest, identity: Identity | None, event: TokenEvent
+    def _by_now(
+        self, request: TokenRequest, identity: Identity | None
     ) -> tuple[AuthState, Identity | None]:
-        """Return the state of now, and who shows the credential by that state.
+        """Return the state of now, and the identity by that state.
 
-        A password is checked again if the account has another hash by now: the same password
-        may have been hashed anew, at a higher cost.
+        A password is verified again if the account has another hash by now: the same password may
+        have been hashed anew, at a higher cost.
         """
+        credential, origin = request.credential, request.origin
         while True:
             state = self.state.current
-            if identity is None:
+            if credential is None or identity is None:
                 return state, None
-            still = self.authenticator.still(
-                identity, request.shown, state.snapshot, request.origin
-            )
+            snapshot = state.snapshot
+            still = credential.still(identity, self.backends, snapshot, origin)
             if still is not None:
                 return state, still
-            identity = self._identity(request, state, event)
-
-    def _identity(
-        self, request: TokenRequest, state: AuthState, event: TokenEvent
-    ) -> Identity | None:
-        if request.shown is None:
-            return None
-        match request.shown:
-            case Basic(name) | AppToken(name):
-                known = name in state.snapshot.accounts
-                event.account = name if known else self.journal.hashed(name)
-            case Refresh():
-                event.account = "(refresh token)"
-            case Malformed():
-                event.account = "(malformed)"
-        identity = self.authenticator.authenticate(
-            request.shown,
-            state.snapshot,
-            request.origin,
-            stale=state.stale,
-            at_once=request.at_once,
-        )
-        event.account, event.credential = identity.known.account.name, identity.credential
-        return identity
+            identity = identify(credential, self.backends, snapshot, origin, stale=state.stale)
 
     def _refresh_token(
         self,
         request: TokenRequest,
         state: AuthState,
-        identity: Identity | None,
-        service: str,
+        identity: Identity,
+        authorization: Authorization,
     ) -> str | None:
-        """Return the refresh token that goes with the answer, if one was asked for and may."""
-        if not request.offline or identity is None:
-            return None
-        if isinstance(request.shown, Refresh):
-            return request.shown.secret
+        """Return the refresh token that goes with the answer, None if there is to be none."""
+        service = authorization.service
+        if request.credential is not None and request.credential.refresh_token is not None:
+            return request.credential.refresh_token
         if not identity.may_stay_logged_in or not state.snapshot.registries[service].refresh_tokens:
             return None
-        secret = secret_tokens.make(Prefix.REFRESH, self.random)
-        login = refresh_tokens.Login(
-            identity.known.id,
-            identity.known.password_hash,
-            request.origin.address,
-            request.origin.client,
-        )
-        idle = self.authenticator.uses.idle
         if state.stale or not self.storing.acquire(blocking=False):
             why = "the store cannot be reached" if state.stale else "too many logins wait to be"
             log.warning("no refresh token could be stored", error=why)
             return None
         try:
-            actor = f"account:{identity.known.account.name}"
-            with self.store.change(actor, wait=LOGIN_WAITS) as change:
-                refresh_tokens.add(change, login, service, secret, idle)
+            return self._store_login(request.origin, identity, service)
         except AuthserverError as error:
             # The registry token is good; the client keeps the password instead.
             log.warning("no refresh token could be stored", error=str(error))
             return None
         finally:
             self.storing.release()
+
+    def _store_login(self, origin: Origin, identity: Identity, service: str) -> str:
+        account = identity.known
+        login = refresh_tokens.Login(
+            account.id, account.password_hash, origin.address, origin.client
+        )
+        secret = secret_tokens.make(Prefix.REFRESH, self.random)
+        with self.store.change(f"account:{account.account.name}", wait=LOGIN_WAITS) as change:
+            refresh_tokens.add(change, login, service, secret, self.backends.uses.idle)
         return secret
 
+    def _record(
+        self, request: TokenRequest, identity: Identity | None, issued: Issued, began: float
+    ) -> None:
+        authorization = issued.authorization
+        event = TokenEvent(
+            request_id=request.request_id,
+            address=request.origin.address,
+            client=request.origin.client,
+            service=authorization.service,
+            requested=authorization.requested,
+            outcome=authorization.outcome,
+            account="" if identity is None else identity.known.account.name,
+            credential="" if identity is None else identity.credential,
+            granted=authorization.granted,
+            jwt_id=issued.jwt_id,
+            reason=authorization.reason,
+            rules=authorization.rules,
+            at=self.clock(),
+        )
+        if self._add(event, request, None, began) and event.reason:
+            log.info("scope denied", **event.log_fields)
 
-def _begun(request: TokenRequest) -> TokenEvent:
-    """Return a request's event, refused until it is answered."""
-    return TokenEvent(
-        request_id=request.request_id,
-        address=request.origin.address,
-        client=request.origin.client,
-        service=" ".join(request.question.services),
-        requested=request.question.requested,
-    )
+    def _record_refusal(
+        self,
+        request: TokenRequest,
+        state: AuthState | None,
+        identity: Identity | None,
+        error: Exception,
+        began: float,
+    ) -> None:
+        credential, account = request.credential, ""
+        if identity is not None:
+            account = identity.known.account.name
+        elif credential is not None and state is not None:
+            account = credential.account_in_records(state.snapshot, self.journal.hashed)
+        reason, write_line = _refusal(error)
+        event = TokenEvent(
+            request_id=request.request_id,
+            address=request.origin.address,
+            client=request.origin.client,
+            service=" ".join(request.wanted.services),
+            requested=request.wanted.requested,
+            account=account,
+            credential="" if identity is None else identity.credential,
+            reason=reason,
+            at=self.clock(),
+        )
+        if self._add(event, request, type(error), began):
+            write_line("token refused", **event.log_fields)
+
+    def _add(
+        self,
+        event: TokenEvent,
+        request: TokenRequest,
+        refusal: type[Exception] | None,
+        began: float,
+    ) -> bool:
+        """Add a record and an observation; return whether the request gets a log line as well."""
+        has_line = self.journal.add(event)
+        kind = "none" if request.credential is None else request.credential.kind
+        seconds = perf_counter() - began
+        seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
+        self.observations.token_requests.append(seen)
+        return has_line
 
 
 def _refusal(error: Exception) -> tuple[str, Callable[..., object]]:
-    """Return why there is no token, and what tells the log."""
+    """Return why there is no token, and what writes the line in the log."""
     match error:
         case TokenRequestError():
             return error.reason, log.warning

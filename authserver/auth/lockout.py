@@ -1,16 +1,19 @@
-"""The lockout: how many failed logins there may be, and the tarpit for those refused.
+"""The lockout: how many passwords may be wrong, and the tarpit for logins that it refuses.
 
-What is counted are different wrong passwords. Clients try one twice, and a machine with an old
-password tries it for ever: the same one from the same address counts once in a window. Unknown
-names count as others do. Every count belongs to an address, so nobody is locked out from
-elsewhere. The tarpit answers refused logins late, on some of the threads only; where these are all
-taken, at once.
+Every check of a password is an :meth:`Lockout.attempt`. The lockout counts different wrong
+passwords. Clients try one twice, and a machine with an old password tries it for ever: the same
+password from the same address counts once in a window. Unknown names count as others do. Every
+count belongs to an address, so nobody is locked out from elsewhere.
+
+The tarpit answers refused logins late, so that an attacker cannot retry at full speed. It holds
+some of the threads only; the logins beyond those it answers at once.
 """
 
 import hmac
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -18,13 +21,13 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 
 from authserver.auth.rate_limits import Counts
 from authserver.core.addresses import household
-from authserver.core.errors import TooManyAttempts
+from authserver.core.errors import Busy, TooManyAttempts
 from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import Observations
 
 MINUTE, HOUR = 60, 3600
 ADDRESS_HOURLY, ACCOUNT_HOURLY = 5, 3
-"""Times what is allowed in a minute: whoever goes on and on has to wait longer."""
+"""Times what is allowed in a minute: a client that does not stop has to wait longer."""
 
 CHEAP_TRIES = 100
 """Tries in an hour that are compared with remembered passwords while no other is checked."""
@@ -34,15 +37,15 @@ LIMITS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
-class Limit:
-    """What is allowed in one window of time."""
+class FailureLimit:
+    """How many passwords may be wrong in one window of time."""
 
     each_password: RateLimitItem
     per_address: RateLimitItem
     per_account: RateLimitItem
 
     @classmethod
-    def within(cls, seconds: int, per_address: int, per_account: int) -> "Limit":
+    def within(cls, seconds: int, per_address: int, per_account: int) -> "FailureLimit":
         return cls(
             RateLimitItemPerSecond(1, seconds, "password"),
             RateLimitItemPerSecond(per_address, seconds, "address"),
@@ -50,111 +53,20 @@ class Limit:
         )
 
 
-def limits(per_address: int, per_account: int) -> tuple[Limit, ...]:
-    """Return the limits for so many failures a minute."""
+def limits(per_address: int, per_account: int) -> tuple[FailureLimit, ...]:
+    """Return the limits for so many wrong passwords a minute."""
     return (
-        Limit.within(MINUTE, per_address, per_account),
-        Limit.within(HOUR, per_address * ADDRESS_HOURLY, per_account * ACCOUNT_HOURLY),
+        FailureLimit.within(MINUTE, per_address, per_account),
+        FailureLimit.within(HOUR, per_address * ADDRESS_HOURLY, per_account * ACCOUNT_HOURLY),
     )
 
 
 _cheap = RateLimitItemPerSecond(CHEAP_TRIES, HOUR, "cheap")
-
-
 _guest = RateLimitItemPerSecond(1, GUEST_FOR, "guest")
 
 
 @dataclass
-class Guesses:
-    """Counts passwords that were wrong. What it keeps are HMACs under ``key``.
-
-    ``key`` is the same in all processes that share the counts.
-    """
-
-    counts: Counts
-    limits: tuple[Limit, ...]
-    key: bytes = field(repr=False)
-    monotonic: Callable[[], float] = time.monotonic
-    observations: Observations = field(default_factory=Observations, repr=False)
-    _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-    _all_until: float = field(default=0.0, init=False)
-
-    def require_few(self, address: str, name: str, *, exists: bool) -> None:
-        """Check that a password may be checked; ``exists`` tells whether an account has the name.
-
-        Raises:
-            TooManyAttempts: too many from this address, or with this name from it, were wrong.
-        """
-        home, account = self._home(address), self._account(address, name)
-        now = self.monotonic()
-        # A flood that is being refused is not worth counting, and must not cost much.
-        by_home, by_account = self._until.get(home, now), self._until.get(account, now)
-        if by_home <= now and by_account <= now:
-            by_home = now + max(self._wait(limit.per_address, home) for limit in self.limits)
-            by_account = now + max(self._wait(limit.per_account, account) for limit in self.limits)
-        until = max(by_home, by_account)
-        if until > now:
-            # Names that nobody has are made up without end: all of an address have one count.
-            self.counts.local.hit(_cheap, account if exists else home)
-            self.observations.limits.append("address" if by_home == until else "account")
-            raise TooManyAttempts(math.ceil(until - now))
-
-    def _wait(self, item: RateLimitItem, who: str) -> int:
-        wait = self.counts.wait(item, who)
-        if wait:
-            self._remember_limit(who, self.monotonic() + wait)
-        return wait
-
-    def _remember_limit(self, who: str, until: float) -> None:
-        if len(self._until) >= LIMITS_REMEMBERED:
-            self._until.clear()
-        self._until[who] = max(until, self._until.get(who, until))
-        self._all_until = max(until, self._all_until)
-
-    def welcome(self, address: str, name: str) -> None:
-        """Note a login that was good."""
-        self.counts.local.hit(_guest, self._account(address, name))
-
-    def is_guest(self, address: str, name: str) -> bool:
-        """Whether this name has logged in from this address before, as far as is known here."""
-        return bool(self.counts.local.wait(_guest, self._account(address, name)))
-
-    def count(self, address: str, name: str, password: str) -> None:
-        """Count a password that was wrong."""
-        home, account = self._home(address), self._account(address, name)
-        guess = self._id("guess", household(address), name, password)
-        for limit in self.limits:
-            if self.counts.hit(limit.each_password, guess):
-                self.counts.hit(limit.per_address, home)
-                self.counts.hit(limit.per_account, account)
-
-    def may_be_remembered(self, address: str, name: str) -> bool:
-        """Whether a remembered password is good enough.
-
-        It is, also while no other is checked; but not for whoever then tries on and on, and would
-        find it in the end. While nobody is limited here this costs one look at the clock.
-        """
-        if self.monotonic() >= self._all_until:
-            return True
-        return not self.counts.local.wait(_cheap, self._account(address, name))
-
-    def _home(self, address: str) -> str:
-        return self._id("home", household(address))
-
-    def _account(self, address: str, name: str) -> str:
-        return self._id("account", household(address), name)
-
-    def _id(self, *parts: str) -> str:
-        # With lengths: names and passwords may hold whatever would separate them.
-        message = b"".join(
-            len(raw).to_bytes(4) + raw
-            for raw in (part.encode("utf-8", "surrogatepass") for part in parts)
-        )
-        return hmac.digest(self.key, message, sha256).hex()
-
-
-@dataclass
-class Holding:
+class Tarpit:
     """Holds each login that is refused unchecked for ``seconds``."""
 
     places: Places
@@ -166,3 +78,131 @@ class Holding:
         with self.places.take(client) as free:
             if free:
                 self.sleep(self.seconds)
+
+
+@dataclass
+class Lockout:
+    """Refuses to check passwords for clients whose passwords were wrong too often.
+
+    It keeps HMACs only, under ``key``, which all processes that share the counts have.
+    """
+
+    counts: Counts
+    limits: tuple[FailureLimit, ...]
+    key: bytes = field(repr=False)
+    tarpit: Tarpit
+    monotonic: Callable[[], float] = time.monotonic
+    observations: Observations = field(default_factory=Observations, repr=False)
+    _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _all_until: float = field(default=0.0, init=False)
+
+    @contextmanager
+    def attempt(self, client: str, name: str, *, exists: bool) -> Iterator["Attempt"]:
+        """Give one attempt to log in as ``name`` from the address ``client``.
+
+        ``exists`` tells whether an account has the name. A block that ends without an error has
+        proved the password: the name is a guest at this address from then on.
+
+        Raises:
+            TooManyAttempts: too many passwords from this address, or with this name from it, were
+                wrong. The tarpit holds such a login, and one whose block raises Busy.
+        """
+        attempt = Attempt(self, client, name, exists=exists)
+        try:
+            attempt.require_few()
+            yield attempt
+        except (Busy, TooManyAttempts):
+            self.tarpit.hold(client)
+            raise
+        self.counts.local.hit(_guest, attempt.account)
+
+    def may_be_remembered(self, client: str, name: str) -> bool:
+        """Whether a remembered password is good enough.
+
+        It is, even while the lockout refuses to check others. A client that tries on and on then
+        would find the password in the end, so after CHEAP_TRIES it is not. While no client is
+        locked out, this costs one look at the clock.
+        """
+        if self.monotonic() >= self._all_until:
+            return True
+        attempt = Attempt(self, client, name, exists=True)
+        return not self.counts.local.wait(_cheap, attempt.account)
+
+    def until(self, now: float, who: str, items: list[RateLimitItem]) -> float:
+        """Return when ``who`` is below all of these limits, ``now`` if that is so already."""
+        wait = max(self.counts.wait(item, who) for item in items)
+        if wait:
+            if len(self._until) >= LIMITS_REMEMBERED:
+                self._until.clear()
+            self._until[who] = now + wait
+            self._all_until = max(now + wait, self._all_until)
+        return now + wait
+
+    def remembered_until(self, now: float, who: str) -> float:
+        """Return until when ``who`` is refused without a look at the counts."""
+        return self._until.get(who, now)
+
+    def hashed(self, *parts: str) -> str:
+        """Return what a count of these parts is kept under."""
+        # With lengths: a name or a password may hold any separator.
+        message = b"".join(
+            len(raw).to_bytes(4) + raw
+            for raw in (part.encode("utf-8", "surrogatepass") for part in parts)
+        )
+        return hmac.digest(self.key, message, sha256).hex()
+
+
+class Attempt:
+    """One attempt to log in. Its counts are those of the client's address and of the name there."""
+
+    def __init__(self, lockout: Lockout, client: str, name: str, *, exists: bool) -> None:
+        self._lockout, self._name, self._exists = lockout, name, exists
+        self._household = household(client)
+        self.home = lockout.hashed("home", self._household)
+        self.account = lockout.hashed("account", self._household, name)
+
+    def require_few(self) -> None:
+        """Check that the password may be checked.
+
+        Raises:
+            TooManyAttempts: too many others were wrong.
+        """
+        lockout, now = self._lockout, self._lockout.monotonic()
+        # A flood that is refused is not worth counting, and must not cost much.
+        by_home = lockout.remembered_until(now, self.home)
+        by_account = lockout.remembered_until(now, self.account)
+        if by_home <= now and by_account <= now:
+            limits = lockout.limits
+            by_home = lockout.until(now, self.home, [each.per_address for each in limits])
+            by_account = lockout.until(now, self.account, [each.per_account for each in limits])
+        until = max(by_home, by_account)
+        if until > now:
+            # Names that no account has are endless: all of them from one address have one count.
+            lockout.counts.local.hit(_cheap, self.account if self._exists else self.home)
+            lockout.observations.limits.append("address" if by_home == until else "account")
+            raise TooManyAttempts(math.ceil(until - now))
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether this name has logged in from this address before, as far as this server knows."""
+        return bool(self._lockout.counts.local.wait(_guest, self.account))
+
+    def check(self, password: str, work: Callable[[], bool]) -> bool:
+        """Return whether ``work`` finds the password right, and count a wrong one.
+
+        Raises:
+            TooManyAttempts: others were wrong while this attempt waited for its turn.
+        """
+        self.require_few()
+        right = work()
+        if not right:
+            self.count(password)
+        return right
+
+    def count(self, password: str) -> None:
+        """Count a password that was wrong."""
+        guess = self._lockout.hashed("guess", self._household, self._name, password)
+        for limit in self._lockout.limits:
+            if self._lockout.counts.hit(limit.each_password, guess):
+                self._lockout.counts.hit(limit.per_address, self.home)
+                self._lockout.counts.hit(limit.per_account, self.account)

@@ -14,7 +14,7 @@ from threading import Lock
 from sqlalchemy.orm import Session
 
 from authserver.audit.journal import Journal
-from authserver.core.errors import AuthserverError, MustWait, NotReady
+from authserver.core.errors import AuthserverError, NotReady
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
@@ -142,15 +142,12 @@ class StateCache:
         """Return the last state, however old: to report it, never to answer from it."""
         return self._state
 
-    def current_with(
-        self, is_known: Callable[[Snapshot], bool], *, at_once: bool = False
-    ) -> AuthState:
+    def current_with(self, is_known: Callable[[Snapshot], bool]) -> AuthState:
         """Return the state to answer from; refresh it first if the credential ``is_known`` not.
 
         A token may be shown in the second in which it was made by another process.
 
         Raises:
-            MustWait: the store has to be asked, and ``at_once`` forbids to wait for it.
             NotReady: as :attr:`current`, or the store cannot be asked.
         """
         state = self.current
@@ -158,8 +155,6 @@ class StateCache:
             return state
         if state.stale:
             raise NotReady("the store cannot be reached, and this token may be newer than this")
-        if at_once:
-            raise MustWait
         self.refresh()
         return self.current
 

@@ -1,5 +1,6 @@
-"""When tokens were last used, and password hashes to renew: kept in memory for a moment,
-written in batches off the request.
+"""When tokens were last used, and password hashes to renew.
+
+Requests leave both in memory; a thread of the server writes them in batches.
 """
 
 from collections import deque
@@ -8,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import Update, update
 
 from authserver.audit.journal import MAX_PENDING
@@ -18,47 +20,64 @@ from authserver.db.store import APPEND_WAITS, Store
 
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
+EXPIRES_SOON = timedelta(days=14)
+
+log = structlog.get_logger()
 
 
-class Kind(StrEnum):
-    """What was used."""
+class TokenKind(StrEnum):
+    """A kind of token whose uses are noted."""
 
     APP = "app token"
     REFRESH = "refresh token"
 
 
-class Use(NamedTuple):
+class TokenUse(NamedTuple):
     """One use of a token.
 
-    ``expires_at`` is when a refresh token would end without it, ``ends`` when an app token does.
+    A refresh token ends at ``expires_at`` unless it is used, an app token at ``ends``. ``account``
+    and ``token`` are names, for the warning that an app token expires soon.
     """
 
-    kind: Kind
+    kind: TokenKind
     id: int
     at: datetime
     address: str
     client: str
     expires_at: datetime | None = None
     ends: datetime | None = None
+    account: str = ""
+    token: str = ""
 
 
 @dataclass
-class Uses:
-    """When and from where tokens were last used: written at most once a minute for each."""
+class TokenUses:
+    """When and from where tokens were last used. Each token is written once a minute at most.
+
+    A refresh token ends when it is not used for ``idle``.
+    """
 
     idle: timedelta
-    _noted: dict[tuple[Kind, int], datetime] = field(default_factory=dict, repr=False)
-    _pending: dict[tuple[Kind, int], Use] = field(default_factory=dict, repr=False)
+    _noted: dict[tuple[TokenKind, int], datetime] = field(default_factory=dict, repr=False)
+    _pending: dict[tuple[TokenKind, int], TokenUse] = field(default_factory=dict, repr=False)
     _forgot_at: datetime | None = None
 
-    def note(self, use: Use) -> bool:
-        """Take a use; return whether it will be written, which one a minute is."""
+    def note(self, use: TokenUse) -> bool:
+        """Take a use; return whether it will be written: the first in a minute is."""
         key = use.kind, use.id
         noted = self._noted.get(key)
         if noted is not None and use.at - noted < USES_EVERY:
             return False
         self._noted[key] = use.at
         self._pending[key] = use
+        if use.ends is not None and use.ends - use.at < EXPIRES_SOON:
+            log.warning(
+                "an app token in use expires soon: authserver token rotate",
+                account=use.account,
+                token=use.token,
+                id=use.id,
+                expires_at=use.ends.isoformat(timespec="minutes"),
+            )
         return True
 
     def write(self, store: Store) -> None:
@@ -68,10 +87,10 @@ class Uses:
         if not pending:
             return
         with store.append() as session:
-            # In the order in which everybody locks: the version, as changes do, then the tokens.
+            # The order in which every writer locks: the version, as changes do, then the tokens.
             prolonged = [use for use in pending.values() if self._prolongs(use)]
             if prolonged:
-                # Other processes must not go by an end that was put off long ago.
+                # A later end is news to the other processes, which would refuse the token.
                 session.execute(update(StoreStateRow).values(version=StoreStateRow.version + 1))
                 rows = [(RefreshTokenRow.__tablename__, use.id) for use in prolonged]
                 change_log.note(session, store.clock(), rows)
@@ -90,18 +109,18 @@ class Uses:
             if now - noted >= USES_EVERY:
                 self._noted.pop(key, None)
 
-    def _update(self, use: Use) -> Update:
-        table = AppTokenRow if use.kind is Kind.APP else RefreshTokenRow
+    def _update(self, use: TokenUse) -> Update:
+        table = AppTokenRow if use.kind is TokenKind.APP else RefreshTokenRow
         values: dict[str, object] = {
             "last_used_at": use.at,
             "last_used_address": use.address,
             "last_used_client": printable(use.client, 100)[:200],
         }
-        if use.kind is Kind.REFRESH:
+        if use.kind is TokenKind.REFRESH:
             values["expires_at"] = use.at + self.idle
         return update(table).where(table.id == use.id).values(values)
 
-    def _prolongs(self, use: Use) -> bool:
+    def _prolongs(self, use: TokenUse) -> bool:
         return use.expires_at is not None and use.at + self.idle - use.expires_at > min(
             PROLONG_EVERY, self.idle / 10
         )

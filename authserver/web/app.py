@@ -23,7 +23,7 @@ def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app, chosen = _flask(wiring), wiring.settings
     client_address = wiring.client_address
-    hashing = wiring.issuer.authenticator.hashing
+    hashing = wiring.issuer.backends.hashing
     invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
     health.register(app, wiring.maintenance, client_address)
     public_keys.register(app, wiring.state)
@@ -62,9 +62,9 @@ def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGI
     from authserver.web.api.caller import Callers  # noqa: PLC0415
     from authserver.web.api.operations import Parts  # noqa: PLC0415
 
-    app, authenticator = _flask(wiring), wiring.issuer.authenticator
-    callers = Callers(wiring.state, authenticator, wiring.issuer.journal)
-    parts = Parts(wiring.settings, wiring.store, callers, authenticator.hashing)
+    app, backends = _flask(wiring), wiring.issuer.backends
+    callers = Callers(wiring.state, backends, wiring.issuer.journal)
+    parts = Parts(wiring.settings, wiring.store, callers, backends.hashing)
     router.register(app, parts, client_address, bodies)
     return app.wsgi_app
 

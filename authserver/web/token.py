@@ -4,17 +4,21 @@ It stands in front of Flask as a plain WSGI application, as finding its way thro
 more than to sign a token.
 """
 
+import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import parse_options_header
 
-from authserver.auth.authorization import Question
-from authserver.auth.credentials import AppToken, Basic, Origin, Refresh, basic, read_authorization
+from authserver.auth.authenticator import of_name_and_secret
+from authserver.auth.authorization import ScopeRequest
+from authserver.auth.by_refresh_token import RefreshToken
+from authserver.auth.credentials import Credential, Malformed, Origin
 from authserver.auth.issuer import Issued, Issuer, TokenRequest
 from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
 from authserver.web import errors
@@ -46,12 +50,17 @@ _QUOTING = "werkzeug.url_quote"
 MAX_REMEMBERED = 4096
 """Characters of a query string that is kept as it was read; longer ones are read each time."""
 
+MAX_KNOWN_HEADERS = 4096
+"""Authorization headers with an app token that are known again, by their digest."""
+SHORTEST_KEPT, LONGEST_KEPT = 94, 512
+"""Characters of such headers; in a shorter one there is no app token."""
+
 _Parameters = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    question: Question
+    wanted: ScopeRequest
     client_id: str
     offline: bool
 
@@ -105,7 +114,7 @@ class Endpoint:
                 return self._issue_by_query(environ, request_id).as_json()
             case "POST":
                 issued = self._issue_by_form(environ, request_id)
-                return issued.as_json(scope=issued.granted)
+                return issued.as_json(scope=issued.authorization.granted)
         raise MethodNotAllowed(METHODS)
 
     def _issue_by_query(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
@@ -114,8 +123,8 @@ class Endpoint:
         header = environ.get("HTTP_AUTHORIZATION")
         return self.issuer.issue(
             TokenRequest(
-                shown=None if header is None else read_authorization(header),
-                question=query.question,
+                credential=None if header is None else read_authorization(header),
+                wanted=query.wanted,
                 offline=query.offline,
                 origin=_origin(environ, self.client_address.of_request(environ), query.client_id),
                 request_id=request_id,
@@ -139,12 +148,12 @@ class Endpoint:
         for name in ONCE:
             if len(form.get(name, ())) > 1:
                 raise BadRequest(f"the parameter {name} is repeated")
-        shown = _shown(form)
+        credential = _credential(form)
         client_id = _needed(form, "client_id")
         return self.issuer.issue(
             TokenRequest(
-                shown=shown,
-                question=Question(
+                credential=credential,
+                wanted=ScopeRequest(
                     services=tuple(form.get("service", ())), scopes=tuple(form.get("scope", ()))
                 ),
                 offline=form.get("access_type") == ["offline"],
@@ -153,6 +162,46 @@ class Endpoint:
                 at_once=environ.get(AT_ONCE, False),
             )
         )
+
+
+def read_authorization(header: str) -> Credential:
+    """Read the value of an ``Authorization`` header (RFC 7617, UTF-8).
+
+    ``header`` is the value as WSGI hands it over, bytes as Latin-1.
+    """
+    if not SHORTEST_KEPT <= len(header) <= LONGEST_KEPT:
+        return _read_basic(header)
+    # A machine sends the same app token each time, and to read it takes longer than to know it.
+    key = sha256(header.encode("utf-8", "surrogatepass")).digest()
+    if (known := _known_headers.get(key)) is not None:
+        return known
+    credential = _read_basic(header)
+    if credential.holds_no_secret:
+        if len(_known_headers) >= MAX_KNOWN_HEADERS:
+            _known_headers.clear()
+        _known_headers[key] = credential
+    return credential
+
+
+_known_headers: dict[bytes, Credential] = {}
+
+
+def _read_basic(header: str) -> Credential:
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return Malformed("not of the Basic scheme")
+    try:
+        raw = encoded.strip(" ").encode("latin-1")
+        decoded = binascii.a2b_base64(raw, strict_mode=True)
+        text = decoded.decode()
+    except (binascii.Error, UnicodeError):
+        return Malformed("not base64 of UTF-8 text")
+    if binascii.b2a_base64(decoded, newline=False) != raw:
+        return Malformed("not strict base64")
+    name, colon, password = text.partition(":")
+    if not colon:
+        return Malformed("no colon")
+    return of_name_and_secret(name, password)
 
 
 def parameters_of(text: bytes) -> _Parameters:
@@ -175,7 +224,7 @@ def _unquoted(text: str) -> str:
 def _read_query(text: str) -> _Query:
     parameters = parameters_of(text.encode("latin-1"))
     return _Query(
-        Question(
+        ScopeRequest(
             services=tuple(parameters.get("service", ())),
             accounts=tuple(parameters.get("account", ())),
             scopes=tuple(parameters.get("scope", ())),
@@ -188,12 +237,12 @@ def _read_query(text: str) -> _Query:
 _known_query = lru_cache(maxsize=1024)(_read_query)
 
 
-def _shown(form: _Parameters) -> Basic | AppToken | Refresh:
+def _credential(form: _Parameters) -> Credential:
     match form.get("grant_type"):
         case ["password"]:
-            return basic(_needed(form, "username"), _needed(form, "password"))
+            return of_name_and_secret(_needed(form, "username"), _needed(form, "password"))
         case ["refresh_token"]:
-            return Refresh.of(_needed(form, "refresh_token"))
+            return RefreshToken.of(_needed(form, "refresh_token"))
     raise UnsupportedGrantType("the grant_type must be password or refresh_token")
 
 

@@ -17,13 +17,13 @@ from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import trail_of
 from authserver.audit.spool import Spool, Spooler
 from authserver.auth.bcrypt_queue import Hashing, at_a_time
-from authserver.auth.credentials import Authenticator
+from authserver.auth.credentials import Backends
 from authserver.auth.issuer import Issuer
-from authserver.auth.lockout import Guesses, Holding, limits
+from authserver.auth.lockout import Lockout, Tarpit, limits
 from authserver.auth.passwords import Passwords
 from authserver.auth.rate_limits import counts
 from authserver.auth.state import StateCache
-from authserver.auth.usage import Rehashes, Uses
+from authserver.auth.usage import Rehashes, TokenUses
 from authserver.core.errors import NotReady
 from authserver.db import schema
 from authserver.db.reserve import reserve_of
@@ -127,7 +127,7 @@ def wire(
         # Now, not at the first record.
         trail.key(session)
     journal = Journal(safe.master.derive("names in records"), now)
-    uses, rehashes = Uses(timedelta(days=chosen.refresh_token_days)), Rehashes()
+    uses, rehashes = TokenUses(timedelta(days=chosen.refresh_token_days)), Rehashes()
     state = StateCache(store, safe, journal, chosen.max_staleness, time.monotonic)
     maintenance = Maintenance(
         state, uses, rehashes, _spool(chosen), _capacity(chosen, store), chosen.token_record_days
@@ -142,11 +142,10 @@ def wire(
     shared = Shared.join()
     seen = observations or Observations()
     hashing = Hashing(shared, at_a_time(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
-    holding = Holding(Places(HELD_AT_ONCE, HELD_AT_ONCE))
-    guesses = _guesses(chosen, shared, safe.master, seen)
-    authenticator = Authenticator(passwords, uses, rehashes, hashing, holding, guesses, now, seen)
+    lockout = _lockout(chosen, shared, safe.master, seen)
+    backends = Backends(passwords, uses, rehashes, hashing, lockout, now, seen)
     ttl, random = chosen.token_ttl, secrets.token_bytes
-    issuer = Issuer(state, store, authenticator, journal, ttl, now, random, seen)
+    issuer = Issuer(state, store, backends, journal, ttl, now, random, seen)
     spooler = Spooler(journal, maintenance.spool, lambda: maintenance.records_late)
     copy = SecondCopy(trail.outbox)
     return Wiring(chosen, store, state, maintenance, issuer, new_bodies(), spooler, copy)
@@ -173,13 +172,14 @@ def _spool_in_doubt() -> Iterator[None]:
         log.warning("no tokens will be issued while the store takes no records", error=str(error))
 
 
-def _guesses(
+def _lockout(
     chosen: Settings, shared: Shared, master: MasterKey, observations: Observations
-) -> Guesses:
+) -> Lockout:
     url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
     allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    tarpit = Tarpit(Places(HELD_AT_ONCE, HELD_AT_ONCE))
     key = master.derive("guesses")
-    return Guesses(counts(shared, url), allowed, key, observations=observations)
+    return Lockout(counts(shared, url), allowed, key, tarpit, observations=observations)
 
 
 def new_bodies() -> Bodies:

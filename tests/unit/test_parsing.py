@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from authserver.auth.credentials import read_authorization
 from authserver.cli.pasted_token import token_in
 from authserver.core import names, scope, subjects
 from authserver.core.addresses import parse_address, parse_network
@@ -30,7 +29,7 @@ from authserver.importers.docker_auth.evaluate import AclRequest, matches_text
 from authserver.policy.files import assertions, parser
 from authserver.web.api import pagination
 from authserver.web.client_address import ClientAddress
-from authserver.web.token import parameters_of
+from authserver.web.token import parameters_of, read_authorization
 from tests.growth import LINEAR, doubling
 
 Parse = Callable[[Any], object]

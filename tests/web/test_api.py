@@ -243,7 +243,7 @@ def test_the_hash_of_a_password_made_anew_meanwhile_is_no_change(
     assert known.password_hash is not None
     call(office, "GET", "/me", status=200)
     new = known.password_hash[:7] + "." * 53
-    office.wiring.issuer.authenticator.passwords.learn(known.id, new, PASSWORD)
+    office.wiring.issuer.backends.passwords.learn(known.id, new, PASSWORD)
     old = known.password_hash
     spoilt(office, monkeypatch, lambda c: accounts.rehash(c, known.id, old, new))
     call(office, "PUT", "/users/bob", status=201, json={})
@@ -338,7 +338,7 @@ def test_use_makes_no_edit_fail(office: World) -> None:
     number, secret = office.app_token(ADMIN)
     seen = tag(office, f"/tokens/{number}")
     office.get("service=registry", auth=(ADMIN, secret))
-    office.wiring.issuer.authenticator.uses.write(office.wiring.store)
+    office.wiring.issuer.backends.uses.write(office.wiring.store)
     assert got(office, f"/tokens/{number}")["last_used"] is not None
     call(office, "DELETE", f"/tokens/{number}", status=204, headers=seen)
 

@@ -6,7 +6,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from authserver.auth.lockout import Holding
+from authserver.auth.lockout import Tarpit
 from authserver.auth.rate_limits import Counts
 from authserver.core import secret_tokens
 from authserver.core.errors import MustWait
@@ -34,7 +34,7 @@ def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             (Store, "change"),
             (Counts, "wait"),
             (Counts, "hit"),
-            (Holding, "hold"),
+            (Tarpit, "hold"),
         ):
             monkeypatch.setattr(owner, name, never)
 

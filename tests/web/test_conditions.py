@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authserver.auth.authorization import Question
-from authserver.auth.credentials import Basic, Origin
+from authserver.auth.authorization import ScopeRequest
+from authserver.auth.by_password import Password
+from authserver.auth.credentials import Origin
 from authserver.auth.issuer import TokenRequest
 from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
@@ -61,11 +62,11 @@ def test_a_period_begins_and_ends_without_any_change(world: World) -> None:
     now = world.wiring.issuer.clock().replace(microsecond=0)
     hour = timedelta(hours=1)
     world.allow("user:alice", "a", "pull", valid_from=now + hour, valid_until=now + 2 * hour)
-    shown = Basic("alice", PASSWORD)
+    password = Password("alice", PASSWORD)
     origin = Origin("192.0.2.1", "test")
     asked = TokenRequest(
-        shown,
-        Question((SERVICE,), (), ("repository:a:pull",)),
+        password,
+        ScopeRequest((SERVICE,), (), ("repository:a:pull",)),
         offline=False,
         origin=origin,
         request_id="r",
@@ -74,7 +75,7 @@ def test_a_period_begins_and_ends_without_any_change(world: World) -> None:
     for hours, expected in moments:
         later = replace(world.wiring.issuer, clock=Clock(now + hours * hour))
         response = later.issue(asked)
-        assert (response.granted != "") is expected
+        assert (response.authorization.granted != "") is expected
 
 
 def test_a_disabled_rule_grants_nothing(world: World) -> None:

@@ -7,11 +7,11 @@ import unicodedata
 import pytest
 from werkzeug.test import TestResponse
 
-from authserver.auth import credentials
-from authserver.auth.credentials import AppToken
+from authserver.auth.by_app_token import AppToken
 from authserver.core import secret_tokens
 from authserver.core.secret_tokens import Prefix
 from authserver.db import accounts
+from authserver.web import token
 from tests.web.answers import refused
 from tests.world import ADMIN, PASSWORD, World, basic
 
@@ -181,18 +181,18 @@ def test_an_account_that_is_made_again_inherits_nothing(world: World) -> None:
 def test_what_is_kept_of_app_tokens_is_bounded_and_not_the_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(credentials, "MAX_READ_BEFORE", 3)
+    monkeypatch.setattr(token, "MAX_KNOWN_HEADERS", 3)
     for _ in range(5):
         secret = secret_tokens.make(Prefix.APP, secrets.token_bytes)
         header = basic("alice", secret)
-        first, again = (credentials.read_authorization(header) for _ in range(2))
+        first, again = (token.read_authorization(header) for _ in range(2))
         assert first == again == AppToken("alice", secret_tokens.digest(secret), well_formed=True)
         assert first is again
-        assert len(credentials._read_before) <= 3
-        assert secret not in repr(credentials._read_before)
-    short = credentials.read_authorization(basic("a", secret))
-    assert short is credentials.read_authorization(basic("a", secret))
-    kept = dict(credentials._read_before)
-    long = credentials.read_authorization(basic("a" * 400, secret))
+        assert len(token._known_headers) <= 3
+        assert secret not in repr(token._known_headers)
+    short = token.read_authorization(basic("a", secret))
+    assert short is token.read_authorization(basic("a", secret))
+    kept = dict(token._known_headers)
+    long = token.read_authorization(basic("a" * 400, secret))
     assert isinstance(long, AppToken)
-    assert credentials._read_before == kept
+    assert token._known_headers == kept

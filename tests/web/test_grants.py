@@ -261,8 +261,8 @@ def test_a_rehash_ends_no_login(alice: World) -> None:
 def at(world: World, clock: Clock) -> World:
     """Let ``clock`` be the time of a world that was made by another."""
     issuer = world.wiring.issuer
-    authenticator = replace(issuer.authenticator, clock=clock)
-    wiring = replace(world.wiring, issuer=replace(issuer, authenticator=authenticator))
+    backends = replace(issuer.backends, clock=clock)
+    wiring = replace(world.wiring, issuer=replace(issuer, backends=backends))
     return World(wiring, create_app(wiring).test_client())
 
 

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.auth.bcrypt_queue import Hashing
-from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Guesses
+from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Lockout
 from authserver.auth.rate_limits import SharedStorage, Windows
 from authserver.db import accounts
 from authserver.runtime.concurrency import Places
@@ -37,7 +37,7 @@ def clock() -> Seconds:
 def over(settings: Settings) -> World:
     """Return an installation that refuses without holding anybody back."""
     made = World.over(settings)
-    made.wiring.issuer.authenticator.holding.seconds = 0
+    made.wiring.issuer.backends.lockout.tarpit.seconds = 0
     return made
 
 
@@ -45,8 +45,8 @@ def over(settings: Settings) -> World:
 def world(settings: Settings, clock: Seconds) -> Iterator[World]:
     made = over(settings)
     made.user("alice")
-    guesses(made).counts.local = Windows(SharedStorage(Shared.make(), clock), clock)
-    guesses(made).monotonic = clock
+    lockout(made).counts.local = Windows(SharedStorage(Shared.make(), clock), clock)
+    lockout(made).monotonic = clock
     yield made
     made.close()
 
@@ -65,8 +65,8 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
-def guesses(world: World) -> Guesses:
-    return world.wiring.issuer.authenticator.guesses
+def lockout(world: World) -> Lockout:
+    return world.wiring.issuer.backends.lockout
 
 
 def log_in(world: World, password: str, name: str = "alice", address: str = HOME) -> TestResponse:
@@ -224,8 +224,8 @@ def test_the_numbers_are_settings(settings: Settings) -> None:
 
 def test_only_logins_that_are_refused_unchecked_are_held_back(world: World) -> None:
     held: list[float] = []
-    holding = world.wiring.issuer.authenticator.holding
-    holding.sleep, holding.seconds = held.append, 1
+    tarpit = world.wiring.issuer.backends.lockout.tarpit
+    tarpit.sleep, tarpit.seconds = held.append, 1
     _, app_token = world.app_token("alice")
     assert log_in(world, PASSWORD).status_code == 200
     exhaust(world)
@@ -236,7 +236,7 @@ def test_only_logins_that_are_refused_unchecked_are_held_back(world: World) -> N
     no_place(world)
     error_of(log_in(world, "wrong", address=ELSEWHERE), 503)
     assert held == [1, 1]
-    holding.places.total = 0
+    tarpit.places.total = 0
     limited(log_in(world, "wrong"))
     assert held == [1, 1]
 
@@ -285,7 +285,7 @@ def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> 
 
 
 def no_place(world: World) -> None:
-    world.wiring.issuer.authenticator.hashing.places.total = 0
+    world.wiring.issuer.backends.hashing.places.total = 0
 
 
 def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
@@ -306,7 +306,7 @@ def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
 
 
 def test_whoever_has_logged_in_from_an_address_is_a_guest_there(world: World) -> None:
-    places = world.wiring.issuer.authenticator.hashing.places
+    places = world.wiring.issuer.backends.hashing.places
     assert log_in(world, PASSWORD).status_code == 200
     with ExitStack() as others:
         for number in range(places.total - places.total // 4):
@@ -339,7 +339,7 @@ def test_new_passwords_are_hashed_by_turns_too(
 ) -> None:
     code = invite(world)
     assert api(world, "/me", (ADMIN, PASSWORD)).status_code == 200
-    hashing = world.wiring.issuer.authenticator.hashing
+    hashing = world.wiring.issuer.backends.hashing
     places, hashing.places.total = hashing.places.total, 0
     answer = change(world, code)
     assert answer.status_code == 503
@@ -350,7 +350,7 @@ def test_new_passwords_are_hashed_by_turns_too(
 
 def one_turn(world: World) -> Hashing:
     hashing = Hashing(Shared.make(), 1, Places(64, 64))
-    object.__setattr__(world.wiring.issuer.authenticator, "hashing", hashing)
+    object.__setattr__(world.wiring.issuer.backends, "hashing", hashing)
     return hashing
 
 

@@ -57,7 +57,7 @@ def reported(settings: Settings, tmp_path: Path) -> Iterator[Reported]:
     populate(world)
     (tmp_path / "sheets").mkdir()
     sheets = Sheets(tmp_path / "sheets")
-    used = wiring.issuer.authenticator.guesses.counts
+    used = wiring.issuer.backends.lockout.counts
     reporter = Reporter("1", sheets, wiring.maintenance, wiring.observations, used, world_now)
     yield Reported(world, reporter)
     world.close()
@@ -109,7 +109,7 @@ def test_nothing_safe_to_answer_from_is_an_outcome(
     def gone(*_: object, **__: object) -> None:
         raise NotReady("gone")
 
-    monkeypatch.setattr(type(reported.world.wiring.state), "current_with", gone)
+    monkeypatch.setattr(type(reported.world.wiring.state), "current", property(gone))
     reported.world.get("")
     assert reported.requests() == {("", "unavailable", "none"): 1}
 
@@ -120,7 +120,7 @@ def test_an_unexpected_error_is_an_outcome(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(reported.world.wiring.state), "current_with", broken)
+    monkeypatch.setattr(type(reported.world.wiring.state), "current", property(broken))
     reported.world.get("")
     assert reported.requests() == {("", "failed", "none"): 1}
 
@@ -172,9 +172,9 @@ def test_clients_whose_address_cannot_be_read_are_counted(settings: Settings) ->
 def test_logins_that_are_turned_away_are_counted_by_the_limit_that_was_hit(
     reported: Reported,
 ) -> None:
-    authenticator = reported.world.wiring.issuer.authenticator
-    authenticator.holding.seconds = 0
-    authenticator.guesses.limits = limits(per_address=3, per_account=2)
+    backends = reported.world.wiring.issuer.backends
+    backends.lockout.tarpit.seconds = 0
+    backends.lockout.limits = limits(per_address=3, per_account=2)
     for name in ("alice", "alice", "alice", "nobody", "gone"):
         reported.world.get("", auth=(name, f"wrong for {name} {secrets.token_hex(4)}"))
     assert reported.values("authserver_limited_logins_total") == {("account",): 1, ("address",): 1}
@@ -195,13 +195,13 @@ def test_passwords_that_wait_for_too_long_are_an_outcome(
         raise Busy("too many")
 
     monkeypatch.setattr(Hashing, "once", busy)
-    reported.world.wiring.issuer.authenticator.holding.seconds = 0
+    reported.world.wiring.issuer.backends.lockout.tarpit.seconds = 0
     reported.world.get("", auth=ALICE)
     assert reported.requests() == {("", "busy", "password"): 1}
 
 
 def test_a_common_store_of_counts_that_is_away_is_told_of(reported: Reported) -> None:
-    used = reported.world.wiring.issuer.authenticator.guesses.counts
+    used = reported.world.wiring.issuer.backends.lockout.counts
     assert reported.value("authserver_limits_alone") == 0
     used.remote = counts(Shared.make(), f"redis://127.0.0.1:{free_port()}/0").remote
     reported.world.get("", auth=("alice", "wrong"))

@@ -149,7 +149,7 @@ def test_anonymous_requests_and_requests_that_are_too_large_cost_nothing(
 
 
 def test_a_verified_password_is_remembered_for_a_while(world: World, work: Work) -> None:
-    remembered = world.wiring.issuer.authenticator.passwords
+    remembered = world.wiring.issuer.backends.passwords
     started = remembered.clock()
     remembered.clock = lambda: started
     for expected in (2**CONFIGURED, 0, 0):

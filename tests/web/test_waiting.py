@@ -97,7 +97,7 @@ def while_it_waits_for_bcrypt(
 ) -> TestResponse:
     """Have something happen while a request waits for its turn to have a password checked."""
     hashing, go = Hashing(Shared.make(), 1, Places(64, 64)), Event()
-    object.__setattr__(world.wiring.issuer.authenticator, "hashing", hashing)
+    object.__setattr__(world.wiring.issuer.backends, "hashing", hashing)
     blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS), guest=False)
     try:
         asked = threads.submit(ask, world)
@@ -145,7 +145,7 @@ def test_a_password_that_was_hashed_anew_meanwhile_stays_good(
 ) -> None:
     answer = while_it_waits_for_bcrypt(world, threads, log_in, hash_anew)
     assert granted(world, answer) == PULLED
-    world.wiring.issuer.authenticator.passwords._until.clear()
+    world.wiring.issuer.backends.passwords._until.clear()
     assert while_it_waits_for_bcrypt(world, threads, list_users, hash_anew).status_code == 200
 
 

@@ -169,7 +169,7 @@ def test_a_token_that_ends_meanwhile_ends(lost: Lost) -> None:
     lost.go()
     known = wiring.state.current.snapshot.app_tokens[secret_tokens.digest(lost.secret)]
     assert known.expires_at is not None
-    object.__setattr__(wiring.issuer.authenticator, "clock", Clock(known.expires_at))
+    object.__setattr__(wiring.issuer.backends, "clock", Clock(known.expires_at))
     refused(lost.ask("ci", lost.secret))
 
 
@@ -357,7 +357,7 @@ def test_a_stale_answer_is_the_fresh_one_or_none(lost: Lost, drawn: Drawn) -> No
     }[drawn.shown]
     cache._state = held
     assert lost.ask(*ALICE).status_code == 200
-    lost.world.wiring.issuer.authenticator.passwords._until.pop(_tag(lost, "bob"), None)
+    lost.world.wiring.issuer.backends.passwords._until.pop(_tag(lost, "bob"), None)
     cache.trouble = "gone"
     stale = _answer(lost, question, auth)
     cache.trouble = None
@@ -382,9 +382,7 @@ def _here(lost: Lost) -> Circumstances:
 def _tag(lost: Lost, name: str) -> bytes:
     known = lost.world.wiring.state.current.snapshot.accounts[name]
     assert known.password_hash is not None
-    return lost.world.wiring.issuer.authenticator.passwords._tag(
-        known.id, known.password_hash, PASSWORD
-    )
+    return lost.world.wiring.issuer.backends.passwords._tag(known.id, known.password_hash, PASSWORD)
 
 
 def _state(lost: Lost, question: strategies.Question) -> AuthState:

@@ -8,25 +8,16 @@ from flask import Request, g
 
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
-from authserver.auth.credentials import (
-    AppToken,
-    Authenticator,
-    Basic,
-    Identity,
-    Malformed,
-    Origin,
-    basic,
-    is_known,
-    read_authorization,
-)
+from authserver.auth.authenticator import identify, of_name_and_secret
+from authserver.auth.credentials import Backends, Credential, Identity, Malformed, Origin
 from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.db import accounts
-from authserver.db.models import AccountRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
+from authserver.web.token import read_authorization
 
 log = structlog.get_logger()
 
@@ -42,10 +33,10 @@ class Need(Enum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose credential was shown. Its secret is kept to look at it again in a change."""
+    """The identity behind a request. The credential is kept to verify it again in a change."""
 
     identity: Identity
-    shown: Basic | AppToken = field(repr=False)
+    credential: Credential = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -100,7 +91,7 @@ class Callers:
     """Tells who calls, by the same check as the token endpoint's."""
 
     state: StateCache
-    authenticator: Authenticator
+    backends: Backends
     journal: Journal
 
     def of(self, request: Request, address: str) -> Caller:
@@ -112,26 +103,25 @@ class Callers:
             TooManyAttempts, Busy: as :meth:`Authenticator.authenticate`.
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
-        shown = Malformed("none") if header is None else read_authorization(header)
+        credential = Malformed("none") if header is None else read_authorization(header)
         origin = Origin(address, request.headers.get("User-Agent", ""))
         try:
-            identity = self._identity(shown, origin)
+            identity = self._identity(credential, origin)
         except (Unauthorized, TooManyAttempts) as error:
             if header is not None:
-                self._record(shown, origin, error.reason)
+                self._record(credential, origin, error.reason)
             raise
-        if not isinstance(shown, Basic | AppToken):
-            raise Unauthorized("neither a password nor an app token")
-        return Caller(identity, shown)
+        return Caller(identity, credential)
 
-    def _identity(self, shown: Basic | AppToken | Malformed, origin: Origin) -> Identity:
-        self.state.current_with(lambda snapshot: is_known(shown, snapshot))
+    def _identity(self, credential: Credential, origin: Origin) -> Identity:
+        self.state.current_with(credential.is_known)
         still: Identity | None = None
         while still is None:
-            # A password that was hashed anew while this one waited is checked again.
-            identity = self.authenticator.authenticate(shown, self._snapshot, origin)
-            still = self.authenticator.still(identity, shown, self._snapshot, origin)
-        self.authenticator.used(still)
+            # A password that was hashed anew while this one waited is verified again.
+            identity = identify(credential, self.backends, self._snapshot, origin)
+            still = credential.still(identity, self.backends, self._snapshot, origin)
+        if still.use is not None:
+            self.backends.uses.note(still.use)
         return still
 
     @property
@@ -148,11 +138,11 @@ class Callers:
             Unauthorized: the account or the credential is not good any more.
             NotReady: the store cannot be reached.
         """
-        shown = caller.shown
-        found = self.authenticator.still(caller.identity, shown, self._snapshot, origin)
-        if found is None:
+        credential = caller.credential
+        identity = credential.still(caller.identity, self.backends, self._snapshot, origin)
+        if identity is None:
             raise Unauthorized("the account was removed, disabled or changed meanwhile")
-        return Caller(found, shown)
+        return Caller(identity, credential)
 
     def prove(self, caller: Caller, password: str, origin: Origin) -> Caller:
         """Return the caller as the one who knows this password: the same check, the same work.
@@ -160,44 +150,31 @@ class Callers:
         Raises:
             Forbidden: it is not the caller's password.
         """
-        shown = basic(caller.name, password)
+        credential = of_name_and_secret(caller.name, password)
         try:
-            found = self.authenticator.authenticate(shown, self.state.current.snapshot, origin)
+            snapshot = self.state.current.snapshot
+            identity = identify(credential, self.backends, snapshot, origin)
         except Unauthorized:
-            found = None
-        if found is None or found.app_token is not None:
+            identity = None
+        if identity is None or identity.app_token is not None:
             raise Forbidden("the current password is another")
-        return Caller(found, shown)
+        return Caller(identity, credential)
 
     def require_still(self, change: Change, caller: Caller, need: Need) -> None:
-        """Check inside a change that the caller is still who he was and still may.
+        """Check inside a change that the caller's credential is still good and still suffices.
 
         Raises:
             Unauthorized: the account or the credential is not good any more.
-            Forbidden: he administers no longer.
+            Forbidden: the account administers no longer.
         """
         row = accounts.require_account(change.session, caller.identity.known.id)
-        if isinstance(caller.shown, AppToken):
-            accounts.require_app_token(change.session, caller.shown.digest, change.at)
-        elif not self._same_password(caller.identity, caller.shown, row):
-            raise Unauthorized("the password was changed meanwhile")
+        caller.credential.require_still(caller.identity, self.backends, change, row)
         if need is Need.ADMINISTRATOR and not row.admin:
             raise Forbidden("only an administrator may do this")
 
-    def _same_password(self, identity: Identity, shown: Basic, row: AccountRow) -> bool:
-        if row.password_hash == identity.known.password_hash:
-            return True
-        # The hash of an unchanged password may have been made anew at a higher cost.
-        passwords, text = self.authenticator.passwords, shown.password
-        return row.password_hash is not None and passwords.remembers(
-            row.id, row.password_hash, text
-        )
-
-    def _record(self, shown: Basic | AppToken | Malformed, origin: Origin, reason: str) -> None:
-        account = "(malformed)"
-        if isinstance(shown, Basic | AppToken):
-            known = shown.name in self.state.current.snapshot.accounts
-            account = shown.name if known else self.journal.hashed(shown.name)
+    def _record(self, credential: Credential, origin: Origin, reason: str) -> None:
+        snapshot = self.state.current.snapshot
+        account = credential.account_in_records(snapshot, self.journal.hashed)
         event = TokenEvent(
             request_id=g.request_id,
             address=origin.address,

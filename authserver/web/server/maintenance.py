@@ -15,7 +15,7 @@ from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
 from authserver.auth.state import StateCache
-from authserver.auth.usage import Rehashes, Uses
+from authserver.auth.usage import Rehashes, TokenUses
 from authserver.core.errors import AuthserverError, NotReady, Occupied, StoreFull
 from authserver.db.store import Store
 from authserver.keys import keyring, signing_keys
@@ -67,7 +67,7 @@ class Maintenance:
     """
 
     state: StateCache
-    uses: Uses
+    uses: TokenUses
     rehashes: Rehashes
     spool: Spool
     capacity: Capacity

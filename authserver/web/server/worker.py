@@ -92,7 +92,7 @@ def worker(inherited: Inherited) -> Serving:
     wiring = wire(chosen, observations, inherited.snapshot)
     spare_the_collector()
     # In this order: a thread has its nice value from the one that makes it.
-    wiring.issuer.authenticator.hashing.start()
+    wiring.issuer.backends.hashing.start()
     thread_priority.give_way()
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
@@ -113,7 +113,7 @@ def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate
         scraped.sheets,
         wiring.maintenance,
         wiring.observations,
-        wiring.issuer.authenticator.guesses.counts,
+        wiring.issuer.backends.lockout.counts,
         now,
         min((certificate.ends for certificate in certificates), default=None),
     )

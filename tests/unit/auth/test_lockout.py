@@ -1,6 +1,8 @@
 """Guessing: what is counted, for whom, and for how long."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -8,10 +10,21 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerSecond
 
 from authserver.auth import rate_limits
-from authserver.auth.lockout import CHEAP_TRIES, HOUR, MINUTE, Guesses, _cheap, _guest, limits
+from authserver.auth.lockout import (
+    CHEAP_TRIES,
+    HOUR,
+    MINUTE,
+    Attempt,
+    Lockout,
+    Tarpit,
+    _cheap,
+    _guest,
+    limits,
+)
 from authserver.auth.rate_limits import KINDS, Counts, SharedStorage, Windows
 from authserver.core.addresses import household
-from authserver.core.errors import TooManyAttempts
+from authserver.core.errors import TooManyAttempts, Unauthorized
+from authserver.runtime.concurrency import Places
 from authserver.runtime.shared_memory import Shared
 from tests.unit.clocks import Seconds
 
@@ -33,22 +46,33 @@ class Door:
     def __post_init__(self) -> None:
         local = Windows(SharedStorage(Shared.make(), self.clock), self.clock)
         allowed = limits(self.per_address, self.per_account)
-        self.guesses = Guesses(Counts(local), allowed, b"k" * 32, self.clock)
+        tarpit = Tarpit(Places(0, 0))
+        self.lockout = Lockout(Counts(local), allowed, b"k" * 32, tarpit, self.clock)
 
     def wait(self, address: str = HOME, name: str = "alice") -> int:
         """Return for how long nothing is checked, 0 if it is."""
-        try:
-            self.guesses.require_few(address, name, exists=name in ACCOUNTS)
-        except TooManyAttempts as error:
-            return error.retry_after
-        return 0
+        return self._attempt(address, name, lambda _: None)
 
     def fail(self, password: str, address: str = HOME, name: str = "alice") -> bool:
         """Show a wrong password; return whether it was checked."""
-        if self.wait(address, name):
-            return False
-        self.guesses.count(address, name, password)
-        return True
+        return not self._attempt(
+            address, name, lambda attempt: attempt.check(password, lambda: False)
+        )
+
+    def _attempt(self, address: str, name: str, check: Callable[[Attempt], object]) -> int:
+        """Attempt to log in, in vain; return for how long that is refused."""
+        try:
+            with self.lockout.attempt(address, name, exists=name in ACCOUNTS) as attempt:
+                check(attempt)
+                # Only a block without an error has proved the password.
+                self._refuse()
+        except TooManyAttempts as error:
+            return error.retry_after
+        except Unauthorized:
+            return 0
+
+    def _refuse(self) -> NoReturn:
+        raise Unauthorized("it was wrong")
 
 
 def test_ten_wrong_passwords_for_a_name_and_no_more_are_checked_for_a_minute() -> None:
@@ -133,32 +157,32 @@ def test_names_and_passwords_are_not_taken_for_each_other() -> None:
 def test_nothing_that_was_typed_is_kept() -> None:
     door = Door()
     door.fail("hunter22", name="typed-instead")
-    memory = bytes(door.guesses.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
+    memory = bytes(door.lockout.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
     assert any(memory)
     for typed in (b"hunter22", b"typed-instead", HOME.encode()):
         assert typed not in memory
-    assert "kkkk" not in repr(door.guesses)
+    assert "kkkk" not in repr(door.lockout)
 
 
 def test_a_remembered_password_stays_good_where_no_other_is_checked() -> None:
     door = Door()
-    assert door.guesses.may_be_remembered(HOME, "alice")
+    assert door.lockout.may_be_remembered(HOME, "alice")
     for number in range(10):
         door.fail(str(number))
     assert door.wait() > 0
-    assert door.guesses.may_be_remembered(HOME, "alice")
+    assert door.lockout.may_be_remembered(HOME, "alice")
 
 
 def test_whoever_tries_on_does_not_find_a_remembered_password() -> None:
     door = Door()
     for number in range(10 + CHEAP_TRIES):
-        assert door.guesses.may_be_remembered(ELSEWHERE, "alice")
+        assert door.lockout.may_be_remembered(ELSEWHERE, "alice")
         door.fail(str(number), ELSEWHERE)
-    assert not door.guesses.may_be_remembered(ELSEWHERE, "alice")
-    assert door.guesses.may_be_remembered(ELSEWHERE, "bob")
-    assert door.guesses.may_be_remembered(HOME, "alice")
+    assert not door.lockout.may_be_remembered(ELSEWHERE, "alice")
+    assert door.lockout.may_be_remembered(ELSEWHERE, "bob")
+    assert door.lockout.may_be_remembered(HOME, "alice")
     door.clock.at += MINUTE
-    assert door.guesses.may_be_remembered(ELSEWHERE, "alice")
+    assert door.lockout.may_be_remembered(ELSEWHERE, "alice")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -166,7 +190,7 @@ def test_no_flood_of_one_kind_of_counts_evicts_one_of_another(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(rate_limits, "BYTES", SMALL)
-    counts = Door().guesses.counts
+    counts = Door().lockout.counts
     items = {item: RateLimitItemPerSecond(1, HOUR, item) for item in KINDS}
     for item in items.values():
         counts.hit(item, "one")
@@ -195,7 +219,7 @@ def test_refused_requests_make_no_room_for_more_guesses(
             checked += door.fail("wrong", name=f"user-{minute}-{number}")
         for number in range(FLOOD // 10):
             assert door.wait(name=name.format(f"{minute}-{number}")) > 0
-        door.guesses = replace(door.guesses)  # another worker, which remembers nothing
+        door.lockout = replace(door.lockout)  # another worker, which remembers nothing
         door.clock.at += MINUTE
     assert checked == 150
 
@@ -212,7 +236,7 @@ def test_refused_requests_with_names_that_nobody_has_leave_one_count() -> None:
 
 def entries(door: Door) -> int:
     """Return how many counts are kept."""
-    memory = bytes(door.guesses.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
+    memory = bytes(door.lockout.counts.local.storage._shared.memory)  # type: ignore[attr-defined]
     size = rate_limits._ENTRY.size
     return sum(any(memory[at : at + 16]) for at in range(0, len(memory), size))
 
@@ -236,7 +260,7 @@ def test_nobody_elsewhere_changes_anything_for_an_address(
         outcome = attacked.wait(address, name), attacked.fail(password, address, name)
         if address == HOME:
             assert outcome == (quiet.wait(address, name), quiet.fail(password, address, name))
-            assert attacked.guesses.may_be_remembered(HOME, name)
+            assert attacked.lockout.may_be_remembered(HOME, name)
 
 
 @given(TRIES)

@@ -1,0 +1,129 @@
+"""Passwords of users: remembered ones are recalled at once, the others take bcrypt."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from authserver.auth import passwords
+from authserver.auth.credentials import Backends, Credential, Identity, Origin, claimed_account
+from authserver.core.errors import NotReady, Unauthorized
+from authserver.core.names import nfc
+from authserver.core.secret_tokens import Prefix
+from authserver.core.subjects import AccountKind
+from authserver.db.models import AccountRow
+from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.db.store import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Password(Credential):
+    """A name and a password, as the client sent them; the name in NFC."""
+
+    kind: ClassVar[str] = "password"
+    shape: ClassVar[re.Pattern[str]] = re.compile("")
+    starts_login: ClassVar[bool] = True
+
+    name: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def of(cls, name: str, secret: str) -> Self:
+        return cls(nfc(name), secret)
+
+    def account_in_records(self, snapshot: Snapshot, hashed: Callable[[str], str]) -> str:
+        return claimed_account(self.name, snapshot, hashed)
+
+    def recall(self, backends: Backends, snapshot: Snapshot, origin: Origin) -> Identity | None:
+        if not self.password:
+            raise Unauthorized("empty password")
+        if self.password.startswith(Prefix.REFRESH):
+            # containerd sends a refresh token like this after it was refused.
+            raise Unauthorized("a refresh token in the place of a password")
+        known = snapshot.accounts.get(self.name)
+        if (
+            known is None
+            or not self._is_remembered(backends, known)
+            or not backends.lockout.may_be_remembered(origin.address, self.name)
+        ):
+            return None
+        backends.observations.passwords.append("remembered")
+        return _identity(known)
+
+    def verify(
+        self, backends: Backends, snapshot: Snapshot, origin: Origin, *, stale: bool
+    ) -> Identity:
+        """Check the password by bcrypt.
+
+        The work is the same for a wrong password, an unknown and a disabled account.
+        """
+        if stale:
+            raise NotReady("the store cannot be reached, and this password was not checked lately")
+        known = snapshot.accounts.get(self.name)
+        state = (known.password_hash, known.disabled) if known else ()
+        exists, client = known is not None, origin.address
+        with backends.lockout.attempt(client, self.name, exists=exists) as attempt:
+            right = backends.hashing.once(
+                client,
+                backends.passwords.check_id(self.name, self.password, *state),
+                lambda: attempt.check(
+                    self.password, lambda: self._check(backends, known, snapshot.highest_cost)
+                ),
+                guest=attempt.is_guest,
+            )
+            if not (right and known):
+                raise Unauthorized(_why(known))
+        return _identity(known)
+
+    def still(
+        self, proved: Identity, backends: Backends, snapshot: Snapshot, origin: Origin
+    ) -> Identity | None:
+        before, now = proved.known, snapshot.accounts.get(self.name)
+        if now is None or now.id != before.id or now.disabled:
+            return None
+        # The same password may have been hashed anew, at a higher cost.
+        same = now.password_hash == before.password_hash
+        return _identity(now) if same or self._is_remembered(backends, now) else None
+
+    def require_still(
+        self, proved: Identity, backends: Backends, change: Change, account: AccountRow
+    ) -> None:
+        now = account.password_hash
+        if now == proved.known.password_hash:
+            return
+        # The hash of an unchanged password may have been made anew at a higher cost.
+        if now is None or not backends.passwords.remembers(account.id, now, self.password):
+            raise Unauthorized("the password was changed meanwhile")
+
+    def _is_remembered(self, backends: Backends, known: KnownAccount) -> bool:
+        stored = known.password_hash
+        if known.disabled or stored is None:
+            return False
+        return backends.passwords.remembers(known.id, stored, self.password)
+
+    def _check(self, backends: Backends, known: KnownAccount | None, highest_cost: int) -> bool:
+        """Check the password in a turn, and remember it if it is right."""
+        stored = known.password_hash if known else None
+        usable = known is not None and not known.disabled
+        right = backends.passwords.check(self.password, stored, highest_cost, usable=usable)
+        backends.observations.passwords.append("right" if right else "wrong")
+        if right and known and stored:
+            backends.passwords.learn(known.id, stored, self.password)
+            if backends.passwords.outdated(stored):
+                new = passwords.hash_password(self.password, backends.passwords.cost)
+                backends.passwords.learn(known.id, new, self.password)
+                backends.rehashes.add(known.id, stored, new)
+        return right
+
+
+def _identity(known: KnownAccount) -> Identity:
+    is_user = known.account.kind is AccountKind.USER
+    return Identity(known, "password", (known.id, None, None), may_stay_logged_in=is_user)
+
+
+def _why(known: KnownAccount | None) -> str:
+    if known is None:
+        return "unknown account"
+    if known.disabled:
+        return "disabled account"
+    return "wrong password" if known.password_hash else "account without a password"
