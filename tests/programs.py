@@ -79,10 +79,7 @@ class Process:
     @property
     def workers(self) -> list[int]:
         """Return the processes that it started and that have not ended."""
-        found = _processes()
-        return [
-            pid for pid, parent, state in found if parent == self.inner.pid and state not in "ZX"
-        ]
+        return children(self.inner.pid)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
@@ -146,6 +143,11 @@ def _answers(url: str, certificate: Path | None) -> bool:
     except OSError:
         return False
     return True
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started and that have not ended."""
+    return [child for child, parent, state in _processes() if parent == pid and state not in "ZX"]
 
 
 def alive(pid: int) -> bool:

@@ -17,7 +17,7 @@ from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings
 from authserver.web.server import http_server
-from authserver.web.server.http_server import Listener, Place
+from authserver.web.server.listener import Address, Listener
 from authserver.web.server.tls import Certificate
 from authserver.web.server.worker import Inherited, spare_the_collector, worker
 from authserver.web.wiring import wire
@@ -122,17 +122,17 @@ def _make_space(context: Context) -> None:
 def _listeners(chosen: Settings, host: str, port: int) -> list[Listener]:
     """Return the public listener, and that of the administration if it has its own."""
     mode = int(chosen.unix_socket_mode, 8)
-    chosen_with = "AUTHSERVER_UNIX_SOCKET" if chosen.unix_socket else "--host and --port"
+    setting = "AUTHSERVER_UNIX_SOCKET" if chosen.unix_socket else "--host and --port"
     certificate = _certificate(chosen.tls_files)
-    public = Listener(Place(host, port, chosen.unix_socket, mode, chosen_with), certificate)
+    public = Listener(Address(host, port, chosen.unix_socket, mode, setting), certificate)
     match chosen.admin_place:
         case None:
             return [public]
         case Path() as path:
-            place = Place("", 0, path, mode, chosen_with="AUTHSERVER_ADMIN_LISTEN")
+            place = Address("", 0, path, mode, setting="AUTHSERVER_ADMIN_LISTEN")
             return [public, Listener(place)]
         case admin_host, admin_port:
-            place = Place(admin_host, admin_port, chosen_with="AUTHSERVER_ADMIN_LISTEN")
+            place = Address(admin_host, admin_port, setting="AUTHSERVER_ADMIN_LISTEN")
             if chosen.admin_tls_files != chosen.tls_files or chosen.admin_client_ca_file:
                 certificate = _certificate(chosen.admin_tls_files, chosen.admin_client_ca_file)
             return [public, Listener(place, certificate)]

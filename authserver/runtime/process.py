@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import signal
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ OWN = Path("/proc/self/cgroup")
 MOST = 256
 """More than that are not asked for, as with AUTHSERVER_WORKERS."""
 
-PR_SET_DUMPABLE = 4
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
 
 def available_processors(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
@@ -65,3 +66,8 @@ def keep_memory_private() -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """Have the kernel stop this process when its parent ends: nothing else would."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

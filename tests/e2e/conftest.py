@@ -1,14 +1,21 @@
 """An installation and a registry for the end-to-end tests."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests import programs
 from tests.e2e.images import Image
-from tests.e2e.lab import PASSWORD, Lab, installation, serving_registry
+from tests.e2e.lab import (
+    KNOWN_GRANIAN,
+    OTHER_GRANIAN,
+    PASSWORD,
+    Lab,
+    installation,
+    serving_registry,
+)
 
 # Who is there, and the rules that each of them has; anonymous is no account.
 RULES = {
@@ -20,6 +27,17 @@ RULES = {
     "user:stranger": [],
     "anonymous": [("public/**", "pull")],
 }
+
+
+@pytest.fixture(
+    scope="module",
+    params=[KNOWN_GRANIAN, OTHER_GRANIAN],
+    ids=["known Granian", "other Granian"],
+)
+def program(request: pytest.FixtureRequest) -> Sequence[str]:
+    """What is run as authserver: it serves with Granian's private parts, or without."""
+    found: Sequence[str] = request.param
+    return found
 
 
 @pytest.fixture(scope="session")

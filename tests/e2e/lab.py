@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ PROGRAMS = {
 }
 """The registry of each version."""
 
+KNOWN_GRANIAN = (sys.executable, "-m", "authserver")
+OTHER_GRANIAN = (sys.executable, str(Path(__file__).with_name("other_granian.py")))
+"""Serve with Granian's private parts, and without."""
+
 ADMIN = ("admin", "correct: horse")
 PASSWORD = "battery staple"
 
@@ -41,9 +46,9 @@ http:
 """
 
 
-def installation(data_dir: Path, port: int) -> Authserver:
-    """Set up an installation of ours that will be served on ``port``."""
-    made = Authserver(data_dir, {"AUTHSERVER_PUBLIC_URL": f"http://localhost:{port}"})
+def installation(data_dir: Path, port: int, program: Sequence[str] = KNOWN_GRANIAN) -> Authserver:
+    """Set up an installation of ours that will be served on ``port``, by ``program``."""
+    made = Authserver(data_dir, {"AUTHSERVER_PUBLIC_URL": f"http://localhost:{port}"}, program)
     made.run("init", "--admin", ADMIN[0], "--admin-password-stdin", stdin=f"{ADMIN[1]}\n")
     return made
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import ssl
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPSConnection
@@ -15,8 +15,8 @@ import pytest
 
 from tests.e2e.certificates import Authority
 from tests.e2e.fetching import curl, fetch
-from tests.e2e.lab import ADMIN, installation
-from tests.programs import Authserver, Process, free_port, require, running
+from tests.e2e.lab import ADMIN, KNOWN_GRANIAN, installation
+from tests.programs import Authserver, Process, children, free_port, require, running
 from tests.world import basic, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -47,6 +47,13 @@ class Served:
             return None
 
     @property
+    def workers(self) -> set[int]:
+        """Return the workers of this listener, which has its own where Granian is another one."""
+        assert self.process is not None
+        own = self.process.workers
+        return {worker for pid in own for worker in children(pid)} or set(own)
+
+    @property
     def ended(self) -> int:
         assert self.process is not None
         return self.process.stop()
@@ -57,17 +64,18 @@ class Served:
 
 
 @contextmanager
-def serving(place: Path, listen: str, **env: str) -> Iterator[Served]:
+def serving(place: Path, listen: str, program: Sequence[str], **env: str) -> Iterator[Served]:
     port = free_port()
-    made = installation(place / "data", port)
+    made = installation(place / "data", port, program)
     made.env |= {"AUTHSERVER_ADMIN_LISTEN": listen, **env}
     with made.serving(port, "--workers", "2") as process:
         yield Served(made, port, listen, process)
 
 
 @pytest.fixture(scope="module")
-def on_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("port"), f"127.0.0.1:{free_port()}") as made:
+def on_port(tmp_path_factory: pytest.TempPathFactory, program: Sequence[str]) -> Iterator[Served]:
+    place = tmp_path_factory.mktemp("port")
+    with serving(place, f"127.0.0.1:{free_port()}", program) as made:
         yield made
 
 
@@ -86,8 +94,10 @@ def test_without_the_setting_the_public_listener_has_the_api(tmp_path: Path) -> 
         assert fetch(f"http://127.0.0.1:{port}{ME}", headers=AUTH).status == 200
 
 
-def test_a_request_in_flight_is_answered_before_the_server_ends(tmp_path: Path) -> None:
-    with serving(tmp_path, f"127.0.0.1:{free_port()}") as served:
+def test_a_request_in_flight_is_answered_before_the_server_ends(
+    tmp_path: Path, program: Sequence[str]
+) -> None:
+    with serving(tmp_path, f"127.0.0.1:{free_port()}", program) as served:
         host, _, port = served.place.rpartition(":")
         head = (
             "PUT /api/v1/robots/ci HTTP/1.1\r\nHost: x\r\n"
@@ -112,7 +122,7 @@ def _refused(port: int) -> bool:
 
 
 def test_a_worker_that_is_replaced_has_it_too(tmp_path: Path) -> None:
-    with serving(tmp_path, f"127.0.0.1:{free_port()}") as served:
+    with serving(tmp_path, f"127.0.0.1:{free_port()}", KNOWN_GRANIAN) as served:
         process = served.process
         assert process is not None
         killed, stays = process.workers
@@ -127,10 +137,10 @@ def test_a_worker_that_is_replaced_has_it_too(tmp_path: Path) -> None:
             os.kill(stays, signal.SIGCONT)
 
 
-def test_it_may_be_a_unix_socket(tmp_path: Path) -> None:
+def test_it_may_be_a_unix_socket(tmp_path: Path, program: Sequence[str]) -> None:
     require("curl")
     path = tmp_path / "admin.sock"
-    with serving(tmp_path, f"unix:{path}", AUTHSERVER_UNIX_SOCKET_MODE="600") as served:
+    with serving(tmp_path, f"unix:{path}", program, AUTHSERVER_UNIX_SOCKET_MODE="600") as served:
         options = ("--unix-socket", str(path), "--user", ":".join(ADMIN))
         assert curl(*options, f"http://localhost{ME}").status == 200
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -191,7 +201,7 @@ class Mutual:
 
 
 @pytest.fixture(scope="module")
-def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mutual]:
+def mutual(tmp_path_factory: pytest.TempPathFactory, program: Sequence[str]) -> Iterator[Mutual]:
     place = tmp_path_factory.mktemp("mutual")
     servers, clients = Authority.make(place / "servers"), Authority.make(place / "clients")
     files = place / "tls.pem", place / "tls.key"
@@ -199,6 +209,7 @@ def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mutual]:
     with serving(
         place,
         f"127.0.0.1:{free_port()}",
+        program,
         AUTHSERVER_ADMIN_TLS_CERTIFICATE_FILE=str(files[0]),
         AUTHSERVER_ADMIN_TLS_KEY_FILE=str(files[1]),
         AUTHSERVER_ADMIN_CLIENT_CA_FILE=str(clients.file),
@@ -226,10 +237,8 @@ def test_other_authorities_are_taken_while_serving(mutual: Mutual) -> None:
     assert mutual.ask(old) == 200
     mutual.clients = Authority.make(mutual.place / "successors")
     old.file.write_bytes(mutual.clients.file.read_bytes())
-    process = mutual.served.process
-    assert process is not None
-    before = set(process.workers)
-    assert wait_until(lambda: not before & set(process.workers), REPLACED_SECONDS)
+    before = mutual.served.workers
+    assert wait_until(lambda: not before & mutual.served.workers, REPLACED_SECONDS)
     assert mutual.ask(mutual.clients) == 200
     assert mutual.refuses(old)
 

@@ -5,7 +5,7 @@ import random
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -199,9 +199,11 @@ def resident(pids: list[int]) -> int:
     return sum(int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) for text in status)
 
 
-def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
+def test_hostile_requests_get_no_token_and_do_no_harm(
+    tmp_path: Path, program: Sequence[str]
+) -> None:
     port = free_port()
-    authserver = installation(tmp_path / "data", port)
+    authserver = installation(tmp_path / "data", port, program)
     statuses: Counter[bytes] = Counter()
     with authserver.serving(port, "--workers", "2") as server:
         workers = server.workers
@@ -224,9 +226,11 @@ def test_hostile_requests_get_no_token_and_do_no_harm(tmp_path: Path) -> None:
     assert statuses[b"401"] + statuses[b"200"] + statuses[b"405"] > REQUESTS / 4, statuses
 
 
-def test_bodies_that_are_cut_off_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+def test_bodies_that_are_cut_off_are_refused_and_leave_nothing(
+    tmp_path: Path, program: Sequence[str]
+) -> None:
     port = free_port()
-    authserver = installation(tmp_path / "data", port)
+    authserver = installation(tmp_path / "data", port, program)
     authserver.env["AUTHSERVER_REQUESTS_PER_ADDRESS"] = "0"  # all come from here
     form = b"grant_type=refresh_token&client_id=c&service=registry&refresh_token=x"
     chunked = b"%x\r\n%s\r\n" % (len(form), form)

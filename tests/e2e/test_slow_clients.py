@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,9 +82,11 @@ def log_in_from_elsewhere(port: int, *more: str) -> int:
     return answer.status
 
 
-def test_slow_clients_are_hung_up_on_and_hold_nobody_up(tmp_path: Path) -> None:
+def test_slow_clients_are_hung_up_on_and_hold_nobody_up(
+    tmp_path: Path, program: Sequence[str]
+) -> None:
     port = free_port()
-    authserver = installation(tmp_path / "data", port)
+    authserver = installation(tmp_path / "data", port, program)
     authserver.env["AUTHSERVER_CONNECTIONS_PER_ADDRESS"] = "0"
     with authserver.serving(port, "--workers", "1"):
         # More of each kind than there are threads to be held, or places to be taken.
@@ -103,11 +106,11 @@ def test_slow_clients_are_hung_up_on_and_hold_nobody_up(tmp_path: Path) -> None:
 
 
 def test_one_address_does_not_take_all_connections_though_there_are_few_descriptors(
-    tmp_path: Path,
+    tmp_path: Path, program: Sequence[str]
 ) -> None:
     require("prlimit", "curl")
     port = free_port()
-    authserver = installation(tmp_path / "data", port)
+    authserver = installation(tmp_path / "data", port, program)
     authserver.program = ("prlimit", "--nofile=256:256", *authserver.program)
     with ExitStack() as held, authserver.serving(port, "--workers", "1") as server:
         (worker,) = server.workers

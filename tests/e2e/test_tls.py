@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cryptography import x509
 
 from tests.e2e.certificates import Authority
 from tests.e2e.fetching import curl, fetch
-from tests.e2e.lab import ADMIN, installation
+from tests.e2e.lab import ADMIN, KNOWN_GRANIAN, OTHER_GRANIAN, installation
 from tests.e2e.pairing import Pairing
 from tests.programs import (
     Authserver,
@@ -31,6 +31,7 @@ from tests.world import wait_until
 pytestmark = pytest.mark.e2e
 
 CLIENTS = 4
+LOST = 0
 HUNG_UP_SECONDS = 30
 # Two workers, each followed by its successor for some seconds, and the look at the files before.
 REPLACED_SECONDS = 60
@@ -50,6 +51,10 @@ class Served:
     @property
     def url(self) -> str:
         return f"https://localhost:{self.port}"
+
+    @property
+    def on_other_granian(self) -> bool:
+        return self.authserver.program is OTHER_GRANIAN
 
     def serial(self) -> int:
         """Return the serial number of the certificate that a new connection is shown."""
@@ -86,12 +91,14 @@ class Served:
 
 
 @contextmanager
-def serving_tls(place: Path, *, workers: int = 2) -> Iterator[Served]:
+def serving_tls(
+    place: Path, program: Sequence[str] = KNOWN_GRANIAN, *, workers: int = 2
+) -> Iterator[Served]:
     port, metrics_port = free_port(), free_port()
     authority = Authority.make(place)
     files = place / "tls.pem", place / "tls.key"
     authority.certify(*files)
-    made = installation(place / "data", port)
+    made = installation(place / "data", port, program)
     made.env |= {
         "AUTHSERVER_PUBLIC_URL": f"https://localhost:{port}",
         "AUTHSERVER_TLS_CERTIFICATE_FILE": str(files[0]),
@@ -107,9 +114,9 @@ def serving_tls(place: Path, *, workers: int = 2) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, program: Sequence[str]) -> Iterator[Served]:
     require("curl", "openssl")
-    with serving_tls(tmp_path_factory.mktemp("tls")) as made:
+    with serving_tls(tmp_path_factory.mktemp("tls"), program) as made:
         yield made
 
 
@@ -180,7 +187,10 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
 
     def ask() -> None:
         while not stop.is_set():
-            statuses.append(served.token())
+            try:
+                statuses.append(served.token())
+            except subprocess.CalledProcessError:
+                statuses.append(LOST)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(ask) for _ in range(CLIENTS)]
@@ -190,7 +200,8 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
         for one in asking:
             one.result()
     assert gone, served.process.output()
-    assert set(statuses) == {200}
+    # Without Granian's private parts a few may be lost: docs/deploying.md.
+    assert set(statuses) <= ({200, LOST} if served.on_other_granian else {200})
     assert len(statuses) > CLIENTS
     assert served.serial() != old
     expiry = x509.load_pem_x509_certificate(served.files[0].read_bytes()).not_valid_after_utc
@@ -205,6 +216,9 @@ def test_files_that_are_no_pair_are_not_taken(served: Served) -> None:
     other.certify(served.files[0], served.files[0].parent / "other.key")
     assert wait_until(lambda: "stays the old one" in served.process.output(), 30)
     assert "KEY_VALUES_MISMATCH" in served.process.output()
+    if served.on_other_granian:
+        assert {served.serial() for _ in range(20)} == {old}
+        return
     # One that is replaced for another reason reads what was good.
     os.kill(workers[0], 9)
     assert wait_until(lambda: workers[0] not in served.process.workers, 20)

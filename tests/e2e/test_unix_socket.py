@@ -3,7 +3,7 @@
 import json
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,11 @@ def serving(authserver: Authserver, path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, program: Sequence[str]) -> Iterator[Served]:
     require("curl")
     place = tmp_path_factory.mktemp("unix")
-    with serving(installation(place / "data", free_port()), place / "authserver.sock") as made:
+    installed = installation(place / "data", free_port(), program)
+    with serving(installed, place / "authserver.sock") as made:
         yield made
 
 
@@ -82,9 +83,9 @@ def test_without_the_header_the_address_is_unknown(served: Served) -> None:
 
 
 def test_a_second_server_is_refused_and_the_socket_of_a_killed_one_is_replaced(
-    tmp_path: Path,
+    tmp_path: Path, program: Sequence[str]
 ) -> None:
-    made, path = installation(tmp_path / "data", free_port()), tmp_path / "a.sock"
+    made, path = installation(tmp_path / "data", free_port(), program), tmp_path / "a.sock"
     with serving(made, path) as first:
         second = made.run("serve", check=False)
         assert second.returncode == 1

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -85,8 +85,8 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Authserver:
-    made = installation(tmp_path_factory.mktemp("workers") / "data", free_port())
+def installed(tmp_path_factory: pytest.TempPathFactory, program: Sequence[str]) -> Authserver:
+    made = installation(tmp_path_factory.mktemp("workers") / "data", free_port(), program)
     added = (("user", "add", user, "--password-stdin") for user in ("alice", "bob", "carol"))
     made.run_each(*added, stdin=f"{PASSWORD}\n")
     return made

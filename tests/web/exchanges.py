@@ -86,7 +86,7 @@ class Exchange:
     def receive(self) -> Future:
         future = Future()
         if self.pieces:
-            future.end(_message(self.pieces.pop(0)))
+            future.end(message_of(self.pieces.pop(0)))
         else:
             self.awaited = future
         return future
@@ -94,7 +94,7 @@ class Exchange:
     def come(self, piece: bytes | CutOff) -> bool:
         """Have a piece come that is awaited; return whether it still was."""
         awaited, self.awaited = self.awaited, None
-        return awaited is not None and awaited.end(_message(piece))
+        return awaited is not None and awaited.end(message_of(piece))
 
     def send(self, message: dict[str, Any]) -> None:
         assert not self.answered.is_set()
@@ -121,7 +121,7 @@ class Exchange:
         return text
 
 
-def _message(piece: bytes | CutOff) -> dict[str, Any]:
+def message_of(piece: bytes | CutOff) -> dict[str, Any]:
     if isinstance(piece, CutOff):
         return {"type": "http.disconnect"}
     return {"type": "http.request", "body": piece, "more_body": piece != b""}

@@ -14,8 +14,8 @@ from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import Observations
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server.ambiguity import OneMeaning
-from authserver.web.server.asgi import EventLoop
 from authserver.web.server.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
+from authserver.web.server.granian_worker import EventLoop
 from tests.web.exchanges import CutOff, Exchange, Incoming, Pair, Scope
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
-"""The server: listening, workers, the gateway in front of the application, stopping.
+"""The server: listeners, TLS, worker processes, the gateway in front of the application, stopping.
 
-Started by ``cli/serve``; makes a ``web.app`` in each worker. What uses parts of Granian that are
-private stands here.
+``cli/serve`` starts it with ``http_server.run``. Each worker process makes the parts of ``wiring``
+and a ``web.app`` (``worker``). A request goes from Granian through ``gateway``, which decides which
+thread answers it, past ``ambiguity`` and ``rate_limit`` to the application. The room knows nothing
+of rules or accounts. Only ``granian_worker`` uses private parts of Granian.
 """

@@ -4,9 +4,10 @@ ASGI's form, for it has what RSGI's keeps back: the path as it was sent, and hea
 ASCII.
 """
 
+import asyncio
+import concurrent.futures
 import sys
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from io import RawIOBase
 from threading import Event
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 CUT = "the body was cut off"
 
+# By Granian's own future, or by the one of a coroutine.
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
-class Scope(TypedDict):
+
+class AsgiScope(TypedDict):
     """A request, but for its body.
 
     A request without Host has one here all the same, with what its target says, or empty.
@@ -70,19 +74,7 @@ class Incoming(Protocol):
     proto: Any
 
 
-class EventLoop:
-    """What Granian takes for asyncio's: whatever is due is done at once, by whoever says so."""
-
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *arguments: object, **_context: object
-    ) -> None:
-        """Call back; there is no loop to wait for."""
-        callback(*arguments)
-
-    call_soon = call_soon_threadsafe
-
-
-class Reply:
+class StartedResponse:
     """WSGI's ``start_response``."""
 
     __slots__ = ("headers", "status")
@@ -102,7 +94,7 @@ def _no_writing(_: bytes) -> None:
     raise NotImplementedError("PEP 3333's write() is for old applications")
 
 
-class Piece:
+class BodyPiece:
     """A piece of a body; the last may be empty."""
 
     __slots__ = ("data", "last")
@@ -116,7 +108,7 @@ class Piece:
         """
         try:
             message = future.result()
-        except CancelledError:
+        except _CANCELLED:
             raise RequestTimeout(LATE) from None
         if message["type"] != "http.request":
             raise BadRequest(CUT)
@@ -124,7 +116,7 @@ class Piece:
         self.last: bool = not message["more_body"]
 
 
-class Body(RawIOBase):
+class BodyStream(RawIOBase):
     """A body as it arrives, for a thread that waits for it; within some seconds from the start."""
 
     def __init__(self, pending: Pending, seconds: float) -> None:
@@ -145,7 +137,7 @@ class Body(RawIOBase):
         into[:size], self._held = self._held[:size], self._held[size:]
         return size
 
-    def _next(self) -> Piece:
+    def _next(self) -> BodyPiece:
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
         came = Event()
@@ -153,10 +145,10 @@ class Body(RawIOBase):
         future.add_done_callback(lambda _: came.set())
         if not came.wait(max(0.0, self._deadline - time.monotonic())):
             future.cancel()
-        return Piece(future)
+        return BodyPiece(future)
 
 
-def environ(scope: Scope, key_of: Callable[[bytes], str | None]) -> "WSGIEnvironment":
+def environ(scope: AsgiScope, key_of: Callable[[bytes], str | None]) -> "WSGIEnvironment":
     """Return what there is of a request by WSGI's names, and of its headers what has a key.
 
     A header that came in more than once has its values in one. A value that is not ASCII is empty.
@@ -175,7 +167,7 @@ def environ(scope: Scope, key_of: Callable[[bytes], str | None]) -> "WSGIEnviron
     return found
 
 
-def whole_environ(scope: Scope) -> "WSGIEnvironment":
+def whole_environ(scope: AsgiScope) -> "WSGIEnvironment":
     """Return all that WSGI has of a request, but for its body."""
     host, port = scope["server"]
     return environ(scope, _any_key) | {

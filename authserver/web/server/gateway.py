@@ -25,7 +25,16 @@ from authserver.runtime.periodic import Repeating
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
 from authserver.web.server import ambiguity, asgi
 from authserver.web.server.ambiguity import AMBIGUITY, ENCODING, HOST
-from authserver.web.server.asgi import CUT, Body, Exchange, Future, Incoming, Piece, Reply, Scope
+from authserver.web.server.asgi import (
+    CUT,
+    AsgiScope,
+    BodyPiece,
+    BodyStream,
+    Exchange,
+    Future,
+    Incoming,
+    StartedResponse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,7 +106,7 @@ class Gateway:
         with pending:
             self._take(scope, pending)
 
-    def _take(self, scope: Scope, pending: "_Pending") -> None:
+    def _take(self, scope: AsgiScope, pending: "_Pending") -> None:
         if scope["raw_path"] not in self._quick:
             self._threads.submit(self._whole, scope, pending)
             return
@@ -114,7 +123,7 @@ class Gateway:
             self._threads.submit(self._whole, scope, pending)
 
     def _try(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
-        reply = Reply()
+        reply = StartedResponse()
         environ[AT_ONCE] = True
         try:
             parts = self.app(environ, reply)
@@ -165,7 +174,7 @@ class Gateway:
             if arriving.deadline < now:
                 piece.cancel()
 
-    def _whole(self, scope: Scope, pending: "_Pending") -> None:
+    def _whole(self, scope: AsgiScope, pending: "_Pending") -> None:
         """Answer a request in this thread, with all that WSGI has."""
         with pending:
             environ = asgi.whole_environ(scope)
@@ -174,12 +183,12 @@ class Gateway:
                 why := ambiguity.of_path(scope["raw_path"], scope["path"], self._slashed)
             ) is not None:
                 environ[AMBIGUITY] = why
-            environ["wsgi.input"] = Body(pending, self.seconds)
+            environ["wsgi.input"] = BodyStream(pending, self.seconds)
             self._answer(environ, pending)
 
     def _answer(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
         with pending:
-            reply = Reply()
+            reply = StartedResponse()
             pending.end(reply, self.app(environ, reply))
 
 
@@ -206,7 +215,7 @@ class _Pending:
             raise RuntimeError("the request was answered already")
         return self._exchange
 
-    def end(self, reply: Reply, parts: "Iterable[bytes]") -> None:
+    def end(self, reply: StartedResponse, parts: "Iterable[bytes]") -> None:
         """Answer with ``reply`` and the body ``parts``."""
         body = asgi.joined(parts)
         self._respond(reply.status, reply.headers, body)
@@ -243,7 +252,7 @@ class _Arriving:
     def source(self, future: Future) -> "BytesIO | _Lost | None":
         """Return what the body is read from, if ``future`` has the last piece."""
         try:
-            piece = Piece(future)
+            piece = BodyPiece(future)
         except BadRequest:
             return _Lost(BadRequest, CUT)
         except RequestTimeout:
@@ -263,7 +272,7 @@ class _Lost:
         raise self._kind(self._why)
 
 
-def _look_at_headers(scope: Scope, environ: "WSGIEnvironment", pending: _Pending) -> None:
+def _look_at_headers(scope: AsgiScope, environ: "WSGIEnvironment", pending: _Pending) -> None:
     """Note whether another server may take a request for something else."""
     if (why := ambiguity.of_headers(environ, scope["http_version"])) is not None:
         environ[AMBIGUITY] = why

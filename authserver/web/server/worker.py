@@ -1,11 +1,9 @@
 """One worker process: what it inherits, and what it starts."""
 
-import ctypes
 import gc
 import multiprocessing.util
 import os
 import secrets
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,13 +17,11 @@ from authserver.web.server import drain, thread_priority
 from authserver.web.server.ambiguity import WITH_SLASHES
 from authserver.web.server.connections import Connections
 from authserver.web.server.gateway import Gateway
-from authserver.web.server.http_server import Serving
 from authserver.web.server.metrics_reporter import Reporter
 from authserver.web.server.tls import Certificate
 from authserver.web.token import HEADERS, PATHS
 from authserver.web.wiring import Wiring, now, wire
 
-PR_SET_PDEATHSIG = 1
 # How many objects there may be more before garbage is looked for, of which requests leave little.
 GARBAGE_AFTER = 5_000
 
@@ -54,11 +50,6 @@ def gateway_over(wiring: Wiring) -> Gateway:
     )
 
 
-def _end_with_parent() -> None:
-    """Have the kernel stop this worker if its parent is killed: nobody would stop it otherwise."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def spare_the_collector() -> None:
     """Leave what is loaded now out of garbage collection: it stays, and there is much of it.
 
@@ -81,9 +72,26 @@ class Inherited:
     certificates: Sequence[Certificate] = ()
 
 
-def worker(inherited: Inherited) -> Serving:
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What handles one worker's requests: a gateway for each listener, the public one first."""
+
+    gateways: Sequence[Gateway]
+    connections: Connections | None = None
+
+    def start(self, connections: int) -> None:
+        """Start the threads of a worker that listens, and accepts so many ``connections``."""
+        for gateway in self.gateways:
+            gateway.start()
+        drain.limit_writing()
+        if self.connections is not None:
+            self.connections.leave_half_of(connections)
+            self.connections.start()
+
+
+def worker(inherited: Inherited) -> Handlers:
     """Return what takes one worker's requests; the server calls this in each of them."""
-    _end_with_parent()
+    process.end_with_parent()
     process.keep_memory_private()
     drain.stop_when_told()
     chosen = settings.load(os.environ).settings
@@ -99,7 +107,7 @@ def worker(inherited: Inherited) -> Serving:
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
     if inherited.scraped is not None:
         _report(wiring, inherited.scraped, inherited.certificates)
-    return Serving(_gateways(wiring), _connections(wiring))
+    return Handlers(_gateways(wiring), _connections(wiring))
 
 
 def _connections(wiring: Wiring) -> Connections | None:
