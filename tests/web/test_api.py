@@ -633,7 +633,7 @@ def test_a_delegate_is_told_of_nothing_that_they_may_not_list(delegated: World) 
         for method, path in (("POST", "/rules"), ("PUT", mine), ("PATCH", mine))
     ]
     for noun in router.NOUNS:
-        for operation in noun.found:
+        for operation in noun.operations:
             path = operation.path
             for name, value in {"{name}": "x", "{service}": "x", "{id}": "3"}.items():
                 path = path.replace(name, value)

@@ -12,7 +12,7 @@ from werkzeug.test import Client, TestResponse
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.settings import Settings
 from authserver.web import api, app
-from authserver.web.api.models import Problem
+from authserver.web.api.models import ApiProblem
 from authserver.web.app import create_app
 from authserver.web.server import rate_limit
 from authserver.web.server.gateway import AT_ONCE
@@ -143,7 +143,7 @@ def test_every_path_is_limited_by_one_count(
 def problem(answer: TestResponse) -> None:
     """Check that the API tells it as its other errors."""
     assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
-    told = Problem.model_validate_json(answer.text)
+    told = ApiProblem.model_validate_json(answer.text)
     assert told.status == 429
     assert "too many requests" in told.detail
 

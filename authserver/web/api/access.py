@@ -1,5 +1,6 @@
 """Questions about the rules: explain, who-can, effective, lint."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -15,31 +16,31 @@ from authserver.policy import access
 from authserver.policy import explain as policy_explain
 from authserver.policy import lint as policy_lint
 from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, rule_usage
-from authserver.web.api import pagination
 from authserver.web.api.models import (
     MAX_ID,
     WHOLE,
-    Answer,
-    Body,
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
     Name,
     Nothing,
     Paging,
-    Query,
     Sought,
+    Text,
     Time,
     decimal,
 )
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, part
+from authserver.web.api.operations import Call, Operations, references
+from authserver.web.api.pagination import Page, page
 
 OPERATIONS = Operations("questions", "What would be granted, and why.")
 
 
-class Question(Body):
+class ApiQuestion(ApiBody):
     """What would be granted of some scopes."""
 
     account: Name = Field(description="Or anonymous.")
-    registry: Annotated[str, Field(min_length=1)]
+    registry: Text
     scopes: list[str] = Field(min_length=1, examples=[["repository:team/app:pull"]])
     address: str | None = Field(
         default=None, alias="from", description="As a request from this address."
@@ -50,7 +51,7 @@ class Question(Body):
     )
 
 
-class Reason(Answer):
+class ApiReason(ApiAnswer):
     """One step that led to a decision."""
 
     cause: str
@@ -59,7 +60,7 @@ class Reason(Answer):
     text: str
 
 
-class Close(Answer):
+class ApiClose(ApiAnswer):
     """A rule that came close."""
 
     rule: int
@@ -67,17 +68,17 @@ class Close(Answer):
     why: str
 
 
-class Decided(Answer):
+class Decided(ApiAnswer):
     """What would be granted of one scope, and why."""
 
     scope: str
     granted: list[str]
     complete: bool
-    reasons: list[Reason]
-    close: list[Close]
+    reasons: list[ApiReason]
+    close: list[ApiClose]
 
 
-class Explanation(Answer):
+class Explanation(ApiAnswer):
     """What one account would be granted."""
 
     account: str
@@ -91,17 +92,17 @@ class Explanation(Answer):
 
 
 class Explanations(Page[Explanation]):
-    """A part of those who may."""
+    """A page of the list of accounts that may."""
 
 
-class Except(Answer):
+class Except(ApiAnswer):
     """A deny that takes some of it away."""
 
     rule: int
     text: str
 
 
-class Reached(Answer):
+class ApiReached(ApiAnswer):
     """What one pattern of one allow gives."""
 
     registry: str
@@ -113,16 +114,16 @@ class Reached(Answer):
     exceptions: list[Except] = Field(alias="except")
 
 
-class Effective(Answer):
+class Effective(ApiAnswer):
     """All that one account may do."""
 
     account: str
     disabled: bool
-    effective: list[Reached]
+    effective: list[ApiReached]
 
 
-class Found(Answer):
-    """Something that a look at the rules found; the first of the rules is what it is about."""
+class Found(ApiAnswer):
+    """A finding. The first of the rules is the one that it is about."""
 
     code: Code
     level: Level
@@ -131,8 +132,8 @@ class Found(Answer):
     remedy: str | None = Field(description="The command that mends it.")
 
 
-class Lint(Answer):
-    """All findings, the gravest first, and notes on what could not be told."""
+class Lint(ApiAnswer):
+    """All findings, the gravest first, and notes on what could not be found out."""
 
     findings: list[Found]
     notes: list[str]
@@ -149,8 +150,8 @@ class WhoCan(Paging):
     )
 
 
-class WhatCan(Query):
-    """Whose reach."""
+class WhatCan(ApiQuery):
+    """Which account."""
 
     account: Sought = Field(description="Or anonymous.")
     registry: Sought | None = Field(None, description="On this registry only.")
@@ -159,8 +160,8 @@ class WhatCan(Query):
     )
 
 
-class Judged(Query):
-    """By what rules are judged."""
+class LintQuery(ApiQuery):
+    """What to report."""
 
     level: Literal["info", "warning", "error"] = Field(
         "info", description="Leave out the findings below this level."
@@ -180,72 +181,81 @@ def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
     return call.parts.callers.state.current.snapshot
 
 
-def _circumstances(call: Call[Any, Any], address: str | None, at: Any = None) -> Circumstances:  # noqa: ANN401 - a time or None
-    read = None if address is None else parse_address(address)
-    if address is not None and read is None:
+def _circumstances(
+    call: Call[Any, Any], address: str | None, at: datetime | None = None
+) -> Circumstances:
+    network = None if address is None else parse_address(address)
+    if address is not None and network is None:
         raise Refused(f"{address!r} is no IP address")
-    return Circumstances(read, at or call.parts.store.clock())
+    return Circumstances(network, at or call.parts.store.clock())
 
 
-def _bounds(
-    call: Call[Question, Query], when: Circumstances
+def _token_bounds(
+    call: Call[ApiQuestion, ApiQuery], when: Circumstances
 ) -> tuple[tuple[Limit, ...] | None, list[str]]:
-    """Return the ceiling of the app token that is asked about, and why it is not good at all."""
-    asked = call.body
-    if asked.token is None:
+    """Return the ceiling of the question's app token, and why the token is not good at all."""
+    if call.body.token is None:
         return None, []
     with call.read() as session:
-        return policy_explain.token_bounds(session, asked.account, asked.token, when)
+        return policy_explain.token_bounds(session, call.body.account, call.body.token, when)
 
 
-@OPERATIONS.operation("POST", "/explain", answer=Explanation, body=Question)
-def explain(call: Call[Question, Query]) -> Reply:
-    """Say what an account would be granted of some scopes, and why; nothing is changed."""
-    asked = call.body
-    when = _circumstances(call, asked.address, asked.at)
-    state = _snapshot(call, asked.registry)
+@OPERATIONS.operation("POST", "/explain")
+def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
+    """Say what an account would be granted of some scopes, and why. This changes nothing."""
+    question = call.body
+    when = _circumstances(call, question.address, question.at)
+    state = _snapshot(call, question.registry)
     with references():
-        who, scopes = asked.account, asked.scopes
-        ceiling, barred = _bounds(call, when)
-        answer = policy_explain.explain(state, asked.registry, who, scopes, when, ceiling, barred)
-    return Reply(Explanation.model_validate(answer.as_json()))
+        who, scopes = question.account, question.scopes
+        ceiling, barred = _token_bounds(call, when)
+        answer = policy_explain.explain(
+            state, question.registry, who, scopes, when, ceiling, barred
+        )
+    return Explanation.model_validate(answer.as_json())
 
 
-@OPERATIONS.operation("GET", "/who-can", answer=Explanations, query=WhoCan)
-def who_can(call: Call[Nothing, WhoCan]) -> Reply:
-    """List everybody who may do something on a repository, and by which rules."""
-    asked = call.query
-    if not is_repository_name(asked.repository):
-        raise Refused(f"{asked.repository!r} is no repository name that a registry accepts")
-    after = None if asked.cursor is None else pagination.read_cursor(asked.cursor, str)[0]
-    when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
-    found = [
-        (answer.name if answer.known else "", answer.as_json())
-        for answer in access.who_can(state, asked.registry, asked.action, asked.repository, when)
-    ]
-    rest = [(place, told) for place, told in found if after is None or place > str(after)]
-    more = pagination.write_cursor([rest[asked.limit - 1][0]]) if rest[asked.limit :] else None
-    return part(call, Explanations, [told for _, told in rest[: asked.limit]], more)
+@OPERATIONS.operation("GET", "/who-can")
+def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
+    """List the accounts that may do something on a repository, and by which rules."""
+    query = call.query
+    if not is_repository_name(query.repository):
+        raise Refused(f"{query.repository!r} is no repository name that a registry accepts")
+    when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
+    answers = [*access.who_can(state, query.registry, query.action, query.repository, when)]
 
+    def place(answer: policy_explain.AccessAnswer) -> str:
+        return answer.name if answer.known else ""
 
-@OPERATIONS.operation("GET", "/effective", answer=Effective, query=WhatCan)
-def effective(call: Call[Nothing, WhatCan]) -> Reply:
-    """List all that an account may do, and by which rules."""
-    asked = call.query
-    when, state = _circumstances(call, asked.address), _snapshot(call, asked.registry)
-    services = sorted(state.registries) if asked.registry is None else [asked.registry]
-    with references():
-        found = access.effective(state, services, asked.account, when)
-    return Reply(Effective.model_validate(found.as_json()))
-
-
-@OPERATIONS.operation("GET", "/lint", answer=Lint, query=Judged)
-def lint(call: Call[Nothing, Judged]) -> Reply:
-    """Look for rules without effect, wider than is often meant, or left over."""
-    asked, kept = call.query, call.parts.settings.token_record_days
-    ages = LintAges(call.parts.store.clock(), asked.unused_days or kept, kept)
-    with call.read() as session:
-        state, known = snapshot.load(session), rule_usage.load(session, ages.since)
-    return Reply(
-        Lint.model_validate(policy_lint.lint(state, known, ages).as_json(Level(asked.level)))
+    return page(
+        call,
+        Explanations,
+        lambda _, after, limit: [
+            answer for answer in answers if after is None or place(answer) > after[0]
+        ][:limit],
+        lambda answer: answer.as_json(),
+        lambda found: [place(found[-1])],
+        str,
     )
+
+
+@OPERATIONS.operation("GET", "/effective")
+def effective(call: Call[Nothing, WhatCan]) -> Effective:
+    """List all that an account may do, and by which rules."""
+    query = call.query
+    when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
+    services = sorted(state.registries) if query.registry is None else [query.registry]
+    with references():
+        reach = access.effective(state, services, query.account, when)
+    return Effective.model_validate(reach.as_json())
+
+
+@OPERATIONS.operation("GET", "/lint")
+def lint(call: Call[Nothing, LintQuery]) -> Lint:
+    """Find rules without effect, rules wider than is often meant, and rules left over."""
+    days = call.parts.settings.token_record_days
+    ages = LintAges(call.parts.store.clock(), call.query.unused_days or days, days)
+    with call.read() as session:
+        state, usage = snapshot.load(session), rule_usage.load(session, ages.since)
+    report = policy_lint.lint(state, usage, ages)
+    return Lint.model_validate(report.as_json(Level(call.query.level)))

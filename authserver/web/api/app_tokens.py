@@ -1,4 +1,4 @@
-"""App tokens."""
+"""App tokens: everybody's below ``/tokens``, the caller's own below ``/me/tokens``."""
 
 import secrets
 from dataclasses import replace
@@ -13,12 +13,23 @@ from authserver.core.errors import NotFound
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import AppTokenRow
-from authserver.web.api.models import WHOLE, Answer, Body, Name, Nothing, Paging, Query, Sought
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, page
-from authserver.web.api.resources import Shown
+from authserver.web.api.caller import Need
+from authserver.web.api.me import OPERATIONS as ME
+from authserver.web.api.models import (
+    WHOLE,
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Name,
+    Nothing,
+    Paging,
+    Sought,
+)
+from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
+from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.resources import View
 
-OPERATIONS = Operations("tokens", "App tokens: secrets for programs, in the place of a password.")
+OPERATIONS = Operations("tokens", "App tokens: secrets for programs, in place of a password.")
 
 DAY = 86400
 LIFETIME_MAX = 3650 * DAY
@@ -26,8 +37,8 @@ Scope = Annotated[str, Field(max_length=400, examples=["repository:team/**:pull"
 Network = Annotated[str, Field(max_length=50, examples=["10.0.0.0/8"])]
 
 
-class NewToken(Body):
-    """An app token that is to be made. One that an app token makes is within that one's bounds."""
+class NewToken(ApiBody):
+    """An app token to make. If an app token makes it, its bounds are within that one's."""
 
     name: Name = Field(description="What it is called, once an account.")
     scopes: list[Scope] = Field(
@@ -50,29 +61,29 @@ class NewToken(Body):
 
 
 class NewTokenOf(NewToken):
-    """An app token that is to be made for an account."""
+    """An app token to make for an account."""
 
     account: Name
 
 
-class Rotation(Body):
-    """How a secret is replaced."""
+class Rotation(ApiBody):
+    """How long the old secret stays good."""
 
     grace: Annotated[int, Field(ge=0, le=LIFETIME_MAX), WHOLE] = Field(
         default=DAY, description="Seconds for which the old one stays good."
     )
 
 
-class LastUse(Answer):
-    """When and from where something was used last."""
+class LastUse(ApiAnswer):
+    """When and from where it was used last."""
 
     at: datetime
     address: str | None
     client: str | None
 
 
-class Token(Answer):
-    """An app token; its secret is told only when it is made."""
+class Token(ApiAnswer):
+    """An app token. Only the answer that makes it has its secret."""
 
     id: int
     account: str
@@ -88,32 +99,32 @@ class Token(Answer):
 
 
 class NewSecret(Token):
-    """An app token and its secret, which is told only now."""
+    """An app token and its secret. No later answer has the secret."""
 
     token: str
 
 
 class Tokens(Page[Token]):
-    """A part of the list of app tokens."""
+    """A page of the list of app tokens."""
 
 
 class OfAccount(Paging):
-    """Whose."""
+    """Of which account."""
 
     account: Sought | None = Field(None, description="Only those of this account.")
 
 
-def shown(call: Call[Any, Any], owner: str | None = None) -> Shown[AppTokenRow]:
-    """Return how app tokens are shown: all of them, or to their ``owner`` only his own."""
+def view(call: Call[Any, Any]) -> View[AppTokenRow, Token]:
+    """Return how app tokens are answered. Below ``/me``, only the caller's own are there."""
     now = call.parts.store.clock()
 
     def find(session: Session, token_id: int) -> AppTokenRow:
         row = app_tokens.get(session, token_id)
-        if owner not in (None, row.account.name):
+        if call.owner not in (None, row.account.name):
             raise NotFound(f"there is no app token {token_id} of yours")
         return row
 
-    return Shown(
+    return View(
         Token,
         find,
         lambda row: app_tokens.described(row, now),
@@ -121,41 +132,8 @@ def shown(call: Call[Any, Any], owner: str | None = None) -> Shown[AppTokenRow]:
     )
 
 
-def listing(call: Call[Nothing, Any], account: str | None) -> Reply:
-    """Return a part of the list, of one account if asked."""
-    return page(
-        call,
-        Tokens,
-        lambda session, window: app_tokens.listed(session, account, window=window),
-        shown(call).described,
-        lambda row: row.id,
-        int,
-    )
-
-
-def showing(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
-    """Return one app token."""
-    how = shown(call, owner)
-    with call.read() as session:
-        return how.reply(how.find(session, call.path["id"]))
-
-
-def making(call: Call[Any, Query], account: str, new: NewToken, where: str) -> Reply:
-    """Make an app token."""
-    wanted = _wanted(call, account, new)
-    with call.change() as change, references():
-        row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
-        told = shown(call).described(row) | {"token": secret}
-        return Reply(
-            NewSecret.model_validate(told),
-            201,
-            shown(call).state_tag(row),
-            f"{where}/{row.id}",
-        )
-
-
-def _wanted(call: Call[Any, Query], account: str, new: NewToken) -> Wanted:
-    """Return what is to be made; what is left out is as the credential that makes it has it.
+def _wanted(call: Call[Any, ApiQuery], account: str, new: NewToken) -> Wanted:
+    """Return the token to make. The bounds of the caller's credential fill what is left out.
 
     Raises:
         Forbidden: it is wider than that credential.
@@ -169,59 +147,104 @@ def _wanted(call: Call[Any, Query], account: str, new: NewToken) -> Wanted:
         latest=None if "lifetime" in new.model_fields_set else own.end,
     )
     call.caller.require_within(wanted.bounds(account, now))
-    # The store's clock may be another than this one.
+    # The store's clock may differ from this one.
     return replace(wanted, latest=own.end)
 
 
-def rotating(call: Call[Rotation, Query], owner: str | None = None) -> Reply:
-    """Give an app token a new secret."""
-    how = shown(call, owner)
-    number, grace = call.path["id"], timedelta(seconds=call.body.grace)
-    with call.read() as session:
-        call.caller.require_within(app_tokens.bounds(how.find(session, number)))
-    with call.change() as change:
-        how.find(change.session, number)
-        latest = call.caller.bounds.end
-        row, secret = app_tokens.rotate(change, number, grace, secrets.token_bytes, latest)
-        told = how.described(row) | {"token": secret}
-        return Reply(NewSecret.model_validate(told), 200, how.state_tag(row))
+def _with_secret(
+    call: Call[Any, Any], row: AppTokenRow, secret: str, location: str | None = None
+) -> Tagged[NewSecret]:
+    how = view(call)
+    answer = NewSecret.model_validate(how.described(row) | {"token": secret})
+    return Tagged(answer, how.tag_of(row), location)
 
 
-def revoking(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
-    """Revoke an app token."""
-    with call.change() as change:
-        row = shown(call, owner).required(call, change.session, call.path["id"])
-        app_tokens.revoke(change, row.id)
-    return Reply(None, 204)
-
-
-@OPERATIONS.operation("GET", "/tokens", answer=Tokens, query=OfAccount)
-def list_tokens(call: Call[Nothing, OfAccount]) -> Reply:
-    """List app tokens."""
-    return listing(call, call.query.account)
-
-
-@OPERATIONS.operation(
-    "POST", "/tokens", answer=NewSecret, body=NewTokenOf, statuses=(201,), tagged=True
+@ME.operation(
+    "GET",
+    "/me/tokens",
+    name="list_my_tokens",
+    summary="List my app tokens.",
+    query=Paging,
+    need=Need.ANY,
 )
-def create_token(call: Call[NewTokenOf, Query]) -> Reply:
-    """Make an app token for an account; its secret is told only now."""
-    return making(call, call.body.account, call.body, call.here)
+@OPERATIONS.operation("GET", "/tokens")
+def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
+    """List app tokens."""
+    account = call.owner or call.query.account
+    return table_page(
+        call,
+        Tokens,
+        lambda session, window: app_tokens.listed(session, account, window=window),
+        view(call).described,
+        lambda row: row.id,
+    )
 
 
-@OPERATIONS.operation("GET", "/tokens/{id}", answer=Token, tagged=True)
-def show_token(call: Call[Nothing, Query]) -> Reply:
+@ME.operation(
+    "POST",
+    "/me/tokens",
+    name="create_my_token",
+    summary="Make an app token for myself. Only this answer has its secret.",
+    body=NewToken,
+    status=201,
+    need=Need.SELF,
+)
+@OPERATIONS.operation("POST", "/tokens", status=201)
+def create_token(call: Call[NewTokenOf, ApiQuery]) -> Tagged[NewSecret]:
+    """Make an app token for an account. Only this answer has its secret."""
+    account = call.owner or call.body.account
+    wanted = _wanted(call, account, call.body)
+    with call.change() as change, references():
+        row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
+        return _with_secret(call, row, secret, f"{call.here}/{row.id}")
+
+
+@ME.operation(
+    "GET",
+    "/me/tokens/{id}",
+    name="show_my_token",
+    summary="Show an app token of mine.",
+    need=Need.ANY,
+)
+@OPERATIONS.operation("GET", "/tokens/{id}")
+def show_token(call: BareCall) -> Tagged[Token]:
     """Show an app token."""
-    return showing(call)
+    return view(call).show(call)
 
 
-@OPERATIONS.operation("POST", "/tokens/{id}/rotate", answer=NewSecret, body=Rotation, tagged=True)
-def rotate_token(call: Call[Rotation, Query]) -> Reply:
+@ME.operation(
+    "POST",
+    "/me/tokens/{id}/rotate",
+    name="rotate_my_token",
+    summary="Give an app token of mine a new secret; the old one stays good for a while.",
+    need=Need.SELF,
+)
+@OPERATIONS.operation("POST", "/tokens/{id}/rotate")
+def rotate_token(call: Call[Rotation, ApiQuery]) -> Tagged[NewSecret]:
     """Give an app token a new secret; the old one stays good for a while."""
-    return rotating(call)
+    find, number = view(call).find, call.path["id"]
+    grace, latest = timedelta(seconds=call.body.grace), call.caller.bounds.end
+    with call.read() as session:
+        call.caller.require_within(app_tokens.bounds(find(session, number)))
+    with call.change() as change:
+        find(change.session, number)
+        row, secret = app_tokens.rotate(change, number, grace, secrets.token_bytes, latest)
+        return _with_secret(call, row, secret)
 
 
-@OPERATIONS.operation("DELETE", "/tokens/{id}", statuses=(204,), conditional=True)
-def revoke_token(call: Call[Nothing, Query]) -> Reply:
+@ME.operation(
+    "DELETE",
+    "/me/tokens/{id}",
+    name="revoke_my_token",
+    summary="Revoke an app token of mine; one without an admin ceiling revokes only itself.",
+    need=Need.ANY,
+)
+@OPERATIONS.operation("DELETE", "/tokens/{id}")
+def revoke_token(call: BareCall) -> None:
     """Revoke an app token."""
-    return revoking(call)
+    credential = call.caller.identity.app_token
+    if credential is not None and credential.id != call.path["id"]:
+        call.caller.require(Need.SELF)
+    with call.change() as change:
+        row = view(call).seen(call, change.session)
+        app_tokens.revoke(change, row.id)

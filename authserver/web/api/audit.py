@@ -1,4 +1,4 @@
-"""Audit records: what was changed, and what was asked for."""
+"""Audit records of changes and of token requests."""
 
 from dataclasses import astuple
 from datetime import datetime
@@ -8,15 +8,14 @@ from pydantic import Field
 
 from authserver.audit import records
 from authserver.audit.records import Before, Filter
-from authserver.web.api import pagination
-from authserver.web.api.models import Answer, Nothing, Paging, Sought, Time
-from authserver.web.api.operations import Call, Operations, Reply
-from authserver.web.api.pagination import Page, part
+from authserver.web.api.models import ApiAnswer, Nothing, Paging, Sought, Time
+from authserver.web.api.operations import Call, Operations
+from authserver.web.api.pagination import Page, page, read_cursor
 
 OPERATIONS = Operations("audit", "Records of changes and of token requests.")
 
 
-class ChangeRecord(Answer):
+class ApiChangeRecord(ApiAnswer):
     """A change: who, what, before and after."""
 
     kind: Literal["change"]
@@ -28,8 +27,8 @@ class ChangeRecord(Answer):
     after: dict[str, Any] | None
 
 
-class TokenRecord(Answer):
-    """A token request and its outcome, or one to this API that was refused."""
+class ApiTokenRecord(ApiAnswer):
+    """A token request and its outcome, or a request to this API that was refused."""
 
     kind: Literal["token"]
     at: datetime
@@ -45,13 +44,13 @@ class TokenRecord(Answer):
     reason: str
     rules: list[int] = Field(description="The rules by which it was decided.")
     requests: int = Field(
-        description="How many requests it stands for: of strangers, who got nothing, more than one."
+        description="How many requests it stands for: one record counts several by strangers."
     )
     request_id: str
 
 
-class Records(Page[Annotated[ChangeRecord | TokenRecord, Field(discriminator="kind")]]):
-    """A part of the records, the newest first."""
+class Records(Page[Annotated[ApiChangeRecord | ApiTokenRecord, Field(discriminator="kind")]]):
+    """A page of the records, the newest first."""
 
 
 class Which(Paging):
@@ -76,20 +75,18 @@ class Which(Paging):
         return Filter(**{name: getattr(self, name) for name in Filter.__slots__})
 
 
-@OPERATIONS.operation("GET", "/audit", answer=Records, query=Which)
-def list_records(call: Call[Nothing, Which]) -> Reply:
+@OPERATIONS.operation("GET", "/audit")
+def list_records(call: Call[Nothing, Which]) -> Records:
     """List the records, the newest first."""
-    wanted = call.query
-    before = _place(wanted.cursor)
-    with call.read() as session:
-        found = records.latest(session, wanted.filter, wanted.limit + 1, before)
-    told, rest = found[: wanted.limit], found[wanted.limit :]
-    more = pagination.write_cursor([*astuple(records.after(told, before))]) if rest else None
-    return part(call, Records, [record.told for record in told], more)
-
-
-def _place(cursor: str | None) -> Before:
-    if cursor is None:
-        return Before()
-    change, token = pagination.read_cursor(cursor, int, int)
-    return Before(int(change), int(token))
+    before, cursor = Before(), call.query.cursor
+    if cursor is not None:
+        before = Before(*map(int, read_cursor(cursor, int, int)))
+    return page(
+        call,
+        Records,
+        lambda session, _, limit: records.latest(session, call.query.filter, limit, before),
+        lambda record: record.told,
+        lambda found: [*astuple(records.after([*found], before))],
+        int,
+        int,
+    )

@@ -1,7 +1,7 @@
 """Delegations: leave for a group's members to write rules within bounds."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -10,17 +10,26 @@ from authserver.db import delegations
 from authserver.db.lookup import Window
 from authserver.db.models import DelegationRow
 from authserver.web.api.caller import Need
-from authserver.web.api.models import Answer, Body, Name, Nothing, Paging, Query, Removed
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, page
-from authserver.web.api.resources import Shown
-from authserver.web.api.rules import Action, Text, delegate
+from authserver.web.api.models import (
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Name,
+    Nothing,
+    Paging,
+    Removed,
+    Text,
+)
+from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
+from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.resources import View
+from authserver.web.api.rules import Action, delegate
 
 OPERATIONS = Operations("delegations", "Leave for a group's members to write rules within bounds.")
 
 
-class NewDelegation(Body):
-    """A delegation that is to be made."""
+class NewDelegation(ApiBody):
+    """A delegation to make."""
 
     group: Name
     registry: Text
@@ -29,7 +38,7 @@ class NewDelegation(Body):
     comment: Annotated[str, Field(max_length=1000)] = ""
 
 
-class Delegation(Answer):
+class ApiDelegation(ApiAnswer):
     """A delegation."""
 
     id: int
@@ -42,51 +51,46 @@ class Delegation(Answer):
     created_at: datetime
 
 
-class Delegations(Page[Delegation]):
-    """A part of the list of delegations."""
+class Delegations(Page[ApiDelegation]):
+    """A page of the list of delegations."""
 
 
-SHOWN = Shown(Delegation, delegations.get, delegations.described)
+VIEW = View(ApiDelegation, delegations.get, delegations.described)
 
 
-@OPERATIONS.operation("GET", "/delegations", answer=Delegations, query=Paging, need=Need.SELF)
-def list_delegations(call: Call[Nothing, Paging]) -> Reply:
-    """List the delegations; to a delegate, those that he has."""
+@OPERATIONS.operation("GET", "/delegations", need=Need.SELF)
+def list_delegations(call: Call[Nothing, Paging]) -> Delegations:
+    """List the delegations; a delegate gets only their own."""
 
-    def listed(session: Session, window: Window) -> list[DelegationRow]:
-        author = delegate(call, session)
-        held = (
+    def rows(session: Session, window: Window) -> list[DelegationRow]:
+        author, after = delegate(call, session), window.after
+        own = (
             delegations.listed(session) if author is None else delegations.held_by(session, author)
         )
-        after: Any = window.after
-        return [row for row in held if after is None or row.id > after][: window.limit]
+        return [row for row in own if after is None or row.id > int(after)][: window.limit]
 
-    return page(call, Delegations, listed, delegations.described, lambda row: row.id, int)
+    return table_page(call, Delegations, rows, delegations.described, lambda row: row.id)
 
 
-@OPERATIONS.operation(
-    "POST", "/delegations", answer=Delegation, body=NewDelegation, statuses=(201,), tagged=True
-)
-def add_delegation(call: Call[NewDelegation, Query]) -> Reply:
+@OPERATIONS.operation("POST", "/delegations", status=201)
+def add_delegation(call: Call[NewDelegation, ApiQuery]) -> Tagged[ApiDelegation]:
     """Let the members of a group write allows within a pattern on one registry."""
     new = call.body
-    to = delegations.extent(new.pattern, ",".join(new.actions))
+    extent = delegations.extent(new.pattern, ",".join(new.actions))
     with call.change() as change, references():
-        row = delegations.add(change, new.group, new.registry, to, new.comment)
-        reply = SHOWN.reply(row, 201)
-        return Reply(reply.answer, 201, reply.tag, f"{call.here}/{row.id}")
+        row = delegations.add(change, new.group, new.registry, extent, new.comment)
+        return VIEW.tagged(row, f"{call.here}/{row.id}")
 
 
-@OPERATIONS.operation("GET", "/delegations/{id}", answer=Delegation, tagged=True)
-def show_delegation(call: Call[Nothing, Query]) -> Reply:
+@OPERATIONS.operation("GET", "/delegations/{id}")
+def show_delegation(call: BareCall) -> Tagged[ApiDelegation]:
     """Show a delegation."""
-    with call.read() as session:
-        return SHOWN.reply(delegations.get(session, call.path["id"]))
+    return VIEW.show(call)
 
 
-@OPERATIONS.operation("DELETE", "/delegations/{id}", answer=Removed, conditional=True)
-def end_delegation(call: Call[Nothing, Query]) -> Reply:
-    """End a delegation: the rules that were written under it are disabled, and told."""
+@OPERATIONS.operation("DELETE", "/delegations/{id}")
+def end_delegation(call: BareCall) -> Removed:
+    """End a delegation. The rules that were written under it are disabled, and listed."""
     with call.change() as change:
-        row = SHOWN.required(call, change.session, call.path["id"])
-        return Reply(Removed(rules=delegations.end(change, row.id)))
+        row = VIEW.seen(call, change.session)
+        return Removed(rules=delegations.end(change, row.id))

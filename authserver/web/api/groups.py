@@ -8,10 +8,10 @@ from pydantic import AfterValidator, Field
 from authserver.core.subjects import AccountKind, subject
 from authserver.db import groups, lookup
 from authserver.db.store import Change
-from authserver.web.api.models import Answer, Body, Force
-from authserver.web.api.operations import Call, Operations, Reply, references
+from authserver.web.api.models import ApiAnswer, ApiBody, Force
+from authserver.web.api.operations import Call, Operations, Tagged, references
 from authserver.web.api.pagination import Page
-from authserver.web.api.resources import Resource, Shown
+from authserver.web.api.resources import Resource, View
 
 OPERATIONS = Operations("groups", "Named sets of accounts, for rules that hold for several.")
 
@@ -19,20 +19,20 @@ MEMBER = Field(pattern="^(user|robot):.", max_length=134, examples=["user:alice"
 Members = Annotated[list[Annotated[str, MEMBER]], AfterValidator(lambda names: sorted({*names}))]
 
 
-class GroupTerms(Body):
-    """What is said of a group: who is in it."""
+class GroupTerms(ApiBody):
+    """A group: its members."""
 
     members: Members = Field(default=[], description="user:NAME and robot:NAME.")
 
 
-class MembersChange(Body):
-    """Who joins and who leaves. Nothing else is touched, so this needs no If-Match."""
+class MembersChange(ApiBody):
+    """Who joins and who leaves. Other members stay, so this needs no If-Match."""
 
     add: Members = Field(default=[])
     remove: Members = Field(default=[])
 
 
-class Group(Answer):
+class ApiGroup(ApiAnswer):
     """A group."""
 
     name: str
@@ -40,19 +40,19 @@ class Group(Answer):
     created_at: datetime
 
 
-class Groups(Page[Group]):
-    """A part of the list of groups."""
+class Groups(Page[ApiGroup]):
+    """A page of the list of groups."""
 
 
 def _account(change: Change, member: str) -> str:
     """Return the name of the account that ``kind:NAME`` names.
 
     Raises:
-        Refused: there is none.
+        Refused: there is no such account.
     """
-    said = subject(member)
+    account = subject(member)
     with references():
-        return lookup.account(change.session, said.name, AccountKind(said.kind)).name
+        return lookup.account(change.session, account.name, AccountKind(account.kind)).name
 
 
 def _set(change: Change, name: str, members: list[str], *, force: bool) -> None:
@@ -66,27 +66,26 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: GroupTerms) -> Non
     _set(change, row.name, terms.members, force=False)
 
 
-SHOWN = Shown(Group, lookup.group, groups.described)
+VIEW = View(ApiGroup, lookup.group, groups.described, key="name")
 
 Resource(
     noun="group",
     path="/groups",
-    key="name",
-    shown=SHOWN,
+    view=VIEW,
     page=Groups,
     terms=GroupTerms,
     listed=groups.listed,
-    place=lambda row: row.folded_name,
+    order=lambda row: row.folded_name,
     add=_add,
-    edit=lambda _, change, row, terms, force: _set(change, row.name, terms.members, force=force),
+    edit=lambda call, change, row, terms: _set(
+        change, row.name, terms.members, force=call.query.force
+    ),
     remove=lambda change, row, force: groups.remove(change, row.name, force=force),
 ).declare(OPERATIONS)
 
 
-@OPERATIONS.operation(
-    "POST", "/groups/{name}/members", answer=Group, body=MembersChange, query=Force, tagged=True
-)
-def change_members(call: Call[MembersChange, Force]) -> Reply:
+@OPERATIONS.operation("POST", "/groups/{name}/members")
+def change_members(call: Call[MembersChange, Force]) -> Tagged[ApiGroup]:
     """Put accounts into a group and take others out."""
     name = call.path["name"]
     with call.change() as change:
@@ -97,6 +96,4 @@ def change_members(call: Call[MembersChange, Force]) -> Reply:
             with references():
                 account = _account(change, member)
                 groups.remove_member(change, name, account, force=call.query.force)
-        change.session.flush()
-        change.session.expire_all()
-        return SHOWN.reply(row)
+        return VIEW.changed(change, row)

@@ -7,56 +7,53 @@ from pydantic import Field
 from authserver.core.bounds import UNBOUNDED
 from authserver.db import invitations
 from authserver.web.api.caller import Need
-from authserver.web.api.models import Answer, Body, Name, Password, Query
-from authserver.web.api.operations import Call, Operations, Reply, references
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Password
+from authserver.web.api.operations import Call, Operations, references
 
 OPERATIONS = Operations(
     "invitations", "Codes with which users set a first password, once, within 72 hours."
 )
 
 
-class Invited(Body):
-    """Who is invited."""
+class Invited(ApiBody):
+    """The user to invite."""
 
     user: Name
 
 
-class Invitation(Answer):
-    """An invitation, told only now: whoever has the link sets the password."""
+class ApiInvitation(ApiAnswer):
+    """An invitation. Only this answer has the link, and the link alone sets the password."""
 
     user: str
     link: str
     code: str
 
 
-class Redemption(Body):
-    """The code of an invitation, and the password that is set with it."""
+class Redemption(ApiBody):
+    """The code of an invitation, and the password to set."""
 
     code: str = Field(max_length=200, repr=False)
     password: Password
 
 
-class Redeemed(Answer):
-    """Whose password was set."""
+class Redeemed(ApiAnswer):
+    """The user whose password was set."""
 
     user: str
 
 
-@OPERATIONS.operation("POST", "/invitations", answer=Invitation, body=Invited, statuses=(201,))
-def invite_user(call: Call[Invited, Query]) -> Reply:
+@OPERATIONS.operation("POST", "/invitations", status=201)
+def invite_user(call: Call[Invited, ApiQuery]) -> ApiInvitation:
     """Invite a user, who is added if not there. An earlier invitation of the same user ends."""
     call.caller.require_within(UNBOUNDED)
     with call.change() as change, references():
         row, code = invitations.invite(change, call.body.user, secrets.token_bytes)
-    link = call.parts.settings.invitation_link(code)
-    return Reply(Invitation(user=row.name, link=link, code=code), 201)
+    return ApiInvitation(user=row.name, link=call.parts.settings.invitation_link(code), code=code)
 
 
-@OPERATIONS.operation(
-    "POST", "/invitations/redeem", answer=Redeemed, body=Redemption, need=Need.NOTHING
-)
-def redeem_invitation(call: Call[Redemption, Query]) -> Reply:
-    """Set a first password. This takes no account but the code."""
+@OPERATIONS.operation("POST", "/invitations/redeem", need=Need.NOTHING)
+def redeem_invitation(call: Call[Redemption, ApiQuery]) -> Redeemed:
+    """Set a first password. The code is the only credential."""
     body = call.body
     user = invitations.accept(call.parts.store, body.code.strip(), body.password, call.hash_new)
-    return Reply(Redeemed(user=user))
+    return Redeemed(user=user)

@@ -1,25 +1,26 @@
-"""The keys that sign registry tokens."""
+"""The authorities and the signing keys: list them, rotate, activate and revoke them."""
 
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.jose import HeaderMode
 from authserver.keys.private_keys import Row
+from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys
-from authserver.web.api import pagination
-from authserver.web.api.models import Answer, Nothing, Paging, Query
-from authserver.web.api.operations import Call, Operations, Reply
-from authserver.web.api.pagination import Page, part
+from authserver.web.api.models import ApiAnswer, Nothing, Paging
+from authserver.web.api.operations import BareCall, Call, Operations
+from authserver.web.api.pagination import Page, page
 
 OPERATIONS = Operations("keys", "The authority and the signing keys.")
 
 
-class Key(Answer):
-    """A key, never its private half."""
+class Key(ApiAnswer):
+    """A key. No answer has its private half."""
 
     role: str
     id: int
@@ -35,60 +36,60 @@ class Key(Answer):
 
 
 class Keys(Page[Key]):
-    """A part of the list of keys."""
+    """A page of the list of keys."""
 
 
-class Bundle(Answer):
+class Bundle(ApiAnswer):
     """The certificates for a registry's ``rootcertbundle``, PEM."""
 
     bundle: str
 
 
-@OPERATIONS.operation("GET", "/keys", answer=Keys, query=Paging)
-def list_keys(call: Call[Nothing, Paging]) -> Reply:
+def _place(key: Listed) -> list[Any]:
+    return [key.role, key.id]
+
+
+@OPERATIONS.operation("GET", "/keys")
+def list_keys(call: Call[Nothing, Paging]) -> Keys:
     """List the authorities and the signing keys."""
-    limit, cursor = call.query.limit, call.query.cursor
-    after: Any = ["", -1] if cursor is None else pagination.read_cursor(cursor, str, int)
-    with call.read() as session:
+
+    def rows(session: Session, after: list[Any] | None, limit: int) -> list[Listed]:
         # By role, authorities first, and in it by id: there are only a few.
-        rest = [key for key in signing_keys.listed(session) if [key.role, key.id] > after]
-    more = (
-        pagination.write_cursor([rest[limit - 1].role, rest[limit - 1].id])
-        if rest[limit:]
-        else None
-    )
-    return part(call, Keys, [asdict(key) for key in rest[:limit]], more)
+        keys = signing_keys.listed(session)
+        return [key for key in keys if after is None or _place(key) > after][:limit]
+
+    return page(call, Keys, rows, asdict, lambda keys: _place(keys[-1]), str, int)
 
 
-@OPERATIONS.operation("GET", "/keys/bundle", answer=Bundle)
-def show_bundle(call: Call[Nothing, Query]) -> Reply:
+@OPERATIONS.operation("GET", "/keys/bundle")
+def show_bundle(call: BareCall) -> Bundle:
     """Show the certificates for a registry's rootcertbundle."""
     with call.read() as session:
-        shown = published_keys.everything(session, call.parts.store.time(session))
-        return Reply(Bundle(bundle=shown.bundle))
+        keys = published_keys.everything(session, call.parts.store.time(session))
+        return Bundle(bundle=keys.bundle)
 
 
-def shown(row: Row, status: int = 200) -> Reply:
+def key(row: Row) -> Key:
     """Return the answer that shows a key."""
-    return Reply(Key.model_validate(asdict(signing_keys.told(row))), status)
+    return Key.model_validate(asdict(signing_keys.told(row)))
 
 
-@OPERATIONS.operation("POST", "/keys/{id}/rotate", answer=Key)
-def rotate_key(call: Call[Nothing, Query]) -> Reply:
-    """Make the key that follows a signing key; a registry's own key waits until it is activated."""
+@OPERATIONS.operation("POST", "/keys/{id}/rotate")
+def rotate_key(call: BareCall) -> Key:
+    """Make the successor of a signing key; a registry's own key waits until it is activated."""
     with call.destruction() as change:
-        return shown(signing_keys.succeed(change, call.safe(change.session), call.path["id"]))
+        return key(signing_keys.succeed(change, call.safe(change.session), call.path["id"]))
 
 
-@OPERATIONS.operation("POST", "/keys/{id}/activate", answer=Key)
-def activate_key(call: Call[Nothing, Query]) -> Reply:
-    """Have a registry's own key that waits sign, once the registry knows it."""
+@OPERATIONS.operation("POST", "/keys/{id}/activate")
+def activate_key(call: BareCall) -> Key:
+    """Let a registry's own waiting key sign, once the registry knows it."""
     with call.destruction() as change:
-        return shown(registry_keys.activate_waiting(change, call.path["id"]))
+        return key(registry_keys.activate_waiting(change, call.path["id"]))
 
 
-@OPERATIONS.operation("POST", "/keys/{id}/revoke", answer=Key)
-def revoke_key(call: Call[Nothing, Query]) -> Reply:
+@OPERATIONS.operation("POST", "/keys/{id}/revoke")
+def revoke_key(call: BareCall) -> Key:
     """Stop using a signing key; registries go on accepting what was signed with it."""
     with call.destruction() as change:
-        return shown(signing_keys.revoke(change, call.safe(change.session), call.path["id"]))
+        return key(signing_keys.revoke(change, call.safe(change.session), call.path["id"]))

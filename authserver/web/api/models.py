@@ -1,4 +1,4 @@
-"""What bodies, queries and answers have in common."""
+"""Models that bodies, queries and answers are made of. Clients see ``ApiRule`` as ``Rule``."""
 
 import re
 from copy import copy
@@ -21,32 +21,44 @@ from authserver.core.times import in_utc
 MAX_ID = 2**63 - 1
 MAX_PAGE = 500
 
-_Terms = TypeVar("_Terms", bound="Body")
+_Terms = TypeVar("_Terms", bound="ApiBody")
 
 
-class Body(BaseModel):
-    """What a client sends: exact types, and nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Query(BaseModel):
-    """What stands after the ``?``: each parameter once, and none that is not known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def schema_name(name: str) -> str:
+    """Return the name that a class has in the OpenAPI document."""
+    return name.removeprefix("Api")
 
 
-class Answer(BaseModel):
-    """What is told. A client must take fields that it does not know: later versions have more.
+class ApiModel(BaseModel):
+    """A model that the OpenAPI document describes."""
 
-    In a ``sparse`` one, fields that were not set are left out.
+    model_config = ConfigDict(
+        frozen=True, model_title_generator=lambda model: schema_name(model.__name__)
+    )
+
+
+class ApiBody(ApiModel):
+    """A request's body: exact types, and no unknown field."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ApiQuery(ApiModel):
+    """The parameters after the ``?``: each once, and no unknown one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ApiAnswer(ApiModel):
+    """An answer. Clients must ignore fields that they do not know: later versions have more.
+
+    A ``sparse`` answer leaves out the fields that were not set.
     """
 
-    model_config = ConfigDict(frozen=True)
     sparse: ClassVar[bool] = False
 
 
-class Nothing(Body):
+class Nothing(ApiBody):
     """An empty object: what is asked is in the path."""
 
 
@@ -76,33 +88,34 @@ def _written_time(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
-"""For a number in a body; what bounds it stands before it, so that the schema has the bounds."""
+"""For a number in a body. Its bounds stand before this, so that the schema has them."""
 
 
-# Strictly, what a validator has looked at before would have to be a time already.
+# Strict mode would refuse a time that a validator has looked at before.
 Time = Annotated[
     AwareDatetime, Field(strict=False), BeforeValidator(_written_time), AfterValidator(in_utc)
 ]
-"""For a time that a client sends, in a body or a query. What no schema says of it is Refused."""
+"""For a time in a body or a query. A time that no schema can exclude raises Refused."""
 
 Sought = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=2000)]
-"""For a text that a list is filtered by. PostgreSQL knows no NUL, and nothing has one."""
+"""For a text that filters a list. PostgreSQL has no NUL in texts, so nothing can match one."""
 
+Text = Annotated[str, Field(min_length=1)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Password = Annotated[str, Field(min_length=MIN_LENGTH, max_length=72, repr=False)]
 
 
-class Paging(Query):
-    """Which part of a list."""
+class Paging(ApiQuery):
+    """Which page of a list."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(decimal)] = Field(
         100, description="How many at most."
     )
-    cursor: str | None = Field(None, description="Where to go on; from `next` of the part before.")
+    cursor: str | None = Field(None, description="Where to go on; from `next` of the page before.")
 
 
-class Force(Query):
+class Force(ApiQuery):
     """Whether to go on where rules that name the thing go with it."""
 
     force: Flag = Field(
@@ -110,20 +123,20 @@ class Force(Query):
     )
 
 
-class Removed(Answer):
-    """What went with the thing that was removed."""
+class Removed(ApiAnswer):
+    """The rules that went with the thing."""
 
     rules: list[str]
 
 
-class Invalid(Answer):
-    """One thing that is wrong with a body or a query."""
+class Invalid(ApiAnswer):
+    """One fault of a body or a query."""
 
     where: str = Field(description="A JSON Pointer into the body, or the name of a parameter.")
     detail: str
 
 
-class Problem(Answer):
+class ApiProblem(ApiAnswer):
     """A problem (RFC 9457)."""
 
     type: str
@@ -134,17 +147,17 @@ class Problem(Answer):
 
 
 def changes_of(terms: type[_Terms]) -> type[_Terms]:
-    """Return the model of a change of ``terms``: the same fields, none of which must be there."""
+    """Return the model of a change of ``terms``: the same fields, all of them optional."""
     fields: dict[str, Any] = {}
     for name, field in terms.model_fields.items():
         optional = copy(field)
         optional.default = None
         optional.json_schema_extra = without_default
         fields[name] = (field.annotation, optional)
-    made: type[_Terms] = create_model(
+    model: type[_Terms] = create_model(
         f"{terms.__name__}Change", __base__=terms, __doc__=f"A change: {terms.__doc__}", **fields
     )
-    return made
+    return model
 
 
 def without_default(schema: dict[str, Any]) -> None:

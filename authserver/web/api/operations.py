@@ -1,9 +1,16 @@
-"""Operations: what can be asked, and what each of them takes and answers."""
+"""Operations of the API: their declaration, and the call that a handler gets.
 
+A module of this package declares its operations on an :class:`Operations` and is listed in
+``router``. A handler is annotated with what it takes and answers, and the request is read, the
+response written and the OpenAPI document made from these types.
+"""
+
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, get_args, get_origin
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -15,14 +22,16 @@ from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from authserver.web.api.caller import Caller, Callers, Need
-from authserver.web.api.models import Answer, Body, Nothing, Query
-from authserver.web.api.preconditions import Conditions
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Nothing
+from authserver.web.api.preconditions import Preconditions
 from authserver.web.bodies import MAX_BYTES
 
 CHANGE_WAITS = 5.0
 
-_Body = TypeVar("_Body", bound=Body)
-_Query = TypeVar("_Query", bound=Query)
+_Answer = TypeVar("_Answer", bound=ApiAnswer)
+_Body = TypeVar("_Body", bound=ApiBody)
+_Query = TypeVar("_Query", bound=ApiQuery)
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -36,16 +45,55 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What is answered.
+class Tagged(Generic[_Answer]):
+    """An answer with its entity tag; ``location`` is the path of a thing that was made."""
 
-    ``tag`` is the entity tag of the state, ``location`` the path of what was made.
+    answer: _Answer
+    tag: str
+    location: str | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method on one path.
+
+    ``status`` is that of a success. ``tagged``: the answer has an ``ETag``. ``creates``: a PUT
+    makes what is not there (201), and takes ``If-None-Match: *``.
     """
 
-    answer: Answer | None
-    status: int = 200
-    tag: str | None = None
-    location: str | None = None
+    method: str
+    path: str
+    handler: Callable[["Call[Any, Any]"], "ApiAnswer | Tagged[Any] | None"]
+    tag: str
+    name: str
+    summary: str
+    body: type[ApiBody] | None
+    query: type[ApiQuery]
+    answer: type[BaseModel] | None
+    status: int
+    tagged: bool
+    need: Need = Need.ADMINISTRATOR
+    creates: bool = False
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it rests on a state that the client has seen, and takes ``If-Match``."""
+        return self.method in ("PUT", "PATCH", "DELETE")
+
+
+class Options(TypedDict, total=False):
+    """What a declaration may say of an operation instead of its handler."""
+
+    name: str
+    summary: str
+    body: type[ApiBody]
+    query: type[ApiQuery]
+    answer: type[ApiAnswer]
+    status: int
+    need: Need
+    creates: bool
+    max_bytes: int
 
 
 @dataclass(frozen=True)
@@ -56,22 +104,27 @@ class Call(Generic[_Body, _Query]):
     """
 
     parts: Parts
+    operation: Operation
     path: Mapping[str, Any]
     body: _Body
     query: _Query
-    conditions: Conditions
+    preconditions: Preconditions
     origin: Origin
-    need: Need
-    who: Caller | None
+    authenticated: Caller | None
     here: str
     arguments: Mapping[str, str]
 
     @property
     def caller(self) -> Caller:
-        """Return who calls: an operation that needs an account always has a caller."""
-        if self.who is None:
+        """Return the caller. An operation that needs an account always has one."""
+        if self.authenticated is None:
             raise RuntimeError("this operation needs no account")
-        return self.who
+        return self.authenticated
+
+    @property
+    def owner(self) -> str | None:
+        """Return the account to which the call is confined: the caller's own, below ``/me``."""
+        return self.caller.name if self.operation.path.startswith("/me/") else None
 
     def hash_new(self, password: str) -> str:
         """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
@@ -86,15 +139,15 @@ class Call(Generic[_Body, _Query]):
 
     @contextmanager
     def change(self) -> Iterator[Change]:
-        """Give a change in the caller's name, once he is found to be still entitled to it."""
+        """Give a change in the caller's name, and check in it that the caller still may."""
         actor = f"account:{self.caller.name}"
         with self.parts.store.change(actor, wait=CHANGE_WAITS) as change:
-            self.parts.callers.require_still(change, self.caller, self.need)
+            self.parts.callers.require_still(change, self.caller, self.operation.need)
             yield change
 
     @contextmanager
     def destruction(self) -> Iterator[Change]:
-        """Give a change of which an embedded store keeps nothing that was overwritten."""
+        """Give a change after which an embedded store keeps nothing that was overwritten."""
         with self.change() as change:
             yield change
         self.parts.store.overwrite_deleted()
@@ -104,34 +157,8 @@ class Call(Generic[_Body, _Query]):
         return self.parts.callers.state.safe.still_of(session)
 
 
-Handler = Callable[[Call[_Body, _Query]], Reply]
-AnyHandler = Callable[[Call[Any, Any]], Reply]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One method on one path.
-
-    ``conditional``: it rests on a state that the client has seen, and takes ``If-Match``;
-    ``creates``: where there is none it makes one, and takes ``If-None-Match: *``.
-    ``tagged``: the answer has an ``ETag``.
-    """
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    tag: str
-    handler: AnyHandler
-    need: Need
-    body: type[Body] | None
-    query: type[Query]
-    answer: type[BaseModel] | None
-    statuses: tuple[int, ...]
-    conditional: bool
-    creates: bool
-    tagged: bool
-    max_bytes: int
+BareCall = Call[Nothing, ApiQuery]
+"""A call without a body and without a query."""
 
 
 @dataclass(eq=False)
@@ -139,59 +166,50 @@ class Operations:
     """The operations on one noun, in the order in which they are declared."""
 
     tag: str
-    about: str
-    found: list[Operation] = field(default_factory=list)
+    description: str
+    operations: list[Operation] = field(default_factory=list)
 
     def operation(
-        self,
-        method: str,
-        path: str,
-        *,
-        answer: type[Answer] | None = None,
-        name: str | None = None,
-        body: type[_Body] = Nothing,  # type: ignore[assignment]
-        query: type[_Query] = Query,  # type: ignore[assignment]
-        need: Need = Need.ADMINISTRATOR,
-        statuses: tuple[int, ...] = (200,),
-        conditional: bool = False,
-        creates: bool = False,
-        tagged: bool = False,
-        max_bytes: int = MAX_BYTES,
-    ) -> Callable[[Handler[_Body, _Query]], Handler[_Body, _Query]]:
-        """Declare the decorated function: its docstring is the operation's summary, and its name
-        the operation's where none is given.
+        self, method: str, path: str, **options: Unpack[Options]
+    ) -> Callable[[_Handler], _Handler]:
+        """Declare the decorated function. Its name, docstring and types hold without ``options``.
 
         Only POST, PUT and PATCH have a body; more than MAX_BYTES only for administrators.
         """
 
-        def declare(handler: Handler[_Body, _Query]) -> Handler[_Body, _Query]:
-            self.found.append(
-                Operation(
-                    method,
-                    path,
-                    name or handler.__name__,
-                    handler.__doc__ or "",
-                    self.tag,
-                    handler,
-                    need,
-                    body if method in ("POST", "PUT", "PATCH") else None,
-                    query,
-                    answer,
-                    statuses,
-                    conditional,
-                    creates,
-                    tagged,
-                    max_bytes,
-                )
-            )
+        def declare(handler: _Handler) -> _Handler:
+            self.operations.append(replace(_derived(method, path, handler, self.tag), **options))
             return handler
 
         return declare
 
 
+def _derived(method: str, path: str, handler: Callable[..., Any], tag: str) -> Operation:
+    """Return the operation that a handler's annotations describe."""
+    signature = inspect.signature(handler)
+    (call,) = signature.parameters.values()
+    body, query = get_args(call.annotation)
+    answer = signature.return_annotation
+    if tagged := get_origin(answer) is Tagged:
+        (answer,) = get_args(answer)
+    return Operation(
+        method,
+        path,
+        handler,
+        tag,
+        name=handler.__name__,
+        summary=inspect.getdoc(handler) or "",
+        body=body if method in ("POST", "PUT", "PATCH") else None,
+        query=query,
+        answer=answer,
+        status=HTTPStatus.NO_CONTENT if answer is None else HTTPStatus.OK,
+        tagged=tagged,
+    )
+
+
 @contextmanager
 def references() -> Iterator[None]:
-    """Tell that something a body names is not there as a refusal: the path is right."""
+    """Turn NotFound into Refused: the path is right, but the body names a thing that is missing."""
     try:
         yield
     except NotFound as error:

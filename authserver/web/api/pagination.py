@@ -1,4 +1,4 @@
-"""Lists part by part, and the cursors that say where the next part begins."""
+"""Lists page by page, and the cursors that say where the next page begins."""
 
 import base64
 import binascii
@@ -12,21 +12,18 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from authserver.db.lookup import Window
-from authserver.web.api.models import MAX_ID, Answer, Body, Paging
-from authserver.web.api.operations import Call, Reply
+from authserver.web.api.models import MAX_ID, ApiAnswer
+from authserver.web.api.operations import Call
 from authserver.web.api.problems import Refusal
 
-_Item = TypeVar("_Item", bound=Answer)
+_Item = TypeVar("_Item", bound=ApiAnswer)
 _Row = TypeVar("_Row")
-_Key = TypeVar("_Key", str, int)
-_Body = TypeVar("_Body", bound=Body)
-_Paging = TypeVar("_Paging", bound=Paging)
 
 Key = str | int
 
 
-class Page(Answer, Generic[_Item]):
-    """A part of a list."""
+class Page(ApiAnswer, Generic[_Item]):
+    """A page of a list."""
 
     items: list[_Item]
     next: str | None = Field(
@@ -34,33 +31,51 @@ class Page(Answer, Generic[_Item]):
     )
 
 
+_Page = TypeVar("_Page", bound=Page[Any])
+
+
 def page(
-    call: Call[_Body, _Paging],
-    answer: type[Page[Any]],
+    call: Call[Any, Any],
+    answer: type[_Page],
+    rows: Callable[[Session, list[Any] | None, int], Sequence[_Row]],
+    described: Callable[[_Row], dict[str, Any]],
+    place: Callable[[Sequence[_Row]], list[Key]],
+    *kinds: type[Key],
+) -> _Page:
+    """Return the page of a list that the call asks for.
+
+    ``rows`` takes the keys after which the page begins (None: the first) and the most rows that
+    it may give. ``place`` returns the keys, of these ``kinds``, after which the next page begins.
+    """
+    limit, cursor = call.query.limit, call.query.cursor
+    after = None if cursor is None else read_cursor(cursor, *kinds)
+    with call.read() as session:
+        found = rows(session, after, limit + 1)
+        items = [described(row) for row in found[:limit]]
+    following = None
+    if len(found) > limit:
+        arguments = {**call.arguments, "cursor": write_cursor(place(found[:limit]))}
+        following = f"{call.here}?{urlencode(arguments)}"
+    return answer.model_validate({"items": items, "next": following})
+
+
+def table_page(
+    call: Call[Any, Any],
+    answer: type[_Page],
     rows: Callable[[Session, Window], Sequence[_Row]],
     described: Callable[[_Row], dict[str, Any]],
-    key: Callable[[_Row], _Key],
-    kind: type[_Key],
-) -> Reply:
-    """Return the part of a list that was asked for; ``key`` gives a row's place in its order."""
-    limit, cursor = call.query.limit, call.query.cursor
-    after: Any = None if cursor is None else read_cursor(cursor, kind)[0]
-    with call.read() as session:
-        found = rows(session, Window(after, limit + 1))
-        items = [described(row) for row in found[:limit]]
-    more = write_cursor([key(found[limit - 1])]) if len(found) > limit else None
-    return part(call, answer, items, more)
-
-
-def part(
-    call: Call[_Body, _Paging],
-    answer: type[Page[Any]],
-    items: list[dict[str, Any]],
-    cursor: str | None,
-) -> Reply:
-    """Return a part of a list, with the way to the next one if there is a cursor."""
-    more = cursor and f"{call.here}?{urlencode({**call.arguments, 'cursor': cursor})}"
-    return Reply(answer.model_validate({"items": items, "next": more}))
+    key: Callable[[_Row], Key],
+    kind: type[Key] = int,
+) -> _Page:
+    """Return a page of a table, whose rows are in the order of ``key``."""
+    return page(
+        call,
+        answer,
+        lambda session, after, limit: rows(session, Window(after[0] if after else None, limit)),
+        described,
+        lambda found: [key(found[-1])],
+        kind,
+    )
 
 
 def write_cursor(keys: list[Key]) -> str:
@@ -69,22 +84,22 @@ def write_cursor(keys: list[Key]) -> str:
 
 
 def read_cursor(cursor: str, *kinds: type[Key]) -> list[Key]:
-    """Return the keys of a cursor, which are of these types.
+    """Return the keys of a cursor.
 
     Raises:
-        Refusal: it is none of this list.
+        Refusal: it does not belong to a list whose keys are of these ``kinds``.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         keys = json.loads(raw)
     except (binascii.Error, ValueError, RecursionError):
         keys = None
-    if not isinstance(keys, list) or len(keys) != len(kinds) or not all(map(_good, keys, kinds)):
-        raise Refusal(HTTPStatus.BAD_REQUEST, "this cursor is none of this list")
+    if not isinstance(keys, list) or len(keys) != len(kinds) or not all(map(_is_key, keys, kinds)):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "this cursor is not one of this list")
     return keys
 
 
-def _good(key: object, kind: type[Key]) -> bool:
+def _is_key(key: object, kind: type[Key]) -> bool:
     # Not isinstance: true is no number.
     if type(key) is not kind:
         return False

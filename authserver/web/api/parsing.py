@@ -1,4 +1,4 @@
-"""Reading requests: strictly, so that nothing that was meant is silently left out."""
+"""Read requests strictly, so that no part that a client meant is silently left out."""
 
 import json
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from flask import Request
 from pydantic import ValidationError
 
 from authserver.core.errors import NotFound
-from authserver.web.api.models import MAX_ID, Body, Invalid, Query
+from authserver.web.api.models import MAX_ID, ApiBody, ApiQuery, Invalid
 from authserver.web.api.problems import Refusal, invalid, pointer
 
 MEDIA_TYPE = "application/json"
 
-_Body = TypeVar("_Body", bound=Body)
-_Query = TypeVar("_Query", bound=Query)
+_Body = TypeVar("_Body", bound=ApiBody)
+_Query = TypeVar("_Query", bound=ApiQuery)
 
 
 def path(request: Request, arguments: Mapping[str, str]) -> dict[str, str | int]:
-    """Read the path's parameters: names as they are, an ``id`` as a number.
+    """Return the path's parameters: names as they are, an ``id`` as a number.
 
     Raises:
-        Refusal: the path is not UTF-8: it would be read as another name.
-        NotFound: the id is none.
+        Refusal: the path is not UTF-8. Werkzeug would read it as another name.
+        NotFound: the id is not a number.
     """
     try:
         request.environ["PATH_INFO"].encode("latin-1").decode()
@@ -40,7 +40,7 @@ def _id(text: str) -> int:
 
 
 def require_json(request: Request) -> None:
-    """Check that the body is declared as JSON, which no form of another site's can do.
+    """Check that the body is declared as JSON, which a form of another site cannot do.
 
     Raises:
         Refusal: it is not.
@@ -50,10 +50,10 @@ def require_json(request: Request) -> None:
 
 
 def body(raw: bytes, model: type[_Body]) -> _Body:
-    """Read a body.
+    """Return the body as a ``model``.
 
     Raises:
-        Refusal: it is no JSON, repeats a name, or is not what ``model`` says.
+        Refusal: it is not JSON, repeats a name, or does not fit ``model``.
     """
     try:
         json.loads(raw.decode(), object_pairs_hook=_once)
@@ -66,16 +66,16 @@ def body(raw: bytes, model: type[_Body]) -> _Body:
 
 
 def query(request: Request, model: type[_Query]) -> _Query:
-    """Read the query.
+    """Return the query as a ``model``.
 
     Raises:
-        Refusal: a parameter is unknown, repeated, or not what ``model`` says.
+        Refusal: a parameter is unknown, repeated, or does not fit ``model``.
     """
     for name, values in request.args.lists():
         if len(values) > 1:
-            said = Invalid(where=name, detail="it is repeated")
+            fault = Invalid(where=name, detail="it is repeated")
             raise Refusal(
-                HTTPStatus.UNPROCESSABLE_ENTITY, f"the parameter {name} is repeated", [said]
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"the parameter {name} is repeated", [fault]
             )
     try:
         return model.model_validate(request.args.to_dict())

@@ -16,8 +16,8 @@ from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
 from authserver.policy.files.steps import Verb
 from authserver.policy.files.yaml_nodes import Placing
-from authserver.web.api.models import Answer, Flag, Invalid, Nothing, Query
-from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.models import ApiAnswer, ApiQuery, Flag, Invalid
+from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.policy_document import Document, PolicyDocument
 from authserver.web.api.problems import Refusal, pointer
 
@@ -29,7 +29,7 @@ MAX_BYTES = 8 * 2**20
 MAX_DETAILS = 5
 
 
-class PlannedEffect(Answer):
+class PlannedEffect(ApiAnswer):
     """What some accounts gain or lose."""
 
     change: Literal["gain", "lose"]
@@ -42,14 +42,14 @@ class PlannedEffect(Answer):
     conditions: str | None
 
 
-class PlannedEffects(Answer):
+class PlannedEffects(ApiAnswer):
     """What one change does to accounts."""
 
     told: list[PlannedEffect]
     more: bool = Field(description="Whether that is not all of it.")
 
 
-class PlannedStep(Answer):
+class PlannedStep(ApiAnswer):
     """One thing that would be added, changed or removed."""
 
     do: Verb
@@ -65,7 +65,7 @@ class PlannedChange(PlannedStep):
     effects: PlannedEffects
 
 
-class PolicyPlan(Answer):
+class PolicyPlan(ApiAnswer):
     """What a document changes."""
 
     id: str = Field(description="Tells this plan from every other; applying takes it.")
@@ -75,7 +75,7 @@ class PolicyPlan(Answer):
     unsafe: list[str] = Field(description="What is done by force only.")
 
 
-class Planning(Query):
+class Planning(ApiQuery):
     """How a document is taken."""
 
     prune: Flag = Field(
@@ -113,42 +113,38 @@ def _policy(document: Document) -> Iterator[Policy]:
 
 
 @OPERATIONS.operation("GET", "/policy", name="export_policy", answer=PolicyDocument)
-def export(call: Call[Nothing, Query]) -> Reply:
+def export(call: BareCall) -> Document:
     """Export all but secrets and the rules that delegates wrote."""
     with call.read() as session:
         standing = current_state.load(session)
     said = policy_export.plain(current_state.as_policy(standing))
-    return Reply(PolicyDocument.model_validate(said))
+    return PolicyDocument.model_validate(said)
 
 
 @OPERATIONS.operation(
     "POST",
     "/policy/plan",
     name="plan_policy",
-    answer=PolicyPlan,
     body=PolicyDocument,
-    query=Planning,
     max_bytes=MAX_BYTES,
 )
-def plan(call: Call[Document, Planning]) -> Reply:
+def plan(call: Call[Document, Planning]) -> PolicyPlan:
     """Say what a document would change, and who would gain or lose; nothing is changed."""
     with _policy(call.body) as policy:
         with call.read() as session:
             standing = current_state.load(session)
         planned = policy_plan.plan_from(standing, policy, prune=call.query.prune)
-    return Reply(PolicyPlan.model_validate(planned.as_json()))
+    return PolicyPlan.model_validate(planned.as_json())
 
 
 @OPERATIONS.operation(
     "POST",
     "/policy/apply",
     name="apply_policy",
-    answer=PolicyPlan,
     body=PolicyDocument,
-    query=Applying,
     max_bytes=MAX_BYTES,
 )
-def apply(call: Call[Document, Applying]) -> Reply:
+def apply(call: Call[Document, Applying]) -> PolicyPlan:
     """Do what a document says, all of it or nothing, if the plan is still the one that was seen."""
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:
@@ -158,4 +154,4 @@ def apply(call: Call[Document, Applying]) -> Reply:
         )
         if before and not accounts.has_administrator(change.session):
             raise Refused("no administrator that can log in would be left; the command line can")
-    return Reply(PolicyPlan.model_validate(done.as_json()))
+    return PolicyPlan.model_validate(done.as_json())

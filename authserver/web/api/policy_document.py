@@ -7,10 +7,10 @@ from pydantic import Field, create_model
 from authserver.policy.files import schema
 from authserver.policy.files.schema import DATE, Fields, Kind
 from authserver.registry.entries import TTL_MAX, TTL_MIN
-from authserver.web.api.models import WHOLE, Answer, Body, without_default
+from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, without_default
 
 
-class Document(Body, Answer):
+class Document(ApiBody, ApiAnswer):
     """A part of a policy. What is not said is left out."""
 
     sparse: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): nobody overwrites what he has not seen."""
+"""Conditional requests (RFC 9110, section 13): no client overwrites a state it has not seen."""
 
 import json
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ def tag(state: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """On which state a request rests. ``if_match`` None means that it does not say."""
+class Preconditions:
+    """``If-Match`` (None: not sent), and whether ``If-None-Match: *`` was sent."""
 
     if_match: ETags | None
     if_none: bool
 
     @classmethod
-    def of(cls, headers: Headers) -> "Conditions":
+    def of(cls, headers: Headers) -> "Preconditions":
         """Read the headers.
 
         Raises:
@@ -41,11 +41,7 @@ class Conditions:
         return self.if_match is not None or self.if_none
 
     def require_stated(self) -> None:
-        """Check that there is an ``If-Match``.
-
-        Raises:
-            Refusal: there is none.
-        """
+        """Raise Refusal (428) without an ``If-Match``."""
         if self.if_match is None:
             raise Refusal(
                 HTTPStatus.PRECONDITION_REQUIRED,
@@ -53,39 +49,22 @@ class Conditions:
             )
 
     def require_absent(self) -> None:
-        """Check that the thing may be made, where it is not there.
-
-        Raises:
-            Refusal: the request rests on a state that was there.
-        """
+        """Raise Refusal (412) if a request that would make a thing says that it has seen it."""
         if self.if_match is not None:
             raise Refusal(HTTPStatus.PRECONDITION_FAILED, "it is not there, or not any more")
 
     def require(self, current: str) -> None:
-        """Check that the request rests on the state with the tag ``current``.
-
-        Raises:
-            Refusal: it does not say, or it rests on another one.
-        """
+        """Raise Refusal (412, 428) unless the request rests on the state with this tag."""
         if self.if_none:
             raise Refusal(HTTPStatus.PRECONDITION_FAILED, "it is there already")
         self.require_stated()
         # A proxy that compresses marks a tag as weak; the state that it names is the same.
         if self.if_match is not None and not self.if_match.contains_weak(current):
-            raise _changed()
+            raise changed()
 
 
-def require_same(seen: str, current: str) -> None:
-    """Check that a state is the one that was seen before the change began.
-
-    Raises:
-        Refusal: it is another one.
-    """
-    if seen != current:
-        raise _changed()
-
-
-def _changed() -> Refusal:
+def changed() -> Refusal:
+    """Return the refusal of a request whose thing is not in the state that the client saw."""
     return Refusal(
         HTTPStatus.PRECONDITION_FAILED, "it was changed meanwhile: GET it again and decide anew"
     )

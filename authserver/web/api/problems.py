@@ -1,6 +1,6 @@
-"""Every error as a problem (RFC 9457)."""
+"""Answer every error as a problem (RFC 9457)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -18,14 +18,14 @@ from authserver.core.errors import (
     TooManyAttempts,
     Unauthorized,
 )
-from authserver.web.api.models import Invalid, Problem
+from authserver.web.api.models import ApiProblem, Invalid
 from authserver.web.errors import CHALLENGE, say_when_to_retry
 
 MEDIA_TYPE = "application/problem+json"
 UNAUTHORIZED = "no credentials, or an incorrect user name or password"
 UNAVAILABLE = "the server cannot answer now; try again"
 
-# Domain error → status. A name that a body gives and nobody has is told as what was refused.
+# Domain error → status. `operations.references` makes Refused of a missing name in a body.
 STATUSES: dict[type[AuthserverError], HTTPStatus] = {
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class Refusal(HTTPException):
-    """A request that is refused before it comes to the domain."""
+    """A fault of a request that is found before the domain sees it."""
 
     def __init__(self, status: HTTPStatus, detail: str, invalid: Iterable[Invalid] = ()) -> None:
         super().__init__(detail)
@@ -49,13 +49,13 @@ class Refusal(HTTPException):
 
 
 def invalid(error: ValidationError, where: Callable[[Iterable[object]], str]) -> Refusal:
-    """Return the refusal of a body or a query; ``where`` tells a place in it."""
-    found = [
+    """Return the refusal of a body or a query; ``where`` writes a place in it."""
+    faults = [
         Invalid(where=where(item["loc"]), detail=item["msg"])
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    said = "; ".join(f"{item.where}: {item.detail}" for item in found[:5])
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, said, found)
+    detail = "; ".join(f"{fault.where}: {fault.detail}" for fault in faults[:5])
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults)
 
 
 def pointer(place: Iterable[object]) -> str:
@@ -64,18 +64,14 @@ def pointer(place: Iterable[object]) -> str:
 
 
 def answer_to(error: Exception) -> Response:
-    """Return the problem that tells of ``error``."""
+    """Return the problem that reports ``error``."""
     match error:
         case AuthserverError():
-            response = _domain(error)
+            return _domain(error)
         case HTTPException():
-            response = _http(error)
-        case _:
-            log.error("unexpected error", exc_info=error)
-            response = _problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error; the log says which"
-            )
-    return response
+            return _http(error)
+    log.error("unexpected error", exc_info=error)
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error; the log says which")
 
 
 def _domain(error: AuthserverError) -> Response:
@@ -85,7 +81,7 @@ def _domain(error: AuthserverError) -> Response:
             response = _problem(status, UNAUTHORIZED)
             response.headers["WWW-Authenticate"] = CHALLENGE
         case HTTPStatus.SERVICE_UNAVAILABLE:
-            # What is wrong with the installation is the operator's business, and in the log.
+            # Only the operator may read what is wrong with the installation: it is in the log.
             log.error("api request failed", error=str(error))
             response = _problem(status, UNAVAILABLE)
         case _:
@@ -96,19 +92,19 @@ def _domain(error: AuthserverError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
-    found = error.invalid if isinstance(error, Refusal) else []
-    response = _problem(status, error.description or status.description, found)
+    faults = error.invalid if isinstance(error, Refusal) else []
+    response = _problem(status, error.description or status.description, faults)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
 
 
-def _problem(status: HTTPStatus, detail: str, found: list[Invalid] | None = None) -> Response:
-    problem = Problem(
+def _problem(status: HTTPStatus, detail: str, faults: Sequence[Invalid] = ()) -> Response:
+    problem = ApiProblem(
         type="about:blank",
         title=status.phrase,
         status=status,
         detail=detail,
-        errors=found or [],
+        errors=[*faults],
     )
     return Response(problem.model_dump_json(), status, mimetype=MEDIA_TYPE)

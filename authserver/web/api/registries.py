@@ -13,10 +13,10 @@ from authserver.keys.compatibility import Trust, Version
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
-from authserver.web.api.models import WHOLE, Answer, Body
+from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pagination import Page
-from authserver.web.api.resources import Resource, Shown
+from authserver.web.api.resources import Resource, View
 
 OPERATIONS = Operations("registries", "The registries that accept our tokens.")
 
@@ -28,8 +28,8 @@ URL = Field(
 )
 
 
-class RegistryTerms(Body):
-    """What is said of a registry."""
+class RegistryTerms(ApiBody):
+    """A registry entry."""
 
     token_ttl: Annotated[int, Field(ge=TTL_MIN, le=TTL_MAX), WHOLE] | None = Field(
         default=None,
@@ -62,7 +62,7 @@ class RegistryTerms(Body):
         return Installation(self.url, self.version, self.trust)
 
 
-class Registry(Answer):
+class ApiRegistry(ApiAnswer):
     """A registry entry."""
 
     service: str
@@ -81,8 +81,8 @@ class Registry(Answer):
     created_at: datetime
 
 
-class Registries(Page[Registry]):
-    """A part of the list of registries."""
+class Registries(Page[ApiRegistry]):
+    """A page of the list of registries."""
 
 
 def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerms) -> None:
@@ -97,9 +97,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
     registry_keys.set_up(change, safe, row, terms.header_mode, terms.key_type)
 
 
-def _edit(
-    call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms, _force: bool
-) -> None:
+def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
     entries.replace(
         change,
@@ -108,10 +106,10 @@ def _edit(
         refresh_tokens=terms.refresh_tokens,
         installation=terms.installation,
     )
-    chosen = (terms.header_mode, terms.key_type)
-    rekeyed = chosen != (keys["header_mode"], keys["key_type"])
+    wanted = (terms.header_mode, terms.key_type)
+    rekeyed = wanted != (keys["header_mode"], keys["key_type"])
     if rekeyed:
-        registry_keys.choose(change, call.safe(change.session), row, *chosen)
+        registry_keys.choose(change, call.safe(change.session), row, *wanted)
     if rekeyed or terms.installation != before:
         registry_keys.require_accepted(change.session, row)
 
@@ -119,12 +117,17 @@ def _edit(
 Resource(
     noun="registry",
     path="/registries",
-    key="service",
-    shown=Shown(Registry, lookup.registry, entries.described, frozenset({"confirmed_authority"})),
+    view=View(
+        ApiRegistry,
+        lookup.registry,
+        entries.described,
+        frozenset({"confirmed_authority"}),
+        key="service",
+    ),
     page=Registries,
     terms=RegistryTerms,
     listed=entries.listed,
-    place=lambda row: row.service,
+    order=lambda row: row.service,
     add=_add,
     edit=_edit,
     remove=lambda change, row, force: entries.remove(change, row.service, force=force),

@@ -17,8 +17,8 @@ from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected
 from authserver.registry.doctor.findings import DoctorReport
-from authserver.web.api.models import Answer, Body, Query
-from authserver.web.api.operations import Call, Operations, Reply, references
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery
+from authserver.web.api.operations import Call, Operations, references
 
 OPERATIONS = Operations("checks", "Finding out why a registry does not accept our tokens.")
 
@@ -29,13 +29,13 @@ log = structlog.get_logger()
 _examining = Lock()
 
 
-class NewCheck(Body):
+class NewCheck(ApiBody):
     """Which registry is to be examined."""
 
     registry: str = Field(min_length=1)
 
 
-class Finding(Answer):
+class ApiFinding(ApiAnswer):
     """One check."""
 
     check: str
@@ -44,7 +44,7 @@ class Finding(Answer):
     cure: str | None = Field(description="For a failure: the exact change to make.")
 
 
-class Check(Answer):
+class Check(ApiAnswer):
     """What was found."""
 
     service: str
@@ -54,21 +54,21 @@ class Check(Answer):
     header_modes: list[HeaderMode]
     authorities: list[int] = Field(description="Ids of the authorities that it trusts.")
     absent_authorities: list[int]
-    findings: list[Finding]
+    findings: list[ApiFinding]
 
 
-@OPERATIONS.operation("POST", "/checks", answer=Check, body=NewCheck)
-def check_registry(call: Call[NewCheck, Query]) -> Reply:
+@OPERATIONS.operation("POST", "/checks")
+def check_registry(call: Call[NewCheck, ApiQuery]) -> Check:
     """Examine a registry at the URL of its entry, and note which authority it trusts."""
     url, made = _asked(call)
     with _alone():
         log.info("a registry is examined", registry=made.service, url=url, by=call.caller.name)
         report = examine(made, url, OPTIONS)
     _note(call, report)
-    return Reply(Check.model_validate(report.as_json()))
+    return Check.model_validate(report.as_json())
 
 
-def _asked(call: Call[NewCheck, Query]) -> tuple[str, Expected]:
+def _asked(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
     settings, store = call.parts.settings, call.parts.store
     with call.read() as session, references():
         row = lookup.registry(session, call.body.registry)
@@ -88,7 +88,7 @@ def _alone() -> Iterator[None]:
         _examining.release()
 
 
-def _note(call: Call[NewCheck, Query], report: DoctorReport) -> None:
+def _note(call: Call[NewCheck, ApiQuery], report: DoctorReport) -> None:
     with call.read() as session:
         news = authorities.news(session, report.service, report.sighting)
     if news:

@@ -1,4 +1,4 @@
-"""Things that have a name and terms: listing, showing, replacing, changing, removing them."""
+"""The five operations on things that have a name: list, show, put, change, remove."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,166 +11,165 @@ from authserver.core.errors import NotFound
 from authserver.db.lookup import Window
 from authserver.db.models import Base
 from authserver.db.store import Change
-from authserver.web.api.models import Answer, Body, Force, Nothing, Paging, Removed, changes_of
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, page
+from authserver.web.api.models import (
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Force,
+    Nothing,
+    Paging,
+    Removed,
+    changes_of,
+)
+from authserver.web.api.operations import Call, Operations, Tagged, references
+from authserver.web.api.pagination import Page, table_page
 from authserver.web.api.preconditions import tag
 
+_Answer = TypeVar("_Answer", bound=ApiAnswer)
 _Row = TypeVar("_Row", bound=Base)
-_Terms = TypeVar("_Terms", bound=Body)
+_Terms = TypeVar("_Terms", bound=ApiBody)
 
 
 @dataclass(frozen=True)
-class Shown(Generic[_Row]):
-    """How a thing is found and told.
+class View(Generic[_Row, _Answer]):
+    """How a row is found and answered. ``key`` is the path's parameter.
 
-    ``volatile`` are the fields that use changes: nobody edits them, so no edit rests on them.
+    ``volatile`` are the fields that use changes. No client edits them, so the tag leaves them out.
     """
 
-    answer: type[Answer]
+    answer: type[_Answer]
     find: Callable[[Session, Any], _Row]
     described: Callable[[_Row], dict[str, Any]]
     volatile: frozenset[str] = field(default=frozenset())
+    key: str = "id"
 
-    def state_tag(self, row: _Row) -> str:
-        """Return the entity tag of the thing's present state."""
+    def tag_of(self, row: _Row) -> str:
+        """Return the entity tag of a row's present state."""
         state = self.described(row)
-        # What is made again under the same name is another thing.
+        # A thing that is made again under the same name is another thing.
         identity = repr(inspect(row).identity)
         return tag({"": identity} | {k: state[k] for k in state.keys() - self.volatile})
 
-    def reply(self, row: _Row, status: int = 200) -> Reply:
-        """Return the answer that shows the thing."""
+    def tagged(self, row: _Row, location: str | None = None) -> Tagged[_Answer]:
+        """Return the answer that shows a row."""
         answer = self.answer.model_validate(self.described(row))
-        return Reply(answer, status, self.state_tag(row))
+        return Tagged(answer, self.tag_of(row), location)
 
-    def required(self, call: Call[Any, Any], session: Session, key: str | int) -> _Row:
-        """Return the thing in the state on which the request rests.
+    def changed(self, change: Change, row: _Row, location: str | None = None) -> Tagged[_Answer]:
+        """Return the answer that shows a row which the change has written."""
+        # What was loaded before is not in the order in which it will be read again.
+        change.session.flush()
+        change.session.expire_all()
+        return self.tagged(row, location)
+
+    def seen(self, call: Call[Any, Any], session: Session) -> _Row:
+        """Return the row of the call's path, in the state that the client saw.
 
         Raises:
-            NotFound: it is not there.
+            NotFound: there is no such row.
             Refusal: it is in another state.
         """
-        row = self.find(session, key)
-        call.conditions.require(self.state_tag(row))
+        row = self.find(session, call.path[self.key])
+        call.preconditions.require(self.tag_of(row))
         return row
+
+    def show(self, call: Call[Any, Any]) -> Tagged[_Answer]:
+        """Return the answer that shows the row of the call's path."""
+        with call.read() as session:
+            return self.tagged(self.find(session, call.path[self.key]))
 
 
 @dataclass(frozen=True)
 class Resource(Generic[_Row, _Terms]):
-    """A noun that is made, replaced, changed and removed by name.
+    """A noun that clients list, show, put, change and remove by name.
 
-    ``terms`` is what is said of it; its fields are fields of ``shown.described``. ``key`` is the
-    name of the path's parameter, ``editing`` the query of PUT and PATCH.
+    ``terms`` is the body: each of its fields is also a field of ``view.described``. ``order`` is
+    the column that lists are ordered by, ``editing`` the query of PUT and PATCH.
     """
 
     noun: str
     path: str
-    key: str
-    shown: Shown[_Row]
+    view: View[_Row, Any]
     page: type[Page[Any]]
     terms: type[_Terms]
     listed: Callable[[Session, Window], Sequence[_Row]]
-    place: Callable[[_Row], str]
+    order: Callable[[_Row], str]
     add: Callable[[Call[Any, Any], Change, str, _Terms], object]
-    edit: Callable[[Call[Any, Any], Change, _Row, _Terms, bool], None]
+    edit: Callable[[Call[Any, Any], Change, _Row, _Terms], None]
     remove: Callable[[Change, _Row, bool], list[str]]
     editing: type[Force] = Force
 
-    def terms_of(self, row: _Row) -> _Terms:
-        said = self.shown.described(row)
-        return self.terms.model_validate({name: said[name] for name in self.terms.model_fields})
+    def list(self, call: Call[Nothing, Paging]) -> Page[Any]:
+        """List them."""
+        return table_page(call, self.page, self.listed, self.view.described, self.order, str)
 
-    def put(self, call: Call[_Terms, Force]) -> Reply:
+    def show(self, call: Call[Nothing, ApiQuery]) -> Tagged[Any]:
+        """Show it."""
+        return self.view.show(call)
+
+    def put(self, call: Call[_Terms, Force]) -> Tagged[Any]:
         """Make it, or replace what is said of it."""
-        name = call.path[self.key]
+        name = call.path[self.view.key]
         with call.change() as change:
-            row = self._there(change.session, name)
-            if row is None:
-                call.conditions.require_absent()
-                with references():
-                    self.add(call, change, name, call.body)
-                change.session.flush()
-                change.session.expire_all()
-                made = self.shown.find(change.session, name)
-                return self._located(call, self.shown.reply(made, 201))
-            # A request that was sent again because its answer was lost finds all as it wants it.
-            if call.conditions.stated or self.terms_of(row) != call.body:
-                call.conditions.require(self.shown.state_tag(row))
-                self._replace(call, change, row, call.body)
-            return self.shown.reply(row)
+            try:
+                row = self.view.find(change.session, name)
+            except NotFound:
+                return self._add(call, change, name)
+            # A request that is sent again because its answer was lost changes nothing.
+            if call.preconditions.stated or self.terms_of(row) != call.body:
+                call.preconditions.require(self.view.tag_of(row))
+            return self._edit(call, change, row, call.body)
 
-    def patch(self, call: Call[_Terms, Force]) -> Reply:
+    def patch(self, call: Call[_Terms, Force]) -> Tagged[Any]:
         """Change what is said of it; a field that is left out stays as it is."""
         with call.change() as change:
-            row = self.shown.required(call, change.session, call.path[self.key])
-            said = self.terms_of(row).model_dump() | call.body.model_dump(exclude_unset=True)
-            self._replace(call, change, row, self.terms.model_validate(said))
-            return self.shown.reply(row)
+            row = self.view.seen(call, change.session)
+            terms = self.terms_of(row).model_dump() | call.body.model_dump(exclude_unset=True)
+            return self._edit(call, change, row, self.terms.model_validate(terms))
 
-    def delete(self, call: Call[Nothing, Force]) -> Reply:
+    def delete(self, call: Call[Nothing, Force]) -> Removed:
         """Remove it."""
         with call.change() as change:
-            row = self.shown.required(call, change.session, call.path[self.key])
-            return Reply(Removed(rules=self.remove(change, row, call.query.force)))
+            row = self.view.seen(call, change.session)
+            return Removed(rules=self.remove(change, row, call.query.force))
 
-    def show(self, call: Call[Nothing, Any]) -> Reply:
-        """Show it."""
-        with call.read() as session:
-            return self.shown.reply(self.shown.find(session, call.path[self.key]))
+    def terms_of(self, row: _Row) -> _Terms:
+        """Return the body that would change nothing."""
+        state = self.view.described(row)
+        return self.terms.model_validate({name: state[name] for name in self.terms.model_fields})
 
-    def list(self, call: Call[Nothing, Paging]) -> Reply:
-        """List them."""
-        described = self.shown.described
-        return page(call, self.page, self.listed, described, self.place, str)
+    def _add(self, call: Call[_Terms, Force], change: Change, name: str) -> Tagged[Any]:
+        call.preconditions.require_absent()
+        with references():
+            self.add(call, change, name, call.body)
+        change.session.flush()
+        return self.view.changed(change, self.view.find(change.session, name), call.here)
+
+    def _edit(
+        self, call: Call[Any, Force], change: Change, row: _Row, terms: _Terms
+    ) -> Tagged[Any]:
+        if self.terms_of(row) == terms:
+            return self.view.tagged(row)
+        with references():
+            self.edit(call, change, row, terms)
+        return self.view.changed(change, row)
 
     def declare(self, on: Operations) -> None:
         """Declare the five operations."""
-        one, changed = f"{self.path}/{{{self.key}}}", changes_of(self.terms)
-        answer, noun = self.shown.answer, self.noun
-        on.operation("GET", self.path, name=f"list_{on.tag}", answer=self.page, query=Paging)(
-            self.list
-        )
-        on.operation("GET", one, name=f"show_{noun}", answer=answer, tagged=True)(self.show)
+        one, noun, answer = f"{self.path}/{{{self.view.key}}}", self.noun, self.view.answer
+        body, edits = changes_of(self.terms), self.editing
+        on.operation("GET", self.path, name=f"list_{on.tag}", answer=self.page)(self.list)
+        on.operation("GET", one, name=f"show_{noun}", answer=answer)(self.show)
         on.operation(
             "PUT",
             one,
             name=f"put_{noun}",
             answer=answer,
             body=self.terms,
-            query=self.editing,
-            statuses=(200, 201),
-            conditional=True,
+            query=edits,
             creates=True,
-            tagged=True,
         )(self.put)
-        on.operation(
-            "PATCH",
-            one,
-            name=f"change_{noun}",
-            answer=answer,
-            body=changed,
-            query=self.editing,
-            conditional=True,
-            tagged=True,
-        )(self.patch)
-        on.operation(
-            "DELETE", one, name=f"remove_{noun}", answer=Removed, query=Force, conditional=True
-        )(self.delete)
-
-    def _there(self, session: Session, name: str) -> _Row | None:
-        try:
-            return self.shown.find(session, name)
-        except NotFound:
-            return None
-
-    def _replace(self, call: Call[Any, Force], change: Change, row: _Row, terms: _Terms) -> None:
-        if self.terms_of(row) != terms:
-            with references():
-                self.edit(call, change, row, terms, call.query.force)
-            # What was loaded before is not in the order in which it will be read again.
-            change.session.flush()
-            change.session.expire_all()
-
-    def _located(self, call: Call[Any, Any], reply: Reply) -> Reply:
-        return Reply(reply.answer, reply.status, reply.tag, call.here)
+        on.operation("PATCH", one, name=f"change_{noun}", answer=answer, body=body, query=edits)(
+            self.patch
+        )
+        on.operation("DELETE", one, name=f"remove_{noun}")(self.delete)

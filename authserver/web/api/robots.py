@@ -9,17 +9,17 @@ from authserver.core.subjects import AccountKind
 from authserver.db import accounts, lookup
 from authserver.db.models import AccountRow
 from authserver.db.store import Change
-from authserver.web.api.models import Answer, Body, Name
+from authserver.web.api.models import ApiAnswer, ApiBody, Name
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pagination import Page
-from authserver.web.api.resources import Resource, Shown
+from authserver.web.api.resources import Resource, View
 
-OPERATIONS = Operations("robots", "Programs: accounts without a password, which show app tokens.")
+OPERATIONS = Operations("robots", "Programs: accounts that use app tokens and have no password.")
 _ROBOT = AccountKind.ROBOT
 
 
-class RobotTerms(Body):
-    """What is said of a robot."""
+class RobotTerms(ApiBody):
+    """A robot."""
 
     owner: Name | None = Field(default=None, description="The user who answers for it.")
     outlives_owner: bool = Field(
@@ -29,7 +29,7 @@ class RobotTerms(Body):
     disabled: bool = Field(default=False, description="No credential of it is good.")
 
 
-class Robot(Answer):
+class Robot(ApiAnswer):
     """A robot."""
 
     name: str
@@ -44,7 +44,7 @@ class Robot(Answer):
 
 
 class Robots(Page[Robot]):
-    """A part of the list of robots."""
+    """A page of the list of robots."""
 
 
 def _add(_: Call[Any, Any], change: Change, name: str, terms: RobotTerms) -> None:
@@ -58,9 +58,7 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: RobotTerms) -> Non
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(
-    _: Call[Any, Any], change: Change, row: AccountRow, terms: RobotTerms, _force: bool
-) -> None:
+def _edit(_: Call[Any, Any], change: Change, row: AccountRow, terms: RobotTerms) -> None:
     accounts.replace_robot(
         change,
         row.name,
@@ -74,14 +72,16 @@ def _edit(
 Resource(
     noun="robot",
     path="/robots",
-    key="name",
-    shown=Shown(
-        Robot, lambda session, name: lookup.account(session, name, _ROBOT), accounts.described
+    view=View(
+        Robot,
+        lambda session, name: lookup.account(session, name, _ROBOT),
+        accounts.described,
+        key="name",
     ),
     page=Robots,
     terms=RobotTerms,
     listed=lambda session, window: accounts.listed(session, _ROBOT, window),
-    place=lambda row: row.folded_name,
+    order=lambda row: row.folded_name,
     add=_add,
     edit=_edit,
     remove=lambda change, row, force: accounts.remove(change, row.name, force=force, kind=_ROBOT),

@@ -1,4 +1,8 @@
-"""Serving the operations: from a request to its answer."""
+"""Serve the operations: from a request to its answer.
+
+Every request goes one way: method, credentials, what the account may do, headers, path, body and
+query; then a place among those AT_ONCE, the caller once more, and the handler.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -37,57 +41,52 @@ from authserver.web.api import (
     users,
 )
 from authserver.web.api.caller import Need
-from authserver.web.api.models import Body, Nothing
-from authserver.web.api.operations import Call, Operation, Operations, Parts, Reply
-from authserver.web.api.preconditions import Conditions
+from authserver.web.api.models import ApiAnswer, ApiBody, Nothing
+from authserver.web.api.operations import Call, Operation, Parts, Tagged
+from authserver.web.api.preconditions import Preconditions
 from authserver.web.bodies import Bodies
 from authserver.web.client_address import ClientAddress
 
-NOUNS: tuple[Operations, ...] = (
-    me.OPERATIONS,
-    invitations.OPERATIONS,
-    users.OPERATIONS,
-    robots.OPERATIONS,
-    groups.OPERATIONS,
-    app_tokens.OPERATIONS,
-    sessions.OPERATIONS,
-    registries.OPERATIONS,
-    rules.OPERATIONS,
-    delegations.OPERATIONS,
-    policy.OPERATIONS,
-    access.OPERATIONS,
-    keys.OPERATIONS,
-    authorities.OPERATIONS,
-    registry_checks.OPERATIONS,
-    audit.OPERATIONS,
+NOUNS = tuple(
+    module.OPERATIONS
+    for module in (
+        me,
+        invitations,
+        users,
+        robots,
+        groups,
+        app_tokens,
+        sessions,
+        registries,
+        rules,
+        delegations,
+        policy,
+        access,
+        keys,
+        authorities,
+        registry_checks,
+        audit,
+    )
 )
 
-# Of the store's connections and the server's threads most stay for the token endpoint.
+# Most of the store's connections and of the server's threads stay for the token endpoint.
 AT_ONCE = 6
 WAITS = 2.0
 
 
 class _Anything(PathConverter):
-    """What may have slashes, and line breaks too, which a path of Werkzeug's own may not."""
+    """A part of a path with slashes, and line breaks too, which Werkzeug's own does not take."""
 
     regex = r"[^/][\s\S]*?"
 
 
-# How each parameter of a path stands in the application's routes. A service may have slashes.
-_CONVERTERS = {
-    "{name}": "<name>",
-    "{service}": "<anything:service>",
-    "{id}": "<id>",
-}
-
-
 def register(app: Flask, parts: Parts, client_address: ClientAddress, bodies: Bodies) -> None:
-    """Serve the API. Its routes take every method themselves: none is answered by a default."""
+    """Serve the API. Its routes take every method, so that Flask answers none by itself."""
     app.url_map.converters["anything"] = _Anything
     endpoint = _Endpoint(parts, client_address, bodies)
     paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
     for noun in NOUNS:
-        for operation in noun.found:
+        for operation in noun.operations:
             paths[operation.path][operation.method] = operation
     for path, methods in paths.items():
         _route(app, path, endpoint.serving(methods))
@@ -97,16 +96,16 @@ def register(app: Flask, parts: Parts, client_address: ClientAddress, bodies: Bo
 
 def _route(app: Flask, path: str, view: Callable[..., Response]) -> None:
     name = f"api {path}"
-    for parameter, converter in _CONVERTERS.items():
-        path = path.replace(parameter, converter)
     app.view_functions[name] = view
+    # A service may have slashes.
+    path = path.replace("{service}", "<anything:service>").replace("{", "<").replace("}", ">")
     app.url_map.add(Rule(PREFIX + path, endpoint=name))
 
 
 def _document() -> Response:
     if request.method != "GET":
         return problems.answer_to(MethodNotAllowed(["GET"]))
-    return _finished(Response(openapi.text(NOUNS), mimetype="application/json"))
+    return _uncached(Response(openapi.text(NOUNS), mimetype="application/json"))
 
 
 @dataclass(frozen=True)
@@ -117,14 +116,14 @@ class _Endpoint:
     at_once: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(AT_ONCE))
 
     def serving(self, methods: Mapping[str, Operation] | None) -> Callable[..., Response]:
-        """Return the view of one path; ``methods`` None is one where nothing is."""
+        """Return the view of one path. ``methods`` None answers that nothing is there."""
 
         def view(**path: str) -> Response:
             try:
                 response = self._answer(methods, path)
-            except Exception as error:  # noqa: BLE001 - each is told as a problem, in one place
+            except Exception as error:  # noqa: BLE001 - one place turns each into a problem
                 response = problems.answer_to(error)
-            return _finished(response)
+            return _uncached(response)
 
         return view
 
@@ -138,64 +137,68 @@ class _Endpoint:
         if not self.at_once.acquire(timeout=WAITS):
             raise NotReady("too many requests to the admin API at once")
         try:
-            return _response(operation.handler(_anew(call)))
+            return _response(operation, operation.handler(_renewed(call)))
         finally:
             self.at_once.release()
 
     def _call(self, operation: Operation, path: Mapping[str, str]) -> Call[Any, Any]:
-        """Read a request. What its sender may not do is told before what is wrong with it."""
+        """Read a request. A caller who may not do it does not learn what else is wrong with it."""
         callers = self.parts.callers
         address = self.client_address.of_request(request.environ)
-        who = None if operation.need is Need.NOTHING else callers.of(request, address)
-        if who is not None:
-            who.require(operation.need)
-        conditions = Conditions.of(request.headers)
+        caller = None if operation.need is Need.NOTHING else callers.of(request, address)
+        if caller is not None:
+            caller.require(operation.need)
+        preconditions = Preconditions.of(request.headers)
         if operation.conditional and not operation.creates:
-            conditions.require_stated()
+            preconditions.require_stated()
         return Call(
             parts=self.parts,
+            operation=operation,
             path=parsing.path(request, path),
             body=self._body(operation, address),
             query=parsing.query(request, operation.query),
-            conditions=conditions,
+            preconditions=preconditions,
             origin=Origin(address, request.headers.get("User-Agent", "")),
-            need=operation.need,
-            who=who,
+            authenticated=caller,
             here=self.parts.settings.path_prefix + quote(request.path),
             arguments=request.args.to_dict(),
         )
 
-    def _body(self, operation: Operation, address: str) -> Body:
+    def _body(self, operation: Operation, address: str) -> ApiBody:
         if operation.body is None:
             return Nothing()
         parsing.require_json(request)
-        # Only here is it known who sends it: no stranger's body may be as large.
+        # Not earlier: a stranger must not send a body as large as an administrator's.
         self.bodies.read(request.environ, address, operation.max_bytes)
         return parsing.body(request.environ["wsgi.input"].read(), operation.body)
 
 
-def _anew(call: Call[Any, Any]) -> Call[Any, Any]:
-    """Return the call by who its caller is now: it has waited for a password, a body, a place."""
-    if call.who is None:
+def _renewed(call: Call[Any, Any]) -> Call[Any, Any]:
+    """Check the caller by the state of now: the call may have waited for bcrypt or its body."""
+    if call.authenticated is None:
         return call
-    who = call.parts.callers.still(call.who, call.origin)
-    who.require(call.need)
-    return replace(call, who=who)
+    caller = call.parts.callers.still(call.authenticated, call.origin)
+    caller.require(call.operation.need)
+    return replace(call, authenticated=caller)
 
 
-def _response(reply: Reply) -> Response:
-    answer = reply.answer
-    text = answer.model_dump_json(by_alias=True, exclude_unset=answer.sparse) if answer else ""
-    response = Response(text, HTTPStatus(reply.status), mimetype="application/json")
-    if answer is None:
+def _response(operation: Operation, reply: ApiAnswer | Tagged[Any] | None) -> Response:
+    status = operation.status
+    if reply is None:
+        response = Response(status=status)
         del response.headers["Content-Type"]
-    if reply.tag is not None:
+        return response
+    answer = reply.answer if isinstance(reply, Tagged) else reply
+    text = answer.model_dump_json(by_alias=True, exclude_unset=answer.sparse)
+    response = Response(text, status, mimetype="application/json")
+    if isinstance(reply, Tagged):
         response.set_etag(reply.tag)
-    if reply.location is not None:
-        response.headers["Location"] = reply.location
+        if reply.location is not None:
+            response.headers["Location"] = reply.location
+            response.status_code = HTTPStatus.CREATED
     return response
 
 
-def _finished(response: Response) -> Response:
+def _uncached(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
     return response

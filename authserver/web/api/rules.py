@@ -1,17 +1,16 @@
-"""Rules: by administrators, and by delegates within their bounds."""
+"""Rules, which administrators write, and delegates within their delegations."""
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model
 from sqlalchemy.orm import Session
 
 from authserver.core.conditions import FIELDS, ConditionField, Conditions, ValueKind
 from authserver.core.errors import Forbidden, Refused
-from authserver.core.rules import Effect, new_rule
-from authserver.core.rules import Rule as Said
+from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import subject
 from authserver.db import accounts, delegations, rule_rows, rules
 from authserver.db.delegations import Covered
@@ -19,23 +18,32 @@ from authserver.db.lookup import Window
 from authserver.db.models import AccountRow, RuleRow
 from authserver.db.store import Change
 from authserver.web.api.caller import Need
-from authserver.web.api.models import Answer, Body, Nothing, Paging, Query, Sought, Time, changes_of
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, page
-from authserver.web.api.preconditions import require_same
-from authserver.web.api.resources import Shown
+from authserver.web.api.models import (
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Nothing,
+    Paging,
+    Sought,
+    Text,
+    Time,
+    changes_of,
+)
+from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
+from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.preconditions import changed
+from authserver.web.api.resources import View
 
 OPERATIONS = Operations(
     "rules",
-    "Who may do what. Administrators write all rules; a delegate writes within a delegation, and "
-    "sees and touches only what he wrote.",
+    "Who may do what. Administrators write all rules. Delegates write within their delegations, "
+    "and see and change only the rules that they wrote.",
 )
 
-Text = Annotated[str, Field(min_length=1)]
 Action = Literal["pull", "push", "delete", "*"]
 
 
-class _TermsBefore(Body):
+class _TermsBefore(ApiBody):
     effect: Literal["allow", "deny"] = Field(description="Stays as it is once written.")
     subjects: list[Text] = Field(
         min_length=1,
@@ -49,7 +57,7 @@ class _TermsBefore(Body):
     registry: str | None = Field(default=None, description="null: on every registry.")
 
 
-class _RuleBefore(Answer):
+class _RuleBefore(ApiAnswer):
     id: int
     effect: str
     subjects: list[str]
@@ -87,13 +95,13 @@ else:
 
 
 class RuleTerms(_TermsWithConditions):
-    """What a rule says. No bounds but the store's: every rule can be told."""
+    """A rule. The store alone has bounds: an answer can show every rule that it holds."""
 
     enabled: bool = True
     comment: str = Field(default="", description="One line: why it is there.")
 
 
-class Rule(_RuleWithConditions):
+class ApiRule(_RuleWithConditions):
     """A rule."""
 
     enabled: bool
@@ -105,8 +113,8 @@ class Rule(_RuleWithConditions):
     edited_at: datetime | None
 
 
-class Rules(Page[Rule]):
-    """A part of the list of rules."""
+class Rules(Page[ApiRule]):
+    """A page of the list of rules."""
 
 
 class WhichRules(Paging):
@@ -116,14 +124,13 @@ class WhichRules(Paging):
     pattern: Sought | None = Field(None, description="Only those with exactly this pattern.")
 
 
-class RemovedRule(Answer):
-    """What the rule said."""
+class RemovedRule(ApiAnswer):
+    """The rule that was removed, as text."""
 
     rule: str
 
 
-SHOWN = Shown(Rule, rules.get, rule_rows.described)
-_Change = changes_of(RuleTerms)
+VIEW = View(ApiRule, rules.get, rule_rows.described)
 
 
 def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
@@ -140,8 +147,8 @@ def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
     return row
 
 
-def _found(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
-    """Return a rule that the caller may touch; a delegate is not told which others there are."""
+def _row(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
+    """Return a rule that the caller may touch. A delegate does not learn which others exist."""
     if author is None:
         return rules.get(session, rule_id)
     try:
@@ -150,7 +157,7 @@ def _found(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow
         raise Forbidden(f"there is no rule {rule_id} of yours") from None
 
 
-def _said(terms: RuleTerms, now: datetime | None) -> Said:
+def _rule(terms: RuleTerms, now: datetime | None) -> Rule:
     return new_rule(
         Effect(terms.effect),
         [subject(text) for text in terms.subjects],
@@ -169,152 +176,124 @@ def _conditions(terms: RuleTerms) -> dict[str, Any]:
 
 
 def _terms(row: RuleRow) -> RuleTerms:
-    said = rule_rows.described(row)
-    kept = {name: said[name] for name in RuleTerms.model_fields}
+    state = rule_rows.described(row)
+    kept = {name: state[name] for name in RuleTerms.model_fields}
     return RuleTerms.model_validate_json(json.dumps(kept))
 
 
-def _rewritten(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Said | None:
-    """Return what a rule is to say; None if it says so already."""
-    if terms == old:
-        return None
+def _edited(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Rule:
+    """Return the rule that ``terms`` make of the rule with the terms ``old``."""
     if (terms.effect, terms.type) != (old.effect, old.type):
         raise Refused("effect and resource type stay: write another rule")
+    # Only a new end must lie in the future: an expired rule may be given another comment.
     ends = [Conditions.parse(_conditions(each)).end for each in (terms, old)]
-    return _said(terms, call.parts.store.clock() if ends[0] != ends[1] else None)
+    return _rule(terms, call.parts.store.clock() if ends[0] != ends[1] else None)
 
 
-def _allowed(session: Session, author: AccountRow | None, said: Said) -> Said | Covered:
+def _allowed(session: Session, author: AccountRow | None, rule: Rule) -> Rule | Covered:
     """Return a rule as the caller may write it. Raises as :func:`delegations.covered`."""
-    return said if author is None else delegations.covered(session, author, said)
+    return rule if author is None else delegations.covered(session, author, rule)
 
 
-def _write(change: Change, author: AccountRow | None, new: Said | Covered, comment: str) -> RuleRow:
+def _write(change: Change, author: AccountRow | None, new: Rule | Covered, comment: str) -> RuleRow:
     match author, new:
-        case None, Said():
+        case None, Rule():
             return rules.add(change, new, comment)
         case AccountRow(), Covered():
             return delegations.write(change, author, new, comment)
-    raise _moved()
+    raise _promoted()
 
 
 def _rewrite(
-    change: Change, author: AccountRow | None, row: RuleRow, new: Said | Covered, terms: RuleTerms
+    change: Change, author: AccountRow | None, row: RuleRow, new: Rule | Covered, terms: RuleTerms
 ) -> None:
-    with references():
-        match author, new:
-            case None, Said():
-                rules.edit(change, row.id, new, terms.comment)
-                rules.set_enabled(change, row.id, enabled=terms.enabled)
-            case AccountRow(), Covered():
-                delegations.rewrite(change, author, row.id, new, terms.comment)
-                delegations.switch(change, author, row.id, enabled=terms.enabled)
-            case _:
-                raise _moved()
-    change.session.flush()
-    change.session.expire_all()
+    match author, new:
+        case None, Rule():
+            rules.edit(change, row.id, new, terms.comment)
+            rules.set_enabled(change, row.id, enabled=terms.enabled)
+        case AccountRow(), Covered():
+            delegations.rewrite(change, author, row.id, new, terms.comment)
+            delegations.switch(change, author, row.id, enabled=terms.enabled)
+        case _:
+            raise _promoted()
 
 
-def _moved() -> Refused:
+def _promoted() -> Refused:
+    """Return the refusal of a caller who became or ceased to be an administrator meanwhile."""
     return Refused("what you may do was changed meanwhile: send it again")
 
 
-@OPERATIONS.operation("GET", "/rules", answer=Rules, query=WhichRules, need=Need.SELF)
-def list_rules(call: Call[Nothing, WhichRules]) -> Reply:
-    """List the rules; to a delegate, those that he wrote."""
-    about = None if call.query.subject is None else subject(call.query.subject)
-
-    def listed(session: Session, window: Window) -> Sequence[RuleRow]:
-        author = delegate(call, session)
-        mine = None if author is None else author.id
-        return rules.listed(session, about, call.query.pattern, author_id=mine, window=window)
-
-    return page(call, Rules, listed, rule_rows.described, lambda row: row.id, int)
-
-
-@OPERATIONS.operation(
-    "POST",
-    "/rules",
-    answer=Rule,
-    body=RuleTerms,
-    need=Need.SELF,
-    statuses=(201,),
-    tagged=True,
-)
-def add_rule(call: Call[RuleTerms, Query]) -> Reply:
-    """Write a rule; a delegate within one of his delegations."""
+def _edit(call: Call[RuleTerms, ApiQuery], *, whole: bool) -> Tagged[ApiRule]:
+    """Change a rule. Parsing and comparing patterns is slow, so it comes before the change."""
+    number = call.path["id"]
     with call.read() as session:
         author = delegate(call, session)
-        said = _said(call.body, call.parts.store.clock())
-        new = _allowed(session, author, said)
+        row = _row(session, author, number)
+        seen, old = VIEW.tag_of(row), _terms(row)
+        call.preconditions.require(seen)
+        kept = {} if whole else old.model_dump()
+        terms = RuleTerms.model_validate(kept | call.body.model_dump(exclude_unset=not whole))
+        new = None if terms == old else _allowed(session, author, _edited(call, terms, old))
+    with call.change() as change:
+        author = delegate(call, change.session)
+        row = _row(change.session, author, number)
+        if seen != VIEW.tag_of(row):
+            raise changed()
+        if new is not None:
+            with references():
+                _rewrite(change, author, row, new, terms)
+        return VIEW.changed(change, row)
+
+
+@OPERATIONS.operation("GET", "/rules", need=Need.SELF)
+def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
+    """List the rules; a delegate gets only those that they wrote."""
+    about = None if call.query.subject is None else subject(call.query.subject)
+
+    def rows(session: Session, window: Window) -> Sequence[RuleRow]:
+        author = delegate(call, session)
+        author_id = None if author is None else author.id
+        return rules.listed(session, about, call.query.pattern, author_id=author_id, window=window)
+
+    return table_page(call, Rules, rows, rule_rows.described, lambda row: row.id)
+
+
+@OPERATIONS.operation("POST", "/rules", status=201, need=Need.SELF)
+def add_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
+    """Write a rule; a delegate within one of their delegations."""
+    with call.read() as session:
+        author = delegate(call, session)
+        new = _allowed(session, author, _rule(call.body, call.parts.store.clock()))
     with call.change() as change:
         author = delegate(call, change.session)
         with references():
             row = _write(change, author, new, call.body.comment)
-        reply = SHOWN.reply(row, 201)
-        return Reply(reply.answer, 201, reply.tag, f"{call.here}/{row.id}")
+        return VIEW.tagged(row, f"{call.here}/{row.id}")
 
 
-@OPERATIONS.operation("GET", "/rules/{id}", answer=Rule, need=Need.SELF, tagged=True)
-def show_rule(call: Call[Nothing, Query]) -> Reply:
+@OPERATIONS.operation("GET", "/rules/{id}", need=Need.SELF)
+def show_rule(call: BareCall) -> Tagged[ApiRule]:
     """Show a rule."""
     with call.read() as session:
-        return SHOWN.reply(_found(session, delegate(call, session), call.path["id"]))
+        return VIEW.tagged(_row(session, delegate(call, session), call.path["id"]))
 
 
-def _changed(call: Call[RuleTerms, Query], *, whole: bool) -> Reply:
-    """Change a rule. What takes time to read and to compare comes before others have to wait."""
-    number = call.path["id"]
-    with call.read() as session:
-        author = delegate(call, session)
-        row = _found(session, author, number)
-        seen, old = SHOWN.state_tag(row), _terms(row)
-        call.conditions.require(seen)
-        kept = {} if whole else old.model_dump()
-        terms = RuleTerms.model_validate(kept | call.body.model_dump(exclude_unset=not whole))
-        said = _rewritten(call, terms, old)
-        new = None if said is None else _allowed(session, author, said)
-    with call.change() as change:
-        author = delegate(call, change.session)
-        row = _found(change.session, author, number)
-        require_same(seen, SHOWN.state_tag(row))
-        if new is not None:
-            _rewrite(change, author, row, new, terms)
-        return SHOWN.reply(row)
+@OPERATIONS.operation("PUT", "/rules/{id}", need=Need.SELF)
+def replace_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
+    """Replace what a rule says."""
+    return _edit(call, whole=True)
 
 
-@OPERATIONS.operation(
-    "PUT",
-    "/rules/{id}",
-    answer=Rule,
-    body=RuleTerms,
-    need=Need.SELF,
-    conditional=True,
-    tagged=True,
-)
-def replace_rule(call: Call[RuleTerms, Query]) -> Reply:
-    """Have a rule say something else."""
-    return _changed(call, whole=True)
-
-
-@OPERATIONS.operation(
-    "PATCH",
-    "/rules/{id}",
-    answer=Rule,
-    body=_Change,
-    need=Need.SELF,
-    conditional=True,
-    tagged=True,
-)
-def change_rule(call: Call[RuleTerms, Query]) -> Reply:
+@OPERATIONS.operation("PATCH", "/rules/{id}", body=changes_of(RuleTerms), need=Need.SELF)
+def change_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
     """Change a part of what a rule says; a field that is left out stays as it is."""
-    return _changed(call, whole=False)
+    return _edit(call, whole=False)
 
 
-@OPERATIONS.operation("DELETE", "/rules/{id}", answer=RemovedRule, need=Need.SELF, conditional=True)
-def remove_rule(call: Call[Nothing, Query]) -> Reply:
+@OPERATIONS.operation("DELETE", "/rules/{id}", need=Need.SELF)
+def remove_rule(call: BareCall) -> RemovedRule:
     """Remove a rule."""
     with call.change() as change:
-        row = _found(change.session, delegate(call, change.session), call.path["id"])
-        call.conditions.require(SHOWN.state_tag(row))
-        return Reply(RemovedRule(rule=rules.delete(change, row)))
+        row = _row(change.session, delegate(call, change.session), call.path["id"])
+        call.preconditions.require(VIEW.tag_of(row))
+        return RemovedRule(rule=rules.delete(change, row))

@@ -1,4 +1,4 @@
-"""Sessions: logins that go on without the password."""
+"""Sessions: everybody's below ``/sessions``, the caller's own below ``/me/sessions``."""
 
 from datetime import datetime
 from typing import Any
@@ -9,16 +9,18 @@ from authserver.core.errors import NotFound
 from authserver.db import lookup, refresh_tokens
 from authserver.db.models import RefreshTokenRow
 from authserver.web.api.app_tokens import LastUse, OfAccount
-from authserver.web.api.models import Answer, Body, Name, Nothing, Query
-from authserver.web.api.operations import Call, Operations, Reply, references
-from authserver.web.api.pagination import Page, page
-from authserver.web.api.resources import Shown
+from authserver.web.api.caller import Need
+from authserver.web.api.me import OPERATIONS as ME
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Nothing, Paging
+from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
+from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.resources import View
 
 OPERATIONS = Operations("sessions", "Logins that go on without the password (refresh tokens).")
 
 
-class Session(Answer):
-    """A session; its refresh token is never told."""
+class Session(ApiAnswer):
+    """A session. No answer has its refresh token."""
 
     id: int
     account: str
@@ -31,86 +33,94 @@ class Session(Answer):
 
 
 class Sessions(Page[Session]):
-    """A part of the list of sessions."""
+    """A page of the list of sessions."""
 
 
-class WhoseSessions(Body):
-    """Whose sessions end."""
+class WhoseSessions(ApiBody):
+    """The account whose sessions end."""
 
     account: Name
 
 
-class Ended(Answer):
+class Ended(ApiAnswer):
     """How many sessions ended."""
 
     ended: int
 
 
-def shown(owner: str | None = None) -> Shown[RefreshTokenRow]:
-    """Return how sessions are shown: all of them, or to their ``owner`` only his own."""
+def view(call: Call[Any, Any]) -> View[RefreshTokenRow, Session]:
+    """Return how sessions are answered. Below ``/me``, only the caller's own are there."""
 
     def find(session: Store, session_id: int) -> RefreshTokenRow:
         row = refresh_tokens.get(session, session_id)
-        if owner not in (None, row.account.name):
+        if call.owner not in (None, row.account.name):
             raise NotFound(f"there is no session {session_id} of yours")
         return row
 
-    return Shown(Session, find, refresh_tokens.described, frozenset({"last_used", "expires_at"}))
+    return View(Session, find, refresh_tokens.described, frozenset({"last_used", "expires_at"}))
 
 
-def listing(call: Call[Nothing, Any], account: str | None) -> Reply:
-    """Return a part of the list, of one account if asked."""
-    return page(
+@ME.operation(
+    "GET",
+    "/me/sessions",
+    name="list_my_sessions",
+    summary="List my sessions.",
+    query=Paging,
+    need=Need.ANY,
+)
+@OPERATIONS.operation("GET", "/sessions")
+def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
+    """List the sessions."""
+    account = call.owner or call.query.account
+    return table_page(
         call,
         Sessions,
         lambda session, window: refresh_tokens.listed(session, account, window),
         refresh_tokens.described,
         lambda row: row.id,
-        int,
     )
 
 
-def showing(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
-    """Return one session."""
-    how = shown(owner)
-    with call.read() as session:
-        return how.reply(how.find(session, call.path["id"]))
+@ME.operation(
+    "GET",
+    "/me/sessions/{id}",
+    name="show_my_session",
+    summary="Show a session of mine.",
+    need=Need.ANY,
+)
+@OPERATIONS.operation("GET", "/sessions/{id}")
+def show_session(call: BareCall) -> Tagged[Session]:
+    """Show a session."""
+    return view(call).show(call)
 
 
-def revoking(call: Call[Nothing, Query], owner: str | None = None) -> Reply:
-    """End one session."""
+@ME.operation(
+    "DELETE",
+    "/me/sessions/{id}",
+    name="revoke_my_session",
+    summary="End a session of mine.",
+    need=Need.SELF,
+)
+@OPERATIONS.operation("DELETE", "/sessions/{id}")
+def revoke_session(call: BareCall) -> None:
+    """End a session: its client has to log in again."""
     with call.change() as change:
-        row = shown(owner).required(call, change.session, call.path["id"])
+        row = view(call).seen(call, change.session)
         refresh_tokens.revoke(change, row.id)
-    return Reply(None, 204)
 
 
-def ending_all(call: Call[Any, Query], account: str) -> Reply:
+@ME.operation(
+    "POST",
+    "/me/sessions/revoke",
+    name="revoke_my_sessions",
+    summary="End all my sessions.",
+    body=Nothing,
+    need=Need.SELF,
+)
+@OPERATIONS.operation("POST", "/sessions/revoke")
+def revoke_sessions(call: Call[WhoseSessions, ApiQuery]) -> Ended:
     """End all sessions of an account."""
+    account = call.owner or call.body.account
     with call.change() as change, references():
         row = lookup.account(change.session, account)
-        return Reply(Ended(ended=refresh_tokens.end_all(change, row)))
-
-
-@OPERATIONS.operation("GET", "/sessions", answer=Sessions, query=OfAccount)
-def list_sessions(call: Call[Nothing, OfAccount]) -> Reply:
-    """List the sessions."""
-    return listing(call, call.query.account)
-
-
-@OPERATIONS.operation("GET", "/sessions/{id}", answer=Session, tagged=True)
-def show_session(call: Call[Nothing, Query]) -> Reply:
-    """Show a session."""
-    return showing(call)
-
-
-@OPERATIONS.operation("DELETE", "/sessions/{id}", statuses=(204,), conditional=True)
-def revoke_session(call: Call[Nothing, Query]) -> Reply:
-    """End a session: its client has to log in again."""
-    return revoking(call)
-
-
-@OPERATIONS.operation("POST", "/sessions/revoke", answer=Ended, body=WhoseSessions)
-def revoke_sessions(call: Call[WhoseSessions, Query]) -> Reply:
-    """End all sessions of an account."""
-    return ending_all(call, call.body.account)
+        return Ended(ended=refresh_tokens.end_all(change, row))

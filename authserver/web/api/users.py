@@ -11,33 +11,33 @@ from authserver.db import accounts, lookup
 from authserver.db.accounts import AdminTokens
 from authserver.db.models import AccountRow
 from authserver.db.store import Change
-from authserver.web.api.models import Answer, Body, Force, Password, Query
-from authserver.web.api.operations import Call, Operations, Reply
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Force, Password
+from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pagination import Page
-from authserver.web.api.resources import Resource, Shown
+from authserver.web.api.resources import Resource, View
 
 OPERATIONS = Operations("users", "People: accounts with a password.")
 _USER = AccountKind.USER
 
 
-class UserTerms(Body):
-    """What is said of a user. A new one has no password: invite it, or set one."""
+class UserTerms(ApiBody):
+    """A user. A new one has no password: invite it, or set one."""
 
     admin: bool = Field(default=False, description="May administer; no right on any repository.")
     disabled: bool = Field(default=False, description="No credential of it is good.")
 
 
 class Editing(Force):
-    """How a user is changed."""
+    """How to change a user."""
 
     admin_tokens: Literal["keep", "revoke"] | None = Field(
         None,
-        description="What becomes of the app tokens with an admin ceiling of a user who is made "
-        "an administrator: without it, 409 where there are such.",
+        description="Whether a user who becomes an administrator keeps app tokens with an admin "
+        "ceiling. Without it, 409 if there are such tokens.",
     )
 
 
-class User(Answer):
+class User(ApiAnswer):
     """A user."""
 
     name: str
@@ -50,10 +50,10 @@ class User(Answer):
 
 
 class Users(Page[User]):
-    """A part of the list of users."""
+    """A page of the list of users."""
 
 
-class NewPassword(Body):
+class NewPassword(ApiBody):
     """A password: 8 characters or more, and at most 72 bytes."""
 
     password: Password
@@ -64,14 +64,11 @@ def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
-def _edit(
-    call: Call[Any, Any], change: Change, row: AccountRow, terms: UserTerms, _force: bool
-) -> None:
+def _edit(call: Call[Any, Any], change: Change, row: AccountRow, terms: UserTerms) -> None:
     if row.admin and (terms.disabled or not terms.admin):
         accounts.require_other_administrator(change.session, row)
-    said = call.query.admin_tokens
-    admin_tokens = None if said is None else AdminTokens(said)
-    accounts.set_admin(change, row.name, admin=terms.admin, admin_tokens=admin_tokens)
+    tokens = call.query.admin_tokens and AdminTokens(call.query.admin_tokens)
+    accounts.set_admin(change, row.name, admin=terms.admin, admin_tokens=tokens)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
@@ -84,14 +81,16 @@ def _remove(change: Change, row: AccountRow, force: bool) -> list[str]:
 Resource(
     noun="user",
     path="/users",
-    key="name",
-    shown=Shown(
-        User, lambda session, name: lookup.account(session, name, _USER), accounts.described
+    view=View(
+        User,
+        lambda session, name: lookup.account(session, name, _USER),
+        accounts.described,
+        key="name",
     ),
     page=Users,
     terms=UserTerms,
     listed=lambda session, window: accounts.listed(session, _USER, window),
-    place=lambda row: row.folded_name,
+    order=lambda row: row.folded_name,
     add=_add,
     edit=_edit,
     remove=_remove,
@@ -99,9 +98,9 @@ Resource(
 ).declare(OPERATIONS)
 
 
-@OPERATIONS.operation("POST", "/users/{name}/password", body=NewPassword, statuses=(204,))
-def set_password(call: Call[NewPassword, Query]) -> Reply:
-    """Give a user a new password; whoever was logged in has to log in again."""
+@OPERATIONS.operation("POST", "/users/{name}/password")
+def set_password(call: Call[NewPassword, ApiQuery]) -> None:
+    """Give a user a new password. This ends the user's sessions."""
     call.caller.require_within(UNBOUNDED)
     name = call.path["name"]
     with call.read() as session:
@@ -109,4 +108,3 @@ def set_password(call: Call[NewPassword, Query]) -> Reply:
     hashed = call.hash_new(call.body.password)
     with call.change() as change:
         accounts.set_password(change, name, hashed)
-    return Reply(None, 204)
