@@ -14,7 +14,6 @@ from authserver.cli.output import force_option, json_option, note, print_json, p
 from authserver.cli.params import Moment
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.policy.files import apply as policy_apply
 from authserver.policy.files import assertions, check, current_state, parser, schema
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
@@ -23,6 +22,7 @@ from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.document import Policy
 from authserver.policy.files.plan import Plan
 from authserver.policy.files.steps import Verb
+from authserver.policy.files.store_copy import StoreCopy
 
 MAX_LINE = 2000
 CHANGES = 3
@@ -107,7 +107,7 @@ def apply(
     if shown.steps:
         _require_consent(shown, force=force, yes=yes, expect=expect)
         with context.change() as change, progress_bar("Applying") as progress:
-            policy_apply.apply(
+            policy_plan.apply(
                 change,
                 policy,
                 prune=prune,
@@ -194,14 +194,14 @@ def _read(file: Path) -> Policy:
 def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
     policy_plan.require_something(policy)
     with context.read() as session:
-        standing = current_state.load(session)
+        store = StoreCopy.of(session)
     with progress_bar("Planning") as progress:
-        return policy_plan.plan_from(standing, policy, prune=prune, progress=progress)
+        return policy_plan.plan(store, policy, prune=prune, progress=progress)
 
 
 def _require_consent(shown: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
-    policy_apply.require_expected(shown, expect)
-    policy_apply.require_safe(shown, force=force)
+    policy_plan.require_expected(shown, expect)
+    policy_plan.require_safe(shown, force=force)
     if yes:
         return
     if not sys.stdin.isatty():

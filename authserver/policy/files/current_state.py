@@ -1,7 +1,7 @@
 """What there is, in the words of a policy file: read from the store, or from nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -123,4 +123,24 @@ def as_policy(state: PolicyState) -> Policy:
         groups=state.groups,
         rules=[each for each in state.rules if each.delegation is None],
         delegations=state.delegations,
+    )
+
+
+def state_of(policy: Policy) -> PolicyState:
+    """Return what there would be if there were nothing but a file, its accounts enabled.
+
+    Rules and delegations have negative ids: no store has those.
+    """
+    return PolicyState(
+        policy.registries or {},
+        {
+            name: replace(account, disabled=bool(account.disabled))
+            for name, account in (policy.accounts or {}).items()
+        },
+        policy.groups or {},
+        [
+            replace(each, rule=replace(each.rule, id=-number))
+            for number, each in enumerate(policy.rules or (), 1)
+        ],
+        [replace(each, id=-number) for number, each in enumerate(policy.delegations or (), 1)],
     )

@@ -45,6 +45,10 @@ class GroupEntry:
     line: int = field(default=0, compare=False)
     lines: Mapping[Subject, int] = field(default_factory=dict, compare=False)
 
+    @property
+    def subject(self) -> Subject:
+        return Subject(SubjectKind.GROUP, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class RuleEntry:

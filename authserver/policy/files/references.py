@@ -1,11 +1,20 @@
 """What a policy file refers to: all of it must be there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from authserver.core.names import folded
 from authserver.core.subjects import NAMED_SUBJECTS, AccountKind, Subject, SubjectKind
 from authserver.policy.files.current_state import PolicyState
-from authserver.policy.files.document import Policy, PolicyProblem
+from authserver.policy.files.document import (
+    AccountEntry,
+    GroupEntry,
+    Policy,
+    PolicyProblem,
+    RegistryEntry,
+)
+
+_Entry = TypeVar("_Entry", RegistryEntry, AccountEntry, GroupEntry)
 
 
 def clashes(policy: Policy, before: PolicyState) -> Iterator[PolicyProblem]:
@@ -29,9 +38,11 @@ def _differs(name: str, there: str) -> str:
     return f"there is {there} already, and {name} differs from it in case only"
 
 
-def dangling(policy: Policy, after: PolicyState, before: PolicyState) -> Iterator[PolicyProblem]:
-    """Give the references to what would not be there ``after`` the file was applied."""
-    known = _Known(after, before)
+def dangling(
+    policy: Policy, before: PolicyState, *, prune: bool = False
+) -> Iterator[PolicyProblem]:
+    """Give the references to what would not be there after the file was applied."""
+    known = _Known(_after(policy, before, prune=prune), before)
     for account in (policy.accounts or {}).values():
         if account.owner is not None:
             owner = Subject(SubjectKind.USER, account.owner)
@@ -46,6 +57,19 @@ def dangling(policy: Policy, after: PolicyState, before: PolicyState) -> Iterato
     for delegation in policy.delegations or ():
         yield from known.subject(delegation.line, Subject(SubjectKind.GROUP, delegation.group))
         yield from known.registry(delegation.line, delegation.service)
+
+
+def _after(policy: Policy, before: PolicyState, *, prune: bool) -> PolicyState:
+    """Return the names that would be there. Nothing but a step adds or removes one."""
+
+    def left(old: Mapping[str, _Entry], new: Mapping[str, _Entry] | None) -> Mapping[str, _Entry]:
+        return {**({} if prune and new is not None else old), **(new or {})}
+
+    return PolicyState(
+        registries=left(before.registries, policy.registries),
+        accounts=left(before.accounts, policy.accounts),
+        groups=left(before.groups, policy.groups),
+    )
 
 
 class _Known:

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from authserver.core.errors import Refused
 from authserver.db import accounts
-from authserver.policy.files import apply as policy_apply
 from authserver.policy.files import current_state, parser
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
 from authserver.policy.files.steps import Verb
+from authserver.policy.files.store_copy import StoreCopy
 from authserver.policy.files.yaml_nodes import Placing
 from authserver.web.api.models import ApiAnswer, ApiQuery, Flag, Invalid
 from authserver.web.api.operations import BareCall, Call, Operations
@@ -132,8 +132,8 @@ def plan(call: Call[Document, Planning]) -> PolicyPlan:
     """Say what a document would change, and who would gain or lose; nothing is changed."""
     with _policy(call.body) as policy:
         with call.read() as session:
-            standing = current_state.load(session)
-        planned = policy_plan.plan_from(standing, policy, prune=call.query.prune)
+            store = StoreCopy.of(session)
+        planned = policy_plan.plan(store, policy, prune=call.query.prune)
     return PolicyPlan.model_validate(planned.as_json())
 
 
@@ -149,7 +149,7 @@ def apply(call: Call[Document, Applying]) -> PolicyPlan:
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:
         before = accounts.has_administrator(change.session)
-        done = policy_apply.apply(
+        done = policy_plan.apply(
             change, policy, prune=asked.prune, force=asked.force, expect=asked.plan
         )
         if before and not accounts.has_administrator(change.session):

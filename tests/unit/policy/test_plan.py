@@ -1,5 +1,6 @@
 """Plans: what a file would change, who would gain or lose by it, and that this is what is done."""
 
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import decide
@@ -19,13 +21,15 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
-from authserver.db import accounts, delegations, groups, rule_rows, rules
+from authserver.db import accounts, app_tokens, delegations, groups, rule_rows, rules
+from authserver.db.app_tokens import Wanted
 from authserver.db.delegations import extent
-from authserver.db.store import Store
-from authserver.policy.files import apply as policy_apply
+from authserver.db.models import AlterationRow
+from authserver.db.store import Change, NoRecorder, Store
 from authserver.policy.files import current_state, effects, export, parser
 from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.current_state import PolicyState
+from authserver.policy.files.differences import differences
 from authserver.policy.files.document import (
     AccountEntry,
     BadPolicy,
@@ -36,6 +40,7 @@ from authserver.policy.files.document import (
 )
 from authserver.policy.files.effects import AccessChange
 from authserver.policy.files.plan import Plan
+from authserver.policy.files.store_copy import StoreCopy
 from tests import stores
 from tests.unit.db.test_store import audit, contents, do, said, version
 from tests.world import ADMIN, SERVICE
@@ -73,7 +78,7 @@ def read(text: str) -> Policy:
 @pytest.fixture
 def peopled(store: Store) -> Store:
     """A store of which BASE says all that there is."""
-    do(store, lambda c: policy_apply.apply(c, read(BASE)))
+    do(store, lambda c: policy_plan.apply(c, read(BASE)))
     with store.change("cli:tester") as change:
         for name in ("alice", "bob", "ci"):
             accounts.set_disabled(change, name, disabled=False)
@@ -82,11 +87,12 @@ def peopled(store: Store) -> Store:
 
 def planned(store: Store, text: str, **more: Any) -> Plan:
     with store.read() as session:
-        return policy_plan.plan(session, read(text), **more)
+        copy = StoreCopy.of(session)
+    return policy_plan.plan(copy, read(text), **more)
 
 
 def apply(store: Store, text: str, **more: Any) -> Plan:
-    plan: Plan = do(store, lambda c: policy_apply.apply(c, read(text), **more))
+    plan: Plan = do(store, lambda c: policy_plan.apply(c, read(text), **more))
     return plan
 
 
@@ -329,6 +335,56 @@ def test_what_is_too_much_to_tell_is_said_to_be(peopled: Store) -> None:
     assert (told.told, told.more) == ([], True)
 
 
+# A plan happens in a copy.
+
+
+def test_a_plan_needs_neither_the_lock_nor_the_master_key(peopled: Store) -> None:
+    text = BASE.replace("actions: [pull, push]", "actions: [pull]")
+    with peopled.change("cli:tester"):
+        plan = planned(replace(peopled, trail=NoRecorder()), text)
+    assert [str(step.verb) for step in plan.steps] == ["edit"]
+
+
+def test_a_plan_uses_up_no_ids(peopled: Store) -> None:
+    rule = "{effect: allow, subjects: [everyone], patterns: [b], actions: [pull]}"
+    group = BASE.replace("groups:", "groups:\n  ops: []", 1)
+    before, noted = contents(peopled), alterations(peopled)
+    planned(peopled, group.replace("delegations:", f"  - {rule}\ndelegations:"))
+    assert (contents(peopled), alterations(peopled)) == (before, noted)
+    last = list_rules(peopled)
+    row = do(peopled, lambda c: rules.add(c, said("allow everyone b pull")))
+    assert row.id == len(last) + 1
+
+
+def alterations(store: Store) -> Sequence[int]:
+    with store.read() as session:
+        return session.scalars(select(AlterationRow.id)).all()
+
+
+def test_a_plan_refuses_what_applying_refuses(peopled: Store) -> None:
+    with peopled.change("cli:tester") as change:
+        wanted = Wanted("t", None, [app_tokens.ADMIN])
+        app_tokens.create(change, "alice", wanted, secrets.token_bytes)
+    text = BASE.replace("alice: {kind: user}", "alice: {kind: user, admin: true}")
+    for attempt in (planned, apply):
+        with pytest.raises(Refused, match="has app tokens that would administer"):
+            attempt(peopled, text)
+
+
+def test_what_went_with_a_step_is_noted(delegated: Store) -> None:
+    do(delegated, lambda c: rules.add(c, said("allow user:alice,user:bob b pull")))
+    do(delegated, lambda c: rules.add(c, said("allow user:alice b pull")))
+    text = "accounts: {admin: {kind: user, admin: true}, alice: {kind: user}}\ngroups: {}"
+    assert planned(delegated, text, prune=True).notes == [
+        "delegation 1 to dev ends",
+        f"rule 3 ({TEAM}) goes with group:dev",
+        "rule 4 (deny user:bob team/x * on every registry) goes with user:bob",
+        f"rule 5 (allow user:bob pay/a pull on {SERVICE}) goes with user:bob",
+        "rule 6 (allow user:alice,user:bob b pull on every registry) names user:bob no more",
+        "rule 6 (allow user:alice b pull on every registry) goes: another says the same then",
+    ]
+
+
 # Rules that delegates wrote.
 
 
@@ -569,7 +625,10 @@ def test_whoever_gains_or_loses_is_told_and_nobody_else(
     old: Policy, new: Policy, prune: bool
 ) -> None:
     before = standing(old)
-    plan = policy_plan.plan_from(before, new, prune=prune)
+    with StoreCopy(NOON).opened() as change:
+        policy_plan.apply(change, old)
+        _enable(change, old)
+        plan = policy_plan.apply(change, new, prune=prune, force=True)
     every = [each for effects in plan.effects for each in effects.told]
     for name in (ANONYMOUS, *before.accounts):
         for service in ("r1", "r2"):
@@ -610,7 +669,8 @@ def test_a_policy_comes_back_from_its_file(policy: Policy) -> None:
     there = standing(policy)
     text = export.export(current_state.as_policy(there))
     again = read(text)
-    assert policy_plan.plan_from(there, again, prune=True).steps == []
+    found = differences(there, again)
+    assert (found.changes, found.removals) == ([], [])
     assert export.export(again) == text
     assert _content(again) == _content(current_state.as_policy(there))
 
@@ -652,21 +712,20 @@ def test_what_is_done_is_what_was_planned(
     with fresh() as store:
         text = export.export(old)
         apply(store, text, prune=True, force=True)
-        _enable(store, old)
+        do(store, lambda c: _enable(c, old))
         assert exported(store) == text, "an export that is applied is what it was"
         for each in (new, old):
             plan = apply(store, export.export(each), prune=prune, force=True)
             assert exported(store) == export.export(current_state.as_policy(plan.after))
             assert planned(store, export.export(each), prune=prune).steps == []
         assume(prune)
-        _enable(store, old)
+        do(store, lambda c: _enable(c, old))
         _require_same_decisions(store, old)
 
 
-def _enable(store: Store, policy: Policy) -> None:
-    with store.change("test") as change:
-        for account in (policy.accounts or {}).values():
-            accounts.set_disabled(change, account.name, disabled=bool(account.disabled))
+def _enable(change: Change, policy: Policy) -> None:
+    for account in (policy.accounts or {}).values():
+        accounts.set_disabled(change, account.name, disabled=bool(account.disabled))
 
 
 def _require_same_decisions(store: Store, policy: Policy) -> None:

@@ -1,80 +1,46 @@
-"""Doing what a plan says, in one change, by the functions that the command line has."""
+"""Carrying out the steps of a plan, by the functions that the command line has."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from authserver.core.errors import Refused
 from authserver.core.patterns import Pattern
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, delegations, groups, lookup, rules
 from authserver.db.delegations import Extent
 from authserver.db.store import Change
-from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import (
     AccountEntry,
     DelegationEntry,
     GroupEntry,
-    Policy,
     RegistryEntry,
     RuleEntry,
 )
-from authserver.policy.files.plan import Plan, Progress, no_progress
 from authserver.policy.files.steps import MembershipEntry, PolicyEntry, Step
 from authserver.registry import entries
 
+Progress = Callable[[int, int], None]
+"""Called with the number of steps that are done, and of all."""
 
-def apply(
-    change: Change,
-    policy: Policy,
-    *,
-    prune: bool = False,
-    force: bool = False,
-    expect: str | None = None,
-    progress: Progress = no_progress,
-) -> Plan:
-    """Do what a file says; return what was done.
 
-    ``expect`` is the id of the plan that somebody has seen.
+def no_progress(done: int, total: int) -> None:
+    """Do nothing."""
+
+
+def carry_out(change: Change, steps: Sequence[Step], progress: Progress = no_progress) -> None:
+    """Do all steps, by force.
+
+    Whether force was needed is told by the plan, with all reasons at once.
 
     Raises:
-        BadPolicy: the file refers to what is not there.
-        Refused: the plan is another one than was expected; or it takes away what a deny or the
-            administration rests on, and ``force`` is not set.
+        Refused: the store does not take a step.
     """
-    plan = policy_plan.plan(change.session, policy, prune=prune)
-    require_expected(plan, expect)
-    require_safe(plan, force=force)
     done = 0
     with change.counting(), lookup.remembered(change.session):
-        for batch in _batches(plan.steps):
-            _do_together(change, batch, force=force)
+        for batch in _batches(steps):
+            _do_together(change, batch)
             done += len(batch)
-            progress(done, len(plan.steps))
-    return plan
-
-
-def require_expected(plan: Plan, expect: str | None) -> None:
-    """Check that a plan is the one that was seen; None expects any.
-
-    Raises:
-        Refused: it is another one.
-    """
-    if expect not in (None, plan.id):
-        raise Refused(
-            f"the plan is another one now, {plan.id} and not {expect}: the store or the file has "
-            "changed since; look at the plan again"
-        )
-
-
-def require_safe(plan: Plan, *, force: bool) -> None:
-    """Check that nothing is taken away on which a deny or the administration rests.
-
-    Raises:
-        Refused: something is, and ``force`` is not set.
-    """
-    if plan.unsafe and not force:
-        raise Refused("\n".join(("refused, unless --force is said:", *plan.unsafe)))
+            progress(done, len(steps))
 
 
 def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -83,13 +49,13 @@ def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
         yield list(batch)
 
 
-def _do_together(change: Change, batch: Sequence[Step], *, force: bool) -> None:
+def _do_together(change: Change, batch: Sequence[Step]) -> None:
     statements = [step.entry for step in batch if isinstance(step.entry, RuleEntry)]
     if statements:
         _rules(change, batch[0], statements)
         return
     for step in batch:
-        _do(change, step, force=force)
+        _do(change, step)
 
 
 def _rules(change: Change, first: Step, statements: Sequence[RuleEntry]) -> None:
@@ -102,9 +68,9 @@ def _rules(change: Change, first: Step, statements: Sequence[RuleEntry]) -> None
         rules.edit_all(change, said)
 
 
-def _do(change: Change, step: Step, *, force: bool) -> None:
+def _do(change: Change, step: Step) -> None:
     if step.after is None:
-        _remove(change, step.entry, force=force)
+        _remove(change, step.entry)
         return
     match step.after:
         case RegistryEntry():
@@ -158,15 +124,15 @@ def _delegation(change: Change, entry: DelegationEntry) -> None:
     delegations.add(change, entry.group, entry.service, to, entry.comment)
 
 
-def _remove(change: Change, entry: PolicyEntry, *, force: bool) -> None:
+def _remove(change: Change, entry: PolicyEntry) -> None:
     match entry:
         case RegistryEntry():
-            entries.remove(change, entry.service, force=force)
+            entries.remove(change, entry.service, force=True)
         case AccountEntry():
-            accounts.remove(change, entry.name, force=force)
+            accounts.remove(change, entry.name, force=True)
         case GroupEntry():
-            groups.remove(change, entry.name, force=force)
+            groups.remove(change, entry.name, force=True)
         case MembershipEntry():
-            groups.remove_member(change, entry.group, entry.member.name, force=force)
+            groups.remove_member(change, entry.group, entry.member.name, force=True)
         case DelegationEntry():
             delegations.end(change, entry.id)
