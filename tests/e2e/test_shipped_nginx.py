@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.fetching import Answer, curl
 from tests.e2e.nginx import certificate, configured, site
+from tests.e2e.test_deploy import manifests
 from tests.programs import free_port, require, running
 from tests.world import wait_until
 
@@ -116,6 +117,67 @@ def test_no_other_path_comes_through(front: Front, path: str) -> None:
     answer, asked = front.ask(path)
     assert answer.status in {400, 404}
     assert asked == []
+
+
+def _is_an_error(answer: Answer, status: int, code: str) -> None:
+    """Check the form that registry clients read."""
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
+    (error,) = answer.json()["errors"]
+    assert (error["code"], error["message"]) == (code, answer.json()["details"])
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1/users"])
+def test_a_path_with_nothing_is_told_so_in_json(front: Front, path: str) -> None:
+    _is_an_error(front.ask(path)[0], 404, "NOT_FOUND")
+
+
+def test_a_registry_that_is_down_is_told_so_in_json(front: Front) -> None:
+    answer, _ = front.ask("/v2/")
+    _is_an_error(answer, 502, "UNAVAILABLE")
+    assert answer.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("path", ["/token", "/invitation"])
+def test_a_server_that_is_down_or_takes_too_long_is_told_so_in_json(
+    tmp_path: Path, path: str
+) -> None:
+    require("nginx", "openssl", "curl")
+    tmp_path.chmod(0o755)
+    cert, key = certificate(tmp_path)
+    port, nobody, answering = free_port(), free_port(), Event()
+    with noting(answering) as (slow, _):
+        text = site(port, f"127.0.0.1:{nobody}", slow, cert, key)
+        text = text.replace("proxy_read_timeout   30s", "proxy_read_timeout 100ms")
+        down = text.replace(f"server 127.0.0.1:{slow}", f"server 127.0.0.1:{free_port()}")
+        for status, each in ((504, text), (502, down)):
+            assert each.count("100ms") == 1
+            nginx = configured(tmp_path, each)
+            base = f"https://localhost:{port}"
+            log = tmp_path / f"nginx{status}.log"
+            with running(nginx, f"{base}/nothing", log, certificate=cert):
+                answer = curl("--cacert", str(cert), f"{base}{path}")
+                _is_an_error(answer, status, "UNAVAILABLE")
+        answering.set()
+
+
+def test_what_the_ingress_controller_answers_itself_is_json(tmp_path: Path) -> None:
+    require("nginx", "curl")
+    tmp_path.chmod(0o755)
+    (controller,) = manifests("ingress-nginx.yaml")
+    patch = controller["data"]
+    port = free_port()
+    server = f"""
+        limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m;
+        limit_req_status {patch["limit-req-status-code"]};
+        server {{
+            listen 127.0.0.1:{port};
+            {patch["server-snippet"]}
+            location /token {{ limit_req zone=one; proxy_pass http://127.0.0.1:{free_port()}; }}
+        }}"""
+    base = f"http://127.0.0.1:{port}"
+    with running(configured(tmp_path, server), f"{base}/nothing", tmp_path / "nginx.log"):
+        _is_an_error(curl(f"{base}/token"), 502, "UNAVAILABLE")
+        _is_an_error(curl(f"{base}/token"), 429, "TOOMANYREQUESTS")
 
 
 def test_too_many_connections_of_one_address_are_told_so_in_json(tmp_path: Path) -> None:
