@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from authserver.audit.records import MAX_RULES
 from authserver.auth.credentials import Identity
-from authserver.core import claims, scope
-from authserver.core.claims import Template
+from authserver.core import scope
+from authserver.core.claims import Claims, access
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import Decision, decide
 from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
@@ -47,7 +47,7 @@ class Authorization:
     """
 
     service: str
-    claims: Template
+    claims: Claims
     requested: str
     granted: str
     outcome: str
@@ -83,19 +83,19 @@ def authorize(
         decide(rules, account, service, each, ceiling, here)
         for each, rules in zip(scopes, candidates, strict=True)
     ]
-    template = Template.of(
+    claims = Claims.of(
         issuer=snapshot.issuer,
         subject=account.name if account else "",
         audience=service,
         lifetime=snapshot.registries[service].token_ttl or token_ttl,
-        access=claims.access(decisions),
+        access=access(decisions),
     )
     granted = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
     short = [d for d in decisions if not d.complete]
     rule_ids = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
     return Authorization(
         service=service,
-        claims=template,
+        claims=claims,
         requested=wanted.requested,
         granted=" ".join(map(str, granted)),
         outcome=_outcome(complete=not short and not malformed, empty=not granted),

@@ -175,7 +175,7 @@ class Issuer:
             if identity is not None and identity.use is not None:
                 self.backends.uses.note(identity.use)
             issued_at, jwt_id = int(now.timestamp()), secrets.token_urlsafe(16)
-            token = signer.sign_encoded(authorization.claims.encode(issued_at, jwt_id), now)
+            token = signer.sign(authorization.claims.encode(issued_at, jwt_id), now)
             issued = Issued(authorization, token, jwt_id, issued_at, refresh_token)
         except MustWait:
             raise

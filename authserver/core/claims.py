@@ -3,51 +3,22 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Self
 
 from authserver.core.decision import Decision
 
 # Registries allow 60 s of clock difference; some clients' and registries' clocks are behind.
 BACKDATED = timedelta(seconds=30)
 
+_BACKDATED = int(BACKDATED.total_seconds())
+
+Access = tuple[dict[str, Any], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What one registry token says. Times are whole seconds, UTC."""
-
-    issuer: str
-    subject: str
-    audience: str
-    issued_at: datetime
-    lifetime: timedelta
-    jwt_id: str
-    access: tuple[dict[str, Any], ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the claims set: integer times and one string as audience, as 2.8 needs them."""
-        issued = int(self.issued_at.timestamp())
-        return {
-            "iss": self.issuer,
-            "sub": self.subject,
-            "aud": self.audience,
-            "exp": issued + int(self.lifetime.total_seconds()),
-            "nbf": issued - int(BACKDATED.total_seconds()),
-            "iat": issued,
-            "jti": self.jwt_id,
-            "access": list(self.access),
-        }
-
-    def encode(self) -> bytes:
-        """Return the claims set as JSON."""
-        seconds = int(self.lifetime.total_seconds())
-        alike = Template.of(self.issuer, self.subject, self.audience, seconds, self.access)
-        return alike.encode(int(self.issued_at.timestamp()), self.jwt_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """The claims of tokens that differ in nothing but their times and ids.
+    """The claims of registry tokens that differ in nothing but their times and ids.
 
     ``start`` is their JSON up to those, ``lifetime`` in seconds.
     """
@@ -56,19 +27,13 @@ class Template:
     lifetime: int
 
     @classmethod
-    def of(
-        cls,
-        issuer: str,
-        subject: str,
-        audience: str,
-        lifetime: int,
-        access: tuple[dict[str, Any], ...],
-    ) -> "Template":
+    def of(cls, issuer: str, subject: str, audience: str, lifetime: int, access: Access) -> Self:
+        """Return the claims; the audience is one string, as Distribution 2.8 needs it."""
         alike = {"iss": issuer, "sub": subject, "aud": audience, "access": access}
         return cls(json.dumps(alike, separators=(",", ":")).removesuffix("}"), lifetime)
 
     def encode(self, issued_at: int, jwt_id: str) -> bytes:
-        """Return one token's claims set as JSON.
+        """Return one token's claims set as JSON, with integer times, as 2.8 needs them.
 
         ``issued_at`` is in seconds since 1970, ``jwt_id`` has nothing that JSON would escape.
         """
@@ -78,10 +43,7 @@ class Template:
         ).encode()
 
 
-_BACKDATED = int(BACKDATED.total_seconds())
-
-
-def access(decisions: Iterable[Decision]) -> tuple[dict[str, Any], ...]:
+def access(decisions: Iterable[Decision]) -> Access:
     """Return the grant: an entry for each decision that grants anything, never with a class."""
     return tuple(
         {"type": d.scope.type, "name": d.scope.name, "actions": list(d.granted)}

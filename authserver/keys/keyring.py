@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
 from authserver.keys.jose import (
     P256_BYTES,
@@ -303,15 +302,7 @@ class Signer:
         if now < self.not_before:
             raise NotReady("the signing key is not valid yet: is this machine's clock right?")
 
-    def sign(self, claims: Claims) -> str:
-        """Return the registry token.
-
-        Raises:
-            NotReady: the certificate has expired, or is not valid yet.
-        """
-        return self.sign_encoded(claims.encode(), claims.issued_at)
-
-    def sign_encoded(self, claims: bytes, now: datetime) -> str:
+    def sign(self, claims: bytes, now: datetime) -> str:
         """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
 
         Raises:

@@ -27,11 +27,9 @@ def issued(data_dir: Path, audience: str = SERVICE, at: datetime | None = None) 
     with store.read() as session:
         pair = signing_keys.load_leaf(session, Safe.of(session, settings.master_key_path, None))
     store.engine.dispose()
-    moment = (at or datetime.now(UTC)).replace(microsecond=0)
-    lifetime = timedelta(seconds=300)
-    return Signer.of(pair).sign(
-        Claims("authserver", "alice", audience, moment, lifetime, "id", GRANT)
-    )
+    moment = at or datetime.now(UTC)
+    claims = Claims.of("authserver", "alice", audience, 300, GRANT)
+    return Signer.of(pair).sign(claims.encode(int(moment.timestamp()), "id"), moment)
 
 
 def test_our_own_token_is_accepted_by_every_version(run: Commands) -> None:

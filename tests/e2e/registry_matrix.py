@@ -6,7 +6,7 @@ A registry runs for each version and trust, and is shown a token by each key in 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,10 +67,9 @@ class Keys:
 
     def token(self, row: Row) -> str:
         mode, key_type, whose = row
-        claims = Claims(
-            ISSUER, "alice", SERVICE, datetime.now(UTC), timedelta(minutes=5), "matrix", ()
-        )
-        return Signer.of(self.pairs[key_type, whose], mode).sign(claims)
+        now = datetime.now(UTC)
+        claims = Claims.of(ISSUER, "alice", SERVICE, 300, ()).encode(int(now.timestamp()), "matrix")
+        return Signer.of(self.pairs[key_type, whose], mode).sign(claims, now)
 
 
 def recorded(keys: Keys, column: Column, directory: Path) -> dict[Row, str]:

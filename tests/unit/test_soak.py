@@ -48,7 +48,7 @@ def answer(
     ends = int(now.timestamp()) + 300
     claims = {"iss": "authserver", "aud": "registry", "sub": "alice", "jti": "1", "exp": ends}
     claims |= {"access": [entry]} | dict(other or {})
-    token = signer.sign_encoded(json.dumps(claims).encode(), now)
+    token = signer.sign(json.dumps(claims).encode(), now)
     return answered(200, json.dumps({"token": token}).encode())
 
 

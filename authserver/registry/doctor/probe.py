@@ -4,10 +4,11 @@ A test token grants nothing (``access: []``) and lives for 60 seconds. Where a r
 usual one, the doctor tries other keys, header modes and issuers.
 """
 
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ from authserver.registry.doctor.challenge import ObservedChallenge, parse
 from authserver.registry.doctor.expected import Expected, OwnAuthority
 from authserver.registry.doctor.http import HttpAnswer, Remote
 
-LIFETIME = timedelta(seconds=60)
+LIFETIME = 60
+"""Seconds for which a test token is good."""
 
 # Issuers in the documentation of registries and of docker_auth: operators copy them.
 COPIED_ISSUERS = ("registry-token-issuer", "Acme auth server", "Auth Service", "authserver")
@@ -51,16 +53,10 @@ class Probe:
         return jwt.encode(self._claims(), self.key.private, algorithm(public), header)
 
     def _claims(self) -> dict[str, Any]:
-        claims = Claims(
-            issuer=self.issuer,
-            subject="",
-            audience=self.audience,
-            issued_at=self.at.replace(microsecond=0),
-            lifetime=LIFETIME,
-            jwt_id=f"doctor-{secrets.token_urlsafe(12)}",
-            access=(),
-        ).as_json()
-        return claims | ({"aud": [self.audience]} if self.audience_is_list else {})
+        claims = Claims.of(self.issuer, "", self.audience, LIFETIME, access=())
+        jwt_id = f"doctor-{secrets.token_urlsafe(12)}"
+        read: dict[str, Any] = json.loads(claims.encode(int(self.at.timestamp()), jwt_id))
+        return read | ({"aud": [self.audience]} if self.audience_is_list else {})
 
     def answer(self, remote: Remote) -> HttpAnswer:
         """Return a registry's answer to the token."""

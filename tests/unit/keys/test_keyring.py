@@ -151,7 +151,7 @@ def test_a_registrys_own_key_certifies_itself_and_nothing_else(
     assert own.certificate.not_valid_after_utc - NOW > 3650 * DAY
     assert type_name(own.certificate) == key_type
     for mode in HeaderMode:
-        token = Signer.of(own, mode).sign(claims())
+        token = signed(pair=own, mode=mode)
         header = jwt.get_unverified_header(token)
         assert header["alg"] == algorithm
         assert ("x5c" in header) == (mode is HeaderMode.X5C)
@@ -296,12 +296,9 @@ def test_a_certificate_of_another_kind_of_key_has_no_key_id() -> None:
         key_id(certificate_of(ed25519.Ed25519PrivateKey.generate().public_key()))
 
 
-def claims(issued_at: datetime = NOW) -> Claims:
-    return Claims("authserver", "alice", "registry", issued_at, timedelta(seconds=300), "id", ())
-
-
-def signed(at: datetime = NOW, pair: KeyPair = LEAF) -> str:
-    return Signer.of(pair).sign(claims(at))
+def signed(at: datetime = NOW, pair: KeyPair = LEAF, mode: HeaderMode = HeaderMode.X5C) -> str:
+    claims = Claims.of("authserver", "alice", "registry", 300, ())
+    return Signer.of(pair, mode).sign(claims.encode(int(at.timestamp()), "id"), at)
 
 
 def test_a_token_carries_the_leaf_and_its_key_id() -> None:
@@ -323,7 +320,17 @@ def test_a_token_verifies_with_the_leaf_that_it_carries() -> None:
     public: Any = leaf.public_key()
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
     read = jwt.decode(token, public, ["ES256"], options, audience="registry", issuer="authserver")
-    assert read == claims().as_json()
+    issued_at = int(NOW.timestamp())
+    assert read == {
+        "iss": "authserver",
+        "sub": "alice",
+        "aud": "registry",
+        "exp": issued_at + 300,
+        "nbf": issued_at - 30,
+        "iat": issued_at,
+        "jti": "id",
+        "access": [],
+    }
 
 
 @pytest.mark.parametrize(
