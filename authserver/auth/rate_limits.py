@@ -15,6 +15,7 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from authserver.core.errors import Refused
+from authserver.runtime import extras
 from authserver.runtime.shared_memory import BYTES, LOCKS, Shared
 
 # What a count is kept under, when its window ends, the count.
@@ -201,7 +202,7 @@ def _remote(url: str) -> Storage:
         extra = "valkey" if url.startswith("valkey") else "redis"
         raise Refused(
             "AUTHSERVER_LIMITS_URL names a store whose client is not installed: "
-            f"pip install 'authserver[{extra}]'"
+            + extras.how_to_install(extra)
         ) from None
     except ValueError:
         # What it says may be a part of the password.

@@ -18,6 +18,7 @@ from authserver.db import change_log
 from authserver.db.dialects import postgresql
 from authserver.db.dialects.errors import named_errors
 from authserver.db.models import AuditRecord, StoreStateRow
+from authserver.runtime import extras
 from authserver.runtime.settings import Pool
 
 BUSY_TIMEOUT = 30.0
@@ -261,7 +262,7 @@ def open_store(
         engine = postgresql.open_engine(url, pool or Pool())
     except ImportError:
         raise NotReady(
-            "PostgreSQL has no driver here: pip install 'authserver[postgresql]'"
+            f"PostgreSQL has no driver here: {extras.how_to_install('postgresql')}"
         ) from None
     event.listen(engine, "begin", _begin_postgresql)
     return Store(engine, clock, trail or NoRecorder())

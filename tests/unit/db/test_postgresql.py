@@ -304,7 +304,7 @@ def test_without_its_driver_the_remedy_is_told(
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(NotReady, match=r"pip install 'authserver\[postgresql\]'"):
+    with pytest.raises(NotReady, match=r"pip install '\.\[postgresql\]'"):
         open_store(URL.create("postgresql+psycopg"), clock)
 
 
