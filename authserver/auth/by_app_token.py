@@ -14,7 +14,8 @@ from authserver.core.names import nfc
 from authserver.core.secret_tokens import Prefix
 from authserver.db import accounts
 from authserver.db.models import AccountRow
-from authserver.db.snapshot import KnownAppToken, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAppToken
 from authserver.db.store import Change
 
 
@@ -58,8 +59,8 @@ class AppToken(Credential):
                 "unknown or revoked app token" if self.well_formed else "mistyped app token"
             )
         now = backends.clock()
-        known = snapshot.accounts[token.account]
-        if token.account != self.name:
+        known = snapshot.owner(token)
+        if known.account.name != self.name:
             raise Unauthorized("app token of another account")
         if known.disabled:
             raise Unauthorized("disabled account")

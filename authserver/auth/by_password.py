@@ -12,7 +12,8 @@ from authserver.core.names import nfc
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db.models import AccountRow
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount
 from authserver.db.store import Change
 
 

@@ -16,7 +16,8 @@ from authserver.auth.usage import Rehashes, TokenUse, TokenUses
 from authserver.core.errors import Unauthorized
 from authserver.core.rules import Limit
 from authserver.db.models import AccountRow
-from authserver.db.snapshot import KnownAccount, KnownAppToken, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount, KnownAppToken
 from authserver.db.store import Change
 from authserver.runtime.metrics.counters import Observations
 

@@ -6,16 +6,18 @@ not with the number of rules. The index decides nothing: it leaves out rules tha
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from authserver.core.names import REPOSITORY_NAME_MAX
 from authserver.core.rules import Rule
-from authserver.core.subjects import ANONYMOUS, Account
+from authserver.core.subjects import ANONYMOUS, Account, SubjectKind
 
 MAX_KEYS = 64
 """Of one rule; one that names more is found by its subjects alone."""
 
 _PUBLIC = (ANONYMOUS, "everyone")
 _KNOWN = ("authenticated", *_PUBLIC)
+_NO_NAMES: Mapping[str, str] = {}
 
 
 class RuleIndex:
@@ -75,6 +77,29 @@ class RuleIndex:
             if rule_id not in new:
                 by_id.pop(rule_id, None)
         return RuleIndex(by_id, by_key)
+
+    def renamed(
+        self,
+        accounts: Mapping[str, str] = _NO_NAMES,
+        groups: Mapping[str, str] = _NO_NAMES,
+        services: Mapping[str, str] = _NO_NAMES,
+    ) -> "RuleIndex":
+        """Return an index with new names, given by the old ones."""
+        if not (accounts or groups or services):
+            return self
+        renamed = (_renamed(rule, accounts, groups, services) for rule in self)
+        return self.replaced((), [rule for rule in renamed if rule != self._by_id[rule.id]])
+
+
+def _renamed(
+    rule: Rule, accounts: Mapping[str, str], groups: Mapping[str, str], services: Mapping[str, str]
+) -> Rule:
+    subjects = [
+        replace(s, name=(groups if s.kind is SubjectKind.GROUP else accounts).get(s.name, s.name))
+        for s in rule.subjects
+    ]
+    service = services.get(rule.service or "", rule.service)
+    return replace(rule, subjects=tuple(sorted(subjects, key=str)), service=service)
 
 
 def _grouped(rules: Iterable[Rule]) -> dict[str, list[Rule]]:

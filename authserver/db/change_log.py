@@ -40,7 +40,7 @@ _UNNOTED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChangeMark:
     """The latest alteration that a reader knows of. A store that was put back has another one."""
 
     id: int
@@ -103,14 +103,14 @@ def _rows(written: Base) -> Iterator[Row]:
     yield table, getattr(written, "id", None)
 
 
-def latest(session: Session) -> Mark | None:
+def latest(session: Session) -> ChangeMark | None:
     """Return the latest alteration, None where there was none yet."""
     last = select(AlterationRow.id, AlterationRow.at).order_by(AlterationRow.id.desc()).limit(1)
     row = session.execute(last).one_or_none()
-    return row and Mark(row.id, row.at)
+    return row and ChangeMark(row.id, row.at)
 
 
-def since(session: Session, mark: Mark | None) -> Mapping[str, set[int | None]] | None:
+def since(session: Session, mark: ChangeMark | None) -> Mapping[str, set[int | None]] | None:
     """Return which rows of which tables were written since then; None where it cannot be told."""
     later = select(AlterationRow.id, AlterationRow.at, AlterationRow.noun, AlterationRow.row_id)
     if mark is not None:
@@ -118,7 +118,7 @@ def since(session: Session, mark: Mark | None) -> Mapping[str, set[int | None]] 
     rows = session.execute(later.order_by(AlterationRow.id).limit(MAX_FOLLOWED + 2)).all()
     first = 0
     if mark is not None:
-        if not rows or Mark(rows[0].id, rows[0].at) != mark:
+        if not rows or ChangeMark(rows[0].id, rows[0].at) != mark:
             return None
         first = 1
     # A version that went up without any note is no change that could be followed.

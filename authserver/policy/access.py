@@ -12,7 +12,8 @@ from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import ALL, OTHER_NAME, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount
 from authserver.policy.explain import AccessAnswer, ScopeExplanation, known_account
 
 

@@ -28,7 +28,8 @@ from authserver.core.scope import MalformedScope, Scope
 from authserver.core.subjects import ANONYMOUS
 from authserver.core.times import format_time
 from authserver.db import app_tokens
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount
 
 MAX_CLOSE = 5
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from authserver.core.patterns import ACCOUNT
 from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db.snapshot import KnownAccount
+from authserver.db.snapshot_rows import KnownAccount
 from authserver.policy.lint.coverage import placed
 from authserver.policy.lint.findings import Code, Level, LintFinding, cite, idle
 from authserver.policy.lint.rule_usage import RuleUpkeep

@@ -53,7 +53,7 @@ class Caller:
         token = self.identity.app_token
         if token is None:
             return UNBOUNDED
-        limits = None if token.ceiling is None else placed(token.ceiling, token.account)
+        limits = None if token.ceiling is None else placed(token.ceiling, self.name)
         return Bounds(limits, token.admin, token.networks, token.expires_at)
 
     def require_within(self, made: Bounds) -> None:

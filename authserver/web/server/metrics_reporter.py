@@ -172,9 +172,7 @@ class _Expiries:
     @classmethod
     def of(cls, snapshot: Snapshot) -> "_Expiries":
         usable = [
-            token
-            for token in snapshot.app_tokens.values()
-            if not snapshot.accounts[token.account].disabled
+            token for token in snapshot.app_tokens.values() if not snapshot.owner(token).disabled
         ]
         lasting = {token.id for token in usable if token.expires_at is None}
         # A rotated token has its old secret as well, for a while.

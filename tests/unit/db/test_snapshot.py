@@ -1,11 +1,12 @@
 """The snapshot that follows changes is the one that is read anew."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Executable, delete, insert, update
+from sqlalchemy import Executable, delete, insert, select, update
 
 from authserver.auth.usage import TokenKind, TokenUse, TokenUses
 from authserver.core.rules import Effect, new_rule
@@ -17,6 +18,7 @@ from authserver.db import (
     delegations,
     groups,
     invitations,
+    lookup,
     models,
     refresh_tokens,
     rules,
@@ -27,6 +29,7 @@ from authserver.db.models import AlterationRow, StoreStateRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store
 from authserver.registry import entries
+from tests.unit.statements import statements
 from tests.world import SERVICE, Clock
 
 MONTH = timedelta(days=30)
@@ -104,7 +107,7 @@ def follow(store: Store, known: Snapshot) -> Snapshot:
 def parts(of: Snapshot) -> dict[str, object]:
     """Return all that a snapshot says."""
     said = {field.name: getattr(of, field.name) for field in fields(of)}
-    del said["basis"]
+    del said["basis"], said["key_basis"]
     return said
 
 
@@ -150,6 +153,85 @@ def test_a_snapshot_that_was_followed_stays_as_it_was(store: Store) -> None:
             make(change)
     follow(store, before)
     assert parts(before) == said
+
+
+def rename(row: models.AccountRow | models.GroupRow, name: str) -> None:
+    row.name = row.folded_name = name
+
+
+def account(change: Change, name: str) -> models.AccountRow:
+    return next(row for row in accounts.listed(change.session) if row.name == name)
+
+
+@pytest.fixture
+def named(store: Store) -> Store:
+    """A store in which accounts, a group and a registry are named by all that can name them."""
+    for name in list(CHANGES)[: list(CHANGES).index("a disabled owner")]:
+        with store.change("test") as change:
+            CHANGES[name](change)
+    with store.change("test") as change:
+        allow(change, "user:alice,robot:ci,group:dev", "d")
+        everyone = subjects("everyone")
+        rules.add(change, new_rule(Effect.ALLOW, everyone, ["e"], "pull", service=SERVICE))
+    return store
+
+
+def rename_an_account(change: Change) -> None:
+    rename(account(change, "alice"), "alicia")
+
+
+def rename_a_robot(change: Change) -> None:
+    rename(account(change, "ci"), "builder")
+
+
+def rename_a_group(change: Change) -> None:
+    rename(change.session.scalars(select(models.GroupRow)).one(), "devs")
+
+
+def rename_a_registry(change: Change) -> None:
+    registry = lookup.registry(change.session, SERVICE)
+    registry.service = "hub"
+
+
+def swap_names(change: Change) -> None:
+    alice, bob = account(change, "alice"), account(change, "bob")
+    rename(alice, "somebody")
+    change.session.flush()
+    rename(bob, "alice")
+    change.session.flush()
+    rename(alice, "bob")
+    # A rule that is read anew has the new names already.
+    rules.set_enabled(change, 3, enabled=False)
+
+
+RENAMES = (rename_an_account, rename_a_robot, rename_a_group, rename_a_registry, swap_names)
+
+
+@pytest.mark.parametrize("make", RENAMES)
+def test_a_rename_reaches_all_that_has_the_name(
+    named: Store, make: Callable[[Change], None], never_load: Callable[[], None]
+) -> None:
+    known = load(named)
+    with named.change("test") as change:
+        make(change)
+    anew = load(named)
+    never_load()
+    assert parts(follow(named, known)) == parts(anew)
+    assert anew.rules != known.rules
+
+
+@pytest.mark.parametrize(
+    ("make", "table"),
+    [(rename_a_robot, "account"), (rename_a_group, "account_group")],
+)
+def test_a_rename_reads_one_row(named: Store, make: Callable[[Change], None], table: str) -> None:
+    known = load(named)
+    with named.change("test") as change:
+        make(change)
+    with statements(named.engine) as read:
+        follow(named, known)
+    tables = {name for text in read for name in re.findall(r"(?:FROM|JOIN) (\w+)", text)}
+    assert tables <= {"store_state", "alteration", table, "membership", "account_group"}
 
 
 def test_answers_outlive_logins_and_nothing_else(store: Store) -> None:

@@ -16,7 +16,8 @@ from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Rule, expand, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
-from authserver.db.snapshot import KnownAccount, KnownRegistry, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount, KnownRegistry
 from authserver.policy.access import AccessEntry, effective, who_can
 from authserver.policy.explain import explain
 from tests.unit.strategies import ADDRESSES, NAMES, NOON, covers, numbered, rules
@@ -35,7 +36,7 @@ def state(rules_of: list[Rule], disabled: str = "") -> Snapshot:
         account.name: KnownAccount(number, account, None, account.name == disabled)
         for number, account in enumerate(ACCOUNTS)
     }
-    registries = {service: KnownRegistry(None, refresh_tokens=True) for service in ("r1", "r2")}
+    registries = {service: KnownRegistry(1, None, refresh_tokens=True) for service in ("r1", "r2")}
     empty: MappingProxyType[str, object] = MappingProxyType({})
     tokens: dict[str, object] = dict(empty)
     return Snapshot(1, "issuer", registries, known, tokens, tokens, RuleIndex.of(rules_of), 4)  # type: ignore[arg-type]

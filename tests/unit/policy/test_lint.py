@@ -17,7 +17,8 @@ from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import Effect, Limit, Rule, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
-from authserver.db.snapshot import KnownAccount, Snapshot
+from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAccount
 from authserver.policy.lint import Code, Level, LintAges, LintReport, lint
 from authserver.policy.lint.coverage import RulesInForce, parts
 from authserver.policy.lint.rule_usage import DelegationStanding, RuleDates, RuleUpkeep, RuleUse
