@@ -13,8 +13,8 @@ from authserver.core.errors import NotFound
 from authserver.db import app_tokens
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import AppTokenRow
+from authserver.web.api import me
 from authserver.web.api.caller import Need
-from authserver.web.api.me import OPERATIONS as ME
 from authserver.web.api.models import (
     WHOLE,
     ApiAnswer,
@@ -159,14 +159,7 @@ def _with_secret(
     return Tagged(answer, how.tag_of(row), location)
 
 
-@ME.operation(
-    "GET",
-    "/me/tokens",
-    name="list_my_tokens",
-    summary="List my app tokens.",
-    query=Paging,
-    need=Need.ANY,
-)
+@me.own("GET", "/tokens", need=Need.ANY, summary="List my app tokens.", query=Paging)
 @OPERATIONS.operation("GET", "/tokens")
 def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
     """List app tokens."""
@@ -180,14 +173,13 @@ def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
     )
 
 
-@ME.operation(
+@me.own(
     "POST",
-    "/me/tokens",
-    name="create_my_token",
+    "/tokens",
+    need=Need.SELF,
     summary="Make an app token for myself. Only this answer has its secret.",
     body=NewToken,
     status=201,
-    need=Need.SELF,
 )
 @OPERATIONS.operation("POST", "/tokens", status=201)
 def create_token(call: Call[NewTokenOf, ApiQuery]) -> Tagged[NewSecret]:
@@ -199,25 +191,18 @@ def create_token(call: Call[NewTokenOf, ApiQuery]) -> Tagged[NewSecret]:
         return _with_secret(call, row, secret, f"{call.here}/{row.id}")
 
 
-@ME.operation(
-    "GET",
-    "/me/tokens/{id}",
-    name="show_my_token",
-    summary="Show an app token of mine.",
-    need=Need.ANY,
-)
+@me.own("GET", "/tokens/{id}", need=Need.ANY, summary="Show an app token of mine.")
 @OPERATIONS.operation("GET", "/tokens/{id}")
 def show_token(call: BareCall) -> Tagged[Token]:
     """Show an app token."""
     return view(call).show(call)
 
 
-@ME.operation(
+@me.own(
     "POST",
-    "/me/tokens/{id}/rotate",
-    name="rotate_my_token",
-    summary="Give an app token of mine a new secret; the old one stays good for a while.",
+    "/tokens/{id}/rotate",
     need=Need.SELF,
+    summary="Give an app token of mine a new secret; the old one stays good for a while.",
 )
 @OPERATIONS.operation("POST", "/tokens/{id}/rotate")
 def rotate_token(call: Call[Rotation, ApiQuery]) -> Tagged[NewSecret]:
@@ -232,12 +217,11 @@ def rotate_token(call: Call[Rotation, ApiQuery]) -> Tagged[NewSecret]:
         return _with_secret(call, row, secret)
 
 
-@ME.operation(
+@me.own(
     "DELETE",
-    "/me/tokens/{id}",
-    name="revoke_my_token",
-    summary="Revoke an app token of mine; one without an admin ceiling revokes only itself.",
+    "/tokens/{id}",
     need=Need.ANY,
+    summary="Revoke an app token of mine; one without an admin ceiling revokes only itself.",
 )
 @OPERATIONS.operation("DELETE", "/tokens/{id}")
 def revoke_token(call: BareCall) -> None:

@@ -26,9 +26,9 @@ class Need(Enum):
     """What an operation takes."""
 
     NOTHING = "no account"
-    ANY = "an account, by its password or any app token"
-    SELF = "an account, by its password or an app token with an admin ceiling"
-    ADMINISTRATOR = "an administrator, by his password or an app token with an admin ceiling"
+    ANY = "an account, by password or any app token"
+    SELF = "an account, by password or an app token with an admin ceiling"
+    ADMINISTRATOR = "an administrator, by password or an app token with an admin ceiling"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The caller's own account. The operations on its tokens and sessions are declared with theirs."""
+"""The caller's own account. Its tokens and sessions are declared where everybody's are."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, Unpack
 
 from pydantic import Field
 
@@ -6,15 +9,32 @@ from authserver.core import password_rules
 from authserver.db import accounts
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Password
-from authserver.web.api.operations import BareCall, Call, Operations
+from authserver.web.api.operations import BareCall, Call, OperationOptions, Operations
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 OPERATIONS = Operations(
     "me",
-    "One's own account. An app token without an admin ceiling reads here, and revokes itself.",
+    "The caller's account. An app token without an admin ceiling reads here, and revokes itself.",
 )
 
 
-class Credential(ApiAnswer):
+def own(
+    method: str, path: str, **options: Unpack[OperationOptions]
+) -> Callable[[_Handler], _Handler]:
+    """Declare a handler below ``/me`` too, where ``Call.owner`` confines it to the caller's own.
+
+    ``show_token`` is called ``show_my_token`` there.
+    """
+
+    def declare(handler: _Handler) -> _Handler:
+        options["name"] = handler.__name__.replace("_", "_my_", 1)
+        return OPERATIONS.operation(method, f"/me{path}", **options)(handler)
+
+    return declare
+
+
+class ApiCredential(ApiAnswer):
     """The credential of the request; ``id`` is an app token's."""
 
     kind: str
@@ -29,7 +49,7 @@ class Me(ApiAnswer):
     admin: bool = Field(description="Whether this account may administer.")
     administers: bool = Field(description="Whether it may with this credential.")
     groups: list[str]
-    credential: Credential
+    credential: ApiCredential
 
 
 class OwnPassword(ApiBody):
@@ -50,7 +70,7 @@ def show_me(call: BareCall) -> Me:
         admin=known.admin,
         administers=known.admin and not caller.is_narrow,
         groups=sorted(known.account.groups),
-        credential=Credential(
+        credential=ApiCredential(
             kind="password" if token is None else "app token", id=token and token.id
         ),
     )

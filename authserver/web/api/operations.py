@@ -82,7 +82,7 @@ class Operation:
         return self.method in ("PUT", "PATCH", "DELETE")
 
 
-class Options(TypedDict, total=False):
+class OperationOptions(TypedDict, total=False):
     """What a declaration may say of an operation instead of its handler."""
 
     name: str
@@ -170,7 +170,7 @@ class Operations:
     operations: list[Operation] = field(default_factory=list)
 
     def operation(
-        self, method: str, path: str, **options: Unpack[Options]
+        self, method: str, path: str, **options: Unpack[OperationOptions]
     ) -> Callable[[_Handler], _Handler]:
         """Declare the decorated function. Its name, docstring and types hold without ``options``.
 

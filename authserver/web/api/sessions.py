@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session as Store
 from authserver.core.errors import NotFound
 from authserver.db import lookup, refresh_tokens
 from authserver.db.models import RefreshTokenRow
+from authserver.web.api import me
 from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.caller import Need
-from authserver.web.api.me import OPERATIONS as ME
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Nothing, Paging
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
 from authserver.web.api.pagination import Page, table_page
@@ -60,14 +60,7 @@ def view(call: Call[Any, Any]) -> View[RefreshTokenRow, Session]:
     return View(Session, find, refresh_tokens.described, frozenset({"last_used", "expires_at"}))
 
 
-@ME.operation(
-    "GET",
-    "/me/sessions",
-    name="list_my_sessions",
-    summary="List my sessions.",
-    query=Paging,
-    need=Need.ANY,
-)
+@me.own("GET", "/sessions", need=Need.ANY, summary="List my sessions.", query=Paging)
 @OPERATIONS.operation("GET", "/sessions")
 def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
     """List the sessions."""
@@ -81,26 +74,14 @@ def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
     )
 
 
-@ME.operation(
-    "GET",
-    "/me/sessions/{id}",
-    name="show_my_session",
-    summary="Show a session of mine.",
-    need=Need.ANY,
-)
+@me.own("GET", "/sessions/{id}", need=Need.ANY, summary="Show a session of mine.")
 @OPERATIONS.operation("GET", "/sessions/{id}")
 def show_session(call: BareCall) -> Tagged[Session]:
     """Show a session."""
     return view(call).show(call)
 
 
-@ME.operation(
-    "DELETE",
-    "/me/sessions/{id}",
-    name="revoke_my_session",
-    summary="End a session of mine.",
-    need=Need.SELF,
-)
+@me.own("DELETE", "/sessions/{id}", need=Need.SELF, summary="End a session of mine.")
 @OPERATIONS.operation("DELETE", "/sessions/{id}")
 def revoke_session(call: BareCall) -> None:
     """End a session: its client has to log in again."""
@@ -109,14 +90,7 @@ def revoke_session(call: BareCall) -> None:
         refresh_tokens.revoke(change, row.id)
 
 
-@ME.operation(
-    "POST",
-    "/me/sessions/revoke",
-    name="revoke_my_sessions",
-    summary="End all my sessions.",
-    body=Nothing,
-    need=Need.SELF,
-)
+@me.own("POST", "/sessions/revoke", need=Need.SELF, summary="End all my sessions.", body=Nothing)
 @OPERATIONS.operation("POST", "/sessions/revoke")
 def revoke_sessions(call: Call[WhoseSessions, ApiQuery]) -> Ended:
     """End all sessions of an account."""
