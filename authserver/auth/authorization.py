@@ -1,7 +1,6 @@
 """What a credential may do of what a client asks for, by one snapshot: all but the token itself."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from authserver.audit.records import MAX_RULES
 from authserver.auth.credentials import Identity
@@ -15,9 +14,6 @@ from authserver.core.scope import MalformedScope
 from authserver.db.snapshot import Snapshot
 
 MAX_SCOPES = 200
-MAX_REMEMBERED = 2_000
-MAX_REMEMBERED_CHARACTERS = 1 << 20
-"""Characters of all remembered requests together; an authorization is a few times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,53 +153,3 @@ def _scopes(values: tuple[str, ...]) -> tuple[list[scope.Scope], list[str]]:
         except MalformedScope as error:
             malformed.append(printable(str(error)))
     return scope.merge(scopes), malformed
-
-
-@dataclass(slots=True)
-class _Page:
-    """Authorizations by one snapshot, and for how many characters more there is room."""
-
-    basis: object
-    authorizations: dict[Hashable, Authorization] = field(default_factory=dict)
-    room: int = MAX_REMEMBERED_CHARACTERS
-
-
-class Remembered:
-    """Recent authorizations, so that an equal request is not decided again.
-
-    They go by the identity, not by the credential, which is verified each time. They end with the
-    snapshot that gave them. Refusals are never among them.
-    """
-
-    def __init__(self) -> None:
-        self._page = _Page(None)
-
-    def find(
-        self, snapshot: Snapshot, identity: Identity | None, wanted: ScopeRequest
-    ) -> Authorization | None:
-        """Return what ``snapshot`` has granted to this identity for an equal request."""
-        page = self._page
-        if page.basis is not snapshot.basis:
-            return None
-        return page.authorizations.get((identity and identity.key, wanted))
-
-    def keep(
-        self,
-        snapshot: Snapshot,
-        identity: Identity | None,
-        wanted: ScopeRequest,
-        granted: Authorization,
-    ) -> None:
-        """Remember an authorization, unless it holds for one request only."""
-        if granted.conditional:
-            return
-        page = self._page
-        if (
-            page.basis is not snapshot.basis
-            or page.room < 0
-            or len(page.authorizations) >= MAX_REMEMBERED
-        ):
-            # Other threads go on with the page that they hold; no thread waits.
-            page = self._page = _Page(snapshot.basis)
-        page.room -= wanted.characters
-        page.authorizations[identity and identity.key, wanted] = granted

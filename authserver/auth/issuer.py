@@ -1,11 +1,9 @@
 """One token request, from the credential to the response: TokenRequest → Authorization → Issued."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii as in_json
+from datetime import datetime
 from threading import BoundedSemaphore
 from time import perf_counter
 from typing import NamedTuple
@@ -15,7 +13,7 @@ import structlog
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
 from authserver.auth.authenticator import identify
-from authserver.auth.authorization import Authorization, Remembered, ScopeRequest, authorize
+from authserver.auth.authorization import Authorization, ScopeRequest, authorize
 from authserver.auth.credentials import Backends, Credential, Identity, Origin
 from authserver.auth.state import AuthState, StateCache
 from authserver.core import secret_tokens
@@ -31,6 +29,7 @@ from authserver.core.errors import (
 )
 from authserver.core.secret_tokens import Prefix
 from authserver.db import refresh_tokens
+from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.keys.keyring import Signer
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
@@ -40,6 +39,9 @@ LOGIN_WAITS = 2.0
 LOGINS_WAITING = 4
 
 MAX_SCOPE_BYTES = 12 * 1024
+MAX_REMEMBERED = 2_000
+MAX_REMEMBERED_CHARACTERS = 1 << 20
+"""Characters of all remembered requests together; an authorization is a few times as long."""
 
 log = structlog.get_logger()
 
@@ -97,25 +99,55 @@ class Issued:
     issued_at: int
     refresh_token: str | None = field(repr=False)
 
-    def as_json(self, **more: str) -> str:
-        """Return the response's body, with ``more`` in it (Distribution ``token.md``).
 
-        What is written here by hand has nothing that JSON would escape.
-        """
-        # Some clients change their ways when they are given one that they did not ask for.
-        if self.refresh_token is not None:
-            more["refresh_token"] = self.refresh_token
-        others = "".join([f'"{name}": {in_json(text)}, ' for name, text in sorted(more.items())])
-        return (
-            f'{{"access_token": "{self.token}", '
-            f'"expires_in": {self.authorization.claims.lifetime}, '
-            f'"issued_at": "{_in_words(self.issued_at)}", {others}"token": "{self.token}"}}'
-        )
+@dataclass(slots=True)
+class _Page:
+    """Authorizations by one snapshot, and for how many characters more there is room."""
+
+    basis: object
+    authorizations: dict[Hashable, Authorization] = field(default_factory=dict)
+    room: int = MAX_REMEMBERED_CHARACTERS
 
 
-@lru_cache(maxsize=4)
-def _in_words(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+class Remembered:
+    """Recent authorizations, so that an equal request is not decided again.
+
+    They go by the identity, not by the credential, which is verified each time. They end with the
+    snapshot that gave them. Refusals are never among them.
+    """
+
+    def __init__(self) -> None:
+        self._page = _Page(None)
+
+    def find(
+        self, snapshot: Snapshot, identity: Identity | None, wanted: ScopeRequest
+    ) -> Authorization | None:
+        """Return what ``snapshot`` has granted to this identity for an equal request."""
+        page = self._page
+        if page.basis is not snapshot.basis:
+            return None
+        return page.authorizations.get((identity and identity.key, wanted))
+
+    def keep(
+        self,
+        snapshot: Snapshot,
+        identity: Identity | None,
+        wanted: ScopeRequest,
+        granted: Authorization,
+    ) -> None:
+        """Remember an authorization, unless it holds for one request only."""
+        if granted.conditional:
+            return
+        page = self._page
+        if (
+            page.basis is not snapshot.basis
+            or page.room < 0
+            or len(page.authorizations) >= MAX_REMEMBERED
+        ):
+            # Other threads go on with the page that they hold; no thread waits.
+            page = self._page = _Page(snapshot.basis)
+        page.room -= wanted.characters
+        page.authorizations[identity and identity.key, wanted] = granted
 
 
 @dataclass(frozen=True)
@@ -145,12 +177,12 @@ class Issuer:
         """
         began, credential, identity = perf_counter(), request.credential, None
         state: AuthState | None = None
-        # Before anything is decided: the answer must be true after this wait.
-        self.journal.give_way()
         try:
             request.require_size()
             if request.starts_login:
                 request.require_wait()
+            # Before anything is decided: the answer must be true after this wait.
+            self.journal.give_way()
             state = self.state.current
             if credential is not None:
                 identity = credential.recall(self.backends, state.snapshot, request.origin)

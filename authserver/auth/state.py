@@ -125,13 +125,13 @@ class StateCache:
         Raises:
             NotReady: it is older than ``max_staleness`` allows, or nothing can be recorded.
         """
-        state = self._state
+        state, fresh_for = self._state, self._fresh_for
         if self.journal.full:
             raise NotReady("neither the store nor the spool takes records of token requests")
         if state is None:
             raise NotReady("the store cannot be reached")
         age = self.monotonic() - state.read_at
-        if self.trouble is None and age <= self._fresh_for:
+        if self.trouble is None and age <= fresh_for:
             return state
         if not self.max_staleness or age > self.max_staleness:
             raise NotReady("the store cannot be reached")

@@ -79,11 +79,11 @@ def _flask(wiring: Wiring) -> Flask:
 
     @app.before_request
     def begin() -> None:
-        g.request_id = errors.begin_request()
+        g.request_id, g.headers = errors.begin_request()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers.extend(errors.request_headers(g.get("request_id", "")))
+        response.headers.extend(g.headers)
         part = (request.endpoint or "none").partition(" ")[0]
         wiring.observations.responses.append((part, response.status_code))
         return response

@@ -21,6 +21,8 @@ from authserver.core.errors import (
 )
 from authserver.runtime import logs
 
+Headers = list[tuple[str, str]]
+
 CHALLENGE = 'Basic realm="authserver", charset="UTF-8"'
 
 # Domain error → status and the code that registry clients know (Distribution errcode).
@@ -103,13 +105,11 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
-def begin_request() -> str:
-    """Return a new request's id; the lines of this thread's log have it from now on."""
+def begin_request() -> tuple[str, Headers]:
+    """Return a new request's id, and the headers that its answer has, whatever it is.
+
+    The lines of this thread's log have the id from now on.
+    """
     request_id = secrets.token_hex(8)
     logs.request_id.set(request_id)
-    return request_id
-
-
-def request_headers(request_id: str) -> list[tuple[str, str]]:
-    """Return the headers that every answer has."""
-    return [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]
+    return request_id, [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff")]

@@ -7,8 +7,10 @@ more than to sign a token.
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii as in_json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -23,7 +25,7 @@ from authserver.auth.issuer import Issued, Issuer, TokenRequest
 from authserver.core.errors import BadRequest, MustWait, UnsupportedGrantType
 from authserver.web import errors
 from authserver.web.bodies import Bodies
-from authserver.web.client_address import ClientAddress
+from authserver.web.client_address import CLIENT, ClientAddress
 from authserver.web.server.gateway import AT_ONCE
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ ONCE = (
     "refresh_token",
     "access_type",
 )
+JSON = ("Content-Type", "application/json")
+NOT_KEPT = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 # An error handler that Werkzeug registers.
 _QUOTING = "werkzeug.url_quote"
 MAX_REMEMBERED = 4096
@@ -84,84 +88,102 @@ class Endpoint:
         """
         if environ.get("PATH_INFO") not in PATHS:
             return self.others(environ, start_response)
-        request_id = errors.begin_request()
+        request_id, headers = errors.begin_request()
         try:
-            body = self._answer(environ, request_id).encode()
+            request = self._read(environ, request_id)
+            body = _body(environ, self.issuer.issue(request)).encode()
         except MustWait:
             raise
         except Exception as error:  # noqa: BLE001 - each has its answer, in one place
             response = errors.answer_to(error, environ["REQUEST_METHOD"])
             self._count(response.status_code)
-            response.headers.extend(errors.request_headers(request_id))
+            response.headers.extend(headers)
             return response(environ, start_response)
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("Pragma", "no-cache"),
-            *errors.request_headers(request_id),
-        ]
         self._count(200)
-        start_response("200 OK", headers)
+        start_response("200 OK", [JSON, ("Content-Length", str(len(body))), *NOT_KEPT, *headers])
         return [body]
 
     def _count(self, status: int) -> None:
         self.issuer.observations.responses.append(("token", status))
 
-    def _answer(self, environ: "WSGIEnvironment", request_id: str) -> str:
+    def _read(self, environ: "WSGIEnvironment", request_id: str) -> TokenRequest:
+        """Read a request.
+
+        Raises:
+            MethodNotAllowed: it is neither GET nor POST.
+            BadRequest: it is a POST without a form, or a parameter is missing or repeated.
+            UnsupportedGrantType: the grant type is missing or unknown.
+        """
         match environ["REQUEST_METHOD"]:
             case "GET":
-                return self._issue_by_query(environ, request_id).as_json()
+                return self._read_get(environ, request_id)
             case "POST":
-                issued = self._issue_by_form(environ, request_id)
-                return issued.as_json(scope=issued.authorization.granted)
+                return self._read_post(environ, request_id)
         raise MethodNotAllowed(METHODS)
 
-    def _issue_by_query(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
+    def _read_get(self, environ: "WSGIEnvironment", request_id: str) -> TokenRequest:
         text = environ.get("QUERY_STRING", "")
         query = _read_query(text) if len(text) > MAX_REMEMBERED else _known_query(text)
         header = environ.get("HTTP_AUTHORIZATION")
-        return self.issuer.issue(
-            TokenRequest(
-                credential=None if header is None else read_authorization(header),
-                wanted=query.wanted,
-                offline=query.offline,
-                origin=_origin(environ, self.client_address.of_request(environ), query.client_id),
-                request_id=request_id,
-                at_once=environ.get(AT_ONCE, False),
-            )
+        return TokenRequest(
+            credential=None if header is None else read_authorization(header),
+            wanted=query.wanted,
+            offline=query.offline,
+            origin=self._origin(environ, query.client_id),
+            request_id=request_id,
+            at_once=environ.get(AT_ONCE, False),
         )
 
-    def _issue_by_form(self, environ: "WSGIEnvironment", request_id: str) -> Issued:
-        """Answer a POST. Credentials are only ever taken from the body.
-
-        Raises:
-            BadRequest: it is no form, or a parameter is missing or repeated.
-            UnsupportedGrantType: the grant type is missing or unknown.
-        """
-        address = self.client_address.of_request(environ)
-        body = self.bodies.read(environ, address)
-        sent = environ.get("CONTENT_TYPE", "")
-        if sent != FORM and parse_options_header(sent)[0].lower() != FORM:
+    def _read_post(self, environ: "WSGIEnvironment", request_id: str) -> TokenRequest:
+        """Read a form. Credentials are only ever taken from the body."""
+        body = self.bodies.read(environ, self.client_address.of_request(environ))
+        content_type = environ.get("CONTENT_TYPE", "")
+        if content_type != FORM and parse_options_header(content_type)[0].lower() != FORM:
             raise BadRequest(f"the body must be of type {FORM}")
         form = parameters_of(body)
         for name in ONCE:
             if len(form.get(name, ())) > 1:
                 raise BadRequest(f"the parameter {name} is repeated")
         credential = _credential(form)
-        client_id = _needed(form, "client_id")
-        return self.issuer.issue(
-            TokenRequest(
-                credential=credential,
-                wanted=ScopeRequest(
-                    services=tuple(form.get("service", ())), scopes=tuple(form.get("scope", ()))
-                ),
-                offline=form.get("access_type") == ["offline"],
-                origin=_origin(environ, address, client_id),
-                request_id=request_id,
-                at_once=environ.get(AT_ONCE, False),
-            )
+        client_id = _required(form, "client_id")
+        return TokenRequest(
+            credential=credential,
+            wanted=ScopeRequest(
+                services=tuple(form.get("service", ())), scopes=tuple(form.get("scope", ()))
+            ),
+            offline=form.get("access_type") == ["offline"],
+            origin=self._origin(environ, client_id),
+            request_id=request_id,
+            at_once=environ.get(AT_ONCE, False),
         )
+
+    def _origin(self, environ: "WSGIEnvironment", client_id: str) -> Origin:
+        # The rate limit has found the address, where there is one.
+        address = environ.get(CLIENT) or self.client_address.of_request(environ)
+        agent = environ.get("HTTP_USER_AGENT", "")
+        return Origin(address, f"{client_id} ({agent})" if client_id else agent)
+
+
+def _body(environ: "WSGIEnvironment", issued: Issued) -> str:
+    """Return the response's body (Distribution ``token.md``, ``oauth.md``).
+
+    What is written here by hand has nothing that JSON would escape.
+    """
+    authorization, others = issued.authorization, ""
+    # Some clients change their ways when they are given one that they did not ask for.
+    if issued.refresh_token is not None:
+        others = f'"refresh_token": {in_json(issued.refresh_token)}, '
+    if environ["REQUEST_METHOD"] == "POST":
+        others += f'"scope": {in_json(authorization.granted)}, '
+    return (
+        f'{{"access_token": "{issued.token}", "expires_in": {authorization.claims.lifetime}, '
+        f'"issued_at": "{_in_words(issued.issued_at)}", {others}"token": "{issued.token}"}}'
+    )
+
+
+@lru_cache(maxsize=4)
+def _in_words(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_authorization(header: str) -> Credential:
@@ -240,18 +262,13 @@ _known_query = lru_cache(maxsize=1024)(_read_query)
 def _credential(form: _Parameters) -> Credential:
     match form.get("grant_type"):
         case ["password"]:
-            return of_name_and_secret(_needed(form, "username"), _needed(form, "password"))
+            return of_name_and_secret(_required(form, "username"), _required(form, "password"))
         case ["refresh_token"]:
-            return RefreshToken.of(_needed(form, "refresh_token"))
+            return RefreshToken.of(_required(form, "refresh_token"))
     raise UnsupportedGrantType("the grant_type must be password or refresh_token")
 
 
-def _needed(form: _Parameters, name: str) -> str:
+def _required(form: _Parameters, name: str) -> str:
     if name not in form:
         raise BadRequest(f"the parameter {name} is missing")
     return form[name][0]
-
-
-def _origin(environ: "WSGIEnvironment", address: str, client_id: str) -> Origin:
-    agent = environ.get("HTTP_USER_AGENT", "")
-    return Origin(address, f"{client_id} ({agent})" if client_id else agent)

@@ -61,6 +61,6 @@ class OneMeaning:
         if AMBIGUITY not in environ:
             return self._app(environ, start_response)
         response = errors.answer_to(BadRequest(environ[AMBIGUITY]), environ["REQUEST_METHOD"])
-        response.headers.extend(errors.request_headers(errors.begin_request()))
+        response.headers.extend(errors.begin_request()[1])
         self._observations.responses.append(("none", response.status_code))
         return response(environ, start_response)

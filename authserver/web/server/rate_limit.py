@@ -99,7 +99,7 @@ class RateLimit:
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("Retry-After", "1"),
-            *errors.request_headers(errors.begin_request()),
+            *errors.begin_request()[1],
         ]
         start_response("429 TOO MANY REQUESTS", headers)
         return [body]
