@@ -100,16 +100,15 @@ class AuditKey:
         return _hex(self._derived["checkpoint"], said)
 
     def resumed(self, chain: str, before: str, seq: int) -> Head:
-        """Return where a chain goes on after the HMAC ``before`` without what was up to ``seq``."""
-        return Head(seq, _hex(self._derived["resumed"], f"{before} {seq} {chain}"))
+        """Return where a chain goes on after the HMAC ``before`` without what was up to ``seq``.
 
-    def finding(self, *said: object) -> str:
-        """Return the HMAC of something that was found wrong, so that it is known again."""
-        return _hex(self._derived["finding"], json.dumps(said))
+        So versions with `audit accept` went on where records were missing; logs still have that.
+        """
+        return Head(seq, _hex(self._derived["resumed"], f"{before} {seq} {chain}"))
 
     @cached_property
     def _derived(self) -> dict[str, bytes]:
-        purposes = ("genesis", "record", "mark", "checkpoint", "resumed", "finding")
+        purposes = ("genesis", "record", "mark", "checkpoint", "resumed")
         return {purpose: self._expanded(f"authserver audit {purpose}") for purpose in purposes}
 
     def _expanded(self, info: str) -> bytes:

@@ -43,6 +43,16 @@ def lock(session: Session) -> AuditState | None:
     return state_of(session)
 
 
+def lock_all(session: Session) -> None:
+    """Wait for all that write records, and have others wait until the end of the transaction.
+
+    A process that writes token requests holds the row of its chain, one that begins a chain the
+    checkpoint.
+    """
+    session.execute(select(AuditState.id).with_for_update()).all()
+    session.execute(select(AuditChain.id).order_by(AuditChain.id).with_for_update()).all()
+
+
 def state_of(session: Session) -> AuditState | None:
     """Return the checkpoint; None if it cannot be read."""
     return sound(session, AuditState).rows.get(1)
@@ -58,23 +68,19 @@ def next_id(session: Session) -> int:
     return number
 
 
-def add_chain(session: Session, key: AuditKey, number: int, name: str) -> AuditChain:
-    """Add a chain without records, and its mark."""
+def add_chain(
+    session: Session, key: AuditKey, number: int, name: str, after: int | None = None
+) -> AuditChain:
+    """Add a chain without records, and its mark. Its records have rows ``after`` that one."""
     genesis = key.genesis(name)
     chain = AuditChain(id=number, name=name, seq=genesis.seq, mac=genesis.mac)
     session.add(chain)
     session.flush()
-    add_mark(session, key, number, name)
-    return chain
-
-
-def add_mark(session: Session, key: AuditKey, number: int, name: str) -> None:
-    """Add the mark of a chain of which nothing is sealed."""
-    genesis = key.genesis(name)
     mark = AuditMark(chain_id=number)
-    set_mark(mark, key, Mark(name, genesis, None, genesis))
+    set_mark(mark, key, Mark(name, genesis, after, genesis))
     session.add(mark)
     session.flush()
+    return chain
 
 
 def take_ended(session: Session, besides: int) -> AuditChain | None:
@@ -105,10 +111,10 @@ def mark_of(row: AuditMark, name: str) -> Mark:
 
 
 def names(session: Session) -> dict[int, str]:
-    """Return what the chains are called that are not lost, whatever else is wrong with them."""
+    """Return the names of all chains that have one; the chain of changes always has."""
     called = sound(session, AuditChain)
-    found = {number: chain.name for number, chain in called.rows.items() if not is_lost(chain.name)}
-    return found | dict(_names_of(session, called.others)) | {CHANGES: CHANGES_NAME}
+    found = {number: chain.name for number, chain in called.rows.items()}
+    return {CHANGES: CHANGES_NAME} | found | dict(_names_of(session, called.others))
 
 
 def _names_of(session: Session, others: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -122,16 +128,6 @@ def _names_of(session: Session, others: Sequence[int]) -> Iterator[tuple[int, st
             continue
         if isinstance(name, str):
             yield number, name
-
-
-def lost(number: int) -> str:
-    """Return what stands for the name of a chain that was lost; no chain of ours is called so."""
-    return f"({number} is lost)"
-
-
-def is_lost(name: str) -> bool:
-    """Whether a chain was lost: its records are in none, and that was accepted."""
-    return name.startswith("(")
 
 
 def ends(session: Session) -> dict[int, End]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints, record_rows
 from authserver.audit.chain import Head, Kind, Link
+from authserver.audit.closed_chains import ClosedChains
 from authserver.audit.record_rows import CHANGES
 from authserver.audit.records import Filter
 
@@ -17,13 +18,27 @@ def lines(session: Session, wanted: Filter, unread: list[str] | None = None) -> 
 
     ``unread`` is told which these are.
     """
-    names, unread = checkpoints.names(session), [] if unread is None else unread
+    names, unread = Names(session), [] if unread is None else unread
     by_kind = (_lines(session, wanted, kind, names, unread) for kind in Kind)
     yield from (line for _, line in heapq.merge(*by_kind, key=lambda pair: pair[0]))
 
 
+class Names:
+    """The names of all chains: numbers of closed ones are used again."""
+
+    def __init__(self, session: Session) -> None:
+        self._open, self._closed = checkpoints.names(session), ClosedChains(session)
+
+    def of(self, kind: Kind, row_id: int, number: int | None) -> str | None:
+        """Return the name of the chain that a record is in."""
+        if self._closed.has(kind, row_id):
+            closed = self._closed.find(kind, number, row_id)
+            return None if closed is None else closed.name
+        return self._open.get(CHANGES if kind is Kind.CHANGE else number or 0)
+
+
 def _lines(
-    session: Session, wanted: Filter, kind: Kind, names: dict[int, str], unread: list[str]
+    session: Session, wanted: Filter, kind: Kind, names: Names, unread: list[str]
 ) -> Iterator[tuple[datetime, str]]:
     last = datetime.min.replace(tzinfo=UTC)
     for row_id, row in record_rows.rows(session, kind, *wanted.conditions(kind)):
@@ -32,8 +47,7 @@ def _lines(
             unread.append(f"row {row_id} of {record_rows.TABLES[kind].__tablename__}")
             yield last, ""
             continue
-        number = CHANGES if kind is Kind.CHANGE else row["chain_id"]
         # A record from before there were chains has no place in one.
-        name = None if row["seq"] is None else names.get(number)
+        name = None if row["seq"] is None else names.of(kind, row_id, row.get("chain_id"))
         last = max(last, row["at"])
         yield last, Link(name, Head(row["seq"] or 0, row["mac"] or ""), kind, said).line

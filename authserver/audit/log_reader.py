@@ -1,7 +1,7 @@
 """What the second copy of the audit records says: files of lines, as a sink has written them."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,18 +25,15 @@ class Line:
 class Logged:
     """What logs say must be in the store.
 
-    Of lines that follow from each other only the last is kept: if it is the store's, all are. Of
-    the records in ``wanted``, from one number to another of a chain, all that they say is kept.
+    Of lines that follow from each other only the last is kept: if it is the store's, all are.
     ``checkpoint`` is the highest number of one.
     """
 
     key: AuditKey
-    wanted: Collection[tuple[str, int, int]] = ()
     lines: int = 0
     checkpoint: int = 0
     faults: list[Fault] = field(default_factory=list)
     claims: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    texts: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     _last: dict[str, Head] = field(default_factory=dict)
 
     def read(self, name: str, lines: Iterable[str]) -> None:
@@ -61,8 +58,6 @@ class Logged:
 
     def _claim(self, line: Line) -> bool:
         before, here = self._last.get(line.chain), line.head
-        if any(c == line.chain and first <= here.seq <= last for c, first, last in self.wanted):
-            self.texts.setdefault((line.chain, here.seq), set()).add(line.text)
         if here.mac in self.claims.get((line.chain, here.seq), ()):
             return True
         if before is not None and here.seq == before.seq + 1:

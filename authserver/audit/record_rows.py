@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Table, func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.chain import AuditKey, Form, Head, Kind
+from authserver.audit.chain import Form, Head, Kind
 from authserver.audit.records import ALL, Filter
-from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, as_stored, held
+from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, held
 from authserver.db.models import AuditRecord, TokenRecord
 
 TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
@@ -64,11 +64,6 @@ def said(kind: Kind, row: RowMapping) -> str | None:
         return FORMS[kind].text([row[name] for name in COLUMNS[kind]])
     except UNREADABLE:
         return None
-
-
-def evidence(session: Session, key: AuditKey, kind: Kind, row_id: int) -> str:
-    """Return by what a record that is in no chain is known, whatever it holds."""
-    return key.finding(kind, row_id, *as_stored(session, TABLES[kind].__table__, row_id))
 
 
 def place(row: RowMapping) -> Head | None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import RowMapping, Table, select, update
+from sqlalchemy import RowMapping, Table, delete, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from authserver.audit import checkpoints
-from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Kind, Link, Mark
+from authserver.audit import checkpoints, closed_chains
+from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Kind, Link
 from authserver.audit.log_writer import Outbox
 from authserver.audit.record_rows import (
     CHANGES,
@@ -36,7 +36,7 @@ from authserver.audit.sinks import open_sink
 from authserver.core.errors import ChainsLost, NotReady
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.dialects.unreadable_rows import held, is_of_a_value
-from authserver.db.models import AuditChain, AuditRecord, AuditState, TokenRecord
+from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
 from authserver.db.store import UNRECORDED, Change, Store
 from authserver.keys.master_key import MasterKey, find_master_key
 from authserver.keys.private_keys import master_key_id
@@ -64,6 +64,8 @@ class Chain:
     id: int
     name: str
     head: Head
+    restart: int
+    """The record of the restart before it began, 0 if there was none."""
 
 
 @dataclass
@@ -82,7 +84,7 @@ class _Changing:
 def lost(what: str) -> ChainsLost:
     """Return what to raise where the chains cannot be gone on with; ``what`` says why."""
     return ChainsLost(
-        f"{what}: look into it, and restore a backup; or `authserver audit accept`, which begins "
+        f"{what}: look into it, and restore a backup; or `authserver audit restart`, which begins "
         "them anew and goes on telling so",
         what,
     )
@@ -154,7 +156,9 @@ class Trail:
                 raise lost(what) from None
         return self._key
 
-    def begin(self, session: Session, at: datetime) -> None:
+    def begin(
+        self, session: Session, at: datetime, name: str = CHANGES_NAME, after: int | None = None
+    ) -> None:
         """Make the key and the chain of changes. What was recorded before is in no chain.
 
         Raises:
@@ -167,8 +171,27 @@ class Trail:
         sealed = self.master(session).seal(secret, _SEALED_AS)
         session.add(AuditState(id=1, key=sealed, number=0, at=at, chains=0, mac=""))
         session.flush()
-        checkpoints.add_chain(session, self._key, CHANGES, CHANGES_NAME)
+        checkpoints.add_chain(session, self._key, CHANGES, name, after)
         checkpoints.sign(session, self._key, at)
+
+    def restart(self, session: Session, at: datetime, name: str, after: int) -> None:
+        """Leave all chains, and begin a chain of changes called ``name`` after that row.
+
+        The key stays, unless it is lost. Numbers of checkpoints go on if the last can be read.
+        """
+        for table in (AuditMark, AuditChain):
+            session.execute(delete(table))
+        try:
+            key = self.key(session)
+        except ChainsLost:
+            session.execute(delete(AuditState))
+            self.begin(session, at, name, after)
+            return
+        if checkpoints.state_of(session) is None:
+            unsigned = {"number": 0, "at": at, "chains": 0, "mac": ""}
+            session.execute(update(AuditState).values(unsigned))
+        checkpoints.add_chain(session, key, CHANGES, name, after)
+        checkpoints.sign(session, key, at)
 
     def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:
         """Seal the key with another master key. The HMACs stay what they are."""
@@ -232,12 +255,17 @@ class Trail:
         for known in (self._own, self._tried):
             if known is not None and known.head == found:
                 return known
-        log.error(
-            "audit records were altered in the store: run `authserver audit verify`",
-            chain=self._own.name,
-            seq=self._own.head.seq,
-        )
+        if self._last_restart(session) <= self._own.restart:
+            log.error(
+                "audit records were altered in the store: run `authserver audit verify`",
+                chain=self._own.name,
+                seq=self._own.head.seq,
+            )
         return self._start(session, at)
+
+    def _last_restart(self, session: Session) -> int:
+        restart = closed_chains.current(session, self.key(session))
+        return 0 if restart is None else restart.record
 
     def _start(self, session: Session, at: datetime) -> Chain:
         key = self.key(session)
@@ -245,12 +273,12 @@ class Trail:
         trouble = checkpoints.trouble(session, key, state)
         # Servers are started for years: without this each change would seal ever more chains.
         if trouble is None and (ended := checkpoints.take_ended(session, besides=CHANGES)):
-            return _chain_of(ended)
+            return _chain_of(ended, self._last_restart(session))
         chain = checkpoints.add_chain(session, key, checkpoints.next_id(session), _new_name())
         # A checkpoint that does not hold is kept as it is: it is evidence.
         if state is not None and trouble is None:
             checkpoints.sign(session, key, max(at, state.at))
-        return _chain_of(chain)
+        return _chain_of(chain, self._last_restart(session))
 
     def end(self, session: Session) -> None:
         """Leave this process's chain to another that may come; it is to be sealed before."""
@@ -267,16 +295,6 @@ class Trail:
         if found.line:
             session.info.setdefault(_LINES, []).append(found.line)
         return found.trouble
-
-    def reseal(self, session: Session, at: datetime, begin: Head) -> None:
-        """Seal the chain of changes as it is, from ``begin`` on, and sign the marks of all."""
-        self.settle(session)
-        chain, key = _changing(session).chain, self.key(session)
-        mark = checkpoints.marks(session)[CHANGES]
-        head = Head(chain.seq, chain.mac)
-        checkpoints.set_mark(mark, key, Mark(chain.name, head, chain.record_id, begin))
-        state = checkpoints.sign(session, key, at)
-        session.info.setdefault(_LINES, []).append(checkpoints.line(state, [chain]))
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""
@@ -325,8 +343,8 @@ def trail_of(
     )
 
 
-def _chain_of(row: AuditChain) -> Chain:
-    return Chain(row.id, row.name, Head(row.seq, row.mac))
+def _chain_of(row: AuditChain, restart: int) -> Chain:
+    return Chain(row.id, row.name, Head(row.seq, row.mac), restart)
 
 
 def _as_stored(value: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Deleting old token records, so that their chains keep an end that can be verified."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import cast
@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import RowMapping, Table, delete, func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit import accepted_faults, checkpoints, record_rows
+from authserver.audit import checkpoints, closed_chains, record_rows
 from authserver.audit.chain import AuditKey, Head, Kind, Mark
 from authserver.audit.chain_walk import Walk
 from authserver.audit.record_rows import CHANGES
@@ -28,9 +28,6 @@ FUTURE = timedelta(days=1)
 Found = tuple[int, RowMapping | None]
 """The id of a row, and what it holds; None if that cannot be read."""
 
-Accepted = frozenset[str]
-"""By what the faults are known that were accepted."""
-
 _TABLE = cast("Table", TokenRecord.__table__)
 
 log = structlog.get_logger()
@@ -43,74 +40,55 @@ class Broken(Exception):
 def prune(store: Store, cutoff: datetime, most: int) -> int:
     """Delete the oldest token records: from before ``cutoff``, or more than ``most``.
 
-    They are verified before. If they were altered they stay, as evidence, and the log says so.
-    Return how many were deleted, AT_ONCE at most: there may be more.
+    Those of open chains are verified before. If they were altered they stay, as evidence, and the
+    log says so. Those of closed chains cannot be verified; they go by their age alone. Return how
+    many were deleted, AT_ONCE at most: there may be more.
     """
+    now = store.clock()
     try:
-        return _prune(store, cutoff, most, AT_ONCE, frozenset())
+        with store.append() as session:
+            return _prune_in(session, Trail.of(store).key(session), (cutoff, now), most)
     except Broken as broken:
-        error = str(broken)
-    accepted = _accepted(store)
-    # A record that was moved may lie beyond those that are looked at together.
-    for at_once in (AT_ONCE, AT_ONCE // 2, AT_ONCE * 20) if accepted else ():
-        with suppress(Broken):
-            return _prune(store, cutoff, most, at_once, accepted)
-    log.error(
-        "old token records are kept, for they were altered: run `authserver audit verify`",
-        error=error,
-    )
+        log.error(
+            "old token records are kept, for they were altered: run `authserver audit verify`",
+            error=str(broken),
+        )
     return 0
-
-
-def _accepted(store: Store) -> Accepted:
-    with store.read() as session:
-        key = Trail.of(store).key(session)
-        return accepted_faults.evidence(accepted_faults.read(session, key))
 
 
 def prune_by_hand(change: Change, cutoff: datetime, most: int) -> int:
     """Delete the first records that :func:`prune` would, in a change that records it.
 
     Raises:
-        Refused: they were altered, and that was not accepted.
+        Refused: they were altered.
     """
     session, key = change.session, Trail.of(change).key(change.session)
-    accepted = accepted_faults.evidence(accepted_faults.read(session, key))
     try:
-        return _prune_in(session, key, (cutoff, change.at), most, AT_ONCE, accepted)
+        return _prune_in(session, key, (cutoff, change.at), most)
     except Broken as broken:
         raise Refused(
             f"the oldest records were altered, {broken}: run `authserver audit verify`"
         ) from None
 
 
-def _prune(store: Store, cutoff: datetime, most: int, at_once: int, accepted: Accepted) -> int:
-    now = store.clock()
-    with store.append() as session:
-        key = Trail.of(store).key(session)
-        return _prune_in(session, key, (cutoff, now), most, at_once, accepted)
-
-
-def _prune_in(
-    session: Session,
-    key: AuditKey,
-    period: tuple[datetime, datetime],
-    most: int,
-    at_once: int,
-    accepted: Accepted,
-) -> int:
+def _prune_in(session: Session, key: AuditKey, period: tuple[datetime, datetime], most: int) -> int:
     cutoff, now = period
     # Before reading: another process may be pruning the same.
     checkpoints.lock(session)
-    rows = _oldest(session, (cutoff, now + FUTURE), most, at_once)
+    last_closed = closed_chains.last_closed(session, key)[Kind.TOKEN]
+    rows = _oldest(session, (cutoff, now + FUTURE), most, last_closed)
     if not rows:
         return 0
-    if chained := [row for row in rows if row[1] is None or row[1]["chain_id"] is not None]:
-        _trim(session, key, chained, now, accepted)
+    chained = [
+        (row_id, row)
+        for row_id, row in rows
+        if row_id > last_closed and (row is None or row["chain_id"] is not None)
+    ]
+    if chained or rows[0][0] <= last_closed:
+        _trim(session, key, chained, now)
     # Not more than was verified, whatever has been written meanwhile.
-    for begin in range(0, len(rows), AT_ONCE):
-        ids = [row_id for row_id, _ in rows[begin : begin + AT_ONCE]]
-        session.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
+    ids = [row_id for row_id, _ in rows]
+    session.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)))
     return len(rows)
 
 
@@ -122,15 +100,40 @@ def due(session: Session, cutoff: datetime, most: int) -> int:
 
 
 def _oldest(
-    session: Session, period: tuple[datetime, datetime], most: int, at_once: int
+    session: Session, period: tuple[datetime, datetime], most: int, last_closed: int
 ) -> Sequence[Found]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    first = islice(record_rows.rows(session, Kind.TOKEN), at_once)
-    return list(_due(first, period, sealed(session) - most))
+    first = islice(record_rows.rows(session, Kind.TOKEN), AT_ONCE)
+    too_many = _Excess(_closed(session, last_closed), sealed(session) - most, last_closed)
+    return list(_due(first, period, too_many))
+
+
+@dataclass
+class _Excess:
+    """How many records are too many: ``closed`` ones there are, and ``open`` ones beyond the most.
+
+    Records of closed chains go first. Somebody can put some in, and by these no record of an open
+    chain may go.
+    """
+
+    closed: int
+    open: int
+    last_closed: int
+
+    def has(self, row_id: int) -> bool:
+        """Whether a record goes because there are too many."""
+        return self.open + (self.closed if row_id <= self.last_closed else 0) > 0
+
+    def take(self, row_id: int, row: RowMapping) -> None:
+        """Count a record that goes."""
+        if row_id <= self.last_closed:
+            self.closed -= 1
+        else:
+            self.open -= row["chain_id"] is not None
 
 
 def _due(
-    rows: Iterable[Found], period: tuple[datetime, datetime], too_many: int
+    rows: Iterable[Found], period: tuple[datetime, datetime], too_many: _Excess
 ) -> Iterator[Found]:
     since, future = period
     # When a row that cannot be read was written, the next one says.
@@ -139,12 +142,24 @@ def _due(
         if row is None:
             unread.append((row_id, None))
             continue
-        if too_many <= 0 and since <= row["at"] <= future:
+        if not too_many.has(row_id) and since <= row["at"] <= future:
             return
-        too_many -= row["chain_id"] is not None
+        too_many.take(row_id, row)
         yield from unread
         unread.clear()
         yield row_id, row
+
+
+def kept(session: Session, key: AuditKey) -> int:
+    """Return about how many token records there are, in open chains and in closed ones."""
+    last_closed = closed_chains.last_closed(session, key)[Kind.TOKEN]
+    return _closed(session, last_closed) + sealed(session)
+
+
+def _closed(session: Session, last_closed: int) -> int:
+    """Return at most how many records of closed chains there are: counting them takes too long."""
+    lowest = session.scalar(select(func.min(_TABLE.c.id))) if last_closed > 0 else None
+    return 0 if lowest is None else max(0, last_closed - max(lowest, 1) + 1)
 
 
 def sealed(session: Session) -> int:
@@ -156,26 +171,24 @@ def sealed(session: Session) -> int:
     return sum(mark.sealed_seq - mark.trimmed_seq for chain, mark in found if chain != CHANGES)
 
 
-def _trim(
-    session: Session, key: AuditKey, rows: Sequence[Found], now: datetime, accepted: Accepted
-) -> None:
-    """Verify records, and note in their chains' marks that they are pruned.
+def _trim(session: Session, key: AuditKey, rows: Sequence[Found], now: datetime) -> None:
+    """Verify records of open chains, and note in their chains' marks that they are pruned.
 
     Raises:
-        Broken: they are not as they were written, and that was not accepted.
+        Broken: they, or what seals the chains, are not as they were written.
     """
     state = checkpoints.lock(session)
     trouble = checkpoints.trouble(session, key, state)
     if state is None or trouble:
         raise Broken(trouble)
     marks = checkpoints.marks(session)
-    walks = _walked(session, key, marks, rows, accepted)
-    for number, walk in walks.items():
-        head = _head(walk, accepted)
+    for number, walk in _walked(session, key, marks, rows).items():
+        head = _head(walk)
         sealed = walk.sealed if walk.sealed.seq > head.seq else head
         record = marks[number].sealed_record_id if sealed is walk.sealed else None
         checkpoints.set_mark(marks[number], key, Mark(walk.chain, sealed, record, head))
-    checkpoints.sign(session, key, max(now, state.at))
+    if rows:
+        checkpoints.sign(session, key, max(now, state.at))
 
 
 def are_left_out(session: Session) -> bool:
@@ -199,11 +212,7 @@ def leave_out(change: Change) -> None:
 
 
 def _walked(
-    session: Session,
-    key: AuditKey,
-    marks: Mapping[int, AuditMark],
-    rows: Sequence[Found],
-    accepted: Accepted,
+    session: Session, key: AuditKey, marks: Mapping[int, AuditMark], rows: Sequence[Found]
 ) -> Mapping[int, Walk]:
     names = checkpoints.names(session)
     walks: dict[int, Walk] = {}
@@ -212,9 +221,7 @@ def _walked(
         place = None if row is None else record_rows.place(row)
         said = None if row is None else record_rows.said(Kind.TOKEN, row)
         if number not in names or place is None or said is None:
-            if record_rows.evidence(session, key, Kind.TOKEN, row_id) not in accepted:
-                raise Broken(f"row {row_id} of {_TABLE.name} is in no chain, or cannot be read")
-            continue
+            raise Broken(f"row {row_id} of {_TABLE.name} is in no chain, or cannot be read")
         if number not in walks:
             mark = checkpoints.mark_of(marks[number], names[number])
             walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
@@ -222,15 +229,14 @@ def _walked(
     return walks
 
 
-def _head(walk: Walk, accepted: Accepted) -> Head:
+def _head(walk: Walk) -> Head:
     """Return where a chain is pruned up to.
 
     Raises:
-        Broken: it was altered before, and that was not accepted.
+        Broken: it was altered before.
     """
     for fault in (*walk.faults, *walk.gaps):
-        if fault.evidence not in accepted:
-            raise Broken(str(fault))
+        raise Broken(str(fault))
     if walk.settled is None:
         raise Broken(f"it takes more to tell where the chain {walk.chain} stands")
     return walk.settled

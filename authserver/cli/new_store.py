@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.audit import first_chains
+from authserver.audit import first_chains, former_acceptances
 from authserver.audit.recorder import Trail
 from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
@@ -41,13 +41,24 @@ def upgrade(store: Store, actor: str) -> tuple[str | None, str | None]:
         before = schema.current(connection)
         schema.to_head(connection)
         with Session(connection) as session:
-            if schema.has_no_chains(before) and session.get(StoreStateRow, 1) is not None:
-                first_chains.begin_first_trail(
-                    Change(session, actor, store.time(session), store.trail)
-                )
+            if session.get(StoreStateRow, 1) is not None:
+                change = Change(session, actor, store.time(session), store.trail)
+                bring_chains_over(change, before)
         after = schema.current(connection)
     store.trail.committed(session)
     return before, after
+
+
+def bring_chains_over(change: Change, revision: str | None) -> None:
+    """Do what a migration from ``revision`` does to the audit chains, in its transaction.
+
+    Raises:
+        NotReady: it takes the master key, and there is none.
+    """
+    if schema.has_no_chains(revision):
+        first_chains.begin_first_trail(change)
+    elif schema.has_no_closed_chains(revision):
+        former_acceptances.bring_over(change)
 
 
 def initialise(change: Change, safe: Safe, first: First) -> None:

@@ -7,7 +7,8 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from authserver.audit import first_chains, retention
+from authserver.audit import retention
+from authserver.cli import new_store
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
 from authserver.cli.inputs import passphrase, passphrase_option, read_input
@@ -43,7 +44,7 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
     note("What was disabled, revoked or changed since then is not: look it through.")
     with context.store.read() as session:
         if not _has_chains(session):
-            note("It has no audit chains: `authserver audit accept` begins them.")
+            note("It has no audit chains: `authserver audit restart` begins them.")
     if not context.settings.master_key_path.exists():
         note("Without the master key no audit record could be made of this.")
         note(f"Now bring the master key to {context.settings.master_key_path}.")
@@ -77,8 +78,7 @@ def _restore(
             has_key = context.settings.master_key_path.exists()
             if has_key:
                 signing_keys.open_all(session, context.safe_of(session))
-                if schema.has_no_chains(told.revision):
-                    first_chains.begin_first_trail(change)
+                new_store.bring_chains_over(change, told.revision)
             if has_key and _has_chains(session):
                 _record(change, told)
             else:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from authserver.db.models import (
     AlterationRow,
     AuditChain,
+    AuditClosedChain,
     AuditMark,
     AuditRecord,
     AuditState,
@@ -35,7 +36,15 @@ Row = tuple[str, int | None]
 """A table's name and a row's id; None is any row."""
 
 _UNNOTED = frozenset(
-    table.__tablename__ for table in (AlterationRow, AuditRecord, AuditChain, AuditMark, AuditState)
+    table.__tablename__
+    for table in (
+        AlterationRow,
+        AuditRecord,
+        AuditChain,
+        AuditClosedChain,
+        AuditMark,
+        AuditState,
+    )
 )
 
 

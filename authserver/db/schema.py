@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CHAINS = "0006"
 """The revision that brought the audit chains."""
 
+CLOSED_CHAINS = "0009"
+"""The revision from which on faults in them are not accepted, but chains closed."""
+
 _ROOM = Path(__file__).resolve().parent
 
 
@@ -55,6 +58,11 @@ def head() -> str:
 def has_no_chains(revision: str | None) -> bool:
     """Whether a store at that revision is from before there were audit chains."""
     return revision in revisions() and str(revision) < CHAINS
+
+
+def has_no_closed_chains(revision: str | None) -> bool:
+    """Whether a store at that revision has audit chains whose faults may have been accepted."""
+    return revision in revisions() and CHAINS <= str(revision) < CLOSED_CHAINS
 
 
 def current(connection: Connection) -> str | None:

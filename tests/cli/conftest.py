@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from authserver.audit import restart
 from authserver.db import accounts, delegations, invitations
 from tests import stores
 from tests.cli.commands import Commands
@@ -65,6 +66,9 @@ def full(world: World) -> World:
     world.log_in("alice")
     (event,) = list(world.wiring.issuer.journal.pending)[-1:]
     world.get()
+    world.wiring.maintenance.tick()
+    with world.wiring.store.change("test") as change:
+        restart.restart(change, {}, "so that there are closed chains")
     for _ in range(RECORDS):
         world.wiring.issuer.journal.add(event)
     while world.wiring.maintenance.tick():

@@ -401,21 +401,23 @@ def test_a_wiped_trail_is_an_alarm_that_stays(
     asked("audit", "verify", status=1)
 
 
-def test_a_wiped_trail_is_accepted_and_told_of_for_good(asked: Commands) -> None:
+def test_wiped_chains_are_begun_anew_by_a_restart_and_that_is_listed_for_good(
+    asked: Commands,
+) -> None:
     wipe(asked)
     asked("audit", "verify", status=1)
-    assert "authserver audit accept" in asked.err
-    asked("audit", "accept", "--reason", "Mallory was here", status=2)
-    asked("audit", "accept", "--reason", "Mallory was here", "--yes")
+    assert "authserver audit restart" in asked.err
+    asked("audit", "restart", "--reason", "Mallory was here", status=2)
+    asked("audit", "restart", "--reason", "Mallory was here", "--yes")
     asked("group", "add", "ops")
-    told = asked("audit", "verify")
-    assert "all as written, except 1 that are accepted" in told
-    assert "(Mallory was here): the records: the audit chains are gone" in told
+    lines = asked("audit", "verify").splitlines()
+    assert "(Mallory was here): the audit chains are gone" in lines[0]
+    assert ": all as written" in lines[1]
     wipe(asked)
     asked("audit", "verify", status=1)
 
 
-# Accepting.
+# Restarting.
 
 
 @pytest.fixture
@@ -425,41 +427,36 @@ def spoilt(asked: Commands) -> Commands:
     return asked
 
 
-def test_faults_are_accepted_and_go_on_being_told(spoilt: Commands) -> None:
+def test_a_restart_ends_the_alarm_and_closed_faults_are_listed(spoilt: Commands) -> None:
     faults = spoilt("audit", "verify", status=1).splitlines()[:2]
-    assert "authserver audit accept" in spoilt.err
-    assert spoilt("audit", "accept", "--yes", "--reason", "a disk").splitlines() == faults
-    assert "Accepted 2 faults." in spoilt.err
+    assert "authserver audit restart" in spoilt.err
+    assert spoilt("audit", "restart", "--yes", "--reason", "a disk").splitlines() == faults
+    assert "Began new chains." in spoilt.err
     lines = spoilt("audit", "verify").splitlines()
-    assert [line.partition(" (a disk): ")[2] for line in lines[:2]] == faults
-    assert lines[0].startswith(f"accepted by {SELF} at 2")
-    assert ": all as written, except 2 that are accepted" in lines[2]
+    assert lines[0].startswith(f"closed by {SELF} at 2")
+    assert lines[0].endswith(" (a disk): altered: 1, missing: 1")
+    assert lines[1:3] == [f"closed: {fault}" for fault in faults]
+    assert lines[3] == "1 changes, 0 token requests in 1 chains: all as written"
+    assert lines[4].endswith("in closed chains: 2 faults, which raise no alarm")
     told = spoilt.json("audit", "verify")
     assert (told["ok"], told["faults"]) == (True, [])
-    (one,) = told["accepted"]
+    assert [fault["text"] for fault in told["closed_faults"]] == faults
+    (one,) = told["restarts"]
     assert (one["actor"], one["reason"]) == (SELF, "a disk")
-    assert [fault["text"] for fault in one["faults"]] == faults
+    assert one["faults"] == {"altered": 1, "missing": 1}
     record = spoilt.last_change()
-    assert (record["actor"], record["action"]) == (SELF, "audit.accept")
+    assert (record["actor"], record["action"]) == (SELF, "audit.restart")
     assert record["after"]["reason"] == "a disk"
-    assert [fault["what"] for fault in record["after"]["faults"]] == ["altered", "missing"]
+    assert record["after"]["faults"] == {"altered": 1, "missing": 1}
 
 
-def test_what_is_altered_later_is_no_part_of_it(spoilt: Commands) -> None:
-    spoilt("audit", "accept", "--yes", "--reason", "a disk")
-    altered(spoilt, "UPDATE audit_record SET actor = 'another' WHERE id = 3")
+def test_what_is_altered_after_a_restart_is_an_alarm(spoilt: Commands) -> None:
+    spoilt("audit", "restart", "--yes", "--reason", "a disk")
+    spoilt("group", "add", "ops")
+    altered(spoilt, "UPDATE audit_record SET actor = 'another' WHERE target = 'group:ops'")
     lines = spoilt("audit", "verify", status=1).splitlines()
-    assert lines[0] == "chain changes: record 3 (row 3) is altered"
-
-
-def test_the_second_copy_shows_what_was_accepted(asked: Commands, tmp_path: Path) -> None:
-    copy = tmp_path / "records.jsonl"
-    copy.write_text(asked("audit", "export"))
-    altered(asked, "UPDATE audit_record SET actor = 'somebody else' WHERE id = 3")
-    asked("audit", "accept", "--yes", "--reason", "a disk")
-    asked("audit", "verify")
-    lines = asked("audit", "verify", "--against", copy, status=1).splitlines()
-    assert lines[0] == "chain changes: record 3 (row 3) is not what the log says"
+    assert lines[0].endswith("is altered")
+    assert lines[0].startswith("chain changes-")
 
 
 @pytest.mark.parametrize(
@@ -470,48 +467,51 @@ def test_the_second_copy_shows_what_was_accepted(asked: Commands, tmp_path: Path
         ([], "--reason"),
     ],
 )
-def test_nothing_is_accepted_that_nobody_confirms(
+def test_no_chain_is_closed_that_nobody_confirms(
     spoilt: Commands, flags: list[str], said: str
 ) -> None:
-    spoilt("audit", "accept", *flags, status=2)
+    spoilt("audit", "restart", *flags, status=2)
     assert said in spoilt.err
     spoilt("audit", "verify", status=1)
 
 
 @pytest.mark.parametrize("reason", ["", " ", "x" * 1001])
 def test_a_reason_says_something(spoilt: Commands, reason: str) -> None:
-    spoilt("audit", "accept", "--yes", "--reason", reason, status=1)
+    spoilt("audit", "restart", "--yes", "--reason", reason, status=1)
     assert "say why" in spoilt.err
 
 
-def test_without_the_master_key_nothing_is_accepted(spoilt: Commands) -> None:
+def test_without_the_master_key_no_chain_is_closed(spoilt: Commands) -> None:
     (spoilt.data_dir / "master.key").rename(spoilt.data_dir / "elsewhere")
-    spoilt("audit", "accept", "--yes", "--reason", "a disk", status=1)
+    spoilt("audit", "restart", "--yes", "--reason", "a disk", status=1)
     assert "master key" in spoilt.err
 
 
-def test_where_all_is_as_written_nothing_is_accepted(asked: Commands) -> None:
+def test_where_nothing_is_wrong_the_chains_go_on(asked: Commands) -> None:
     before = asked.last_change()
-    assert asked("audit", "accept", "--yes", "--reason", "a disk") == ""
-    assert "nothing to accept" in asked.err
-    assert asked.json("audit", "accept", "--reason", "a disk") == {
-        "accepted": [],
+    assert asked("audit", "restart", "--yes", "--reason", "a disk") == ""
+    assert "Nothing is wrong" in asked.err
+    assert asked.json("audit", "restart", "--reason", "a disk") == {
+        "restarted": False,
         "reason": "a disk",
+        "faults": {},
     }
     assert asked.last_change() == before
 
 
-def test_what_is_accepted_is_told_as_json(spoilt: Commands) -> None:
-    told = spoilt.json("audit", "accept", "--yes", "--reason", "a disk")
-    assert told["reason"] == "a disk"
-    assert [fault["what"] for fault in told["accepted"]] == ["altered", "missing"]
+def test_a_restart_as_json(spoilt: Commands) -> None:
+    assert spoilt.json("audit", "restart", "--yes", "--reason", "a disk") == {
+        "restarted": True,
+        "reason": "a disk",
+        "faults": {"altered": 1, "missing": 1},
+    }
     assert spoilt.json("audit", "verify")["ok"]
 
 
-def test_seals_that_were_altered_are_made_good_by_it(run: Commands) -> None:
+def test_a_restart_ends_the_alarm_of_altered_seals(run: Commands) -> None:
     altered(run, "UPDATE audit_state SET number = 99")
     run("db", "check", status=1)
-    run("audit", "accept", "--yes", "--reason", "a disk")
+    run("audit", "restart", "--yes", "--reason", "a disk")
     assert "were altered" not in run.err
     run("db", "check")
     run("group", "add", "dev")
@@ -519,13 +519,19 @@ def test_seals_that_were_altered_are_made_good_by_it(run: Commands) -> None:
     assert "checkpoint 99 was altered" in run("audit", "verify")
 
 
-def test_acceptances_are_in_a_backup(spoilt: Commands, tmp_path: Path) -> None:
+def test_closed_chains_are_in_a_backup(spoilt: Commands, tmp_path: Path) -> None:
     secret = tmp_path / "passphrase"
     secret.write_text("correct horse battery\n")
     secret.chmod(0o600)
-    spoilt("audit", "accept", "--yes", "--reason", "a disk")
+    spoilt("audit", "restart", "--yes", "--reason", "a disk")
     spoilt("backup", tmp_path / "b.age", "--passphrase-file", secret)
     other = Commands(tmp_path / "other")
     other.env["AUTHSERVER_MASTER_KEY_FILE"] = str(spoilt.data_dir / "master.key")
     other("restore", tmp_path / "b.age", "--passphrase-file", secret)
-    assert "except 2 that are accepted" in other("audit", "verify")
+    assert "in closed chains: 2 faults" in other("audit", "verify")
+
+
+@pytest.mark.parametrize("flags", [[], ["--reason", "a disk", "--yes"]])
+def test_the_former_command_names_the_one_that_replaces_it(run: Commands, flags: list[str]) -> None:
+    run("audit", "accept", *flags, status=2)
+    assert "`authserver audit restart --reason TEXT` replaces `audit accept`." in run.err

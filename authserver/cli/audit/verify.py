@@ -1,19 +1,19 @@
-"""``audit verify`` and ``audit accept``."""
+"""``audit verify`` and ``audit restart``."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from authserver.audit import accept as audit_accept
-from authserver.audit import accepted_faults
+from authserver.audit import restart as audit_restart
 from authserver.audit.chain_walk import Fault
+from authserver.audit.closed_chains import Restart
 from authserver.audit.log_reader import Logged
 from authserver.audit.recorder import Trail
-from authserver.audit.verify import Report, Verification
+from authserver.audit.verify import Verification, VerificationReport
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
     json_option,
@@ -43,13 +43,13 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check the chains of the audit records and the checkpoint over them.
 
     Exits with 1 if records were altered, deleted or moved, and says which. What was cut off after
-    the checkpoint shows only --against a log that is kept elsewhere. The server may go on.
+    the checkpoint shows only --against a log that is kept elsewhere. Faults in chains that `audit
+    restart` has closed are listed, and are no alarm. The server may go on.
     """
     with context.read() as session:
         key = Trail.of(context.store).key(session)
-        accepted = accepted_faults.read(session, key)
     # Before the state of the store that is verified: what is logged later is not in it.
-    logged = _read(Logged(key, accepted_faults.places(accepted)), files) if files else None
+    logged = _read(Logged(key), files) if files else None
     with context.read() as session, progress_bar("Verifying") as progress:
         report = Verification(session, key, logged, progress).run()
     if as_json:
@@ -57,7 +57,10 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     else:
         _print(report)
     if report.faults:
-        note("Look into it. What cannot be put right can be accepted: `authserver audit accept`.")
+        note(
+            "Look into it. If the records cannot be put right, begin new chains: "
+            "`authserver audit restart --reason TEXT`."
+        )
         raise SystemExit(1)
 
 
@@ -80,35 +83,47 @@ def _lines(file: Iterable[bytes], size: int, progress: Callable[[int, int], None
         progress(done, max(done, size))
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _told(report: VerificationReport) -> dict[str, Any]:
     at = report.checkpoint_at
-    told = asdict(report) | {"checkpoint_at": at and at.isoformat()}
-    told["faults"] = told_faults(report.faults)
-    told["accepted"] = [
-        {"at": one.at.isoformat(), "actor": one.actor, "reason": one.reason}
-        | {"record": one.record, "faults": told_faults(one.faults)}
-        for one in report.accepted
-    ]
-    return {"ok": not report.faults} | told
+    return (
+        {"ok": not report.faults}
+        | asdict(report)
+        | {"checkpoint_at": at and at.isoformat()}
+        | {"faults": _faults(report.faults), "closed_faults": _faults(report.closed_faults)}
+        | {"restarts": [_restart(restart) for restart in report.restarts]}
+    )
 
 
-def told_faults(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    """Return faults as ``--json`` has them."""
+def _restart(restart: Restart) -> dict[str, Any]:
+    return {
+        "at": restart.at.isoformat(),
+        "actor": restart.actor,
+        "reason": restart.reason,
+        "record": restart.record,
+        "faults": restart.faults,
+    }
+
+
+def _faults(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     return [asdict(fault) | {"text": str(fault)} for fault in faults]
 
 
-def _print(report: Report) -> None:
+def _print(report: VerificationReport) -> None:
     for fault in report.faults:
         click.echo(printable(str(fault), 1000))
-    for one in report.accepted:
-        by = f"accepted by {one.actor} at {when(one.at)} ({one.reason})"
-        for fault in one.faults:
-            click.echo(printable(f"{by}: {fault}", 2500))
-    found = f"{len(report.faults)} faults" if report.faults else "all as written"
-    if accepted := sum(len(one.faults) for one in report.accepted):
-        found += f", except {accepted} that are accepted"
+    for restart in report.restarts:
+        what = _counted(restart.faults) or "nothing was wrong"
+        by = f"closed by {restart.actor} at {when(restart.at)} ({restart.reason})"
+        click.echo(printable(f"{by}: {what}", 20_000))
+    for fault in report.closed_faults:
+        click.echo(printable(f"closed: {fault}", 1000))
+    found = _number(len(report.faults)) if report.faults else "all as written"
     verified = f"{report.verified['change']} changes, {report.verified['token']} token requests"
     click.echo(f"{verified} in {report.chains} chains: {found}")
+    if any(report.closed.values()):
+        closed = f"{report.closed['change']} changes, {report.closed['token']} token requests"
+        faults = _number(len(report.closed_faults))
+        click.echo(f"{closed} in closed chains: {faults}, which raise no alarm")
     if any(report.unchained.values()):
         before = report.unchained
         click.echo(
@@ -124,53 +139,60 @@ def _print(report: Report) -> None:
         click.echo(f"compared with {report.logged} lines")
 
 
-@click.command("accept", short_help="Accept what `audit verify` has found, and seal what there is.")
+def _counted(faults: Mapping[str, int]) -> str:
+    return ", ".join(f"{what}: {count}" for what, count in faults.items())
+
+
+@click.command("restart", short_help="Close all chains as they are, and begin new ones.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; it is recorded.")
 @yes_option
 @json_option
 @pass_context
-def accept(context: Context, reason: str, sure: bool, as_json: bool) -> None:
-    """Accept that audit records were altered, deleted or moved, once that was looked into.
+def restart(context: Context, reason: str, sure: bool, as_json: bool) -> None:
+    """Close the chains of the audit records as they are, and begin new ones.
 
-    Verifies all records and shows what is wrong. If that is confirmed it is recorded as a change,
-    with the reason, and what there is now is sealed: the alarm ends, and old records are pruned
-    again. Nothing is hidden: `audit verify` goes on telling what was accepted, and by whom; what is
-    altered afterwards is a fault again; and a copy of AUTHSERVER_AUDIT_LOG still shows what
-    differs. It needs the master key.
+    For records that were altered, deleted or moved, once you have looked into it. Verifies all
+    records and shows what is wrong. Once you confirm, a change records who closed the chains, when,
+    why, and how much was wrong. The alarm ends, and old records are pruned again. `audit verify`
+    goes on to list what is wrong in closed chains. What is altered in the new ones is an alarm.
 
-    Where the chains or their key are gone, they begin anew, and records that are left are in none:
-    stop every server before.
+    It needs the master key. Where the chains or their key are gone, stop every server before.
     """
-    reason = printable(reason, audit_accept.MAX_REASON + 1)
-    found, faults = _looked(context)
+    reason = printable(reason, audit_restart.MAX_REASON + 1)
+    audit_restart.require_reason(reason)
+    faults = _verified(context)
     for fault in faults:
         click.echo(printable(str(fault), 1000), err=as_json)
+    counts = audit_restart.counts(faults)
     if faults:
-        audit_accept.require_acceptable(faults, reason)
-        require_sure(f"Accept {_number(len(faults))} for good?", sure=sure)
+        require_sure(f"Close all chains with {_number(len(faults))} for good?", sure=sure)
         with context.change() as change:
-            if found is None:
-                audit_accept.begin_anew(change, faults, reason)
-            else:
-                audit_accept.accept(change, found, faults, reason)
+            audit_restart.restart(change, counts, reason)
     if as_json:
-        print_json({"reason": reason, "accepted": told_faults(faults)})
-    note(f"Accepted {_number(len(faults))}." if faults else "There is nothing to accept.")
+        print_json({"restarted": bool(faults), "reason": reason, "faults": counts})
+    note("Began new chains." if faults else "Nothing is wrong: the chains go on.")
 
 
-def _looked(context: Context) -> tuple[Verification | None, list[Fault]]:
-    """Return what was looked at, and what is wrong; None where no chain is left to look at."""
+def _verified(context: Context) -> list[Fault]:
     with context.read() as session, progress_bar("Verifying") as progress:
         try:
             key = Trail.of(context.store).key(session)
         except ChainsLost as error:
-            return None, [Fault("", error.what)]
-        found = Verification(session, key, None, progress)
-        return found, found.run().faults
+            return [Fault("", error.what)]
+        return Verification(session, key, None, progress).run().faults
+
+
+@click.command("accept", hidden=True)
+@click.option("--reason")
+@yes_option
+@json_option
+def accept(reason: str | None, sure: bool, as_json: bool) -> NoReturn:  # noqa: ARG001
+    """Say what replaces this command."""
+    raise click.UsageError("`authserver audit restart --reason TEXT` replaces `audit accept`.")
 
 
 def _number(count: int) -> str:
     return "1 fault" if count == 1 else f"{count} faults"
 
 
-commands = (verify, accept)
+commands = (verify, restart, accept)

@@ -2,20 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
-    Column,
-    ColumnElement,
-    LargeBinary,
     RowMapping,
     String,
     Table,
-    cast,
-    extract,
-    func,
     inspect,
     select,
     type_coerce,
@@ -67,24 +60,6 @@ def held(
             yield from held(session, table, [row_id])
         return
     yield from ((row[key.name], row if _fits(table, row) else None) for row in found)
-
-
-def as_stored(session: Session, table: Table, row_id: int) -> list[Any]:
-    """Return what a row holds in a form in which anything can be told, the same each time."""
-    (key,) = table.primary_key
-    of_sqlite = session.get_bind().dialect.name == "sqlite"
-    told = [told for c in table.c for told in (_in_sqlite(c) if of_sqlite else _in_postgresql(c))]
-    return list(session.execute(select(*told).where(key == row_id)).one())
-
-
-def _in_sqlite(column: Column[Any]) -> Sequence[ColumnElement[Any]]:
-    return func.typeof(column), func.hex(cast(column, LargeBinary))
-
-
-def _in_postgresql(column: Column[Any]) -> Sequence[ColumnElement[Any]]:
-    # A time as text would be in whatever zone the session is.
-    is_time = column.type.python_type is datetime
-    return (cast(extract("epoch", column) if is_time else column, String),)
 
 
 def is_of_a_value(error: Exception) -> bool:

@@ -1,7 +1,14 @@
 """The tables."""
 
 from authserver.db.models.base import Base
-from authserver.db.models.records import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.db.models.records import (
+    AuditChain,
+    AuditClosedChain,
+    AuditMark,
+    AuditRecord,
+    AuditState,
+    TokenRecord,
+)
 from authserver.db.models.state import (
     AccountRow,
     AlterationRow,
@@ -24,6 +31,7 @@ __all__ = [
     "AlterationRow",
     "AppTokenRow",
     "AuditChain",
+    "AuditClosedChain",
     "AuditMark",
     "AuditRecord",
     "AuditState",

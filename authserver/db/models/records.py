@@ -107,3 +107,24 @@ class AuditMark(Base):
     trimmed_seq: Mapped[int]
     trimmed_mac: Mapped[str] = mapped_column(String(64))
     mac: Mapped[str] = mapped_column(String(64))
+
+
+class AuditClosedChain(Base):
+    """A chain that ``audit restart`` has closed: what it takes to verify its records once more.
+
+    ``restart_id`` is the row of the restart's record, ``number`` the id that the chain had,
+    ``name`` empty where its key was lost. ``seq`` and ``mac`` are of its last record, ``last_id``
+    the highest id in the table of its records when it was closed: a later chain may have the same
+    number. Nothing vouches for these rows. They raise no alarm, and a forged one hides nothing.
+    """
+
+    __tablename__ = "audit_closed_chain"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    restart_id: Mapped[int]
+    number: Mapped[int]
+    name: Mapped[str]
+    seq: Mapped[int]
+    mac: Mapped[str] = mapped_column(String(64))
+    last_id: Mapped[int]

@@ -211,7 +211,7 @@ class Maintenance:
     def _seal(self) -> None:
         with self.store.append() as session:
             self.altered = self.store.trail.checkpoint(session, self.store.time(session))
-            records = retention.sealed(session)
+            records = retention.kept(session, Trail.of(self.store).key(session))
         self.capacity.measure(records)
         self._is_crowded = records >= min(MANY_RECORDS, self.capacity.crowded_from)
         if records > self.capacity.most:

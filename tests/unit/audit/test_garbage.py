@@ -15,7 +15,14 @@ from authserver.audit.records import ALL
 from authserver.cli.audit.records import Following
 from authserver.core.errors import NotReady
 from authserver.db.backup import dump
-from authserver.db.models import AuditChain, AuditMark, AuditRecord, AuditState, TokenRecord
+from authserver.db.models import (
+    AuditChain,
+    AuditClosedChain,
+    AuditMark,
+    AuditRecord,
+    AuditState,
+    TokenRecord,
+)
 from authserver.policy.lint import rule_usage
 from tests.unit.audit.test_verify import SINCE, Office, busy, copied, office
 
@@ -62,7 +69,7 @@ def lift_constraints(office: Office) -> None:
         driver: Any = connection.connection.dbapi_connection
         driver.execute("PRAGMA writable_schema = ON")
         lifted = "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE name = ?"
-        for model in ROWS:
+        for model in (*ROWS, AuditClosedChain):
             driver.execute(lifted, (model.__tablename__,))
     office.store.engine.dispose()
 

@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, inspect, select, text, update
 from structlog.testing import capture_logs
 
-from authserver.audit import accept, accepted_faults, export, first_chains, retention
+from authserver.audit import export, first_chains, restart, retention
 from authserver.audit.chain import Kind
-from authserver.audit.chain_walk import Fault
 from authserver.audit.journal import Journal, insert_events
 from authserver.audit.log_reader import Logged
 from authserver.audit.log_writer import Outbox
 from authserver.audit.recorder import Trail
 from authserver.audit.records import ALL
 from authserver.audit.token_event import TokenEvent
-from authserver.audit.verify import Report, Verification
+from authserver.audit.verify import Verification, VerificationReport
 from authserver.cli import new_store
-from authserver.core.errors import ChainsLost, NotReady, Refused
+from authserver.core.errors import ChainsLost, NotReady
 from authserver.db import accounts, groups
 from authserver.db.models import (
     AuditChain,
@@ -104,13 +103,12 @@ class Office:
         with process.append() as session:
             Trail.of(process).end(session)
 
-    def verify(self, lines: Sequence[str] | None = None) -> Report:
+    def verify(self, lines: Sequence[str] | None = None) -> VerificationReport:
         with self.store.read() as session:
             key = Trail(Trail.of(self.store).master).key(session)
             logged = None
             if lines is not None:
-                accepted = accepted_faults.read(session, key)
-                logged = Logged(key, accepted_faults.places(accepted))
+                logged = Logged(key)
                 logged.read("log", lines)
             return Verification(session, key, logged, lambda *_: None).run()
 
@@ -699,7 +697,7 @@ def test_chains_whose_key_is_gone_are_not_begun_anew(busy: Office) -> None:
     process = busy.process()
     with pytest.raises(NotReady, match="is gone"), process.change("test") as change:
         first_chains.begin_trail(change)
-    with pytest.raises(ChainsLost, match="audit accept"):
+    with pytest.raises(ChainsLost, match="audit restart"):
         busy.change(busy.process(), "d")
 
 
@@ -716,9 +714,7 @@ def test_a_wiped_trail_is_not_begun_anew_by_an_upgrade(busy: Office) -> None:
         busy.change(process, "d")
 
 
-def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_who_accepts_it(
-    busy: Office,
-) -> None:
+def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_a_restart(busy: Office) -> None:
     serving = busy.process()
     busy.ask(serving)
     busy.do(*(delete(table) for table in WIPED))
@@ -728,21 +724,14 @@ def test_a_trail_that_was_wiped_under_a_server_is_begun_anew_by_who_accepts_it(
         busy.change(busy.process(), "d")
     process = busy.process()
     with process.change("test") as change:
-        accept.begin_anew(change, [Fault("", "the chains are gone")], "it was Mallory")
+        restart.restart(change, {"the chains are gone": 1}, "it was Mallory")
     busy.ask(process, 3)
     busy.change(process, "e")
     busy.seal()
     report = busy.verify()
     assert (report.faults, report.unchained) == ([], {"change": 0, "token": 2})
-    assert report.verified == {"change": 3, "token": 3}
-    assert [one.reason for one in report.accepted] == ["it was Mallory"]
-
-
-def test_chains_that_are_there_are_not_begun_anew(busy: Office) -> None:
-    process, fault = busy.process(), Fault("", "the chains are gone")
-    with pytest.raises(Refused, match="are there"), process.change("test") as change:
-        accept.begin_anew(change, [fault], "because")
-    assert busy.faults() == []
+    assert report.verified == {"change": 2, "token": 3}
+    assert [one.reason for one in report.restarts] == ["it was Mallory"]
 
 
 # The second copy.

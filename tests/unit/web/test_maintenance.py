@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text, update
 from structlog.testing import capture_logs
 
-from authserver.audit import accept, journal, retention
+from authserver.audit import journal, restart, retention
 from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
@@ -371,7 +371,7 @@ def test_seals_that_were_altered_are_told_in_the_log(process: Process, store: St
     assert process.maintenance.altered == "checkpoint 2 was altered, or a mark that it covers"
 
 
-def test_the_alarm_ends_when_what_was_altered_is_accepted(process: Process, store: Store) -> None:
+def test_the_alarm_ends_when_the_chains_are_restarted(process: Process, store: Store) -> None:
     execute(store, update(AuditState).values(mac="0"))
     process.monotonic.at += 61
     with capture_logs() as logged:
@@ -381,7 +381,7 @@ def test_the_alarm_ends_when_what_was_altered_is_accepted(process: Process, stor
         found = Verification(session, Trail.of(store).key(session), None, lambda *_: None)
         faults = found.run().faults
     with store.change("test") as change:
-        accept.accept(change, found, faults, "looked into")
+        restart.restart(change, restart.counts(faults), "looked into")
     process.monotonic.at += 61
     with capture_logs() as logged:
         process.maintenance.tick()
