@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from authserver.auth import passwords
 from authserver.auth.credentials import Backends, Credential, Identity, Origin, claimed_account
-from authserver.core.errors import NotReady, Unauthorized
+from authserver.core import password_rules
+from authserver.core.errors import NotReady, Refused, Unauthorized
 from authserver.core.names import nfc
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
@@ -109,12 +110,24 @@ class Password(Credential):
         right = backends.passwords.check(self.password, stored, highest_cost, usable=usable)
         backends.observations.passwords.append("right" if right else "wrong")
         if right and known and stored:
-            backends.passwords.learn(known.id, stored, self.password)
-            if backends.passwords.outdated(stored):
-                new = passwords.hash_password(self.password, backends.passwords.cost)
-                backends.passwords.learn(known.id, new, self.password)
-                backends.rehashes.add(known.id, stored, new)
+            self._verified(backends, known, stored)
         return right
+
+    def _verified(self, backends: Backends, known: KnownAccount, stored: str) -> None:
+        """Remember the password, and hash it anew if that is due."""
+        backends.passwords.learn(known.id, stored, self.password)
+        reason = password_rules.imported_only(self.password)
+        if reason and password_rules.is_imported(stored):
+            backends.passwords.warn_of_import(known.id, known.account.name, reason)
+        if not backends.passwords.outdated(stored):
+            return
+        try:
+            new = passwords.hash_password(self.password, backends.passwords.cost)
+        except Refused:
+            # Of an imported password with over 72 bytes the old hash stays.
+            return
+        backends.passwords.learn(known.id, new, self.password)
+        backends.rehashes.add(known.id, stored, new)
 
 
 def _identity(known: KnownAccount) -> Identity:

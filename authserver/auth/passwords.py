@@ -14,12 +14,22 @@ from hashlib import sha256
 from threading import Lock
 
 import bcrypt
+import structlog
 
 from authserver.core.names import nfc
-from authserver.core.password_rules import MAX_BYTES, cost_of, hashable, normalised, require_new
+from authserver.core.password_rules import (
+    MAX_BYTES,
+    cost_of,
+    hashable,
+    is_imported,
+    normalised,
+    require_new,
+)
 
 REMEMBERED_MAX = 20_000
 _NOBODYS = "." * 53
+
+log = structlog.get_logger()
 
 
 def hash_new(text: str, cost: int) -> str:
@@ -50,6 +60,7 @@ class Passwords:
     remember: float
     clock: Callable[[], float]
     key: bytes = field(repr=False)
+    _warned: set[int] = field(default_factory=set, repr=False)
     _until: OrderedDict[bytes, float] = field(default_factory=OrderedDict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -72,27 +83,39 @@ class Passwords:
     def check(self, text: str, stored: str | None, highest: int, *, usable: bool = True) -> bool:
         """Whether ``text`` is the password, with the full work of ``highest`` if it is not.
 
+        An imported hash may be of other bytes than one of ours: not in NFC, or the first 72 of
+        more. A text that two hashes can be made of takes the work twice, whatever the account.
+
         Args:
             text: what the client sent.
             stored: the account's hash, None if there is no account or it has no password.
             highest: the highest cost among all stored hashes; the configured cost if that is more.
             usable: False for a disabled account, whose check must fail like any other.
         """
-        password = normalised(text)
-        # bcrypt reads p, NUL, p as it reads p alone.
-        right = len(password) <= MAX_BYTES and b"\0" not in password
-        password = password.replace(b"\0", b"0")[:MAX_BYTES]
         target = max(self.cost, highest)
-        if stored is None:
-            bcrypt.checkpw(password, _nobodys_hash(target))
-            return False
-        right &= bcrypt.checkpw(password, stored.encode())
-        if right and usable:
-            return True
-        # 2^c + 2^c + 2^(c+1) + … + 2^(target-1) = 2^target
-        for cost in range(cost_of(stored), target):
-            bcrypt.checkpw(password, _nobodys_hash(cost))
+        imported = stored is not None and is_imported(stored)
+        for password, ours in _readings(text):
+            if stored is None:
+                bcrypt.checkpw(password, _nobodys_hash(target))
+                continue
+            right = bcrypt.checkpw(password, stored.encode())
+            # bcrypt reads p, NUL, p as it reads p alone.
+            if right and usable and (ours or imported) and "\0" not in text:
+                return True
+            # 2^c + 2^c + 2^(c+1) + … + 2^(target-1) = 2^target
+            for cost in range(cost_of(stored), target):
+                bcrypt.checkpw(password, _nobodys_hash(cost))
         return False
+
+    def warn_of_import(self, account_id: int, name: str, reason: str) -> None:
+        """Say once in the log whose imported password should be set anew, and why."""
+        if account_id not in self._warned:
+            self._warned.add(account_id)
+            log.warning(
+                "an imported password should be set anew: authserver user passwd",
+                account=name,
+                reason=reason,
+            )
 
     def check_id(self, *what: str | bool | None) -> bytes:
         """Return an HMAC of all that a check's result depends on: equal checks end alike."""
@@ -105,6 +128,16 @@ class Passwords:
     def _tag(self, account_id: int, stored: str, text: str) -> bytes:
         message = f"{account_id}\0{stored}\0{nfc(text)}"
         return hmac.digest(self.key, message.encode("utf-8", "surrogatepass"), sha256)
+
+
+def _readings(text: str) -> list[tuple[bytes, bool]]:
+    """Return what bcrypt may be given of a text, and whether a hash of ours can be of it."""
+    normal = normalised(text)
+    # Each character has a byte or more.
+    sent = text[:MAX_BYTES].encode("utf-8", "surrogatepass")
+    readings = {normal[:MAX_BYTES]: len(normal) <= MAX_BYTES}
+    readings.setdefault(sent[:MAX_BYTES], False)
+    return [(password.replace(b"\0", b"0"), ours) for password, ours in readings.items()]
 
 
 def _nobodys_hash(cost: int) -> bytes:

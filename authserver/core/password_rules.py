@@ -11,6 +11,8 @@ NEW_PASSWORD = f"at least {MIN_LENGTH} characters, at most {MAX_BYTES} bytes"
 """What a new password must be, for help and forms."""
 
 MIN_COST, MAX_COST = 4, 31
+OURS = "$2b$"
+"""How hashes begin that are made here. All others were imported."""
 
 # Of the salt's last character bcrypt reads two bits, and takes no other spelling of them.
 _hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
@@ -60,6 +62,19 @@ def cost_of(stored: str) -> int:
     if matched is None:
         raise Refused("not a bcrypt hash of the form $2y$, $2b$ or $2a$")
     return int(matched[1])
+
+
+def is_imported(stored: str) -> bool:
+    """Whether a hash was made by another program, from the bytes that it was sent."""
+    return not stored.startswith(OURS)
+
+
+def imported_only(text: str) -> str | None:
+    """Return why ``text`` can only be right for an imported hash; None if it can be hashed here."""
+    sent = len(text.encode("utf-8", "surrogatepass"))
+    if sent > MAX_BYTES:
+        return f"it has {sent} bytes, and bcrypt reads {MAX_BYTES}"
+    return None if nfc(text) == text else "it is not in Unicode's normal form C"
 
 
 def is_hash(stored: str) -> bool:

@@ -118,6 +118,14 @@ def test_every_failed_check_does_the_same_work(
     assert work.taken() == 2**CONFIGURED, "a failure is never remembered"
 
 
+@pytest.mark.parametrize("name", [ADMIN, "current", "imported", "gone-imported", "nobody", "fresh"])
+def test_a_password_that_is_not_in_nfc_takes_twice_the_work_for_every_account(
+    standing: World, work: Work, name: str
+) -> None:
+    refused(standing.get(auth=(name, "pa\u0308ssword")))
+    assert work.taken() == 2 * 2**CONFIGURED
+
+
 def test_the_work_does_not_depend_on_the_rest_of_the_request(standing: World, work: Work) -> None:
     for query in ("service=unknown", "account=other", "scope=repository:a:*"):
         refused(standing.get(query, auth=(ADMIN, "wrong")))

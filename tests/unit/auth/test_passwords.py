@@ -1,15 +1,20 @@
 """Passwords: what is a password, what a check costs, what is remembered."""
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import bcrypt
+import hypothesis
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from authserver.auth import passwords
 from authserver.auth.passwords import Passwords, hash_new, hash_password
 from authserver.core.errors import Refused
+from authserver.core.names import nfc
 from authserver.core.password_rules import MIN_LENGTH, cost_of, require_new
 from authserver.db import accounts
 from authserver.runtime.settings import Settings
@@ -97,6 +102,45 @@ def test_a_failing_check_costs_what_the_dearest_hash_would(
     assert sum(work) == 2 ** (COST + 1)
 
 
+NFD = unicodedata.normalize("NFD", "pässwörd")
+
+
+@pytest.mark.parametrize("stored", [None, *HASHES.values(), IMPORTED])
+@pytest.mark.parametrize("usable", [True, False])
+def test_a_text_that_two_hashes_can_be_of_costs_twice_whatever_the_account(
+    work: list[int], stored: str | None, usable: bool
+) -> None:
+    assert not Checker().passwords.check(NFD, stored, COST + 1, usable=usable)
+    assert sum(work) == 2 * 2 ** (COST + 1)
+
+
+def as_htpasswd(password: bytes) -> str:
+    """Return a hash of the bytes that were sent, as the registry's bcrypt compares them."""
+    return bcrypt.hashpw(password[:72], bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+
+
+@pytest.mark.parametrize(
+    "text", ["k7" * 50, "k7" * 36 + "x", NFD, NFD * 9, "é" * 40, "e\u0301" * 40]
+)
+def test_an_imported_hash_is_of_the_bytes_that_were_sent(text: str) -> None:
+    stored = as_htpasswd(text.encode())
+    assert Checker(cost=4).passwords.check(text, stored, 4)
+    # Hashes that are made here are not: it would be a shorter password than was chosen.
+    ours = stored.replace("$2y$", "$2b$")
+    assert not Checker(cost=4).passwords.check(text, ours, 4)
+
+
+@given(text=st.text(min_size=1, max_size=90), other=st.text(min_size=1, max_size=90))
+@hypothesis.settings(max_examples=30)
+def test_law_an_imported_hash_takes_what_a_registry_takes_and_nfc(text: str, other: str) -> None:
+    """Go's bcrypt compares the first 72 bytes. NUL is no part of any password here."""
+    assume("\0" not in text + other)
+    stored = as_htpasswd(text.encode())
+    assert Checker(cost=4).passwords.check(text, stored, 4)
+    same = text.encode()[:72] in (other.encode()[:72], nfc(other).encode()[:72])
+    assert Checker(cost=4).passwords.check(other, stored, 4) == same
+
+
 def test_a_right_password_costs_one_look(work: list[int]) -> None:
     assert Checker().passwords.check(RIGHT, HASHES[5], COST)
     assert work == [2**5]
@@ -152,6 +196,39 @@ def test_a_login_with_an_old_hash_makes_it_anew_once(peopled: World, work: list[
     assert cost_of(hashed) == COST
     # The second login is remembered under the new hash: no session ends.
     assert work == [2**5, 2**COST]
+
+
+def test_an_imported_password_that_is_not_in_nfc_logs_in_and_is_hashed_anew(
+    peopled: World,
+) -> None:
+    with peopled.wiring.store.change("test") as change:
+        accounts.add_user(change, "nfd", as_htpasswd(NFD.encode()))
+    peopled.wiring.state.refresh()
+    with capture_logs() as logs:
+        assert peopled.get(auth=("nfd", NFD)).status_code == 200
+    (line,) = [each for each in logs if each["log_level"] == "warning"]
+    assert (line["account"], line["reason"]) == ("nfd", "it is not in Unicode's normal form C")
+    peopled.wiring.maintenance.tick()
+    peopled.wiring.state.refresh()
+    for text in (NFD, nfc(NFD)):
+        assert peopled.get(auth=("nfd", text)).status_code == 200
+
+
+def test_an_imported_password_that_is_too_long_logs_in_and_its_account_is_named_once(
+    peopled: World,
+) -> None:
+    text = "k7" * 50
+    with peopled.wiring.store.change("test") as change:
+        accounts.add_user(change, "long", as_htpasswd(text.encode()))
+    peopled.wiring.state.refresh()
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert peopled.get(auth=("long", text)).status_code == 200
+            peopled.wiring.maintenance.tick()
+            peopled.wiring.state.refresh()
+            peopled.wiring.issuer.backends.passwords._until.clear()
+    (line,) = [each for each in logs if each["log_level"] == "warning"]
+    assert (line["account"], line["reason"]) == ("long", "it has 100 bytes, and bcrypt reads 72")
 
 
 def test_a_short_password_that_was_imported_logs_in_and_is_hashed_anew(peopled: World) -> None:
