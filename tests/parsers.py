@@ -27,7 +27,7 @@ PARSERS: dict[CodeType, str] = {
         pattern_sets.within,
         patterns.repository_pattern,
         assertions.read,
-        parser.read_node,
+        parser.read_document,
         rules.new_rule,
         rules.rule_actions,
         rules.rule_pattern,

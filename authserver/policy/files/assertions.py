@@ -12,7 +12,7 @@ from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG, expand, in_order
 from authserver.core.subjects import Subject, SubjectKind, subject
 from authserver.core.times import parse_time
-from authserver.policy.files.document import Assertion, BadPolicy, PolicyProblem
+from authserver.policy.files.document import AssertionLine, BadPolicy, PolicyProblem
 
 LIST = "list"
 
@@ -47,7 +47,7 @@ class AssertionClaim:
     at: datetime | None
 
 
-def read_all(assertions: Iterable[Assertion], file: str) -> list[AssertionClaim]:
+def read_all(assertions: Iterable[AssertionLine], file: str) -> list[AssertionClaim]:
     """Read assertions.
 
     Raises:
@@ -56,9 +56,9 @@ def read_all(assertions: Iterable[Assertion], file: str) -> list[AssertionClaim]
     claims, problems = [], []
     for each in assertions:
         try:
-            claims.append(read(each.text, each.line))
+            claims.append(read(each.text, each.location.line))
         except Refused as error:
-            problems.append(PolicyProblem(each.line, f"{each.text!r}: {error}"))
+            problems.append(PolicyProblem(each.location, f"{each.text!r}: {error}"))
     if problems:
         raise BadPolicy(file, problems)
     return claims

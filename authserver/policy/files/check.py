@@ -69,7 +69,7 @@ class _World:
             RulePattern(pattern, rule) for rule in enabled for pattern in rule.patterns
         )
         self._asking = state.asking()
-        self._lines = {each.rule.id: each.line for each in state.rules}
+        self._locations = {each.rule.id: each.location for each in state.rules}
 
     def against(self, claim: AssertionClaim) -> Iterator[str]:
         """Give what speaks against a claim."""
@@ -138,7 +138,7 @@ class _World:
 
     def _cite(self, rule: Rule) -> str:
         # What is only in a file has no id there.
-        number = rule.id if rule.id > 0 else f"on line {self._lines[rule.id]}"
+        number = rule.id if rule.id > 0 else self._locations[rule.id]
         return f"rule {number} ({rule})"
 
 

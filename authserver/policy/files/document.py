@@ -2,10 +2,27 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from authserver.core import rules
 from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind, Subject, SubjectKind
+
+Place = tuple[str | int, ...]
+"""The keys and positions that lead to a value."""
+
+
+class Location(NamedTuple):
+    """Where something stands: its place, and its line in a file; 0 where there is no file."""
+
+    place: Place
+    line: int
+
+    def __str__(self) -> str:
+        return f"on line {self.line}" if self.line else f"at {'/'.join(map(str, self.place))}"
+
+
+NOWHERE = Location((), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +32,7 @@ class RegistryEntry:
     service: str
     token_ttl: int | None = None
     refresh_tokens: bool = True
-    line: int = field(default=0, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class AccountEntry:
     owner: str | None = None
     description: str = ""
     outlives_owner: bool = False
-    line: int = field(default=0, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
 
     @property
     def subject(self) -> Subject:
@@ -38,12 +55,12 @@ class AccountEntry:
 
 @dataclass(frozen=True, slots=True)
 class GroupEntry:
-    """A group; ``lines`` are those on which a file names its members."""
+    """A group; ``locations`` are where a file names its members."""
 
     name: str
     members: frozenset[Subject] = frozenset()
-    line: int = field(default=0, compare=False)
-    lines: Mapping[Subject, int] = field(default_factory=dict, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
+    locations: Mapping[Subject, Location] = field(default_factory=dict, compare=False)
 
     @property
     def subject(self) -> Subject:
@@ -57,7 +74,7 @@ class RuleEntry:
     rule: rules.Rule
     comment: str = ""
     delegation: int | None = None
-    line: int = field(default=0, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
 
     @property
     def meaning(self) -> rules.Rule:
@@ -75,7 +92,7 @@ class DelegationEntry:
     actions: frozenset[str]
     comment: str = ""
     id: int = field(default=0, compare=False)
-    line: int = field(default=0, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
 
     @property
     def bounds(self) -> tuple[str, str, str, frozenset[str]]:
@@ -84,11 +101,11 @@ class DelegationEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Assertion:
+class AssertionLine:
     """One line of ``tests``, not read yet."""
 
     text: str
-    line: int = field(default=0, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +118,7 @@ class Policy:
     groups: Mapping[str, GroupEntry] | None = None
     rules: Sequence[RuleEntry] | None = None
     delegations: Sequence[DelegationEntry] | None = None
-    tests: Sequence[Assertion] | None = None
+    tests: Sequence[AssertionLine] | None = None
 
     @property
     def says_something(self) -> bool:
@@ -110,18 +127,22 @@ class Policy:
         return any(section is not None for section in sections)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class PolicyProblem:
-    """What is wrong with a file, and on which line."""
+    """What is wrong with a policy, and where."""
 
-    line: int
+    location: Location
     text: str
+
+    @property
+    def line(self) -> int:
+        return self.location.line
 
 
 class BadPolicy(Refused):
-    """A file cannot be taken. Its message has a line for each of ``problems``."""
+    """A policy cannot be taken. The message has a line for each of ``problems``."""
 
     def __init__(self, file: str, problems: Iterable[PolicyProblem]) -> None:
         self.file = file
-        self.problems = sorted(set(problems))
+        self.problems = sorted(set(problems), key=lambda problem: (problem.line, problem.text))
         super().__init__("\n".join(f"{file}:{p.line}: {p.text}" for p in self.problems))

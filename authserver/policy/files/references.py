@@ -9,6 +9,7 @@ from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.document import (
     AccountEntry,
     GroupEntry,
+    Location,
     Policy,
     PolicyProblem,
     RegistryEntry,
@@ -23,15 +24,15 @@ def clashes(policy: Policy, before: PolicyState) -> Iterator[PolicyProblem]:
     for account in (policy.accounts or {}).values():
         there = alike.get(folded(account.name))
         if there is not None and there != account.name:
-            yield PolicyProblem(account.line, _differs(account.name, there))
+            yield PolicyProblem(account.location, _differs(account.name, there))
         elif there is not None and before.accounts[there].kind is not account.kind:
             kind = before.accounts[there].kind
-            yield PolicyProblem(account.line, f"{there} is a {kind} already: remove it first")
+            yield PolicyProblem(account.location, f"{there} is a {kind} already: remove it first")
     groups = {folded(name): name for name in before.groups}
     for group in (policy.groups or {}).values():
         there = groups.get(folded(group.name))
         if there is not None and there != group.name:
-            yield PolicyProblem(group.line, _differs(group.name, there))
+            yield PolicyProblem(group.location, _differs(group.name, there))
 
 
 def _differs(name: str, there: str) -> str:
@@ -46,17 +47,17 @@ def dangling(
     for account in (policy.accounts or {}).values():
         if account.owner is not None:
             owner = Subject(SubjectKind.USER, account.owner)
-            yield from known.subject(account.line, owner)
+            yield from known.subject(account.location, owner)
     for group in (policy.groups or {}).values():
-        for member, line in group.lines.items():
-            yield from known.subject(line, member)
+        for member, location in group.locations.items():
+            yield from known.subject(location, member)
     for statement in policy.rules or ():
         for about in statement.rule.subjects:
-            yield from known.subject(statement.line, about)
-        yield from known.registry(statement.line, statement.rule.service)
+            yield from known.subject(statement.location, about)
+        yield from known.registry(statement.location, statement.rule.service)
     for delegation in policy.delegations or ():
-        yield from known.subject(delegation.line, Subject(SubjectKind.GROUP, delegation.group))
-        yield from known.registry(delegation.line, delegation.service)
+        yield from known.subject(delegation.location, Subject(SubjectKind.GROUP, delegation.group))
+        yield from known.registry(delegation.location, delegation.service)
 
 
 def _after(policy: Policy, before: PolicyState, *, prune: bool) -> PolicyState:
@@ -76,9 +77,11 @@ class _Known:
     def __init__(self, after: PolicyState, before: PolicyState) -> None:
         self.after, self.before = after, before
 
-    def subject(self, line: int, about: Subject) -> Iterator[PolicyProblem]:
+    def subject(self, location: Location, about: Subject) -> Iterator[PolicyProblem]:
         if about.kind in NAMED_SUBJECTS and not _has(self.after, about):
-            yield PolicyProblem(line, f"there is no {about.kind} {about.name!r}{self.hint(about)}")
+            yield PolicyProblem(
+                location, f"there is no {about.kind} {about.name!r}{self.hint(about)}"
+            )
 
     def hint(self, about: Subject) -> str:
         if _has(self.before, about):
@@ -88,9 +91,11 @@ class _Known:
         other = self.after.accounts.get(about.name)
         return f"; {other.name} is a {other.kind}" if other else ": name it under accounts"
 
-    def registry(self, line: int, service: str | None) -> Iterator[PolicyProblem]:
+    def registry(self, location: Location, service: str | None) -> Iterator[PolicyProblem]:
         if service is not None and service not in self.after.registries:
-            yield PolicyProblem(line, f"there is no registry {service!r}: name it under registries")
+            yield PolicyProblem(
+                location, f"there is no registry {service!r}: name it under registries"
+            )
 
 
 def _has(state: PolicyState, about: Subject) -> bool:

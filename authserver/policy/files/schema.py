@@ -1,168 +1,197 @@
-"""The keys of a policy file, and the JSON Schema that is made from them."""
+"""The keys of a policy: one pydantic model for files, for the admin API and for editors.
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+The model knows types and required keys. What names, patterns and subjects may look like is checked
+by ``parser``, which reads a model into a :class:`Policy`.
+"""
 
-from authserver.core.conditions import FIELDS, ValueKind
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic.json_schema import GenerateJsonSchema
+
+from authserver.core.conditions import FIELDS, ConditionField, ValueKind
 from authserver.core.rules import ACTIONS, ALL, Effect
 from authserver.core.subjects import AccountKind
 from authserver.registry.entries import TTL_MAX, TTL_MIN
 
-
-class Kind(StrEnum):
-    TEXT = "a text"
-    LINE = "one line of text"
-    FLAG = "true or false"
-    SECONDS = "a number of seconds"
-    TIME = "a date, or a time with its zone"
-    TEXTS = "a list of texts"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One key: its kind, what it is about, and what is taken where that is a choice."""
-
-    kind: Kind
-    about: str
-    required: bool = False
-    choices: tuple[str, ...] = ()
-
-
-Fields = dict[str, Field]
-
 ALL_WORD = "all"
-
-
-_ACTION_WORDS = (*(a for a in ACTIONS["repository"] if a != ALL), ALL_WORD, ALL)
-
-_ACTIONS = Field(Kind.TEXTS, "pull, push, delete, or all.", required=True, choices=_ACTION_WORDS)
-
-
-_COMMENT = Field(Kind.LINE, "Why it is there.")
-
-REGISTRY: Fields = {
-    "token_ttl": Field(
-        Kind.SECONDS, f"Life of its tokens, {TTL_MIN} to {TTL_MAX}; otherwise the setting's."
-    ),
-    "refresh_tokens": Field(Kind.FLAG, "Whether docker login keeps a refresh token; true."),
-}
-
-ACCOUNT: Fields = {
-    "kind": Field(
-        Kind.TEXT,
-        "A person, or a program.",
-        required=True,
-        choices=tuple(map(str, AccountKind)),
-    ),
-    "disabled": Field(
-        Kind.FLAG, "Left as it is where this is not said; a new account starts disabled."
-    ),
-    "admin": Field(Kind.FLAG, "Whether a user may administer; false."),
-    "owner": Field(Kind.TEXT, "The user who answers for a robot."),
-    "description": Field(Kind.LINE, "What a robot is for."),
-    "outlives_owner": Field(
-        Kind.FLAG, "Whether a robot stays enabled when its owner is disabled; false."
-    ),
-}
-
-RULE: Fields = {
-    "effect": Field(
-        Kind.TEXT, "A deny always wins.", required=True, choices=tuple(map(str, Effect))
-    ),
-    "subjects": Field(
-        Kind.TEXTS,
-        "user:NAME, robot:NAME, group:NAME, anonymous, authenticated or everyone.",
-        required=True,
-    ),
-    "patterns": Field(
-        Kind.TEXTS,
-        "Whole names: * within a segment, ** for one or more segments, {account} for the asking "
-        "account's name.",
-        required=True,
-    ),
-    "actions": _ACTIONS,
-    "type": Field(Kind.TEXT, "The resource type; repository.", choices=tuple(ACTIONS)),
-    "registry": Field(Kind.TEXT, "Only on this registry; otherwise on every one."),
-    **{
-        name: Field(Kind.TIME if field.kind is ValueKind.TIME else Kind.TEXTS, field.description)
-        for name, field in FIELDS.items()
-    },
-    "enabled": Field(Kind.FLAG, "Whether it holds at all; true."),
-    "comment": _COMMENT,
-}
-
-DELEGATION: Fields = {
-    "group": Field(Kind.TEXT, "Whose members may write allows.", required=True),
-    "registry": Field(Kind.TEXT, "On this registry.", required=True),
-    "pattern": Field(Kind.TEXT, "Within this pattern.", required=True),
-    "actions": _ACTIONS,
-    "comment": _COMMENT,
-}
-
-SECTIONS = {
-    "registries": "The registry entries, by their service string.",
-    "accounts": "Users and robots, by name. Passwords and tokens are never in a file.",
-    "groups": "Groups, each with a list of its members: user:NAME or robot:NAME.",
-    "rules": "The rules. Their order never matters.",
-    "delegations": "Leave for the members of groups to write rules.",
-    "tests": "What must hold, as in 'alice can push team/app'.",
-}
-
 DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
-_TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
-_KINDS: dict[Kind, dict[str, Any]] = {
-    Kind.TEXT: {"type": "string", "minLength": 1},
-    Kind.LINE: {"type": "string"},
-    Kind.FLAG: {"type": "boolean"},
-    Kind.SECONDS: {"type": "integer", "minimum": TTL_MIN, "maximum": TTL_MAX},
-    # A date without quotes is a date to YAML 1.1 and a text to YAML 1.2.
-    Kind.TIME: {"type": "string", "pattern": DATE},
-    Kind.TEXTS: _TEXTS,
+class BareText(str):
+    """A scalar that a file has without quotes, so that it may be a flag or a number."""
+
+    __slots__ = ()
+
+
+def _flag(value: object) -> object:
+    is_flag = isinstance(value, BareText) and value in ("true", "false")
+    return value == "true" if is_flag else value
+
+
+def _whole_number(value: object) -> object:
+    if isinstance(value, BareText) and re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    # JSON has only numbers: 60.0 is 60.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def optional(description: str | None) -> Any:  # noqa: ANN401 - as Field has it
+    """Return a field that may be left out. It has no default: null stands for nothing."""
+    return Field(default=None, description=description)
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+_Name = Annotated[str, Field(min_length=1)]
+_Flag = Annotated[bool, BeforeValidator(_flag)]
+_Seconds = Annotated[int, Field(ge=TTL_MIN, le=TTL_MAX), BeforeValidator(_whole_number)]
+# A date without quotes is a date to YAML 1.1 and a text to YAML 1.2.
+_Time = Annotated[str, Field(pattern=DATE)]
+_Names = Annotated[list[str], Field(min_length=1)]
+_ACTION_WORDS = (*(a for a in ACTIONS["repository"] if a != ALL), ALL_WORD, ALL)
+_Actions = Annotated[
+    list[Literal[_ACTION_WORDS]],  # type: ignore[valid-type]
+    Field(min_length=1, description="pull, push, delete, or all."),
+]
+_COMMENT = "Why it is there."
+
+
+class PolicyPart(BaseModel):
+    """A mapping of a policy: exact types, and no unknown key."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra=_without_defaults
+    )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values of the keys that are there."""
+        return self.model_dump(exclude_unset=True)
+
+
+class PolicyRegistry(PolicyPart):
+    """A registry entry."""
+
+    token_ttl: _Seconds = optional(
+        f"Life of its tokens, {TTL_MIN} to {TTL_MAX}; otherwise the setting's."
+    )
+    refresh_tokens: _Flag = optional("Whether docker login keeps a refresh token; true.")
+
+
+class PolicyAccount(PolicyPart):
+    """A user or a robot."""
+
+    kind: Literal[tuple(map(str, AccountKind))] = Field(  # type: ignore[valid-type]
+        description="A person, or a program."
+    )
+    disabled: _Flag = optional("If left out, as it is; a new account starts disabled.")
+    admin: _Flag = optional("Whether a user may administer; false.")
+    owner: _Name = optional("The user who answers for a robot.")
+    description: str = optional("What a robot is for.")
+    outlives_owner: _Flag = optional(
+        "Whether a robot stays enabled when its owner is disabled; false."
+    )
+
+
+class _UnconditionalRule(PolicyPart):
+    effect: Literal[tuple(map(str, Effect))] = Field(  # type: ignore[valid-type]
+        description="A deny always wins."
+    )
+    subjects: _Names = Field(
+        description="user:NAME, robot:NAME, group:NAME, anonymous, authenticated or everyone."
+    )
+    patterns: _Names = Field(
+        description="Whole names: * within a segment, ** for one or more segments, {account} for "
+        "the asking account's name."
+    )
+    actions: _Actions
+    type: Literal[tuple(ACTIONS)] = optional(  # type: ignore[valid-type]
+        "The resource type; repository."
+    )
+    registry: _Name = optional("Only on this registry; otherwise on every one.")
+    enabled: _Flag = optional("Whether it holds at all; true.")
+    comment: str = optional(_COMMENT)
+
+
+def _condition(field: ConditionField) -> tuple[Any, Any]:
+    kind = _Time if field.kind is ValueKind.TIME else list[str]
+    return kind, optional(field.description)
+
+
+_CONDITIONS: dict[str, Any] = {name: _condition(field) for name, field in FIELDS.items()}
+
+PolicyRule: Any = create_model(
+    "PolicyRule", __base__=_UnconditionalRule, __doc__="A rule.", **_CONDITIONS
+)
+
+
+class PolicyDelegation(PolicyPart):
+    """A delegation."""
+
+    group: _Name = Field(description="Whose members may write allows.")
+    registry: _Name = Field(description="On this registry.")
+    pattern: _Name = Field(description="Within this pattern.")
+    actions: _Actions
+    comment: str = optional(_COMMENT)
+
+
+class PolicySections(PolicyPart):
+    """A policy. A section that is not in it is left alone."""
+
+    registries: dict[str, PolicyRegistry | None] = optional(
+        "The registry entries, by their service string."
+    )
+    accounts: dict[str, PolicyAccount] = optional(
+        "Users and robots, by name. Passwords and tokens are never in a file."
+    )
+    groups: dict[str, list[str]] = optional(
+        "Groups, each with a list of its members: user:NAME or robot:NAME."
+    )
+    rules: list[PolicyRule] = optional("The rules. Their order never matters.")
+    delegations: list[PolicyDelegation] = optional(
+        "Leave for the members of groups to write rules."
+    )
+    tests: list[str] = optional("What must hold, as in 'alice can push team/app'.")
+
+
+PARTS: dict[str, type[PolicyPart]] = {
+    "registries": PolicyRegistry,
+    "accounts": PolicyAccount,
+    "rules": PolicyRule,
+    "delegations": PolicyDelegation,
 }
+"""What the entries of a section are, where they are mappings."""
+
+
+class _FileSchema(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema. A file may be refused for more than a schema can say."""
-    section: dict[str, Any] = {
-        "registries": _named({"anyOf": [_object(REGISTRY), {"type": "null"}]}),
-        "accounts": _named(_object(ACCOUNT)),
-        "groups": _named(_TEXTS),
-        "rules": {"type": "array", "items": _object(RULE)},
-        "delegations": {"type": "array", "items": _object(DELEGATION)},
-        "tests": {"type": "array", "items": {"type": "string"}},
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "authserver policy",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            name: {"description": about} | section[name] for name, about in SECTIONS.items()
-        },
-    }
+    """Return the JSON Schema. A file may be refused for more than a schema can say."""
+    made = PolicySections.model_json_schema(schema_generator=_FileSchema)
+    parts = made.pop("$defs")
+    del made["description"]
+    inlined: dict[str, Any] = _inlined(made, parts)
+    # Only an assertion may stand there twice.
+    del inlined["properties"]["tests"]["uniqueItems"]
+    return {"$schema": GenerateJsonSchema.schema_dialect} | inlined | {"title": "authserver policy"}
 
 
-def _named(values: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": values}
-
-
-def _object(known: Fields) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": [name for name, about in known.items() if about.required],
-        "properties": {name: _property(about) for name, about in known.items()},
-    }
-
-
-def _property(about: Field) -> dict[str, Any]:
-    made = {"description": about.about} | _KINDS[about.kind]
-    if about.kind is Kind.TEXTS:
-        items = {"enum": list(about.choices)} if about.choices else {"type": "string"}
-        made |= {"items": items} | ({"minItems": 1} if about.required else {})
-    elif about.choices:
-        made |= {"enum": list(about.choices)}
-    return made
+def _inlined(node: Any, parts: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Put each part in the place of what refers to it: editors show it there."""
+    if isinstance(node, list):
+        return [_inlined(each, parts) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        part = parts[node["$ref"].rpartition("/")[2]]
+        return _inlined({k: v for k, v in part.items() if k not in ("title", "description")}, parts)
+    unique = {"uniqueItems": True} if node.get("items", {}).get("type") == "string" else {}
+    return {key: _inlined(value, parts) for key, value in node.items()} | unique

@@ -15,10 +15,9 @@ from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
 from authserver.policy.files.steps import Verb
 from authserver.policy.files.store_copy import StoreCopy
-from authserver.policy.files.yaml_nodes import Placing
 from authserver.web.api.models import ApiAnswer, ApiQuery, Flag, Invalid
 from authserver.web.api.operations import BareCall, Call, Operations
-from authserver.web.api.policy_document import Document, PolicyDocument
+from authserver.web.api.policy_document import PolicyDocument
 from authserver.web.api.problems import Refusal, pointer
 
 OPERATIONS = Operations("policy", "Registries, accounts, groups and rules as one document.")
@@ -95,25 +94,22 @@ class Applying(Planning):
 
 
 @contextmanager
-def _policy(document: Document) -> Iterator[Policy]:
-    """Give what a document says, and tell what is wrong with it by its places."""
-    placing = Placing()
-    root = placing.node(document.model_dump(exclude_unset=True))
+def _policy(document: PolicyDocument) -> Iterator[Policy]:
+    """Give what a document says; refuse it with a JSON Pointer to each problem."""
     try:
-        policy = parser.read_node(root, "the document")
+        policy = parser.read_document(document)
         policy_plan.require_something(policy)
         yield policy
     except BadPolicy as error:
         found = [
-            Invalid(where=pointer(placing.places[each.line]), detail=each.text)
-            for each in error.problems
+            Invalid(where=pointer(each.location.place), detail=each.text) for each in error.problems
         ]
         said = "; ".join(f"{each.where}: {each.detail}" for each in found[:MAX_DETAILS])
         raise Refusal(HTTPStatus.CONFLICT, said, found) from None
 
 
 @OPERATIONS.operation("GET", "/policy", name="export_policy", answer=PolicyDocument)
-def export(call: BareCall) -> Document:
+def export(call: BareCall) -> PolicyDocument:
     """Export all but secrets and the rules that delegates wrote."""
     with call.read() as session:
         standing = current_state.load(session)
@@ -128,7 +124,7 @@ def export(call: BareCall) -> Document:
     body=PolicyDocument,
     max_bytes=MAX_BYTES,
 )
-def plan(call: Call[Document, Planning]) -> PolicyPlan:
+def plan(call: Call[PolicyDocument, Planning]) -> PolicyPlan:
     """Say what a document would change, and who would gain or lose; nothing is changed."""
     with _policy(call.body) as policy:
         with call.read() as session:
@@ -144,7 +140,7 @@ def plan(call: Call[Document, Planning]) -> PolicyPlan:
     body=PolicyDocument,
     max_bytes=MAX_BYTES,
 )
-def apply(call: Call[Document, Applying]) -> PolicyPlan:
+def apply(call: Call[PolicyDocument, Applying]) -> PolicyPlan:
     """Do what a document says, all of it or nothing, if the plan is still the one that was seen."""
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:

@@ -16,7 +16,7 @@ from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS
 from authserver.policy.files import assertions, check, parser, plan
 from authserver.policy.files.check import AssertionVerdict
-from authserver.policy.files.document import Assertion, BadPolicy, Policy
+from authserver.policy.files.document import AssertionLine, BadPolicy, Location, Policy
 from tests.unit.policy.test_plan import NAMES, PATTERNS, policies, standing
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
@@ -161,7 +161,11 @@ def test_what_is_no_assertion_is_refused(text: str, why: str) -> None:
 def test_all_that_are_none_are_named_with_their_lines() -> None:
     with pytest.raises(BadPolicy) as caught:
         assertions.read_all(
-            [Assertion("a", 3), Assertion("a can pull b", 4), Assertion("b", 5)], "f"
+            [
+                AssertionLine(text, Location(("tests", line), line))
+                for line, text in enumerate(("a", "a can pull b", "b"), 3)
+            ],
+            "f",
         )
     assert [problem.line for problem in caught.value.problems] == [3, 5]
 
