@@ -27,7 +27,7 @@ from authserver.db import lookup
 from authserver.db.models import RegistryRow
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.jose import MODES_HELP, HeaderMode, KeyType
 from authserver.registry import entries
 from authserver.registry.entries import Installation
 
@@ -54,8 +54,7 @@ def _installation_options(wrapped: _F) -> _F:
         click.option(
             "--header-mode",
             type=Values(HeaderMode),
-            help="How its tokens name their key: x5c (the certificate; the usual way), or a key id "
-            "that Distribution 2.8 (libtrust) or 3 (rfc7638) computes, with a key of its own.",
+            help=f"How its tokens name their key: {MODES_HELP}",
         ),
         click.option("--key-type", type=Values(KeyType), help="Of a key of its own."),
         click.option(

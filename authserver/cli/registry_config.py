@@ -16,8 +16,7 @@ from authserver.cli.params import REGISTRY
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.compatibility import Trust
-from authserver.keys.jose import HeaderMode
+from authserver.keys.compatibility import Trust, usual_version
 from authserver.registry import published_keys
 from authserver.runtime.settings.public_url import doubts, is_address
 
@@ -68,9 +67,8 @@ def command(
         issuer = signing_keys.issuer(session)
         files = _files(Trust(registry.trust), published_keys.for_registry(session, registry, at))
         algorithms = published_keys.algorithms(session, registry, at)
-        version = version or _version(
-            registry.version, registry_keys.header_mode(session, registry)
-        )
+        mode = registry_keys.header_mode(session, registry)
+        usual = registry.version.partition(".")[0] if registry.version else usual_version(mode)
     paths = {"rootcertbundle": bundle_path, "jwks": jwks_path}
     options: dict[str, object] = {
         "realm": context.settings.realm,
@@ -78,19 +76,12 @@ def command(
         "issuer": issuer,
         **{file.option: _place(file, output_dir, paths[file.option], service) for file in files},
     }
-    if version == "3":
+    if (version or usual) == "3":
         options["signingalgorithms"] = algorithms
     for warning in _doubts(context.settings.public_url):
         note(f"Warning: {warning}")
     note("Put the section into the registry's config.yml and restart the registry.")
     click.echo(_section(options))
-
-
-def _version(entry: str | None, mode: HeaderMode) -> str:
-    """Return the first number of the version that the section is for."""
-    if entry is not None:
-        return entry.partition(".")[0]
-    return "3" if mode is HeaderMode.RFC7638 else "2"
 
 
 def _files(trust: Trust, found: published_keys.PublishedKeys) -> list[_TrustFile]:

@@ -35,6 +35,11 @@ ALGORITHM_NAMES = _RSA_AND_EC | _MORE_IN_3 | _HMAC
 """The names that ``signingalgorithms`` may list; 3.x does not start with any other."""
 
 
+def usual_version(mode: HeaderMode) -> str:
+    """Return the first number of the version that a registry with this header mode mostly has."""
+    return "3" if mode is HeaderMode.RFC7638 else "2"
+
+
 class Trust(StrEnum):
     """Which of ``rootcertbundle`` and ``jwks`` the registry's configuration names."""
 

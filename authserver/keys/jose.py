@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,15 @@ class HeaderMode(StrEnum):
     X5C = "x5c"
     LIBTRUST = "libtrust"
     RFC7638 = "rfc7638"
+
+
+KEY_ID_MODES = tuple(mode for mode in HeaderMode if mode is not HeaderMode.X5C)
+"""The modes that name a key of the registry's own by its id."""
+
+MODES_HELP = (
+    "x5c (the certificate; the usual way), or a key id that Distribution 2.8 (libtrust) or 3 "
+    "(rfc7638) computes, with a key of its own."
+)
 
 
 class KeyType(StrEnum):
@@ -78,9 +87,15 @@ def thumbprint(public: PublicKey) -> str:
     return base64url(hashlib.sha256(canonical.encode()).digest())
 
 
+_KEY_IDS: dict[HeaderMode, Callable[[PublicKey], str]] = {
+    HeaderMode.RFC7638: thumbprint,
+    HeaderMode.LIBTRUST: libtrust_id,
+}
+
+
 def key_id(public: PublicKey, mode: HeaderMode) -> str:
     """Return the ``kid`` of ``mode``; beside ``x5c`` no registry looks at it."""
-    return libtrust_id(public) if mode is HeaderMode.LIBTRUST else thumbprint(public)
+    return _KEY_IDS.get(mode, thumbprint)(public)
 
 
 def jose_header(
@@ -111,8 +126,8 @@ def public_jwk(public: PublicKey, kid: str) -> dict[str, str]:
 
 
 def public_jwks(public: PublicKey) -> list[dict[str, str]]:
-    """Return a key's entries in a JWKS, one under each of its two ids."""
-    return [public_jwk(public, kid) for kid in (thumbprint(public), libtrust_id(public))]
+    """Return a key's entries in a JWKS, one under each of its ids."""
+    return [public_jwk(public, identify(public)) for identify in _KEY_IDS.values()]
 
 
 def has_leading_zero(public: PublicKey) -> bool:

@@ -12,7 +12,7 @@ from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import compatibility, keyring, rows
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.keys.keyring import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
@@ -143,7 +143,8 @@ def _require_leaf_type(key_type: KeyType | None) -> None:
     if key_type not in (None, KeyType.P256):
         raise Refused(
             f"the signing keys under the authority are {KeyType.P256}: a key of type {key_type} "
-            "needs the header mode libtrust or rfc7638, or can be imported with `key import`"
+            f"needs the header mode {' or '.join(KEY_ID_MODES)}, or can be imported with "
+            "`key import`"
         )
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from authserver.keys import keyring
 from authserver.keys.compatibility import Version
-from authserver.keys.jose import HeaderMode
+from authserver.keys.jose import KEY_ID_MODES, HeaderMode
 from authserver.registry.distribution import key_ids
 from authserver.registry.doctor import probe
 from authserver.registry.doctor.expected import Expected, OwnAuthority
@@ -54,7 +54,7 @@ def _learn(remote: Remote, expected: Expected, like: Probe, report: DoctorReport
             report.absent_authorities.append(authority.id)
     if trusted:
         report.modes.append(HeaderMode.X5C)
-    for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
+    for mode in KEY_ID_MODES:
         if any(each.accepted(remote) for each in probe.by_key_ids(expected, mode, like)):
             report.modes.append(mode)
     if trusted:

@@ -17,7 +17,7 @@ import jwt
 from authserver.core.claims import Claims
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.keys.jose import HeaderMode, algorithm, jose_header
+from authserver.keys.jose import KEY_ID_MODES, HeaderMode, algorithm, jose_header
 from authserver.keys.keyring import KeyPair
 from authserver.registry.doctor import challenge
 from authserver.registry.doctor.challenge import ObservedChallenge, parse
@@ -117,7 +117,7 @@ def _candidates(expected: Expected, like: Probe) -> Iterator[Probe]:
     yield like
     for authority in expected.authorities:
         yield under(authority, like)
-    for mode in (HeaderMode.LIBTRUST, HeaderMode.RFC7638):
+    for mode in KEY_ID_MODES:
         yield from by_key_ids(expected, mode, like)
 
 

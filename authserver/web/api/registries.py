@@ -10,7 +10,7 @@ from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody
@@ -52,8 +52,8 @@ class RegistryTerms(ApiBody):
     header_mode: HeaderMode = Field(
         default=HeaderMode.X5C,
         description="How its tokens name their key. A new registry gets the key of its own that "
-        "libtrust and rfc7638 need; for one that is there it waits (`waiting_key`) until it is "
-        "activated. Any other change is in force at once: the registry must be ready for it.",
+        f"{' and '.join(KEY_ID_MODES)} need; for one that is there it waits (`waiting_key`) until "
+        "it is activated. Any other change is in force at once: the registry must be ready for it.",
     )
     key_type: KeyType = Field(default=KeyType.P256, description="Of a key of its own.")
 
