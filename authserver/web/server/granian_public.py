@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -25,12 +26,13 @@ from granian.constants import Interfaces, Loops, SSLProtocols
 
 from authserver.runtime import process
 from authserver.web.server.gateway import Gateway
-from authserver.web.server.listener import Listener
+from authserver.web.server.listener import Address, Listener
 from authserver.web.server.tls import watch
 from authserver.web.server.worker import Handlers
 
 # Granian makes a worker's sockets after it has loaded the application, and does not say when.
 SOCKETS_SECONDS = 1.0
+START_SECONDS = 30.0
 
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -46,7 +48,7 @@ def serve(
     """Serve as ``http_server.run`` says."""
     server = _server(listeners[0], options)
     others = [
-        _OtherServer(partial(_serve_other, number, listener, options, load))
+        _OtherServer(listener.address, partial(_serve_other, number, listener, options, load))
         for number, listener in enumerate(listeners[1:], start=1)
     ]
     for other in others:
@@ -167,14 +169,20 @@ class _Exchange:
 class _OtherServer:
     """A server in a process of its own. When that ends, this server stops."""
 
-    def __init__(self, run: Callable[[], None]) -> None:
+    def __init__(self, address: Address, run: Callable[[], None]) -> None:
+        self._address = address
         self._process = multiprocessing.Process(target=run, name="authserver-listener")
         self._stopping = False
         self.failed = False
 
     def start(self) -> None:
+        """Start it, and wait until it listens."""
         self._process.start()
         threading.Thread(target=self._watch, name="listener", daemon=True).start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._address.accepts() and time.monotonic() < deadline:
+            if wait([self._process.sentinel], 0.05):
+                return
 
     def _watch(self) -> None:
         wait([self._process.sentinel])

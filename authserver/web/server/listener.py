@@ -35,6 +35,18 @@ class Address:
             return f"unix:{self.unix_socket}"
         return f"{scheme}://{bracketed(self.host)}:{self.port}"
 
+    def accepts(self) -> bool:
+        """Whether a server accepts connections there."""
+        try:
+            if self.unix_socket is None:
+                socket.create_connection((self.host, self.port), 1).close()
+            else:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(self.unix_socket))
+        except OSError:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
