@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authserver.core.errors import Refused
 from authserver.keys.jose import (
+    KEY_ID_MODES,
     HeaderMode,
     KeyType,
     PublicKey,
@@ -65,6 +66,7 @@ def test_each_mode_has_its_id(public: PublicKey) -> None:
     assert key_id(public, HeaderMode.LIBTRUST) == libtrust_id(public)
     assert key_id(public, HeaderMode.RFC7638) == thumbprint(public)
     assert [jwk["kid"] for jwk in public_jwks(public)] == [thumbprint(public), libtrust_id(public)]
+    assert len({key_id(public, mode) for mode in KEY_ID_MODES}) == len(KEY_ID_MODES)
 
 
 @pytest.mark.parametrize(("public", "algorithm"), [(P256, "ES256"), (RSA, "RS256")])
