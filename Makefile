@@ -24,11 +24,13 @@ test-deps:
 bench: .venv/.dev
 	$(BIN)/python -m bench $(BENCH)
 
-# Needs PostgreSQL, nginx and Redis, and eight minutes; writes docs/bad-days.md. SOAK=--quick tries it.
-# SOAK=--long takes half an hour and writes docs/long-run.md.
+# Needs what `make test-deps` brings. First the end-to-end tests without each program in turn, then
+# eight minutes that write docs/bad-days.md. SOAK=--quick tries it. SOAK=--long has half an hour
+# instead of the eight minutes and writes docs/long-run.md.
 soak: .venv/.dev
 	$(BIN)/pytest -n auto --hypothesis-profile soak tests/web/test_api_schema.py
 	$(BIN)/pytest -n auto --hypothesis-profile soak --engine postgresql tests/web/test_api_schema.py
+	$(BIN)/python -m tests.soak.programs $(SOAK)
 	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: .venv/.dev

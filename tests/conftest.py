@@ -13,6 +13,7 @@ from authserver.runtime import process
 from authserver.runtime.settings import Settings
 from tests import postgres, stores
 from tests.postgres import Cluster
+from tests.programs import Visible
 from tests.stores import Engine
 from tests.world import World, set_up
 
@@ -32,6 +33,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="What the stores are in. On PostgreSQL only tests that have a store are run.",
     )
+    parser.addoption(
+        "--hide", action="append", default=[], help="A program that counts as not installed."
+    )
+    parser.addoption(
+        "--record-programs",
+        type=Path,
+        help="File to write each file of tests and each program that it requires to.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Visible.hidden = frozenset(config.getoption("hide"))
+    Visible.record = config.getoption("record_programs")
 
 
 @pytest.hookimpl(optionalhook=True)

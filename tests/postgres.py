@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL
 
-from tests.programs import Process, clean_environ, free_port, started
+from tests.programs import Process, clean_environ, free_port, require, started, which
 from tests.world import wait_until
 
 USER = "postgres"
@@ -51,21 +51,9 @@ DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 """As everybody else has it: what was acknowledged outlives a crash."""
 
 
-def programs() -> Path | None:
+def programs() -> Path:
     """Return the directory of PostgreSQL's own programs; on Debian it is not on the path."""
-    found = shutil.which("initdb")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return Path(found).parent if found else debian[-1].parent if debian else None
-
-
-def require() -> None:
-    """Skip the test where there is no PostgreSQL; in CI that is a failure."""
-    if programs() is not None:
-        return
-    why = "PostgreSQL is not installed: `make test-deps` brings what is needed"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
+    return Path(str(which("initdb"))).parent
 
 
 @dataclass
@@ -139,7 +127,7 @@ def cluster() -> Iterator[Cluster]:
 @contextmanager
 def stopped_cluster() -> Iterator[Cluster]:
     """Make a PostgreSQL that does not run yet, and remove it when the block ends."""
-    require()
+    require("initdb")
     # Not under pytest's directories: PostgreSQL's user may not enter them.
     home = Path(tempfile.mkdtemp(prefix="authserver-postgresql-", dir=_place()))
     try:

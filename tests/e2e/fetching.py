@@ -11,6 +11,7 @@ from http.client import HTTPConnection, parse_headers
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from tests.programs import require
 from tests.world import basic
 
 
@@ -70,6 +71,7 @@ def ask_for_token(
 
 def curl(*args: str) -> Answer:
     """Send one request with curl."""
+    require("curl")
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--noproxy", "*", "--include", *args],
         capture_output=True,

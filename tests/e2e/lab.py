@@ -11,7 +11,7 @@ from pathlib import Path
 from authserver.keys.compatibility import Version
 from tests.e2e.fetching import Answer, ask_for_token, fetch
 from tests.e2e.images import MANIFEST, Image, digest
-from tests.programs import Authserver, Process, free_port, running
+from tests.programs import Authserver, Process, free_port, require, running
 
 Who = tuple[str, str] | None
 """A name and a password; None is anonymous."""
@@ -107,6 +107,7 @@ def serving_registry(
     directory: Path, section: str, program: str = "docker-registry", port: int | None = None
 ) -> Iterator[Registry]:
     """Run a registry, Debian's unless another is named, with the printed section word for word."""
+    require(program)
     port = port or free_port()
     storage, config = directory / "storage", directory / "config.yml"
     config.write_text(_CONFIG.format(storage=storage, port=port) + section)

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.programs import which
+from tests.programs import require, which
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = "127.0.0.9"
@@ -12,6 +12,7 @@ NGINX = "127.0.0.9"
 
 def certificate(place: Path) -> tuple[Path, Path]:
     """Make a certificate for localhost and its key."""
+    require("openssl")
     key, cert = place / "privkey.pem", place / "fullchain.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -38,6 +39,7 @@ def site(port: int, registry: str, authserver: int, cert: Path, key: Path) -> st
 
 def configured(place: Path, server: str) -> list[str]:
     """Configure an nginx with the files that it needs below ``place``; return its command."""
+    require("nginx")
     (place / "site.conf").write_text(server)
     (place / "nginx.conf").write_text(_config(place))
     return [str(which("nginx")), "-p", str(place), "-c", str(place / "nginx.conf")]

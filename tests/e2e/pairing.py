@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.cli.commands import Commands
 from tests.e2e.images import Image
-from tests.programs import Authserver, free_port, running, which
+from tests.programs import Authserver, free_port, require, running, which
 
 Options = dict[str, Any]
 
@@ -64,6 +64,7 @@ class Pairing:
         tls: tuple[Path, Path] | None = None,
     ) -> Iterator[str]:
         """Run a registry with an ``auth`` section; give its URL as clients write it."""
+        require(program)
         port = free_port()
         config = self.config(auth, port, http=http, delete=delete, tls=tls)
         scheme = "https" if tls else "http"
@@ -110,6 +111,7 @@ class Pairing:
 
     def push(self, url: str, reference: str, who: tuple[str, str]) -> None:
         """Have skopeo push an image."""
+        require("skopeo")
         image = Image(self.place / "image")
         target = f"docker://{urlsplit(url).netloc}/{reference}"
         options = ("--dest-tls-verify=false", f"--dest-creds={who[0]}:{who[1]}")
@@ -130,6 +132,7 @@ class Pairing:
 @contextmanager
 def proxied(place: Path, url: str, *directives: str) -> Iterator[str]:
     """Run nginx in front of a registry, with directives of its own; give its URL."""
+    require("nginx")
     port = free_port()
     temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{name}_temp_path {place}/nginx-{name};" for name in temp)
@@ -146,6 +149,7 @@ def proxied(place: Path, url: str, *directives: str) -> Iterator[str]:
 
 def certificate(place: Path) -> tuple[Path, Path]:
     """Make a certificate for localhost and its key."""
+    require("openssl")
     key, cert = place / "tls-key.pem", place / "tls.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]

@@ -183,7 +183,7 @@ class Podman(Client):
 @pytest.fixture(scope="module")
 def engine(front: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Docker engine of our own, without a bridge; give its socket."""
-    require("docker", "dockerd")
+    require("docker", "dockerd", "containerd", "runc")
     place = tmp_path_factory.mktemp("engine")
     # A path to a socket has at most 107 characters.
     socket = place / "s"
@@ -200,7 +200,7 @@ def engine(front: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(params=["docker", "podman"])
 def client(request: pytest.FixtureRequest, front: Front, tmp_path: Path) -> Iterator[Client]:
-    require(request.param)
+    require(*{"docker": ["docker"], "podman": ["podman", "runc"]}[request.param])
     if os.geteuid() != 0:
         pytest.skip("an engine needs root")
     if request.param == "docker":
