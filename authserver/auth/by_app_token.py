@@ -59,8 +59,8 @@ class AppToken(Credential):
                 "unknown or revoked app token" if self.well_formed else "mistyped app token"
             )
         now = backends.clock()
-        known = snapshot.owner(token)
-        if known.account.name != self.name:
+        known = snapshot.accounts.get(self.name)
+        if known is None or known.id != token.account_id:
             raise Unauthorized("app token of another account")
         if known.disabled:
             raise Unauthorized("disabled account")

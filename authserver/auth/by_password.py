@@ -36,6 +36,9 @@ class Password(Credential):
     def account_in_records(self, snapshot: Snapshot, hashed: Callable[[str], str]) -> str:
         return claimed_account(self.name, snapshot, hashed)
 
+    def is_known(self, snapshot: Snapshot) -> bool:
+        return True
+
     def recall(self, backends: Backends, snapshot: Snapshot, origin: Origin) -> Identity | None:
         if not self.password:
             raise Unauthorized("empty password")

@@ -89,9 +89,9 @@ class Credential(ABC):
         A name that no account has is ``hashed``: people type passwords there.
         """
 
-    def is_known(self, _: Snapshot) -> bool:
+    @abstractmethod
+    def is_known(self, snapshot: Snapshot) -> bool:
         """Whether a snapshot can tell if the credential is good; it may lack a new token."""
-        return True
 
     @abstractmethod
     def recall(self, backends: Backends, snapshot: Snapshot, origin: Origin) -> Identity | None:
@@ -146,6 +146,9 @@ class Malformed(Credential):
 
     def account_in_records(self, snapshot: Snapshot, hashed: Callable[[str], str]) -> str:
         return "(malformed)"
+
+    def is_known(self, snapshot: Snapshot) -> bool:
+        return True
 
     def recall(self, backends: Backends, snapshot: Snapshot, origin: Origin) -> Identity | None:
         raise Unauthorized(f"malformed credentials: {self.reason}")

@@ -10,8 +10,7 @@ from authserver.web import api, errors, health, public_keys
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
 from authserver.web.pages import invitation
-from authserver.web.server.ambiguity import OneMeaning
-from authserver.web.server.rate_limit import RateLimit, Rates
+from authserver.web.server.front import Front, Rates
 from authserver.web.token import Endpoint
 from authserver.web.wiring import Wiring, new_bodies
 
@@ -49,11 +48,10 @@ def create_administration(wiring: Wiring) -> "WSGIApplication":
 def _in_front(
     wiring: Wiring, client_address: ClientAddress, app: "WSGIApplication"
 ) -> "WSGIApplication":
-    """Return ``app`` behind what is in front of each: a rate limit, if there is to be one."""
-    plain, rate = OneMeaning(app, wiring.observations), wiring.settings.requests_per_address
-    if not rate:
-        return plain
-    return RateLimit(Rates(rate), client_address.of_request, wiring.observations, plain)
+    """Return ``app`` behind what is in front of each; the settings may have no rate limit."""
+    rate = wiring.settings.requests_per_address
+    rates = Rates(rate) if rate else None
+    return Front(rates, client_address.of_request, wiring.observations, app)
 
 
 def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":

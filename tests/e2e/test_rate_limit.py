@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from authserver.web.server.rate_limit import BURST
+from authserver.web.server.front import BURST
 from tests.e2e.fetching import fetch
 from tests.e2e.lab import installation
 from tests.programs import free_port

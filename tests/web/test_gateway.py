@@ -13,7 +13,7 @@ from authserver.core.errors import BadRequest, MustWait
 from authserver.runtime.concurrency import Places
 from authserver.runtime.metrics.counters import Observations
 from authserver.web.bodies import MAX_BYTES, Bodies
-from authserver.web.server.ambiguity import OneMeaning
+from authserver.web.server.front import Front
 from authserver.web.server.gateway import AT_ONCE, LONG_BODY, LONG_QUERY, Gateway
 from authserver.web.server.granian_worker import EventLoop
 from tests.web.exchanges import CutOff, Exchange, Incoming, Pair, Scope
@@ -44,9 +44,14 @@ def read(environ: "WSGIEnvironment") -> bytes:
     return Bodies(Places(1, 1)).read(environ, "client")
 
 
+def client_of(environ: "WSGIEnvironment") -> str:
+    address: str = environ["REMOTE_ADDR"]
+    return address
+
+
 def gateway(app: App, **more: Any) -> Gateway:
-    plain = OneMeaning(app, Observations())
-    return Gateway(plain, frozenset({"/token"}), HEADERS, lambda e: e["REMOTE_ADDR"], **more)
+    behind = Front(None, client_of, Observations(), app)
+    return Gateway(behind, frozenset({"/token"}), HEADERS, client_of, **more)
 
 
 def ask(taking: Gateway, scope: Scope, *pieces: bytes | CutOff) -> Exchange:

@@ -14,9 +14,9 @@ from authserver.runtime.settings import Settings
 from authserver.web import api, app
 from authserver.web.api.models import ApiProblem
 from authserver.web.app import create_app
-from authserver.web.server import rate_limit
+from authserver.web.server import front
+from authserver.web.server.front import ADDRESSES, BURST, SAID_EVERY, Rates
 from authserver.web.server.gateway import AT_ONCE
-from authserver.web.server.rate_limit import ADDRESSES, BURST, SAID_EVERY, Rates
 from authserver.web.wiring import wire
 from tests.unit.clocks import Seconds
 from tests.web.answers import error_of
@@ -88,7 +88,7 @@ class Limits:
 @pytest.fixture
 def limits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Limits:
     made = Limits(settings)
-    monkeypatch.setattr(rate_limit, "BURST", 1)
+    monkeypatch.setattr(front, "BURST", 1)
     monkeypatch.setattr(app, "Rates", lambda rate: Rates(rate, made.clock))
     return made
 

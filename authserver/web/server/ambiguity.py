@@ -14,7 +14,7 @@ from authserver.web import errors
 from authserver.web.api import PREFIX
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 AMBIGUITY = "authserver.ambiguity"
 """In the environment of a request that is to be refused: why."""
@@ -33,12 +33,6 @@ _SLASH = re.compile(rb"%2F", re.IGNORECASE)
 _DOTS = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 
 
-def of_headers(environ: "WSGIEnvironment", http_version: str) -> str | None:
-    """Return what is ambiguous about a request's headers; values of several are in one."""
-    host = environ.get(HOST)
-    return ONE_HOST if ("," in host if host else http_version == "1.1") else None
-
-
 def of_path(raw: bytes, decoded: str, slashed: tuple[bytes, ...]) -> str | None:
     """Return what is ambiguous about a path: ``raw`` as it was sent, and ``decoded``.
 
@@ -48,19 +42,11 @@ def of_path(raw: bytes, decoded: str, slashed: tuple[bytes, ...]) -> str | None:
     return ONE_PATH if encoded or _DOTS.search(decoded) else None
 
 
-class OneMeaning:
-    """Refuses requests that have an AMBIGUITY, and leaves the others to ``app``."""
-
-    def __init__(self, app: "WSGIApplication", observations: Observations) -> None:
-        self._app, self._observations = app, observations
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
-        if AMBIGUITY not in environ:
-            return self._app(environ, start_response)
-        response = errors.answer_to(BadRequest(environ[AMBIGUITY]), environ["REQUEST_METHOD"])
-        response.headers.extend(errors.begin_request()[1])
-        self._observations.responses.append(("none", response.status_code))
-        return response(environ, start_response)
+def refuse(
+    environ: "WSGIEnvironment", start_response: "StartResponse", observations: Observations
+) -> Iterable[bytes]:
+    """Answer a request that has an AMBIGUITY (PEP 3333)."""
+    response = errors.answer_to(BadRequest(environ[AMBIGUITY]), environ["REQUEST_METHOD"])
+    response.headers.extend(errors.begin_request()[1])
+    observations.responses.append(("none", response.status_code))
+    return response(environ, start_response)

@@ -8,6 +8,7 @@ for they may be much work. While a body is on its way nobody waits, if it is sho
 length.
 """
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,8 +24,8 @@ from authserver.core.errors import BadRequest, MustWait, NotReady
 from authserver.runtime.concurrency import Places
 from authserver.runtime.periodic import Repeating
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
-from authserver.web.server import ambiguity, asgi
-from authserver.web.server.ambiguity import AMBIGUITY, ENCODING, HOST
+from authserver.web.server import ambiguity
+from authserver.web.server.ambiguity import AMBIGUITY, ENCODING, HOST, ONE_HOST
 from authserver.web.server.asgi import (
     CUT,
     AsgiScope,
@@ -33,7 +34,6 @@ from authserver.web.server.asgi import (
     Exchange,
     Future,
     Incoming,
-    StartedResponse,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Gateway:
     def __post_init__(self) -> None:
         self._quick = frozenset(path.encode() for path in self.quick)
         self._slashed = tuple(path.encode() for path in self.slashed)
-        self._keys = {asgi.header_name(key): key for key in (*self.headers, HOST, ENCODING)}
+        self._keys = {_header_name(key): key for key in (*self.headers, HOST, ENCODING)}
         self._threads = ThreadPoolExecutor(THREADS, "request")
         # Several would leave the HTTP server's thread the less, the more of them there are.
         self._long = ThreadPoolExecutor(1, "long")
@@ -110,7 +110,7 @@ class Gateway:
         if scope["raw_path"] not in self._quick:
             self._threads.submit(self._whole, scope, pending)
             return
-        environ = asgi.environ(scope, self._keys.get)
+        environ = _environ(scope, self._keys.get)
         _look_at_headers(scope, environ, pending)
         if environ["REQUEST_METHOD"] != "POST":
             if len(environ["QUERY_STRING"]) > LONG_QUERY:
@@ -123,7 +123,7 @@ class Gateway:
             self._threads.submit(self._whole, scope, pending)
 
     def _try(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
-        reply = StartedResponse()
+        reply = _StartedResponse()
         environ[AT_ONCE] = True
         try:
             parts = self.app(environ, reply)
@@ -177,7 +177,7 @@ class Gateway:
     def _whole(self, scope: AsgiScope, pending: "_Pending") -> None:
         """Answer a request in this thread, with all that WSGI has."""
         with pending:
-            environ = asgi.whole_environ(scope)
+            environ = _whole_environ(scope)
             _look_at_headers(scope, environ, pending)
             if (
                 why := ambiguity.of_path(scope["raw_path"], scope["path"], self._slashed)
@@ -188,8 +188,28 @@ class Gateway:
 
     def _answer(self, environ: "WSGIEnvironment", pending: "_Pending") -> None:
         with pending:
-            reply = StartedResponse()
+            reply = _StartedResponse()
             pending.end(reply, self.app(environ, reply))
+
+
+class _StartedResponse:
+    """WSGI's ``start_response``."""
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: list[tuple[str, str]] = []
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], _: object = None, /
+    ) -> "Callable[[bytes], object]":
+        self.status, self.headers = int(status[:3]), headers
+        return _no_writing
+
+
+def _no_writing(_: bytes) -> None:
+    raise NotImplementedError("PEP 3333's write() is for old applications")
 
 
 class _Pending:
@@ -215,9 +235,9 @@ class _Pending:
             raise RuntimeError("the request was answered already")
         return self._exchange
 
-    def end(self, reply: StartedResponse, parts: "Iterable[bytes]") -> None:
+    def end(self, reply: _StartedResponse, parts: "Iterable[bytes]") -> None:
         """Answer with ``reply`` and the body ``parts``."""
-        body = asgi.joined(parts)
+        body = _joined(parts)
         self._respond(reply.status, reply.headers, body)
 
     def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -225,7 +245,7 @@ class _Pending:
         if exchange is not None:
             if self.closes:
                 headers = [*headers, ("Connection", "close")]
-            asgi.send(exchange, status, headers, body)
+            _send(exchange, status, headers, body)
 
     def __enter__(self) -> None:
         pass
@@ -274,11 +294,14 @@ class _Lost:
 
 def _look_at_headers(scope: AsgiScope, environ: "WSGIEnvironment", pending: _Pending) -> None:
     """Note whether another server may take a request for something else."""
-    if (why := ambiguity.of_headers(environ, scope["http_version"])) is not None:
-        environ[AMBIGUITY] = why
+    host = environ.get(HOST)
+    # The values of several headers are in one.
+    is_ambiguous = "," in host if host else scope["http_version"] == "1.1"
+    if is_ambiguous:
+        environ[AMBIGUITY] = ONE_HOST
     # Granian reads the chunks, and leaves out a length that came with them: what follows for us may
     # be a part of the body for a server that goes by the length.
-    pending.closes = why is not None or ENCODING in environ
+    pending.closes = is_ambiguous or ENCODING in environ
 
 
 def _is_short(environ: "WSGIEnvironment") -> bool:
@@ -289,3 +312,78 @@ def _is_short(environ: "WSGIEnvironment") -> bool:
 def _is_long(environ: "WSGIEnvironment") -> bool:
     lengths = int(environ["CONTENT_LENGTH"]), len(environ.get("CONTENT_TYPE", ""))
     return max(lengths) > LONG_BODY
+
+
+def _environ(scope: AsgiScope, key_of: "Callable[[bytes], str | None]") -> "WSGIEnvironment":
+    """Return what there is of a request by WSGI's names, and of its headers what has a key.
+
+    A header that came in more than once has its values in one. A value that is not ASCII is empty.
+    """
+    found: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "PATH_INFO": scope["raw_path"].decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "REMOTE_ADDR": scope["client"][0],
+    }
+    for name, value in scope["headers"]:
+        key = key_of(name)
+        if key is not None:
+            text = value.decode() if value.isascii() else ""
+            found[key] = f"{found[key]},{text}" if key in found else text
+    return found
+
+
+def _whole_environ(scope: AsgiScope) -> "WSGIEnvironment":
+    """Return all that WSGI has of a request, but for its body."""
+    host, port = scope["server"]
+    return _environ(scope, _any_key) | {
+        "PATH_INFO": _latin(scope["path"]),
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+def _latin(text: str) -> str:
+    """Return what WSGI has for a text: its bytes, each as a character (PEP 3333)."""
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _any_key(header: bytes) -> str | None:
+    # X_A would be taken for X-A, which a proxy in front of us may have set.
+    if b"_" in header:
+        return None
+    key = header.decode().upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+
+
+def _header_name(key: str) -> bytes:
+    """Return the header that WSGI has under ``key``."""
+    return key.removeprefix("HTTP_").replace("_", "-").lower().encode()
+
+
+def _joined(parts: "Iterable[bytes]") -> bytes:
+    """Return a body that an application gave in ``parts``, which are closed if they can be."""
+    if isinstance(parts, list) and len(parts) == 1:
+        only: bytes = parts[0]
+        return only
+    try:
+        return b"".join(parts)
+    finally:
+        if (close := getattr(parts, "close", None)) is not None:
+            close()
+
+
+def _send(exchange: Exchange, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    """Send an answer."""
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    exchange.send({"type": "http.response.start", "status": status, "headers": encoded})
+    exchange.send({"type": "http.response.body", "body": body})

@@ -1,7 +1,7 @@
-"""A rate limit of requests by address: no client takes a whole worker.
+"""What stands in front of each application: a rate limit, and the refusal of ambiguous requests.
 
-It stands in front of the application. Each worker counts for itself: a client takes as much of each
-as of one, and a request pays no lock for it.
+The rate limit is by address, so that no client takes a whole worker. Each worker counts for itself:
+a client takes as much of each as of one, and a request pays no lock for it.
 """
 
 import json
@@ -17,6 +17,8 @@ import structlog
 from authserver.core.addresses import household
 from authserver.runtime.metrics.counters import Observations
 from authserver.web import errors
+from authserver.web.server import ambiguity
+from authserver.web.server.ambiguity import AMBIGUITY
 from authserver.web.server.gateway import AT_ONCE
 
 if TYPE_CHECKING:
@@ -54,15 +56,16 @@ class Rates:
         return True
 
 
-class RateLimit:
-    """Answers 429 to a client that sends too much, and leaves the other requests to ``app``.
+class Front:
+    """Leaves to ``app`` the requests that are within the rate and have one meaning.
 
-    Probes have a second count: an orchestrator may share the address of many clients.
+    A client that sends too much is answered 429; without ``rates`` there is no limit. Probes have a
+    second count: an orchestrator may share the address of many clients.
     """
 
     def __init__(
         self,
-        rates: Rates,
+        rates: Rates | None,
         client_of: "Callable[[WSGIEnvironment], str]",
         observations: Observations,
         app: "WSGIApplication",
@@ -75,22 +78,21 @@ class RateLimit:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        # One that was not answered at once comes a second time.
-        if environ.get(AT_ONCE) is not False:
+        rates = self._rates
+        # A request that was not answered at once comes a second time.
+        if rates is not None and environ.get(AT_ONCE) is not False:
             address = self._client_of(environ)
             client = household(address)
-            if not self._rates.admits(client) and not self._is_probe(client, environ):
-                return self._refuse(address, environ, start_response)
+            if not rates.admits(client) and not _is_probe(environ, client, rates):
+                self._say(address, rates)
+                return self._refuse(environ, start_response)
+        if AMBIGUITY in environ:
+            return ambiguity.refuse(environ, start_response, self._observations)
         return self._app(environ, start_response)
 
-    def _is_probe(self, client: str, environ: "WSGIEnvironment") -> bool:
-        """Whether this is a probe, of which the client may have as many again."""
-        return environ["PATH_INFO"] in PROBES and self._rates.admits(f"{client} probes")
-
     def _refuse(
-        self, address: str, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        self._say(address)
         self._observations.responses.append(("limited", HTTPStatus.TOO_MANY_REQUESTS))
         api = environ["PATH_INFO"].startswith(API)
         kind, body = _refusal(api=api, post=environ["REQUEST_METHOD"] == "POST")
@@ -104,8 +106,8 @@ class RateLimit:
         start_response("429 TOO MANY REQUESTS", headers)
         return [body]
 
-    def _say(self, address: str) -> None:
-        now = self._rates.monotonic()
+    def _say(self, address: str, rates: Rates) -> None:
+        now = rates.monotonic()
         if now - self._said_at < SAID_EVERY:
             return
         self._said_at = now
@@ -114,8 +116,13 @@ class RateLimit:
             "AUTHSERVER_TRUSTED_PROXIES; AUTHSERVER_REQUESTS_PER_ADDRESS is the limit; "
             "this is said once a minute",
             address=address,
-            a_second=self._rates.rate,
+            a_second=rates.rate,
         )
+
+
+def _is_probe(environ: "WSGIEnvironment", client: str, rates: Rates) -> bool:
+    """Whether this is a probe, of which the client may have as many again."""
+    return environ["PATH_INFO"] in PROBES and rates.admits(f"{client} probes")
 
 
 @lru_cache(maxsize=4)
