@@ -17,8 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from authserver.audit import journal, retention
 from authserver.core.errors import NotReady, StoreFull
 from authserver.db import space
-from authserver.db.reserve import Reserve
-from authserver.db.space import Space
+from authserver.db.dialects.dialect import Reserve, Space
 from authserver.db.store import Store
 
 TIGHT_FOR = 600.0

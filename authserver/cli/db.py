@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import click
-from sqlalchemy import URL, text
+from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints
@@ -15,6 +15,7 @@ from authserver.cli.output import json_option, note, print_json
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.backup import copy as store_copy
+from authserver.db.dialects import dialect_of
 from authserver.db.store import open_store
 from authserver.keys import signing_keys
 from authserver.runtime.checks import failures
@@ -94,19 +95,13 @@ def check(context: Context, as_json: bool) -> None:
 
 
 def _integrity(session: Session) -> None:
-    if session.get_bind().dialect.name != "sqlite":
-        return
-    found = session.scalars(text("PRAGMA integrity_check")).all()
-    if found != ["ok"]:
-        raise NotReady(f"{len(found)} faults, the first: {found[0]}; restore a backup")
+    if damage := dialect_of(session.connection()).damage(session):
+        raise NotReady(damage)
 
 
 def _foreign_keys(session: Session) -> None:
-    if session.get_bind().dialect.name != "sqlite":
-        return
-    found = session.execute(text("PRAGMA foreign_key_check")).all()
-    if found:
-        raise NotReady(f"{len(found)} rows name something that is gone, the first in {found[0][0]}")
+    if broken := dialect_of(session.connection()).broken_references(session):
+        raise NotReady(broken)
 
 
 def _private_keys(session: Session, context: Context) -> None:

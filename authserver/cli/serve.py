@@ -12,7 +12,7 @@ from authserver.cli.data_dir import alone
 from authserver.cli.init import configured_password, set_up
 from authserver.core.errors import NotReady, StoreFull
 from authserver.db import schema
-from authserver.db.reserve import reserve_of
+from authserver.db.space import reserve_of
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import Scraped, scraped
 from authserver.runtime.settings import Settings

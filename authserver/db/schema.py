@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect
 
 from authserver.core.errors import NotReady, Refused
-from authserver.db.dialects import postgresql
+from authserver.db.dialects import dialect_of
+from authserver.db.dialects.dialect import WRITE
 from authserver.db.dialects.errors import named_errors
 from authserver.db.store import BUSY_TIMEOUT
 
@@ -99,19 +100,13 @@ def migrating(engine: Engine) -> Iterator[Connection]:
     Raises:
         NotReady: at the end a row would name another that is not there; nothing was changed.
     """
-    write = engine.execution_options(authserver_write=BUSY_TIMEOUT)
+    write = engine.execution_options(**{WRITE: BUSY_TIMEOUT})
     with (
-        named_errors(),
+        named_errors(engine),
         write.connect() as connection,
-        _foreign_keys_last(connection),
-        connection.begin(),
+        dialect_of(connection).migrating(connection, BUSY_TIMEOUT),
     ):
-        if connection.dialect.name == "sqlite":
-            yield connection
-            _check_foreign_keys(connection)
-        else:
-            postgresql.upgrade_alone(connection, BUSY_TIMEOUT)
-            yield connection
+        yield connection
 
 
 @contextmanager
@@ -149,28 +144,9 @@ def alone(engine: Engine) -> Iterator[None]:
     Raises:
         NotReady: the database cannot be reached, or another process took too long.
     """
-    with named_errors(), engine.begin() as connection:
-        postgresql.set_up_alone(connection)
+    with named_errors(engine), engine.begin() as connection:
+        dialect_of(connection).lock_set_up(connection)
         yield
-
-
-@contextmanager
-def _foreign_keys_last(connection: Connection) -> Iterator[None]:
-    """Have SQLite check foreign keys at the end only: a table is changed by making it anew."""
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute("PRAGMA foreign_keys = OFF")
-    try:
-        yield
-    finally:
-        driver.execute("PRAGMA foreign_keys = ON")
-
-
-def _check_foreign_keys(connection: Connection) -> None:
-    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
-        raise NotReady(f"the upgrade would leave {len(broken)} rows that name what is not there")
 
 
 def require_head(connection: Connection) -> None:

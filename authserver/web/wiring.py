@@ -26,8 +26,8 @@ from authserver.auth.state import StateCache
 from authserver.auth.usage import Rehashes, TokenUses
 from authserver.core.errors import NotReady
 from authserver.db import schema
-from authserver.db.reserve import reserve_of
 from authserver.db.snapshot import Snapshot
+from authserver.db.space import reserve_of
 from authserver.db.store import Store, open_store
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey

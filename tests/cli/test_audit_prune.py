@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from authserver.db.reserve import reserve_of
+from authserver.db.space import reserve_of
 from tests import stores
 from tests.cli.commands import Commands
 from tests.disks import small_disk

@@ -18,6 +18,8 @@ from sqlalchemy import create_engine, inspect, text
 from authserver.audit.chain import Kind
 from authserver.db import rule_rows, rules, schema
 from authserver.db.backup import archive, dump
+from authserver.db.dialects.postgresql import PostgreSQL
+from authserver.db.dialects.sqlite import SQLite
 from authserver.db.store import Store, open_store
 from authserver.keys.master_key import make_master_key
 from tests import stores
@@ -348,7 +350,8 @@ def test_an_interrupted_restore_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dump, "number_on", interrupted)
+    for engine in (SQLite, PostgreSQL):
+        monkeypatch.setattr(engine, "continue_ids", interrupted)
     new("restore", backup, status=1)
     monkeypatch.undo()
     assert nothing_in(new, opened)

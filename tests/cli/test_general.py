@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from authserver import __version__
 from authserver.cli import COMMANDS, cli
-from authserver.db import store
+from authserver.db.dialects import sqlite
 from authserver.runtime import logs
 from authserver.runtime.settings.loading import DEFAULT_CONFIG_FILE
 from tests.cli.commands import Commands
@@ -236,14 +236,14 @@ def test_a_refusal_ends_the_process_with_1_and_is_said_on_standard_error(data_di
 
 @pytest.mark.sqlite
 def test_a_command_waits_for_another_writer(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, begun = store._begin_sqlite, threading.Event()
+    begin, begun = sqlite._begin, threading.Event()
 
     def announced(connection: Connection) -> None:
         if connection.get_execution_options().get("authserver_write"):
             begun.set()
         begin(connection)
 
-    monkeypatch.setattr(store, "_begin_sqlite", announced)
+    monkeypatch.setattr(sqlite, "_begin", announced)
     other = sqlite3.connect(run.data_dir / "authserver.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE store_state SET version = version + 1")

@@ -9,7 +9,7 @@ import pytest
 
 from authserver.auth.state import SCHEMA_EVERY, STALE_AFTER
 from authserver.core.errors import NotReady
-from authserver.db.space import Space
+from authserver.db.dialects.dialect import Space
 from authserver.keys import registry_keys
 from authserver.keys.jose import HeaderMode, KeyType
 from authserver.registry import entries

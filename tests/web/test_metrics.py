@@ -15,7 +15,7 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.lockout import limits
 from authserver.auth.rate_limits import counts
 from authserver.core.errors import Busy, NotReady
-from authserver.db.space import Space
+from authserver.db.dialects.dialect import Space
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.exposition import Sheets
 from authserver.runtime.settings import Settings

@@ -19,7 +19,7 @@ from authserver.cli.output import (
 from authserver.cli.params import Moment
 from authserver.core.errors import NotReady
 from authserver.db import space
-from authserver.db.reserve import reserve_of
+from authserver.db.space import reserve_of
 
 _BEGINNING = datetime.fromtimestamp(0, UTC)
 _ALL = 2**63 - 1

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
-from authserver.db.dialects.row_ids import highest_ids, number_on
+from authserver.db.dialects import dialect_of
 from authserver.db.dialects.unreadable_rows import is_of_a_value
 from authserver.db.models import Base
 from authserver.db.store import Change, Store
@@ -36,13 +36,13 @@ def move(
     with schema.migrating(target.engine) as connection:
         _require_empty(connection)
         command.upgrade(schema.config(connection), "head")
-        highest = highest_ids(source)
+        highest = dialect_of(source).highest_ids(source)
         counts = {}
         for table in Base.metadata.sorted_tables:
             counts[table.name] = _copy(table, source, connection, progress)
             _compare(table, source, connection)
             if table.name in highest:
-                number_on(table.name, connection, highest[table.name])
+                dialect_of(connection).continue_ids(connection, table.name, highest[table.name])
         with Session(connection) as session:
             change = Change(session, actor, at, target.trail)
             change.record("store.copy", "store", after=counts)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import InternalError, OperationalError, StatementError
 from authserver.core.errors import NotReady, Refused
 from authserver.core.times import parse_time
 from authserver.db import schema
-from authserver.db.dialects.row_ids import highest_ids, number_on
+from authserver.db.dialects import dialect_of
 from authserver.db.dialects.unreadable_rows import MAX_NUMBER, UNREADABLE, is_of_a_value
 
 FORMAT = "authserver backup"
@@ -95,7 +95,7 @@ def header(
         table.name: 0 if table.name in without else _count(table, connection)
         for table in _tables(connection)
     }
-    return Header(at, program, revision, counts, highest_ids(connection))
+    return Header(at, program, revision, counts, dialect_of(connection).highest_ids(connection))
 
 
 def dump(connection: Connection, told: Header) -> Iterator[Record]:
@@ -147,7 +147,7 @@ def load(connection: Connection, told: Header, records: Iterator[Record]) -> Ite
         raise Refused(f"it ends after {done} of {told.total} rows")
     for name, highest in told.highest.items():
         with _kept(f"the highest id of {name}"):
-            number_on(tables[name].name, connection, highest)
+            dialect_of(connection).continue_ids(connection, tables[name].name, highest)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from authserver.auth.usage import TokenKind, TokenUse, TokenUses
 from authserver.core.errors import NotReady
 from authserver.db import accounts, app_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted
-from authserver.db.dialects import row_ids
+from authserver.db.dialects import dialect_of
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.models import AccountRow, AuditChain, StoreStateRow, TokenRecord
 from authserver.db.store import Store, open_store
@@ -382,10 +382,10 @@ def test_ids_are_known_however_the_database_looks_them_up(store: Store) -> None:
     """What it knows of its tables after a while has it take another way."""
     with store.change("test") as change:
         connection = change.session.connection()
-        before = row_ids.highest_ids(connection)
+        before = dialect_of(connection).highest_ids(connection)
         assert before["audit_record"] > 1
         connection.execute(text("ANALYZE"))
-        assert row_ids.highest_ids(connection) == before
+        assert dialect_of(connection).highest_ids(connection) == before
 
 
 def test_names_are_in_the_order_of_their_code_points(store: Store) -> None:
