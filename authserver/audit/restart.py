@@ -14,7 +14,7 @@ from authserver.audit.closed_chains import RESTART, kind_of
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME, TABLES
 from authserver.audit.recorder import Trail
 from authserver.core.errors import ChainsLost, Refused
-from authserver.db.dialects.row_ids import highest_ids, number_on
+from authserver.db.dialects import dialect_of
 from authserver.db.dialects.unreadable_rows import MAX_NUMBER
 from authserver.db.models import AuditClosedChain
 from authserver.db.store import Change
@@ -108,6 +108,6 @@ def _go_on_after_all(session: Session, kind: Kind) -> int:
             "records: delete that row, or restore a backup"
         )
     connection, name = session.connection(), table.__tablename__
-    if last > highest_ids(connection).get(name, 0):
-        number_on(name, connection, last)
+    if last > dialect_of(connection).highest_ids(connection).get(name, 0):
+        dialect_of(connection).continue_ids(connection, name, last)
     return int(last)
