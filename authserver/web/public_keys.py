@@ -1,4 +1,4 @@
-"""The public halves of the keys: a JWKS and a certificate bundle, cacheable."""
+"""The public halves of the keys, as a JWKS and a certificate bundle that clients may cache."""
 
 from hashlib import sha256
 
@@ -24,10 +24,10 @@ def register(app: Flask, cache: StateCache) -> None:
 
 
 def _published(cache: StateCache) -> PublishedKeys:
-    found = cache.current.published.get(request.args.get("service"))
-    if found is None:
+    keys = cache.current.published.get(request.args.get("service"))
+    if keys is None:
         raise NotFound("unknown service; leave it out, or name one of this server's registries")
-    return found
+    return keys
 
 
 def _answer(text: str, mimetype: str) -> Response:

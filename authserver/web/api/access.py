@@ -234,7 +234,7 @@ def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
             answer for answer in answers if after is None or place(answer) > after[0]
         ][:limit],
         lambda answer: answer.as_json(),
-        lambda found: [place(found[-1])],
+        lambda rows: [place(rows[-1])],
         str,
     )
 

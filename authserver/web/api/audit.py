@@ -86,7 +86,7 @@ def list_records(call: Call[Nothing, Which]) -> Records:
         Records,
         lambda session, _, limit: records.latest(session, call.query.filter, limit, before),
         lambda record: record.told,
-        lambda found: [*astuple(records.after([*found], before))],
+        lambda rows: [*astuple(records.after([*rows], before))],
         int,
         int,
     )

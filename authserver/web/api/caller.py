@@ -1,4 +1,4 @@
-"""Who calls, and what he may do here."""
+"""The caller of the API, and what the caller may do."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Need(Enum):
-    """What an operation takes."""
+    """What an operation needs."""
 
     NOTHING = "no account"
     ANY = "an account, by password or any app token"
@@ -57,22 +57,22 @@ class Caller:
         return Bounds(limits, token.admin, token.networks, token.expires_at)
 
     def require_within(self, made: Bounds) -> None:
-        """Check that a credential which is to be made is within the one that was shown.
+        """Check that a new credential's bounds are within those of the caller's credential.
 
         Raises:
-            Forbidden: it is not.
+            Forbidden: they are not.
         """
         token = self.identity.app_token
         if token is not None and token.rotated:
             raise accounts.rotated()
-        for found in beyond(made, self.bounds):
+        for excess in beyond(made, self.bounds):
             raise Forbidden(
                 f"an app token makes no credential that is wider than itself, and this one is not "
-                f"good for {found}: ask for less, or use the password"
+                f"good for {excess}: ask for less, or use the password"
             )
 
     def require(self, need: Need) -> None:
-        """Check what an operation takes.
+        """Check what an operation needs.
 
         Raises:
             Forbidden: the account or the credential lacks it.
@@ -88,17 +88,17 @@ class Caller:
 
 @dataclass(frozen=True)
 class Callers:
-    """Tells who calls, by the same check as the token endpoint's."""
+    """Identifies callers, by the same check as the token endpoint's."""
 
     state: StateCache
     backends: Backends
     journal: Journal
 
     def of(self, request: Request, address: str) -> Caller:
-        """Return who sends a request.
+        """Return the caller of a request.
 
         Raises:
-            Unauthorized: it shows no credentials, or none that are good.
+            Unauthorized: the request has no good credentials.
             NotReady: the store cannot be reached.
             TooManyAttempts, Busy: as :meth:`Authenticator.authenticate`.
         """
@@ -132,10 +132,10 @@ class Callers:
         return state.snapshot
 
     def still(self, caller: Caller, origin: Origin) -> Caller:
-        """Return the caller by the state of now: a request has waited since the caller was known.
+        """Return the caller by the present state: the request has waited since the first check.
 
         Raises:
-            Unauthorized: the account or the credential is not good any more.
+            Unauthorized: the account or the credential is no longer good.
             NotReady: the store cannot be reached.
         """
         credential = caller.credential
@@ -145,7 +145,7 @@ class Callers:
         return Caller(identity, credential)
 
     def prove(self, caller: Caller, password: str, origin: Origin) -> Caller:
-        """Return the caller as the one who knows this password: the same check, the same work.
+        """Return the caller with ``password`` as credential, for the same work as a login.
 
         Raises:
             Forbidden: it is not the caller's password.
@@ -164,8 +164,8 @@ class Callers:
         """Check inside a change that the caller's credential is still good and still suffices.
 
         Raises:
-            Unauthorized: the account or the credential is not good any more.
-            Forbidden: the account administers no longer.
+            Unauthorized: the account or the credential is no longer good.
+            Forbidden: the account is no longer an administrator.
         """
         row = accounts.require_account(change.session, caller.identity.known.id)
         caller.credential.require_still(caller.identity, self.backends, change, row)
@@ -184,6 +184,6 @@ class Callers:
             at=self.state.store.clock(),
         )
         if self.journal.add(event):
-            told = {"account": account, "address": origin.address, "reason": printable(reason)}
-            log.warning("api request refused", **told)
+            details = {"account": account, "address": origin.address, "reason": printable(reason)}
+            log.warning("api request refused", **details)
         self.journal.give_way()

@@ -50,11 +50,11 @@ def page(
     limit, cursor = call.query.limit, call.query.cursor
     after = None if cursor is None else read_cursor(cursor, *kinds)
     with call.read() as session:
-        found = rows(session, after, limit + 1)
-        items = [described(row) for row in found[:limit]]
+        fetched = rows(session, after, limit + 1)
+        items = [described(row) for row in fetched[:limit]]
     following = None
-    if len(found) > limit:
-        arguments = {**call.arguments, "cursor": write_cursor(place(found[:limit]))}
+    if len(fetched) > limit:
+        arguments = {**call.arguments, "cursor": write_cursor(place(fetched[:limit]))}
         following = f"{call.here}?{urlencode(arguments)}"
     return answer.model_validate({"items": items, "next": following})
 
@@ -73,7 +73,7 @@ def table_page(
         answer,
         lambda session, after, limit: rows(session, Window(after[0] if after else None, limit)),
         described,
-        lambda found: [key(found[-1])],
+        lambda fetched: [key(fetched[-1])],
         kind,
     )
 

@@ -1,4 +1,4 @@
-"""Finding out why a registry does not accept our tokens."""
+"""Find out why a registry does not accept our tokens."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from authserver.web.api.operations import Call, Operations, references
 
 OPERATIONS = Operations("checks", "Finding out why a registry does not accept our tokens.")
 
-# Less than proxies wait for an answer. It asks our own realm as well, so that threads must be left.
+# Less than proxies wait for an answer. A check also asks our own realm, which needs free threads.
 OPTIONS = Options(request_seconds=5.0, all_seconds=20.0)
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ _examining = Lock()
 
 
 class NewCheck(ApiBody):
-    """Which registry is to be examined."""
+    """The registry to examine."""
 
     registry: str = Field(min_length=1)
 
@@ -45,7 +45,7 @@ class ApiFinding(ApiAnswer):
 
 
 class Check(ApiAnswer):
-    """What was found."""
+    """The result of an examination."""
 
     service: str
     url: str
@@ -60,15 +60,16 @@ class Check(ApiAnswer):
 @OPERATIONS.operation("POST", "/checks")
 def check_registry(call: Call[NewCheck, ApiQuery]) -> Check:
     """Examine a registry at the URL of its entry, and note which authority it trusts."""
-    url, made = _asked(call)
+    url, expectation = _expectation(call)
     with _alone():
-        log.info("a registry is examined", registry=made.service, url=url, by=call.caller.name)
-        report = examine(made, url, OPTIONS)
+        service, caller = expectation.service, call.caller.name
+        log.info("a registry is examined", registry=service, url=url, by=caller)
+        report = examine(expectation, url, OPTIONS)
     _note(call, report)
     return Check.model_validate(report.as_json())
 
 
-def _asked(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
+def _expectation(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
     settings, store = call.parts.settings, call.parts.store
     with call.read() as session, references():
         row = lookup.registry(session, call.body.registry)

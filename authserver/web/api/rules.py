@@ -248,12 +248,12 @@ def _edit(call: Call[RuleTerms, ApiQuery], *, whole: bool) -> Tagged[ApiRule]:
 @OPERATIONS.operation("GET", "/rules", need=Need.SELF)
 def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
     """List the rules; a delegate gets only those that they wrote."""
-    about = None if call.query.subject is None else subject(call.query.subject)
+    wanted = None if call.query.subject is None else subject(call.query.subject)
 
     def rows(session: Session, window: Window) -> Sequence[RuleRow]:
         author = delegate(call, session)
         author_id = None if author is None else author.id
-        return rules.listed(session, about, call.query.pattern, author_id=author_id, window=window)
+        return rules.listed(session, wanted, call.query.pattern, author_id=author_id, window=window)
 
     return table_page(call, Rules, rows, rule_rows.described, lambda row: row.id)
 

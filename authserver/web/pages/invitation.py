@@ -22,10 +22,10 @@ def register(
     client_address: ClientAddress,
     bodies: Bodies,
     hashing: Hashing,
-    chosen: Settings,
+    settings: Settings,
 ) -> None:
-    """Serve ``/invitation``. Only the code is asked for: there is no cookie and no session."""
-    host = chosen.registry_host
+    """Serve ``/invitation``. The code is the only credential; there is no cookie and no session."""
+    host = settings.registry_host
 
     @app.get("/invitation")
     @app.get("/invitation/")
@@ -41,10 +41,10 @@ def register(
         code = form.get("code", "").strip()
 
         def hash_new(password: str) -> str:
-            return hashing.hash_new(client, password, chosen.bcrypt_cost)
+            return hashing.hash_new(client, password, settings.bcrypt_cost)
 
         try:
-            account = invitations.accept(store, code, _chosen(form), hash_new)
+            account = invitations.accept(store, code, _new_password(form), hash_new)
         except NotFound as error:
             return _page(HTTPStatus.NOT_FOUND, host=host, problem=_sentence(error))
         except Refused as error:
@@ -52,7 +52,7 @@ def register(
         return _page(host=host, account=account)
 
 
-def _chosen(form: MultiDict[str, str]) -> str:
+def _new_password(form: MultiDict[str, str]) -> str:
     password = form.get("password", "")
     if password != form.get("again"):
         raise Refused("The two passwords are not the same")
@@ -64,10 +64,10 @@ def _sentence(error: Refused) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _page(status: HTTPStatus = HTTPStatus.OK, **what: str | None) -> Response:
+def _page(status: HTTPStatus = HTTPStatus.OK, **values: str | None) -> Response:
     nonce = secrets.token_urlsafe(16)
     page = render_template(
-        "invitation.html", nonce=nonce, rule=NEW_PASSWORD, minimum=MIN_LENGTH, **what
+        "invitation.html", nonce=nonce, rule=NEW_PASSWORD, minimum=MIN_LENGTH, **values
     )
     response = Response(page, status, mimetype="text/html")
     response.headers["Content-Security-Policy"] = (
