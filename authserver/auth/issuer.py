@@ -31,7 +31,7 @@ from authserver.core.secret_tokens import Prefix
 from authserver.db import refresh_tokens
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
-from authserver.keys.keyring import Signer
+from authserver.keys.jose import Signer
 from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
 
 # A login does not wait long for other writers.

@@ -19,7 +19,7 @@ from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.keyring import Signer
+from authserver.keys.jose import Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.signing_keys import Ending
 from authserver.registry import published_keys

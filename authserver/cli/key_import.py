@@ -12,9 +12,8 @@ from authserver.cli.params import REGISTRY, Values
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.db.store import Change
-from authserver.keys import authorities, keyring, registry_keys
-from authserver.keys.jose import HeaderMode
-from authserver.keys.keyring import KeyPair
+from authserver.keys import authorities, jose, keyring, registry_keys
+from authserver.keys.jose import HeaderMode, KeyPair
 from authserver.keys.private_keys import Safe
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -100,7 +99,7 @@ def _certificate(path: Path) -> x509.Certificate:
     return certificate
 
 
-def _private(path: Path, certificate: x509.Certificate) -> keyring.PrivateKey:
+def _private(path: Path, certificate: x509.Certificate) -> jose.PrivateKey:
     try:
         private = keyring.read_private_key(path.read_bytes())
     except (OSError, Refused) as error:

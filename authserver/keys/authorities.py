@@ -13,7 +13,7 @@ from authserver.db import lookup
 from authserver.db.models import AuthorityRow, RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import keyring, rows, signing_keys
-from authserver.keys.keyring import KeyPair
+from authserver.keys.jose import KeyPair
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, newest_authority, target
 

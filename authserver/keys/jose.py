@@ -1,4 +1,4 @@
-"""How a registry token says which key signed it: key ids, public JWKs, JOSE headers.
+"""Key pairs, and how a registry token is signed and says by which key: JWS, key ids, JWKs.
 
 A registry looks for a token's key by ``x5c``, the certificate itself, or by ``kid``, a key id that
 it computes for each certificate of its bundle or reads in its JWKS. Distribution 2.8 computes the
@@ -10,21 +10,61 @@ import hashlib
 import json
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
-from authserver.core.errors import Refused
+from authserver.core.errors import NotReady, Refused
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_ES256 = ec.ECDSA(hashes.SHA256())
 
 FINGERPRINT_BYTES = 30
 P256_BYTES = 32
 RSA_BITS = 2048
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A private key and its certificate."""
+
+    private: PrivateKey = field(repr=False)
+    certificate: x509.Certificate
+
+    def private_der(self) -> bytes:
+        """Return the private key as unencrypted PKCS #8; seal it before it is kept."""
+        return self.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+    def certificate_pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+
+def public_key(certificate: x509.Certificate) -> PublicKey:
+    """Return the key that a certificate of ours speaks of.
+
+    Raises:
+        NotReady: it is of a kind that we never stored.
+    """
+    public = certificate.public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise NotReady("a stored certificate is of an unknown kind: restore a backup")
+    return public
 
 
 class HeaderMode(StrEnum):
@@ -163,3 +203,58 @@ def base64url(raw: bytes) -> str:
 
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs registry tokens with one key."""
+
+    pair: KeyPair
+    headers: dict[str, Any]
+
+    @classmethod
+    def of(cls, pair: KeyPair, mode: HeaderMode = HeaderMode.X5C) -> "Signer":
+        public = public_key(pair.certificate)
+        return cls(pair, jose_header(mode, public, [pair.certificate]))
+
+    @cached_property
+    def not_before(self) -> datetime:
+        return self.pair.certificate.not_valid_before_utc
+
+    @cached_property
+    def not_after(self) -> datetime:
+        return self.pair.certificate.not_valid_after_utc
+
+    @cached_property
+    def _header(self) -> str:
+        # Encoded once: with the certificate in it, it is most of a token.
+        return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
+
+    def require_usable(self, now: datetime) -> None:
+        """Check that the key's certificate is valid at ``now``; an expired one never signs.
+
+        Raises:
+            NotReady: it has expired, or is not valid yet.
+        """
+        if now >= self.not_after:
+            raise NotReady(f"the signing key expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
+        if now < self.not_before:
+            raise NotReady("the signing key is not valid yet: is this machine's clock right?")
+
+    def sign(self, claims: bytes, now: datetime) -> str:
+        """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
+
+        Raises:
+            NotReady: the leaf has expired, or is not valid yet.
+        """
+        self.require_usable(now)
+        signed = f"{self._header}.{base64url(claims)}"
+        return f"{signed}.{base64url(_sign(self.pair.private, signed.encode()))}"
+
+
+def _sign(private: PrivateKey, message: bytes) -> bytes:
+    """Return the signature: RS256 (RFC 7518, 3.3), or ES256: two numbers of 32 bytes each (3.4)."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    r, s = decode_dss_signature(private.sign(message, _ES256))
+    return r.to_bytes(P256_BYTES, "big") + s.to_bytes(P256_BYTES, "big")

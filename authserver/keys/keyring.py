@@ -1,21 +1,14 @@
-"""The authority and the signing keys: making, certifying, signing. Stores nothing."""
+"""The authority and the signing keys: making, reading, certifying. Stores nothing."""
 
-import json
 import secrets
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_der_private_key,
     load_pem_private_key,
 )
@@ -23,18 +16,15 @@ from cryptography.x509.oid import NameOID
 
 from authserver.core.errors import NotReady, Refused
 from authserver.keys.jose import (
-    P256_BYTES,
     RSA_BITS,
-    HeaderMode,
+    KeyPair,
     KeyType,
+    PrivateKey,
     PublicKey,
-    base64url,
     has_leading_zero,
-    jose_header,
+    public_key,
     thumbprint,
 )
-
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 AUTHORITY_LIFETIME = timedelta(days=3652)
 OWN_KEY_LIFETIME = timedelta(days=3652)
@@ -45,23 +35,6 @@ ROTATED_AFTER = timedelta(days=30)
 # A registry whose clock is behind must not find a new certificate "not yet valid".
 BACKDATED = timedelta(hours=1)
 RSA_EXPONENT = 65537
-
-_ES256 = ec.ECDSA(hashes.SHA256())
-
-
-@dataclass(frozen=True)
-class KeyPair:
-    """A private key and its certificate."""
-
-    private: PrivateKey = field(repr=False)
-    certificate: x509.Certificate
-
-    def private_der(self) -> bytes:
-        """Return the private key as unencrypted PKCS #8; seal it before it is kept."""
-        return self.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-
-    def certificate_pem(self) -> str:
-        return self.certificate.public_bytes(Encoding.PEM).decode()
 
 
 def load_key_pair(private_der: bytes, certificate_pem: str) -> KeyPair:
@@ -238,18 +211,6 @@ def _key_usage(*, certify: bool) -> x509.KeyUsage:
     )
 
 
-def public_key(certificate: x509.Certificate) -> PublicKey:
-    """Return the key that a certificate of ours speaks of.
-
-    Raises:
-        NotReady: it is of a kind that we never stored.
-    """
-    public = certificate.public_key()
-    if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise NotReady("a stored certificate is of an unknown kind: restore a backup")
-    return public
-
-
 def key_id(certificate: x509.Certificate) -> str:
     """Return the RFC 7638 thumbprint of the key that ``certificate`` speaks of."""
     return thumbprint(public_key(certificate))
@@ -264,58 +225,3 @@ def type_name(certificate: x509.Certificate) -> str:
 def due(certificate: x509.Certificate, now: datetime) -> bool:
     """Whether a leaf is old enough to be replaced."""
     return now - certificate.not_valid_before_utc - BACKDATED >= ROTATED_AFTER
-
-
-@dataclass(frozen=True)
-class Signer:
-    """Signs registry tokens with one key."""
-
-    pair: KeyPair
-    headers: dict[str, Any]
-
-    @classmethod
-    def of(cls, pair: KeyPair, mode: HeaderMode = HeaderMode.X5C) -> "Signer":
-        public = public_key(pair.certificate)
-        return cls(pair, jose_header(mode, public, [pair.certificate]))
-
-    @cached_property
-    def not_before(self) -> datetime:
-        return self.pair.certificate.not_valid_before_utc
-
-    @cached_property
-    def not_after(self) -> datetime:
-        return self.pair.certificate.not_valid_after_utc
-
-    @cached_property
-    def _header(self) -> str:
-        # Encoded once: with the certificate in it, it is most of a token.
-        return base64url(json.dumps(self.headers, separators=(",", ":")).encode())
-
-    def require_usable(self, now: datetime) -> None:
-        """Check that the key's certificate is valid at ``now``; an expired one never signs.
-
-        Raises:
-            NotReady: it has expired, or is not valid yet.
-        """
-        if now >= self.not_after:
-            raise NotReady(f"the signing key expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
-        if now < self.not_before:
-            raise NotReady("the signing key is not valid yet: is this machine's clock right?")
-
-    def sign(self, claims: bytes, now: datetime) -> str:
-        """Return the registry token of claims that are JSON already (RFC 7515, 3.1).
-
-        Raises:
-            NotReady: the leaf has expired, or is not valid yet.
-        """
-        self.require_usable(now)
-        signed = f"{self._header}.{base64url(claims)}"
-        return f"{signed}.{base64url(_sign(self.pair.private, signed.encode()))}"
-
-
-def _sign(private: PrivateKey, message: bytes) -> bytes:
-    """Return the signature: RS256 (RFC 7518, 3.3), or ES256: two numbers of 32 bytes each (3.4)."""
-    if isinstance(private, rsa.RSAPrivateKey):
-        return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
-    r, s = decode_dss_signature(private.sign(message, _ES256))
-    return r.to_bytes(P256_BYTES, "big") + s.to_bytes(P256_BYTES, "big")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import NotReady, Refused
 from authserver.db.models import AuthorityRow, SigningKeyRow, StoreStateRow
 from authserver.keys import keyring
-from authserver.keys.keyring import KeyPair, PrivateKey
+from authserver.keys.jose import KeyPair, PrivateKey
 from authserver.keys.master_key import MasterKey, find_master_key
 
 MAX_FILE_BYTES = 64 * 1024

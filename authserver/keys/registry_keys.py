@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session, joinedload
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
-from authserver.keys import compatibility, keyring, rows
+from authserver.keys import compatibility, jose, keyring, rows
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyType
-from authserver.keys.keyring import KeyPair, Signer
+from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyPair, KeyType, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
 
@@ -178,7 +177,7 @@ def _signer(row: SigningKeyRow, safe: Safe) -> Signer | NotReady:
 
 
 def _key_type(row: SigningKeyRow) -> KeyType:
-    public = keyring.public_key(rows.certificate(row))
+    public = jose.public_key(rows.certificate(row))
     return KeyType.RSA2048 if isinstance(public, RSAPublicKey) else KeyType.P256
 
 

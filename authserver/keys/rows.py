@@ -12,7 +12,7 @@ from authserver.core.errors import NotReady, Refused
 from authserver.db.models import AuthorityRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import keyring
-from authserver.keys.keyring import KeyPair
+from authserver.keys.jose import KeyPair
 from authserver.keys.private_keys import Row, Safe, role
 
 SIGNS = and_(SigningKeyRow.activated_at.is_not(None), SigningKeyRow.retired_at.is_(None))

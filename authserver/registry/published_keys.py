@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from authserver.db.models import RegistryRow, SigningKeyRow
-from authserver.keys import authorities, jose, keyring, signing_keys
+from authserver.keys import authorities, jose, signing_keys
 from authserver.keys import rows as key_rows
 from authserver.keys.compatibility import Trust
 from authserver.keys.rows import certificate
@@ -85,7 +85,7 @@ def algorithms(session: Session, registry: RegistryRow, now: datetime) -> list[s
     signing = [row for row in own if row.retired_at is None]
     if not any(row.activated_at for row in signing):
         signing += [leaf for leaf in (signing_keys.signing(session),) if leaf]
-    return sorted({jose.algorithm(keyring.public_key(certificate(row))) for row in signing})
+    return sorted({jose.algorithm(jose.public_key(certificate(row))) for row in signing})
 
 
 def _authorities(session: Session, now: datetime) -> str:
@@ -108,4 +108,4 @@ def _jwks(rows: Sequence[SigningKeyRow]) -> str:
 
 def _jwk_entries(rows: Sequence[SigningKeyRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
-        yield from jose.public_jwks(keyring.public_key(key_rows.certificate(row)))
+        yield from jose.public_jwks(jose.public_key(key_rows.certificate(row)))

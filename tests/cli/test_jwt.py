@@ -10,7 +10,7 @@ import pytest
 from authserver.core.claims import Claims
 from authserver.db.store import open_store
 from authserver.keys import signing_keys
-from authserver.keys.keyring import Signer
+from authserver.keys.jose import Signer
 from authserver.keys.private_keys import Safe
 from tests import odd_tokens, stores
 from tests.cli.commands import Commands

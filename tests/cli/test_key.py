@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from authserver.cli import cli
 from authserver.cli import key as cli_key
 from authserver.keys import signing_keys
-from authserver.keys.jose import KeyType
-from authserver.keys.keyring import KeyPair, make_authority, make_own
+from authserver.keys.jose import KeyPair, KeyType
+from authserver.keys.keyring import make_authority, make_own
 from authserver.keys.master_key import read_master_key
 from tests.cli.commands import Commands
 from tests.world import SERVICE

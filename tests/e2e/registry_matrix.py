@@ -14,8 +14,8 @@ import pytest
 
 from authserver.core.claims import Claims
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyType, public_jwks
-from authserver.keys.keyring import KeyPair, Signer, make_authority, make_leaf, make_own, public_key
+from authserver.keys.jose import HeaderMode, KeyPair, KeyType, Signer, public_jwks, public_key
+from authserver.keys.keyring import make_authority, make_leaf, make_own
 from tests.e2e.lab import PROGRAMS, serving_registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "registry-matrix.md"

@@ -11,7 +11,7 @@ import pytest
 from authserver.core.claims import Claims
 from authserver.db.store import open_store
 from authserver.keys import keyring, signing_keys
-from authserver.keys.keyring import KeyPair, Signer
+from authserver.keys.jose import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 from tests import programs

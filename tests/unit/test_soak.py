@@ -9,7 +9,7 @@ from email.message import Message
 import pytest
 
 from authserver.keys import keyring
-from authserver.keys.keyring import Signer
+from authserver.keys.jose import Signer
 from tests.e2e.fetching import Answer
 from tests.soak import page
 from tests.soak.bad_days import Run

@@ -19,12 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
-from authserver.keys.jose import HeaderMode, KeyType, has_leading_zero
+from authserver.keys.jose import HeaderMode, KeyPair, KeyType, Signer, has_leading_zero
 from authserver.keys.keyring import (
     LEAF_LIFETIME,
     ROTATED_AFTER,
-    KeyPair,
-    Signer,
     due,
     key_id,
     load_key_pair,
