@@ -1,19 +1,21 @@
 """``authserver group``: named sets of accounts."""
 
+from collections.abc import Sequence
+
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import (
-    force_option,
-    json_option,
-    note,
-    print_fields,
-    print_json,
-    print_list,
-    removed_rules,
-    when,
-)
+from authserver.cli.output import force_option, note, when
 from authserver.cli.params import ACCOUNT, GROUP
+from authserver.cli.views import (
+    Columns,
+    Described,
+    Fields,
+    list_command,
+    remove_command,
+    show_command,
+)
 from authserver.db import groups, lookup
 
 
@@ -32,47 +34,39 @@ def add(context: Context, name: str) -> None:
     note(f"Added the group {row.name}.")
 
 
-@command.command("remove")
-@click.argument("name", type=GROUP)
-@force_option("Remove it even where a deny names it, so that its members gain.")
-@pass_context
-def remove(context: Context, name: str, force: bool) -> None:
-    """Remove the group NAME and the rules that name it."""
-    with context.change() as change:
-        removed = groups.remove(change, name, force=force)
-    removed_rules(removed)
-    note(f"Removed the group {name}.")
+command.add_command(
+    remove_command(
+        "group",
+        click.Argument(["name"], type=GROUP),
+        "Remove the group NAME and the rules that name it.",
+        "Remove it even where a deny names it, so that its members gain.",
+        groups.remove,
+    )
+)
+
+_COLUMNS: Columns[Described] = {
+    "NAME": lambda group: group["name"],
+    "SIZE": lambda group: len(group["members"]),
+    "MEMBERS": lambda group: ", ".join(group["members"]),
+}
 
 
-@command.command("list")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
+@command.add_command
+@list_command(_COLUMNS, "There are no groups.")
+def _list(_: Context, session: Session) -> Sequence[Described]:
     """List the groups."""
-    with context.read() as session:
-        found = [groups.described(row) for row in groups.listed(session)]
-    columns = {
-        "NAME": lambda g: g["name"],
-        "SIZE": lambda g: len(g["members"]),
-        "MEMBERS": lambda g: ", ".join(g["members"]),
-    }
-    print_list(found, columns, "There are no groups.", as_json=as_json)
+    return [groups.described(row) for row in groups.listed(session)]
 
 
-@command.command("show")
+@command.add_command
+@show_command()
 @click.argument("name", type=GROUP)
-@json_option
-@pass_context
-def show(context: Context, name: str, as_json: bool) -> None:
+def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
     """Show the group NAME."""
-    with context.read() as session:
-        found = groups.described(lookup.group(session, name))
-    if as_json:
-        print_json(found)
-    else:
-        members = ", ".join(found["members"]) or "none"
-        created = when(found["created_at"])
-        print_fields({"name": found["name"], "members": members, "created": created})
+    group = groups.described(lookup.group(session, name))
+    members = ", ".join(group["members"]) or "none"
+    created = when(group["created_at"])
+    return group, {"name": group["name"], "members": members, "created": created}
 
 
 @command.command("add-member")

@@ -1,25 +1,18 @@
 """``authserver key``: the authority, the signing keys, the master key."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli import key_authority, key_import
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
-from authserver.cli.output import (
-    json_option,
-    note,
-    print_json,
-    print_table,
-    program,
-    require_sure,
-    when,
-    yes,
-    yes_option,
-)
+from authserver.cli.output import note, program, require_sure, when, yes, yes_option
 from authserver.cli.params import REGISTRY
+from authserver.cli.views import Columns, list_command
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
@@ -85,35 +78,29 @@ command.add_command(key_import.command)
 command.add_command(rewrap)
 
 
-@command.command("list")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
+_COLUMNS: Columns[Listed] = {
+    "ROLE": lambda key: key.role,
+    "ID": lambda key: key.id,
+    "STATE": lambda key: key.state,
+    "ENDS": lambda key: when(key.not_after),
+    "SIGNS": lambda key: yes(key.signs),
+    "TYPE": lambda key: key.key_type,
+    "REGISTRY": lambda key: key.registry or "-",
+    "HEADER": lambda key: key.header_mode or "-",
+    "KEY ID": lambda key: key.key_id,
+}
+
+
+def _in_json(key: Listed) -> dict[str, object]:
+    times = {name: getattr(key, name).isoformat() for name in ("not_before", "not_after")}
+    return asdict(key) | times
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no keys.", in_json=_in_json)
+def _list(_: Context, session: Session) -> Sequence[Listed]:
     """List the authorities and the signing keys, retired ones too."""
-    with context.read() as session:
-        found = signing_keys.listed(session)
-    if as_json:
-        times = ("not_before", "not_after")
-        print_json(
-            [asdict(k) | {name: getattr(k, name).isoformat() for name in times} for k in found]
-        )
-        return
-    head = ("ROLE", "ID", "STATE", "ENDS", "SIGNS", "TYPE", "REGISTRY", "HEADER", "KEY ID")
-    print_table(head, map(_row, found), "There are no keys.")
-
-
-def _row(key: Listed) -> tuple[object, ...]:
-    return (
-        key.role,
-        key.id,
-        key.state,
-        when(key.not_after),
-        yes(key.signs),
-        key.key_type,
-        key.registry or "-",
-        key.header_mode or "-",
-        key.key_id,
-    )
+    return signing_keys.listed(session)
 
 
 @command.command("rotate", short_help="Make a new signing key and retire the one before.")

@@ -68,21 +68,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: 
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
-def print_list(
-    found: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, Callable[[Mapping[str, Any]], object]],
-    empty: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Print what a list command found: as JSON, or as a table with what each column shows of it."""
-    if as_json:
-        print_json(found)
-        return
-    rows = [[show(item) for show in columns.values()] for item in found]
-    print_table(list(columns), rows, empty)
-
-
 def when(time: str | datetime) -> str:
     """Return a time as every table and message shows it: in UTC, to the second."""
     at = datetime.fromisoformat(time) if isinstance(time, str) else time
@@ -100,7 +85,7 @@ def client(user_agent: str | None) -> str:
     return printable(products[0], MAX_CLIENT) if products else "unknown"
 
 
-def print_fields(fields: dict[str, object]) -> None:
+def print_fields(fields: Mapping[str, object]) -> None:
     """Print one thing: a line for each field."""
     width = max(map(len, fields))
     for name, value in fields.items():

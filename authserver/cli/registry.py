@@ -1,28 +1,24 @@
 """``authserver registry``: the protected registries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli import registry_check, registry_config
 from authserver.cli.context import Context, pass_context
 from authserver.cli.key import waiting_note
-from authserver.cli.output import (
-    force_option,
-    json_option,
-    note,
-    print_fields,
-    print_json,
-    print_list,
-    program,
-    removed_rules,
-    require_sure,
-    when,
-    yes,
-    yes_option,
-)
+from authserver.cli.output import note, program, require_sure, when, yes, yes_option
 from authserver.cli.params import REGISTRY, Values
+from authserver.cli.views import (
+    Columns,
+    Described,
+    Fields,
+    list_command,
+    remove_command,
+    show_command,
+)
 from authserver.db import lookup
 from authserver.db.models import RegistryRow
 from authserver.keys import registry_keys
@@ -189,55 +185,50 @@ def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool)
     require_sure(f"Does the registry {service} {what}? It is in force within a second.", sure=sure)
 
 
-@command.command("list")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
+def _header(registry: Described) -> str:
+    return f"{registry['header_mode']}{' (waits)' if registry['waiting_key'] else ''}"
+
+
+_COLUMNS: Columns[Described] = {
+    "SERVICE": lambda registry: registry["service"],
+    "TOKEN TTL": lambda registry: registry["token_ttl"],
+    "REFRESH TOKENS": lambda registry: yes(registry["refresh_tokens"]),
+    "HEADER": _header,
+    "TRUST": lambda registry: registry["trust"],
+    "CREATED": lambda registry: when(registry["created_at"]),
+}
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no registries.")
+def _list(context: Context, session: Session) -> Sequence[Described]:
     """List the registries."""
-    with context.read() as session:
-        found = [_described(row, context) for row in entries.listed(session)]
-    columns: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-        "SERVICE": lambda r: r["service"],
-        "TOKEN TTL": lambda r: r["token_ttl"],
-        "REFRESH TOKENS": lambda r: yes(r["refresh_tokens"]),
-        "HEADER": _header,
-        "TRUST": lambda r: r["trust"],
-        "CREATED": lambda r: when(r["created_at"]),
-    }
-    print_list(found, columns, "There are no registries.", as_json=as_json)
+    return [_described(row, context) for row in entries.listed(session)]
 
 
-@command.command("show")
+@command.add_command
+@show_command()
 @click.argument("service", type=REGISTRY)
-@json_option
-@pass_context
-def show(context: Context, service: str, as_json: bool) -> None:
+def _show(context: Context, session: Session, service: str) -> tuple[Described, Fields]:
     """Show one registry."""
-    with context.read() as session:
-        found = _described(lookup.registry(session, service), context)
-    if as_json:
-        print_json(found)
-        return
-    shown = {
-        name.replace("_", " "): "-" if value is None else value for name, value in found.items()
+    registry = _described(lookup.registry(session, service), context)
+    fields: dict[str, object] = {
+        name.replace("_", " "): "-" if value is None else value for name, value in registry.items()
     }
-    del shown["created at"]
-    print_fields(
-        shown
-        | {"refresh tokens": yes(found["refresh_tokens"]), "created": when(found["created_at"])}
+    del fields["created at"]
+    fields["refresh tokens"] = yes(registry["refresh_tokens"])
+    return registry, fields | {"created": when(registry["created_at"])}
+
+
+command.add_command(
+    remove_command(
+        "registry",
+        click.Argument(["service"], type=REGISTRY),
+        "Remove a registry; no token is issued for it any more.",
+        "Remove it even where rules are on it, and those rules with it.",
+        entries.remove,
     )
-
-
-@command.command("remove")
-@click.argument("service", type=REGISTRY)
-@force_option("Remove it even where rules are on it, and those rules with it.")
-@pass_context
-def remove(context: Context, service: str, force: bool) -> None:
-    """Remove a registry; no token is issued for it any more."""
-    with context.change() as change:
-        removed = entries.remove(change, service, force=force)
-    removed_rules(removed)
-    note(f"Removed the registry {service}.")
+)
 
 
 def _described(row: RegistryRow, context: Context) -> dict[str, Any]:
@@ -245,7 +236,3 @@ def _described(row: RegistryRow, context: Context) -> dict[str, Any]:
         "token_ttl": row.token_ttl or context.settings.token_ttl,
         "realm": context.settings.realm,
     }
-
-
-def _header(found: Mapping[str, Any]) -> str:
-    return f"{found['header_mode']}{' (waits)' if found['waiting_key'] else ''}"

@@ -1,23 +1,15 @@
 """``authserver robot``: programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli import account_switches
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import (
-    json_option,
-    note,
-    note_on_name,
-    print_fields,
-    print_json,
-    print_list,
-    program,
-    when,
-    yes,
-)
+from authserver.cli.output import note, note_on_name, program, when, yes
 from authserver.cli.params import ROBOT, USER
+from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
 from authserver.db.models import RuleSubjectRow
@@ -80,59 +72,51 @@ def edit(
 account_switches.add_to(command, _ROBOT)
 
 
-@command.command("list")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
-    """List the robots."""
-    with context.read() as session:
-        found = [accounts.described(row) for row in accounts.listed(session, _ROBOT)]
-    columns = {
-        "NAME": lambda r: r["name"],
-        "STATE": _state,
-        "OWNER": lambda r: r["owner"] or "nobody",
-        "GROUPS": lambda r: ", ".join(r["groups"]),
-        "DESCRIPTION": lambda r: r["description"],
-    }
-    print_list(found, columns, "There are no robots.", as_json=as_json)
-
-
-@command.command("show")
-@click.argument("name", type=ROBOT)
-@json_option
-@pass_context
-def show(context: Context, name: str, as_json: bool) -> None:
-    """Show the robot NAME, its tokens, and the rules that name it."""
-    with context.read() as session:
-        row = lookup.account(session, name, _ROBOT)
-        own = rules.naming(session, RuleSubjectRow.account_id == row.id)
-        at = context.store.clock()
-        found = accounts.described(row) | {
-            "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],
-            "rules": [rule_rows.described(rule) for rule in own],
-        }
-        lines = [f"{rule.id} ({rule_rows.as_rule(rule)})" for rule in own]
-    if as_json:
-        print_json(found)
-        return
-    print_fields(
-        {
-            "name": found["name"],
-            "state": _state(found),
-            "owner": found["owner"] or "nobody",
-            "outlives its owner": yes(found["outlives_owner"]),
-            "description": found["description"],
-            "groups": ", ".join(found["groups"]) or "none",
-            "created": when(found["created_at"]),
-            "tokens": ", ".join(f"{t['id']} {t['name']}" for t in found["tokens"]) or "none",
-            "rules": "; ".join(lines) or "none of its own",
-        }
-    )
-
-
 def _state(robot: Mapping[str, object]) -> str:
     if robot["disabled"]:
         return "disabled"
     if robot["owner_disabled"] and not robot["outlives_owner"]:
         return "disabled with its owner"
     return "enabled"
+
+
+_COLUMNS: Columns[Described] = {
+    "NAME": lambda robot: robot["name"],
+    "STATE": _state,
+    "OWNER": lambda robot: robot["owner"] or "nobody",
+    "GROUPS": lambda robot: ", ".join(robot["groups"]),
+    "DESCRIPTION": lambda robot: robot["description"],
+}
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no robots.")
+def _list(_: Context, session: Session) -> Sequence[Described]:
+    """List the robots."""
+    return [accounts.described(row) for row in accounts.listed(session, _ROBOT)]
+
+
+@command.add_command
+@show_command()
+@click.argument("name", type=ROBOT)
+def _show(context: Context, session: Session, name: str) -> tuple[Described, Fields]:
+    """Show the robot NAME, its tokens, and the rules that name it."""
+    row = lookup.account(session, name, _ROBOT)
+    own = rules.naming(session, RuleSubjectRow.account_id == row.id)
+    at = context.store.clock()
+    robot = accounts.described(row) | {
+        "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],
+        "rules": [rule_rows.described(rule) for rule in own],
+    }
+    fields = {
+        "name": robot["name"],
+        "state": _state(robot),
+        "owner": robot["owner"] or "nobody",
+        "outlives its owner": yes(robot["outlives_owner"]),
+        "description": robot["description"],
+        "groups": ", ".join(robot["groups"]) or "none",
+        "created": when(robot["created_at"]),
+        "tokens": ", ".join(f"{t['id']} {t['name']}" for t in robot["tokens"]) or "none",
+        "rules": account_switches.rules_of(own),
+    }
+    return robot, fields

@@ -1,13 +1,14 @@
 """``authserver session``: refresh tokens, the logins of people."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, client, json_option, last_used, note, print_list, when
+from authserver.cli.output import ID, client, last_used, note, when
 from authserver.cli.params import ACCOUNT
+from authserver.cli.views import Columns, Described, list_command
 from authserver.db import lookup, refresh_tokens
 
 
@@ -16,28 +17,27 @@ def command() -> None:
     """Logins that go on without the password (refresh tokens)."""
 
 
-@command.command("list")
+def _logged_in(login: Described) -> str:
+    by = client(login["created_client"])
+    return f"{when(login['created_at'])} {login['created_address']} {by}"
+
+
+_COLUMNS: Columns[Described] = {
+    "ID": lambda login: login["id"],
+    "ACCOUNT": lambda login: login["account"],
+    "REGISTRY": lambda login: login["registry"],
+    "LOGGED IN": _logged_in,
+    "LAST USED": lambda login: last_used(login["last_used"]),
+    "ENDS IF UNUSED": lambda login: when(login["expires_at"]),
+}
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no sessions.")
 @click.argument("account", type=ACCOUNT, required=False)
-@json_option
-@pass_context
-def list_(context: Context, account: str | None, as_json: bool) -> None:
+def _list(_: Context, session: Session, account: str | None) -> Sequence[Described]:
     """List the sessions, those of ACCOUNT if one is named."""
-    with context.read() as session:
-        found = [refresh_tokens.described(row) for row in refresh_tokens.listed(session, account)]
-    columns = {
-        "ID": lambda s: s["id"],
-        "ACCOUNT": lambda s: s["account"],
-        "REGISTRY": lambda s: s["registry"],
-        "LOGGED IN": _logged_in,
-        "LAST USED": lambda s: last_used(s["last_used"]),
-        "ENDS IF UNUSED": lambda s: when(s["expires_at"]),
-    }
-    print_list(found, columns, "There are no sessions.", as_json=as_json)
-
-
-def _logged_in(session: Mapping[str, Any]) -> str:
-    by = client(session["created_client"])
-    return f"{when(session['created_at'])} {session['created_address']} {by}"
+    return [refresh_tokens.described(row) for row in refresh_tokens.listed(session, account)]
 
 
 @command.command("revoke")

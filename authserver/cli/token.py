@@ -4,15 +4,16 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, json_option, last_used, note, print_json, print_list, when
+from authserver.cli.output import ID, json_option, last_used, note, print_json, when
 from authserver.cli.params import ACCOUNT, Duration
+from authserver.cli.views import Columns, Described, list_command
 from authserver.core import scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens
@@ -118,7 +119,25 @@ def _note_added(asked: Sequence[str], stored: Sequence[str]) -> None:
             )
 
 
-@command.command("list")
+def _expires(token: Described) -> str:
+    if token["expired"]:
+        return "expired"
+    return when(token["expires_at"]) if token["expires_at"] else "never"
+
+
+_COLUMNS: Columns[Described] = {
+    "ID": lambda token: token["id"],
+    "ACCOUNT": lambda token: token["account"],
+    "NAME": lambda token: token["name"],
+    "EXPIRES": _expires,
+    "SCOPES": lambda token: " ".join(token["scopes"] or ["all"]),
+    "FROM": lambda token: " ".join(token["networks"] or ["anywhere"]),
+    "LAST USED": lambda token: last_used(token["last_used"]),
+}
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no such app tokens.")
 @click.argument("account", type=ACCOUNT, required=False)
 @click.option(
     "--expiring",
@@ -126,30 +145,13 @@ def _note_added(asked: Sequence[str], stored: Sequence[str]) -> None:
     metavar="14d",
     help="Only those that expire within that time, or have expired.",
 )
-@json_option
-@pass_context
-def list_(context: Context, account: str | None, expiring: timedelta | None, as_json: bool) -> None:
+def _list(
+    context: Context, session: Session, account: str | None, expiring: timedelta | None
+) -> Sequence[Described]:
     """List app tokens, those of ACCOUNT if one is named."""
     at = context.store.clock()
-    with context.read() as session:
-        rows = app_tokens.listed(session, account, at + expiring if expiring else None)
-        found = [app_tokens.described(row, at) for row in rows]
-    columns = {
-        "ID": lambda t: t["id"],
-        "ACCOUNT": lambda t: t["account"],
-        "NAME": lambda t: t["name"],
-        "EXPIRES": _expires,
-        "SCOPES": lambda t: " ".join(t["scopes"] or ["all"]),
-        "FROM": lambda t: " ".join(t["networks"] or ["anywhere"]),
-        "LAST USED": lambda t: last_used(t["last_used"]),
-    }
-    print_list(found, columns, "There are no such app tokens.", as_json=as_json)
-
-
-def _expires(token: Mapping[str, Any]) -> str:
-    if token["expired"]:
-        return "expired"
-    return when(token["expires_at"]) if token["expires_at"] else "never"
+    rows = app_tokens.listed(session, account, at + expiring if expiring else None)
+    return [app_tokens.described(row, at) for row in rows]
 
 
 @command.command("revoke")

@@ -2,11 +2,12 @@
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.auth import passwords
 from authserver.cli import account_switches
@@ -16,13 +17,12 @@ from authserver.cli.output import (
     json_option,
     note,
     note_on_name,
-    print_fields,
     print_json,
-    print_list,
     when,
     yes,
 )
 from authserver.cli.params import USER, Values
+from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
 from authserver.db.accounts import AdminTokens
@@ -150,57 +150,6 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
 account_switches.add_to(command, AccountKind.USER)
 
 
-@command.command("list")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
-    """List the users."""
-    with context.read() as session:
-        invited = invitations.open_until(session, context.store.clock())
-        rows = accounts.listed(session, AccountKind.USER)
-        found = [accounts.described(row) | _invited(invited.get(row.id)) for row in rows]
-    columns = {
-        "NAME": lambda u: u["name"],
-        "ADMIN": lambda u: yes(u["admin"]),
-        "STATE": _state,
-        "GROUPS": lambda u: ", ".join(u["groups"]),
-    }
-    print_list(found, columns, "There are no users.", as_json=as_json)
-
-
-@command.command("show")
-@click.argument("name", type=USER)
-@json_option
-@pass_context
-def show(context: Context, name: str, as_json: bool) -> None:
-    """Show the user NAME, its groups, and the rules that name it."""
-    with context.read() as session:
-        row = lookup.account(session, name, SubjectKind.USER)
-        own = rules.naming(session, RuleSubjectRow.account_id == row.id)
-        until = invitations.open_until(session, context.store.clock()).get(row.id)
-        found = accounts.described(row) | _invited(until)
-        found["rules"] = [rule_rows.described(rule) for rule in own]
-        lines = [f"{rule.id} ({rule_rows.as_rule(rule)})" for rule in own]
-    if as_json:
-        print_json(found)
-        return
-    print_fields(
-        {
-            "name": found["name"],
-            "state": _state(found),
-            "admin": yes(found["admin"]),
-            "password": "set" if found["password"] else "none yet",
-            "groups": ", ".join(found["groups"]) or "none",
-            "created": when(found["created_at"]),
-            "rules": "; ".join(lines) or "none of its own",
-        }
-    )
-
-
-def _invited(until: datetime | None) -> dict[str, str | None]:
-    return {"invited_until": until.isoformat() if until else None}
-
-
 def _state(user: Mapping[str, Any]) -> str:
     if user["disabled"]:
         return "disabled"
@@ -208,3 +157,46 @@ def _state(user: Mapping[str, Any]) -> str:
         return "enabled"
     until = user["invited_until"]
     return f"invited until {when(until)}" if until else "no password yet"
+
+
+_COLUMNS: Columns[Described] = {
+    "NAME": lambda user: user["name"],
+    "ADMIN": lambda user: yes(user["admin"]),
+    "STATE": _state,
+    "GROUPS": lambda user: ", ".join(user["groups"]),
+}
+
+
+@command.add_command
+@list_command(_COLUMNS, "There are no users.")
+def _list(context: Context, session: Session) -> Sequence[Described]:
+    """List the users."""
+    invited = invitations.open_until(session, context.store.clock())
+    rows = accounts.listed(session, AccountKind.USER)
+    return [accounts.described(row) | _invited(invited.get(row.id)) for row in rows]
+
+
+@command.add_command
+@show_command()
+@click.argument("name", type=USER)
+def _show(context: Context, session: Session, name: str) -> tuple[Described, Fields]:
+    """Show the user NAME, its groups, and the rules that name it."""
+    row = lookup.account(session, name, SubjectKind.USER)
+    own = rules.naming(session, RuleSubjectRow.account_id == row.id)
+    until = invitations.open_until(session, context.store.clock()).get(row.id)
+    user = accounts.described(row) | _invited(until)
+    user["rules"] = [rule_rows.described(rule) for rule in own]
+    fields = {
+        "name": user["name"],
+        "state": _state(user),
+        "admin": yes(user["admin"]),
+        "password": "set" if user["password"] else "none yet",
+        "groups": ", ".join(user["groups"]) or "none",
+        "created": when(user["created_at"]),
+        "rules": account_switches.rules_of(own),
+    }
+    return user, fields
+
+
+def _invited(until: datetime | None) -> dict[str, str | None]:
+    return {"invited_until": until.isoformat() if until else None}

@@ -1,10 +1,14 @@
 """Delegation: delegate, delegations, undelegate."""
 
+from collections.abc import Sequence
+
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.acl.rules import PatternCommand
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, json_option, note, print_json, print_table
+from authserver.cli.output import ID, note
+from authserver.cli.views import Columns, Described, list_command
 from authserver.core.errors import Refused
 from authserver.core.subjects import SubjectKind, subject
 from authserver.db import delegations
@@ -36,22 +40,19 @@ def delegate(
     note(said)
 
 
-@click.command("delegations")
-@json_option
-@pass_context
-def list_(context: Context, as_json: bool) -> None:
+_COLUMNS: Columns[Described] = {
+    "ID": lambda delegation: delegation["id"],
+    "TO": lambda delegation: f"group:{delegation['group']}",
+    "PATTERN": lambda delegation: delegation["pattern"],
+    "ACTIONS": lambda delegation: ",".join(delegation["actions"]),
+    "REGISTRY": lambda delegation: delegation["registry"],
+}
+
+
+@list_command(_COLUMNS, "No delegations.", name="delegations")
+def list_(_: Context, session: Session) -> Sequence[Described]:
     """List the delegations."""
-    with context.read() as session:
-        found = [delegations.described(row) for row in delegations.listed(session)]
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (d["id"], f"group:{d['group']}", d["pattern"], ",".join(d["actions"]), d["registry"])
-        for d in found
-    ]
-    header = ("ID", "TO", "PATTERN", "ACTIONS", "REGISTRY")
-    print_table(header, rows, "No delegations.")
+    return [delegations.described(row) for row in delegations.listed(session)]
 
 
 @click.command("undelegate", short_help="End a delegation.")

@@ -1,14 +1,16 @@
 """Writing rules: allow, deny, list, show, edit, disable, enable, remove."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import ID, json_option, note, print_fields, print_json, print_table
+from authserver.cli.output import ID, note
 from authserver.cli.params import Moment
+from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.conditions import FIELDS, KINDS, Conditions, ValueKind
 from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
@@ -132,57 +134,53 @@ def _note_catalog(written: Rule) -> None:
             )
 
 
-@click.command("list")
+_Listed = tuple[Described, Conditions]
+
+
+def _note(listed: _Listed) -> str:
+    rule, conditions = listed
+    parts = ("" if rule["enabled"] else "disabled", str(conditions), rule["comment"])
+    return "; ".join(filter(None, parts))
+
+
+_COLUMNS: Columns[_Listed] = {
+    "ID": lambda listed: listed[0]["id"],
+    "EFFECT": lambda listed: listed[0]["effect"],
+    "SUBJECTS": lambda listed: ",".join(listed[0]["subjects"]),
+    "TYPE": lambda listed: listed[0]["type"],
+    "PATTERNS": lambda listed: ",".join(listed[0]["patterns"]),
+    "ACTIONS": lambda listed: ",".join(listed[0]["actions"]),
+    "REGISTRY": lambda listed: listed[0]["registry"] or "every",
+    "NOTE": _note,
+}
+
+
+def _empty(about: str | None, pattern: str | None) -> str:
+    return "There are no such rules." if about or pattern else "No rules."
+
+
+@list_command(_COLUMNS, _empty, in_json=lambda listed: listed[0])
 @click.option("--subject", "about", metavar="S", help="Only rules on this subject.")
 @click.option("--pattern", metavar="P", help="Only rules with exactly this pattern.")
-@json_option
-@pass_context
-def list_(context: Context, about: str | None, pattern: str | None, as_json: bool) -> None:
+def list_(
+    _: Context, session: Session, about: str | None, pattern: str | None
+) -> Sequence[_Listed]:
     """List the rules."""
-    wanted = subject(about) if about else None
-    with context.read() as session:
-        rows = rules.listed(session, wanted, pattern)
-        found = [(rule_rows.described(row), rule_rows.as_rule(row).conditions) for row in rows]
-    if as_json:
-        print_json([described for described, _ in found])
-        return
-    header = ("ID", "EFFECT", "SUBJECTS", "TYPE", "PATTERNS", "ACTIONS", "REGISTRY", "NOTE")
-    table = [
-        (
-            r["id"],
-            r["effect"],
-            ",".join(r["subjects"]),
-            r["type"],
-            ",".join(r["patterns"]),
-            ",".join(r["actions"]),
-            r["registry"] or "every",
-            "; ".join(
-                filter(None, ("" if r["enabled"] else "disabled", str(conditions), r["comment"]))
-            ),
-        )
-        for r, conditions in found
-    ]
-    print_table(header, table, "There are no such rules." if about or pattern else "No rules.")
+    rows = rules.listed(session, subject(about) if about else None, pattern)
+    return [(rule_rows.described(row), rule_rows.as_rule(row).conditions) for row in rows]
 
 
-@click.command("show", short_help="Show a rule, who wrote it and when.")
+@show_command("Show a rule, who wrote it and when.")
 @click.argument("rule_id", metavar="ID", type=ID)
-@json_option
-@pass_context
-def show(context: Context, rule_id: int, as_json: bool) -> None:
+def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]:
     """Show the rule ID: what it says, who wrote it and when."""
-    with context.read() as session:
-        found = rule_rows.described(rules.get(session, rule_id))
-    if as_json:
-        print_json(found)
-        return
-    print_fields(
-        {
-            name.replace("_", " "): ",".join(value) if isinstance(value, list) else value
-            for name, value in found.items()
-            if value not in (None, "", [])
-        }
-    )
+    rule = rule_rows.described(rules.get(session, rule_id))
+    fields = {
+        name.replace("_", " "): ",".join(value) if isinstance(value, list) else value
+        for name, value in rule.items()
+        if value not in (None, "", [])
+    }
+    return rule, fields
 
 
 @click.command("edit", cls=PatternCommand, short_help="Change what a rule says.")

@@ -1,11 +1,11 @@
 """``audit list``, ``audit tail`` and ``audit export``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from sqlalchemy.orm import Session
@@ -16,14 +16,13 @@ from authserver.audit.records import KINDS, OUTCOMES, Filter, Record
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
     MAX_CELL,
-    json_option,
     note,
-    print_list,
     progress_bar,
     safe_json,
     when,
 )
 from authserver.cli.params import ACCOUNT, REGISTRY, Moment
+from authserver.cli.views import Columns, Described, list_command
 from authserver.core.errors import NotReady
 from authserver.core.names import printable
 
@@ -50,40 +49,24 @@ _OPTIONS = (
     ),
 )
 
+_R = TypeVar("_R")
+
 LOOK_EVERY = 1.0
 # Replicas may commit in another order than they were given ids.
 OVERLAP = 1000
 
 
-def filtered(command: Callable[..., None]) -> Callable[..., None]:
+def filtered(command: Callable[..., _R]) -> Callable[..., _R]:
     """Add the flags; the command takes them as the one argument ``wanted``."""
 
     @wraps(command)
-    def asked(*args: Any, **flags: Any) -> None:  # noqa: ANN401 - click passes what it has
+    def asked(*args: Any, **flags: Any) -> _R:  # noqa: ANN401 - click passes what it has
         wanted = Filter(**{name: flags.pop(name) for name in Filter.__slots__})
-        command(*args, wanted=wanted, **flags)
+        return command(*args, wanted=wanted, **flags)
 
     for option in reversed(_OPTIONS):
         asked = option(asked)
     return asked
-
-
-@click.command("list")
-@filtered
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    default=100,
-    show_default=True,
-    help="How many, the latest.",
-)
-@json_option
-@pass_context
-def list_(context: Context, wanted: Filter, limit: int, as_json: bool) -> None:
-    """List the latest records, the newest last."""
-    with context.read() as session:
-        found = records.listed(session, wanted, limit)
-    print_list(found, _COLUMNS, "There are no such records.", as_json=as_json)
 
 
 @click.command("tail", short_help="Show the latest records, and go on with those that come.")
@@ -175,12 +158,26 @@ def _on(record: Mapping[str, Any]) -> str:
     return f"{granted} from {record['address']} {record['reason']}".rstrip()
 
 
-_COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
+_COLUMNS: Columns[Described] = {
     "AT": lambda record: when(record["at"]),
     "WHO": _who,
     "WHAT": _what,
     "ON": _on,
 }
+
+
+@list_command(_COLUMNS, "There are no such records.")
+@filtered
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="How many, the latest.",
+)
+def list_(_: Context, session: Session, /, wanted: Filter, limit: int) -> Sequence[Described]:
+    """List the latest records, the newest last."""
+    return records.listed(session, wanted, limit)
 
 
 @click.command("export", short_help="Print records as JSON lines, with their place in the chains.")

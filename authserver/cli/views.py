@@ -1,0 +1,125 @@
+"""The commands `list`, `show` and `remove`, made from what is particular to a noun.
+
+Each noun's file says what it finds and which columns or fields a person sees. Here is the rest: the
+flags, reading the store, JSON, tables, and notes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from authserver.cli.context import Context, pass_context
+from authserver.cli.output import (
+    force_option,
+    json_option,
+    note,
+    print_fields,
+    print_json,
+    print_table,
+    removed_rules,
+)
+
+_Item = TypeVar("_Item")
+
+Described = Mapping[str, Any]
+"""An item as ``--json`` has it."""
+
+Fields = Mapping[str, object]
+"""What a person sees of one item."""
+
+Columns = Mapping[str, Callable[[_Item], object]]
+"""A table's columns: the header, and what a row shows of an item."""
+
+_PARAMS = "__click_params__"
+
+_WithSession = Callable[..., _Item]
+"""Takes the context, a session, and the values of the command's own parameters."""
+
+
+def list_command(
+    columns: Columns[_Item],
+    empty: str | Callable[..., str],
+    *,
+    name: str = "list",
+    in_json: Callable[[_Item], object] = lambda item: item,
+) -> Callable[[_WithSession[Sequence[_Item]]], click.Command]:
+    """Make a command of a function that returns items.
+
+    ``empty`` is the note where there are none, or returns it for the command's flags; ``in_json``
+    returns an item as ``--json`` has it.
+    """
+
+    def made(find: _WithSession[Sequence[_Item]]) -> click.Command:
+        def run(context: Context, /, *, as_json: bool, **params: Any) -> None:  # noqa: ANN401 - the command's own
+            with context.read() as session:
+                items = find(context, session, **params)
+            if as_json:
+                print_json([in_json(item) for item in items])
+                return
+            rows = [[cell(item) for cell in columns.values()] for item in items]
+            nothing = empty if isinstance(empty, str) else empty(**params)
+            print_table(list(columns), rows, nothing)
+
+        return _command(name, find, run)
+
+    return made
+
+
+def show_command(
+    short_help: str | None = None,
+) -> Callable[[_WithSession[tuple[Described, Fields]]], click.Command]:
+    """Make a command of a function that returns an item for JSON, and its fields for a person."""
+
+    def made(describe: _WithSession[tuple[Described, Fields]]) -> click.Command:
+        def run(context: Context, /, *, as_json: bool, **params: Any) -> None:  # noqa: ANN401 - the command's own
+            with context.read() as session:
+                item, fields = describe(context, session, **params)
+            if as_json:
+                print_json(item)
+            else:
+                print_fields(fields)
+
+        return _command("show", describe, run, short_help)
+
+    return made
+
+
+def _command(
+    name: str,
+    function: Callable[..., Any],
+    run: Callable[..., None],
+    short_help: str | None = None,
+) -> click.Command:
+    """Make ``run`` a command with the flags and the help of ``function``, and then ``--json``."""
+    run.__doc__ = function.__doc__
+    # Click reads the flags of a function from the last to the first.
+    params = [*json_option(lambda: None).__click_params__, *getattr(function, _PARAMS, ())]  # type: ignore[attr-defined]
+    setattr(run, _PARAMS, params)
+    return click.command(name, short_help=short_help)(pass_context(run))
+
+
+def remove_command(
+    kind: str,
+    name: click.Argument,
+    help_text: str,
+    force: str,
+    remove: Callable[..., Sequence[str]],
+) -> click.Command:
+    """Make a command that removes an item with the rules that name it.
+
+    ``remove`` takes the change, the item's name and ``force``, and returns the rules that went.
+    """
+
+    @click.command("remove", help=help_text)
+    @force_option(force)
+    @pass_context
+    def run(context: Context, /, *, force: bool, **params: str) -> None:
+        (item,) = params.values()
+        with context.change() as change:
+            rules = remove(change, item, force=force)
+        removed_rules(rules)
+        note(f"Removed the {kind} {item}.")
+
+    run.params.insert(0, name)
+    return run
