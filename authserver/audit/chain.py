@@ -20,7 +20,7 @@ KEY_BYTES = 32
 _NAMES = {"service": "registry", "jwt_id": "jti"}
 
 
-class Kind(StrEnum):
+class RecordKind(StrEnum):
     """What a record is about."""
 
     CHANGE = "change"
@@ -43,7 +43,7 @@ class Link(NamedTuple):
 
     chain: str | None
     head: Head
-    kind: Kind
+    kind: RecordKind
     text: str
 
     @property
@@ -54,7 +54,7 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChainMark:
     """What is sealed of one chain, and where it begins since its oldest records were pruned.
 
     ``record`` is the sealed head's row.
@@ -76,11 +76,13 @@ class AuditKey:
         """Return where a new chain stands before its first record."""
         return Head(0, _hex(self._derived["genesis"], chain))
 
-    def link(self, chain: str, before: Head, kind: Kind, text: str) -> Link:
+    def link(self, chain: str, before: Head, kind: RecordKind, text: str) -> Link:
         """Return the record ``text`` as the one that follows ``before``."""
         return next(self.links(chain, before, kind, [text]))
 
-    def links(self, chain: str, before: Head, kind: Kind, texts: Iterable[str]) -> Iterator[Link]:
+    def links(
+        self, chain: str, before: Head, kind: RecordKind, texts: Iterable[str]
+    ) -> Iterator[Link]:
         """Give the records ``texts`` as those that follow ``before``, one after the other."""
         key, where = self._derived["record"], f"{kind.value} {chain}"
         seq, mac = before
@@ -89,15 +91,15 @@ class AuditKey:
             mac = _hex(key, f"{mac} {seq} {where}\n{text}")
             yield Link(chain, Head(seq, mac), kind, text)
 
-    def mark(self, mark: Mark) -> str:
+    def mark(self, mark: ChainMark) -> str:
         """Return the HMAC of a chain's mark."""
         ends = [mark.sealed.seq, mark.sealed.mac, mark.trimmed.seq, mark.trimmed.mac]
         return _hex(self._derived["mark"], json.dumps([mark.chain, mark.record, *ends]))
 
     def checkpoint(self, number: int, at: datetime, marks: Iterable[str]) -> str:
         """Return the HMAC of a checkpoint, which covers the marks of all chains, in order."""
-        said = json.dumps([number, at.astimezone(UTC).isoformat(), *marks])
-        return _hex(self._derived["checkpoint"], said)
+        content = json.dumps([number, at.astimezone(UTC).isoformat(), *marks])
+        return _hex(self._derived["checkpoint"], content)
 
     def resumed(self, chain: str, before: str, seq: int) -> Head:
         """Return where a chain goes on after the HMAC ``before`` without what was up to ``seq``.
@@ -142,12 +144,12 @@ class Form:
 
     def text(self, values: Sequence[Any]) -> str:
         """Return what :func:`text` returns."""
-        said = [
+        parts = [
             key + encoded(value)
             for key, index in self._keys
             if (value := values[index]) is not None
         ]
-        return f"{{{', '.join(said)}}}"
+        return f"{{{', '.join(parts)}}}"
 
     def template(self, values: Sequence[Any], own: Collection[int]) -> str:
         """Return a template for the texts of records that differ only in the columns ``own``.
@@ -155,13 +157,13 @@ class Form:
         ``template % values`` is what :meth:`text` returns. The values are :func:`encoded`, and in
         the order of the columns' names outside. Those that are None here are None in each record.
         """
-        said = [
+        parts = [
             key.replace("%", "%%")
             + ("%s" if index in own else encoded(values[index]).replace("%", "%%"))
             for key, index in self._keys
             if values[index] is not None
         ]
-        return f"{{{', '.join(said)}}}"
+        return f"{{{', '.join(parts)}}}"
 
 
 def encoded(value: object) -> str:
@@ -181,5 +183,5 @@ def _plain(value: object) -> str:
 _encode = json.JSONEncoder(sort_keys=True, default=_plain).encode
 
 
-def _hex(key: bytes, said: str) -> str:
-    return hmac.digest(key, said.encode(), sha256).hex()
+def _hex(key: bytes, message: str) -> str:
+    return hmac.digest(key, message.encode(), sha256).hex()

@@ -1,4 +1,4 @@
-"""Going along a chain of audit records, to find what is not as it was written."""
+"""A walk along a chain of audit records: finds records that are not as they were written."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from authserver.audit.chain import AuditKey, Head, Kind, same
+from authserver.audit.chain import AuditKey, Head, RecordKind, same
 
 MAX_GAP = 1_000_000
 """By how many numbers a chain is believed to have gone on after its last record."""
@@ -62,11 +62,11 @@ class Gap(NamedTuple):
 
 @dataclass
 class Walk:
-    """Is shown the records of one chain in the order of their rows, from ``begin`` on."""
+    """Takes the records of one chain in the order of their rows, from ``begin`` on."""
 
     key: AuditKey
     chain: str
-    kind: Kind
+    kind: RecordKind
     begin: Head
     sealed: Head
     faults: list[Fault] = field(default_factory=list)

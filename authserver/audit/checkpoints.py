@@ -1,4 +1,4 @@
-"""Checkpoints: what seals the heads of all chains, so that a cut shows."""
+"""Checkpoints: they seal where all chains end, so that `audit verify` notices a cut."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from authserver.audit import record_rows
-from authserver.audit.chain import AuditKey, Head, Kind, Mark, same
+from authserver.audit.chain import AuditKey, ChainMark, Head, RecordKind, same
 from authserver.audit.chain_walk import Walk
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME
 from authserver.db.dialects.unreadable_rows import Sound, is_of_a_value, sound, unreadable
@@ -59,7 +59,7 @@ def state_of(session: Session) -> AuditState | None:
 
 
 def next_id(session: Session) -> int:
-    """Return the number of a new chain; for whoever holds the lock."""
+    """Return the number of a new chain; the caller holds the lock."""
     # Of a chain that was taken out the mark may be left; a number that was put in may be any.
     taken = {*session.scalars(select(AuditChain.id)), *session.scalars(select(AuditMark.chain_id))}
     number = max((number for number in taken if number < MAX_CHAINS), default=0) + 1
@@ -77,14 +77,14 @@ def add_chain(
     session.add(chain)
     session.flush()
     mark = AuditMark(chain_id=number)
-    set_mark(mark, key, Mark(name, genesis, after, genesis))
+    set_mark(mark, key, ChainMark(name, genesis, after, genesis))
     session.add(mark)
     session.flush()
     return chain
 
 
 def take_ended(session: Session, besides: int) -> AuditChain | None:
-    """Take a chain that ended and is sealed to its end; for whoever holds the lock."""
+    """Take a chain that ended and is sealed to its end; the caller holds the lock."""
     is_sealed = (AuditMark.sealed_seq == AuditChain.seq, AuditMark.sealed_mac == AuditChain.mac)
     query = select(AuditChain).join(AuditMark, AuditMark.chain_id == AuditChain.id)
     query = query.where(AuditChain.ended, AuditChain.id != besides, *is_sealed)
@@ -94,15 +94,15 @@ def take_ended(session: Session, besides: int) -> AuditChain | None:
     return chain
 
 
-def set_mark(row: AuditMark, key: AuditKey, mark: Mark) -> None:
+def set_mark(row: AuditMark, key: AuditKey, mark: ChainMark) -> None:
     row.sealed_seq, row.sealed_mac = mark.sealed.seq, mark.sealed.mac
     row.trimmed_seq, row.trimmed_mac = mark.trimmed.seq, mark.trimmed.mac
     row.sealed_record_id = mark.record
     row.mac = key.mark(mark)
 
 
-def mark_of(row: AuditMark, name: str) -> Mark:
-    return Mark(
+def mark_of(row: AuditMark, name: str) -> ChainMark:
+    return ChainMark(
         name,
         Head(row.sealed_seq, row.sealed_mac),
         row.sealed_record_id,
@@ -229,7 +229,7 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
             wrong = wrong or f"the chain {chain.name} does not go on from record {row.sealed_seq}"
             continue
         head = Head(chain.seq, chain.mac)
-        set_mark(row, key, Mark(chain.name, head, chain.record_id, mark_of(row, "").trimmed))
+        set_mark(row, key, ChainMark(chain.name, head, chain.record_id, mark_of(row, "").trimmed))
         moved.append(chain)
     if not moved:
         return Sealed(trouble=wrong)
@@ -253,18 +253,18 @@ def _goes_on(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark
 def _follows(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark) -> bool:
     """Whether each change since the sealed one follows from the one before it.
 
-    Changes come from whatever process, which takes the end of their chain from the store, where
-    somebody may have set it back. Whoever writes token requests knows where its chain ends.
+    Any process writes changes, and takes the end of their chain from the store, where somebody may
+    have set it back. A process that writes token requests knows where its own chain ends.
     """
     sealed = Head(mark.sealed_seq, mark.sealed_mac)
-    walk = Walk(key, chain.name, Kind.CHANGE, sealed, sealed)
+    walk = Walk(key, chain.name, RecordKind.CHANGE, sealed, sealed)
     since = (AuditRecord.seq.is_not(None), AuditRecord.id > (mark.sealed_record_id or 0))
-    for row_id, row in record_rows.rows(session, Kind.CHANGE, *since):
+    for row_id, row in record_rows.rows(session, RecordKind.CHANGE, *since):
         place = None if row is None else record_rows.place(row)
-        said = None if row is None else record_rows.said(Kind.CHANGE, row)
-        if place is None or said is None:
+        text = None if row is None else record_rows.text_of(RecordKind.CHANGE, row)
+        if place is None or text is None:
             return False
-        walk.step(place, said, row_id)
+        walk.step(place, text, row_id)
     return not list(walk.end(Head(chain.seq, chain.mac)))
 
 

@@ -1,6 +1,6 @@
 """Chains of audit records that `audit restart` has closed, and the records of these restarts.
 
-A closed chain raises no alarm. Which chains are closed is said by the record of the restart, the
+A closed chain raises no alarm. The record of the restart says which chains are closed. It is the
 first in the new chain of changes: its HMAC follows from the start of a chain whose name the record
 itself contains. Without the key of the chains nobody can write such a record.
 """
@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints, record_rows
-from authserver.audit.chain import AuditKey, Kind, same
+from authserver.audit.chain import AuditKey, RecordKind, same
 from authserver.audit.record_rows import CHANGES
 from authserver.db.dialects.unreadable_rows import held, sound
 from authserver.db.models import AuditClosedChain
@@ -23,7 +23,7 @@ RESTART = "audit.restart"
 """The change that closes all chains and begins new ones."""
 
 
-NONE_CLOSED: Mapping[Kind, int] = dict.fromkeys(Kind, -(2**64))
+NONE_CLOSED: Mapping[RecordKind, int] = dict.fromkeys(RecordKind, -(2**64))
 """Below the id of any row: somebody may put in one with an id below 0."""
 
 
@@ -41,7 +41,7 @@ class Restart:
     reason: str
     chain: str
     faults: Mapping[str, int]
-    last_ids: Mapping[Kind, int]
+    last_ids: Mapping[RecordKind, int]
 
 
 def restarts(session: Session, key: AuditKey) -> list[Restart]:
@@ -50,7 +50,7 @@ def restarts(session: Session, key: AuditKey) -> list[Restart]:
     A record that was altered is left out: what it has closed raises an alarm again.
     """
     ids = sorted({row.restart_id for row in sound(session, AuditClosedChain).rows.values()})
-    table = record_rows.TABLES[Kind.CHANGE].__table__
+    table = record_rows.TABLES[RecordKind.CHANGE].__table__
     rows = held(session, table, ids) if ids else ()
     return [
         restart
@@ -65,24 +65,24 @@ def current(session: Session, key: AuditKey) -> Restart | None:
     return next((found for found in restarts(session, key) if found.chain == name), None)
 
 
-def last_closed(session: Session, key: AuditKey) -> Mapping[Kind, int]:
+def last_closed(session: Session, key: AuditKey) -> Mapping[RecordKind, int]:
     """Return the last row of each kind that is in a closed chain."""
     restart = current(session, key)
     return NONE_CLOSED if restart is None else restart.last_ids
 
 
 def _restart(key: AuditKey, row_id: int, row: RowMapping) -> Restart | None:
-    place, text = record_rows.place(row), record_rows.said(Kind.CHANGE, row)
+    place, text = record_rows.place(row), record_rows.text_of(RecordKind.CHANGE, row)
     after: Any = row["after"]
     chain = after.get("chain") if isinstance(after, dict) else None
     if place is None or text is None or not isinstance(chain, str) or row["action"] != RESTART:
         return None
-    first = key.link(chain, key.genesis(chain), Kind.CHANGE, text)
+    first = key.link(chain, key.genesis(chain), RecordKind.CHANGE, text)
     if place.seq != 1 or not same(place.mac, first.head.mac):
         return None
     # The id of its own row is not covered by the HMAC, and need not be: the rest of the chain
     # follows it. Where it is moved up, records of the open chain are missing.
-    last_ids = {Kind.CHANGE: row_id - 1, Kind.TOKEN: int(after["last_token"])}
+    last_ids = {RecordKind.CHANGE: row_id - 1, RecordKind.TOKEN: int(after["last_token"])}
     return Restart(
         row_id, row["at"], row["actor"], after["reason"], chain, after["faults"], last_ids
     )
@@ -103,21 +103,21 @@ class ClosedChains:
             else:
                 self._last_lost[kind_of(row)] = row.last_id
 
-    def has(self, kind: Kind, row_id: int) -> bool:
+    def has(self, kind: RecordKind, row_id: int) -> bool:
         """Whether a record was there when chains were closed."""
         return row_id <= self._last[kind]
 
-    def find(self, kind: Kind, number: int | None, row_id: int) -> AuditClosedChain | None:
+    def find(self, kind: RecordKind, number: int | None, row_id: int) -> AuditClosedChain | None:
         """Return the closed chain of a record, None if it can be verified by none.
 
         A number is used again after each restart: the first chain with that number that fits.
         """
         if row_id <= self._last_lost[kind]:
             return None
-        rows = self._by_number.get(CHANGES if kind is Kind.CHANGE else number or 0, ())
+        rows = self._by_number.get(CHANGES if kind is RecordKind.CHANGE else number or 0, ())
         return next((row for row in rows if row_id <= row.last_id), None)
 
 
-def kind_of(row: AuditClosedChain) -> Kind:
+def kind_of(row: AuditClosedChain) -> RecordKind:
     """Return which records are in a closed chain."""
-    return Kind.CHANGE if row.number == CHANGES else Kind.TOKEN
+    return RecordKind.CHANGE if row.number == CHANGES else RecordKind.TOKEN

@@ -1,10 +1,10 @@
-"""The first chains of audit records: when they begin, and the alarm where a store had some."""
+"""The first chains of audit records. One migration begins them; later, lost chains are an alarm."""
 
 from typing import Any
 
 from sqlalchemy import func, select
 
-from authserver.audit.chain import Kind
+from authserver.audit.chain import RecordKind
 from authserver.audit.recorder import BEGIN, Trail
 from authserver.db.models import AuditRecord, StoreStateRow, TokenRecord
 from authserver.db.store import Change
@@ -30,7 +30,7 @@ def begin_trail(change: Change) -> None:
     """
     state = change.session.get_one(StoreStateRow, 1)
     state.master_key_id = Trail.of(change).master(change.session).id
-    tables: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
+    tables: dict[RecordKind, Any] = {RecordKind.CHANGE: AuditRecord, RecordKind.TOKEN: TokenRecord}
     before = {
         kind.value: change.session.scalars(select(func.max(table.id))).one() or 0
         for kind, table in tables.items()

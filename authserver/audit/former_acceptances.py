@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
 from authserver.audit import record_rows, restart
-from authserver.audit.chain import AuditKey, Head, Kind, same
+from authserver.audit.chain import AuditKey, Head, RecordKind, same
 from authserver.audit.chain_walk import Fault
 from authserver.audit.record_rows import CHANGES_NAME
 from authserver.audit.recorder import Trail
@@ -76,7 +76,7 @@ def read(session: Session, key: AuditKey) -> list[Acceptance]:
 
     A record that was altered, put in, or taken from its place accepts nothing.
     """
-    rows = record_rows.rows(session, Kind.CHANGE, AuditRecord.action == ACCEPT)
+    rows = record_rows.rows(session, RecordKind.CHANGE, AuditRecord.action == ACCEPT)
     return [
         Acceptance(row["after"]["reason"], tuple(_faults(row["after"]["faults"])))
         for row_id, row in rows
@@ -93,14 +93,14 @@ def _faults(recorded: list[dict[str, Any]]) -> Iterator[Fault]:
 def _before(session: Session, row_id: int) -> Head | None:
     query = select(AuditRecord.id).where(AuditRecord.id < row_id).order_by(AuditRecord.id.desc())
     last = session.scalars(query.limit(1)).all()
-    for _, row in held(session, record_rows.TABLES[Kind.CHANGE].__table__, last):
+    for _, row in held(session, record_rows.TABLES[RecordKind.CHANGE].__table__, last):
         return None if row is None else record_rows.place(row)
     return None
 
 
 def _is_ours(session: Session, key: AuditKey, row_id: int, row: RowMapping) -> bool:
     """Whether its HMAC follows from that of the record before: nobody else can make one."""
-    place, text = record_rows.place(row), record_rows.said(Kind.CHANGE, row)
+    place, text = record_rows.place(row), record_rows.text_of(RecordKind.CHANGE, row)
     before = _before(session, row_id)
     if place is None or text is None or before is None:
         return False
@@ -109,5 +109,6 @@ def _is_ours(session: Session, key: AuditKey, row_id: int, row: RowMapping) -> b
         key.resumed(CHANGES_NAME, before.mac, place.seq - 1),
     )
     return any(
-        same(key.link(CHANGES_NAME, head, Kind.CHANGE, text).head.mac, place.mac) for head in heads
+        same(key.link(CHANGES_NAME, head, RecordKind.CHANGE, text).head.mac, place.mac)
+        for head in heads
     )

@@ -191,7 +191,7 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
     values: list[Any] = [(given | safe).get(name, "") for name in TOKEN_COLUMNS]
     if not issued:
         values[_JWT_ID] = None
-    return values, FORMS[chain.Kind.TOKEN].template(values, _OWN)
+    return values, FORMS[chain.RecordKind.TOKEN].template(values, _OWN)
 
 
 def prune(store: Store, days: int, most: int = MAX_RECORDS) -> int:

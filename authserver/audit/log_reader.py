@@ -1,11 +1,11 @@
-"""What the second copy of the audit records says: files of lines, as a sink has written them."""
+"""The second copy of the audit records: reads files of lines, as a sink has written them."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from authserver.audit.chain import AuditKey, Head, Kind, same, text
+from authserver.audit.chain import AuditKey, Head, RecordKind, same, text
 from authserver.audit.chain_walk import Fault
 
 _PLACE = ("chain", "seq", "mac", "kind")
@@ -17,7 +17,7 @@ class Line:
 
     chain: str
     head: Head
-    kind: Kind
+    kind: RecordKind
     text: str
 
 
@@ -47,12 +47,12 @@ class Logged:
 
     def _take(self, line: str) -> bool:
         try:
-            told = json.loads(line)
-            if "checkpoint" in told:
-                self.checkpoint = max(self.checkpoint, int(told["checkpoint"]))
+            values = json.loads(line)
+            if "checkpoint" in values:
+                self.checkpoint = max(self.checkpoint, int(values["checkpoint"]))
                 return True
             # What was recorded before there were chains is in none.
-            return told["chain"] is None or self._claim(_line(told))
+            return values["chain"] is None or self._claim(_line(values))
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return False
 
@@ -87,6 +87,6 @@ class Logged:
             del self.claims[chain, before.seq]
 
 
-def _line(told: dict[str, Any]) -> Line:
-    chain, seq, mac, kind = (told.pop(name) for name in _PLACE)
-    return Line(str(chain), Head(int(seq), str(mac)), Kind(kind), text(told))
+def _line(values: dict[str, Any]) -> Line:
+    chain, seq, mac, kind = (values.pop(name) for name in _PLACE)
+    return Line(str(chain), Head(int(seq), str(mac)), RecordKind(kind), text(values))

@@ -1,6 +1,6 @@
-"""Audit records as rows: which columns their HMACs cover, and how they are read for checking.
+"""Audit records as rows: which columns their HMACs cover, and how verification reads them.
 
-Whatever was done to a row, the others are read.
+A row that cannot be read does not stop it: the others are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,28 +9,28 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Table, func, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.chain import Form, Head, Kind
+from authserver.audit.chain import Form, Head, RecordKind
 from authserver.audit.records import ALL, Filter
 from authserver.db.dialects.unreadable_rows import AT_ONCE, UNREADABLE, held
 from authserver.db.models import AuditRecord, TokenRecord
 
-TABLES: dict[Kind, Any] = {Kind.CHANGE: AuditRecord, Kind.TOKEN: TokenRecord}
+TABLES: dict[RecordKind, Any] = {RecordKind.CHANGE: AuditRecord, RecordKind.TOKEN: TokenRecord}
 
 CHANGES = 1
 """The chain of all changes."""
 
 CHANGES_NAME = "changes"
 
-COLUMNS: Mapping[Kind, Sequence[str]] = {
+COLUMNS: Mapping[RecordKind, Sequence[str]] = {
     kind: [
         c.name for c in table.__table__.columns if c.name not in {"id", "chain_id", "seq", "mac"}
     ]
-    for kind, table in ((Kind.CHANGE, AuditRecord), (Kind.TOKEN, TokenRecord))
+    for kind, table in ((RecordKind.CHANGE, AuditRecord), (RecordKind.TOKEN, TokenRecord))
 }
 """What of a record is covered by its HMAC."""
 
-FORMS: Mapping[Kind, Form] = {kind: Form(columns) for kind, columns in COLUMNS.items()}
-TOKEN_COLUMNS = COLUMNS[Kind.TOKEN]
+FORMS: Mapping[RecordKind, Form] = {kind: Form(columns) for kind, columns in COLUMNS.items()}
+TOKEN_COLUMNS = COLUMNS[RecordKind.TOKEN]
 
 TokenRow = tuple[tuple[Any, ...], str]
 """A token record before it has a place in a chain: its columns' values, and its text."""
@@ -47,7 +47,7 @@ def count(session: Session, wanted: Filter = ALL) -> int:
 
 
 def rows(
-    session: Session, kind: Kind, *conditions: ColumnElement[bool]
+    session: Session, kind: RecordKind, *conditions: ColumnElement[bool]
 ) -> Iterator[tuple[int, RowMapping | None]]:
     """Give the id of each row, in their order, and what it holds; None if that cannot be read."""
     table: Table = TABLES[kind].__table__
@@ -58,8 +58,8 @@ def rows(
         ids = session.scalars(query.where(table.c.id > ids[-1])).all()
 
 
-def said(kind: Kind, row: RowMapping) -> str | None:
-    """Return what a record says, as :meth:`Form.text`; None if it can say no such thing."""
+def text_of(kind: RecordKind, row: RowMapping) -> str | None:
+    """Return the text of a record, as :meth:`Form.text`; None if the row holds no record."""
     try:
         return FORMS[kind].text([row[name] for name in COLUMNS[kind]])
     except UNREADABLE:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from authserver.audit import checkpoints, closed_chains
-from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Kind, Link
+from authserver.audit.chain import KEY_BYTES, AuditKey, Head, Link, RecordKind
 from authserver.audit.log_writer import Outbox
 from authserver.audit.record_rows import (
     CHANGES,
@@ -208,8 +208,10 @@ class Trail:
         record.before, record.after = _as_stored(record.before), _as_stored(record.after)
         key, changing = self.key(session), _changing(session)
         chain = changing.chain
-        said = FORMS[Kind.CHANGE].text([getattr(record, name) for name in COLUMNS[Kind.CHANGE]])
-        link = key.link(chain.name, Head(chain.seq, chain.mac), Kind.CHANGE, said)
+        text = FORMS[RecordKind.CHANGE].text(
+            [getattr(record, name) for name in COLUMNS[RecordKind.CHANGE]]
+        )
+        link = key.link(chain.name, Head(chain.seq, chain.mac), RecordKind.CHANGE, text)
         record.seq, record.mac = link.head.seq, link.head.mac
         session.add(record)
         chain.seq, chain.mac, changing.last = record.seq, record.mac, record
@@ -229,7 +231,7 @@ class Trail:
         with _TOKENS.into(session.connection()) as insert:
             while some := list(islice(records, AT_A_TIME)):
                 texts = [text for _, text in some]
-                made = list(key.links(chain.name, head, Kind.TOKEN, texts))
+                made = list(key.links(chain.name, head, RecordKind.TOKEN, texts))
                 head = made[-1].head
                 insert(
                     (*values, chain.id, link.head.seq, link.head.mac)

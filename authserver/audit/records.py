@@ -1,4 +1,4 @@
-"""Reading the audit records of changes and the records of token requests."""
+"""Lists of audit records, of changes and of token requests, for people and for the API."""
 
 import heapq
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
-from authserver.audit.chain import Kind
+from authserver.audit.chain import RecordKind
 from authserver.db.dialects.unreadable_rows import AT_ONCE, held, unreadable
 from authserver.db.models import AuditRecord, TokenRecord
 
@@ -29,19 +29,20 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; ``told`` is what ``--json`` says of it."""
+    """One record; ``fields`` is what ``--json`` prints."""
 
     id: int
     at: datetime
-    told: dict[str, Any]
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records: those to which all applies that is not None.
+    """Which records: those that all values fit that are not None.
 
-    What only one kind of record has is never said of the other. ``account`` is whom a change is
-    about, ``repository`` one that was asked for; ``until`` itself is not meant.
+    A value that only one kind of record has excludes the other kind. ``account`` is the account
+    that a change is about or that asked for a token, ``repository`` one that was requested;
+    ``until`` is excluded.
     """
 
     kind: str | None = None
@@ -54,11 +55,11 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def conditions(self, kind: Kind) -> list[ColumnElement[bool]]:
-        """Return what records of this kind must fulfil."""
+    def conditions(self, kind: RecordKind) -> list[ColumnElement[bool]]:
+        """Return the SQL conditions for records of this kind."""
         if self.kind not in (None, kind):
             return [false()]
-        return self._changes() if kind is Kind.CHANGE else self._tokens()
+        return self._changes() if kind is RecordKind.CHANGE else self._tokens()
 
     def _changes(self) -> list[ColumnElement[bool]]:
         if {self.registry, self.repository, self.outcome, self.address} != {None}:
@@ -105,7 +106,7 @@ def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dic
     found.reverse()
     # Stable: what happened at the same moment stays in the order in which it was written.
     found.sort(key=lambda record: record.at)
-    return [record.told for record in found]
+    return [record.fields for record in found]
 
 
 def latest(
@@ -145,25 +146,28 @@ def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Rec
 
 def newest(session: Session) -> dict[str, int]:
     """Return the highest id of each kind, 0 where there is none."""
-    highest = {Kind.CHANGE: func.max(AuditRecord.id), Kind.TOKEN: func.max(TokenRecord.id)}
+    highest = {
+        RecordKind.CHANGE: func.max(AuditRecord.id),
+        RecordKind.TOKEN: func.max(TokenRecord.id),
+    }
     return {k.value: session.scalars(select(top)).one() or 0 for k, top in highest.items()}
 
 
 def after(found: list[Record], before: Before) -> Before:
     """Return where the list goes on after ``found``, which began at ``before``."""
-    ids = {kind: [r.id for r in found if r.told["kind"] == kind] for kind in KINDS}
+    ids = {kind: [r.id for r in found if r.fields["kind"] == kind] for kind in KINDS}
     return Before(
         min(ids["change"], default=before.change), min(ids["token"], default=before.token)
     )
 
 
 def _changes(session: Session, wanted: Filter, query: Select[int]) -> list[Record]:
-    query = query.where(*wanted.conditions(Kind.CHANGE))
+    query = query.where(*wanted.conditions(RecordKind.CHANGE))
     return [_change(row) for row in _read(session, AuditRecord, query)]
 
 
 def _tokens(session: Session, wanted: Filter, query: Select[int]) -> list[Record]:
-    query = query.where(*wanted.conditions(Kind.TOKEN))
+    query = query.where(*wanted.conditions(RecordKind.TOKEN))
     return [_token(row) for row in _read(session, TokenRecord, query)]
 
 
@@ -182,7 +186,7 @@ def _read(
 
 
 def _change(row: RowMapping) -> Record:
-    told = {
+    fields = {
         "kind": "change",
         "at": row["at"].isoformat(timespec="milliseconds"),
         "actor": row["actor"],
@@ -191,11 +195,11 @@ def _change(row: RowMapping) -> Record:
         "before": row["before"],
         "after": row["after"],
     }
-    return Record(row["id"], row["at"], told)
+    return Record(row["id"], row["at"], fields)
 
 
 def _token(row: RowMapping) -> Record:
-    told = {
+    fields = {
         "kind": "token",
         "at": row["at"].isoformat(timespec="milliseconds"),
         "outcome": row["outcome"],
@@ -212,7 +216,7 @@ def _token(row: RowMapping) -> Record:
         "requests": row["requests"] or 1,
         "request_id": row["request_id"],
     }
-    return Record(row["id"], row["at"], told)
+    return Record(row["id"], row["at"], fields)
 
 
 def _rules(row: RowMapping) -> list[int]:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints
-from authserver.audit.chain import AuditKey, Head, Kind
+from authserver.audit.chain import AuditKey, Head, RecordKind
 from authserver.audit.chain_walk import Fault
 from authserver.audit.closed_chains import RESTART, kind_of
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME, TABLES
@@ -64,13 +64,13 @@ def restart(change: Change, faults: Mapping[str, int], reason: str) -> None:
     except ChainsLost:
         session.execute(delete(AuditClosedChain))
         closed = [AuditClosedChain(number=n, name="", seq=0, mac="") for n in (0, CHANGES)]
-    last_ids = {kind: _go_on_after_all(session, kind) for kind in Kind}
+    last_ids = {kind: _go_on_after_all(session, kind) for kind in RecordKind}
     name = f"{CHANGES_NAME}-{token_hex(4)}"
-    trail.restart(session, change.at, name, last_ids[Kind.CHANGE])
+    trail.restart(session, change.at, name, last_ids[RecordKind.CHANGE])
     after = {
         "reason": reason,
         "chain": name,
-        "last_token": last_ids[Kind.TOKEN],
+        "last_token": last_ids[RecordKind.TOKEN],
         "faults": dict(faults),
     }
     change.record(RESTART, "audit records", after=after)
@@ -95,7 +95,7 @@ def _closed(session: Session, key: AuditKey) -> Iterator[AuditClosedChain]:
         yield AuditClosedChain(number=number, name=name, seq=seq, mac=mac)
 
 
-def _go_on_after_all(session: Session, kind: Kind) -> int:
+def _go_on_after_all(session: Session, kind: RecordKind) -> int:
     """Have new rows get higher ids than all that there are; return the highest of these.
 
     Somebody may have put in a row with a far higher id than the database gives out.

@@ -1,4 +1,4 @@
-"""Deleting old token records, so that their chains keep an end that can be verified."""
+"""Retention: deletes old token records, and seals where their chains begin from then on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, Table, delete, func, select
 from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints, closed_chains, record_rows
-from authserver.audit.chain import AuditKey, Head, Kind, Mark
+from authserver.audit.chain import AuditKey, ChainMark, Head, RecordKind
 from authserver.audit.chain_walk import Walk
 from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
@@ -75,7 +75,7 @@ def _prune_in(session: Session, key: AuditKey, period: tuple[datetime, datetime]
     cutoff, now = period
     # Before reading: another process may be pruning the same.
     checkpoints.lock(session)
-    last_closed = closed_chains.last_closed(session, key)[Kind.TOKEN]
+    last_closed = closed_chains.last_closed(session, key)[RecordKind.TOKEN]
     rows = _oldest(session, (cutoff, now + FUTURE), most, last_closed)
     if not rows:
         return 0
@@ -103,7 +103,7 @@ def _oldest(
     session: Session, period: tuple[datetime, datetime], most: int, last_closed: int
 ) -> Sequence[Found]:
     """Return records from the first on, up to one that is to be kept: what is left has one end."""
-    first = islice(record_rows.rows(session, Kind.TOKEN), AT_ONCE)
+    first = islice(record_rows.rows(session, RecordKind.TOKEN), AT_ONCE)
     too_many = _Excess(_closed(session, last_closed), sealed(session) - most, last_closed)
     return list(_due(first, period, too_many))
 
@@ -152,7 +152,7 @@ def _due(
 
 def kept(session: Session, key: AuditKey) -> int:
     """Return about how many token records there are, in open chains and in closed ones."""
-    last_closed = closed_chains.last_closed(session, key)[Kind.TOKEN]
+    last_closed = closed_chains.last_closed(session, key)[RecordKind.TOKEN]
     return _closed(session, last_closed) + sealed(session)
 
 
@@ -186,7 +186,7 @@ def _trim(session: Session, key: AuditKey, rows: Sequence[Found], now: datetime)
         head = _head(walk)
         sealed = walk.sealed if walk.sealed.seq > head.seq else head
         record = marks[number].sealed_record_id if sealed is walk.sealed else None
-        checkpoints.set_mark(marks[number], key, Mark(walk.chain, sealed, record, head))
+        checkpoints.set_mark(marks[number], key, ChainMark(walk.chain, sealed, record, head))
     if rows:
         checkpoints.sign(session, key, max(now, state.at))
 
@@ -207,7 +207,7 @@ def leave_out(change: Change) -> None:
     marks = checkpoints.marks(session)
     for chain in session.scalars(select(AuditChain).where(AuditChain.id != CHANGES)):
         head = Head(chain.seq, chain.mac)
-        checkpoints.set_mark(marks[chain.id], key, Mark(chain.name, head, None, head))
+        checkpoints.set_mark(marks[chain.id], key, ChainMark(chain.name, head, None, head))
     checkpoints.sign(session, key, change.at)
 
 
@@ -219,13 +219,13 @@ def _walked(
     for row_id, row in rows:
         number = 0 if row is None else row["chain_id"] or 0
         place = None if row is None else record_rows.place(row)
-        said = None if row is None else record_rows.said(Kind.TOKEN, row)
-        if number not in names or place is None or said is None:
+        text = None if row is None else record_rows.text_of(RecordKind.TOKEN, row)
+        if number not in names or place is None or text is None:
             raise Broken(f"row {row_id} of {_TABLE.name} is in no chain, or cannot be read")
         if number not in walks:
             mark = checkpoints.mark_of(marks[number], names[number])
-            walks[number] = Walk(key, mark.chain, Kind.TOKEN, mark.trimmed, mark.sealed)
-        walks[number].step(place, said, row_id)
+            walks[number] = Walk(key, mark.chain, RecordKind.TOKEN, mark.trimmed, mark.sealed)
+        walks[number].step(place, text, row_id)
     return walks
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from authserver.audit import checkpoints, closed_chains, record_rows
-from authserver.audit.chain import AuditKey, Head, Kind, same
+from authserver.audit.chain import AuditKey, Head, RecordKind, same
 from authserver.audit.chain_walk import Fault, Walk, What
 from authserver.audit.checkpoints import End
 from authserver.audit.closed_chains import NONE_CLOSED, ClosedChains, Restart
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 class VerificationReport:
     """What a verification found.
 
-    ``faults`` are alarms; ``closed_faults`` are in chains that were closed, and are none.
+    ``faults`` raise an alarm; ``closed_faults`` are in closed chains and raise no alarm.
     ``verified``, ``closed`` and ``unchained`` are numbers of records by kind: in open chains, in
     closed ones, and in no chain that could be verified. ``open`` is how many came after the
     checkpoint. ``checkpoint`` is None if it cannot be read.
@@ -62,9 +62,9 @@ class Verification:
     closed_walks: dict[int, Walk] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     closed_faults: list[Fault] = field(default_factory=list)
-    verified: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    closed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    unchained: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    verified: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RecordKind, 0))
+    closed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RecordKind, 0))
+    unchained: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RecordKind, 0))
 
     def run(self) -> VerificationReport:
         """Verify all records."""
@@ -87,7 +87,7 @@ class Verification:
     def _begin(self) -> None:
         marks = checkpoints.marks(self.session)
         for number, name in self.names.items():
-            kind = Kind.CHANGE if number == CHANGES else Kind.TOKEN
+            kind = RecordKind.CHANGE if number == CHANGES else RecordKind.TOKEN
             # A mark that is missing or altered is among the troubles already.
             genesis = self.key.genesis(name)
             begin, sealed = genesis, genesis
@@ -104,8 +104,8 @@ class Verification:
     def _walk(self) -> None:
         total, done = record_rows.count(self.session), 0
         last_closed = self.restart.last_ids if self.restart else NONE_CLOSED
-        before = dict.fromkeys(Kind, 0) if self.restart else self._before_chains()
-        for kind in Kind:
+        before = dict.fromkeys(RecordKind, 0) if self.restart else self._before_chains()
+        for kind in RecordKind:
             for row_id, row in record_rows.rows(self.session, kind):
                 if row_id <= last_closed[kind]:
                     self._look_at_closed(kind, row_id, row)
@@ -114,12 +114,12 @@ class Verification:
                 done += 1
                 self.progress(done, total)
 
-    def _look(self, kind: Kind, row_id: int, row: RowMapping | None, before: int) -> None:
-        text = None if row is None else record_rows.said(kind, row)
+    def _look(self, kind: RecordKind, row_id: int, row: RowMapping | None, before: int) -> None:
+        text = None if row is None else record_rows.text_of(kind, row)
         if row is None or text is None:
             self.faults.append(_stray(kind, row_id, What.UNREADABLE))
             return
-        number = CHANGES if kind is Kind.CHANGE else row["chain_id"]
+        number = CHANGES if kind is RecordKind.CHANGE else row["chain_id"]
         place = record_rows.place(row)
         if number not in self.walks or place is None:
             self._look_at_unchained(kind, row_id, row, before)
@@ -129,15 +129,17 @@ class Verification:
         self.verified[kind] += 1
         self._compare(walk.chain, place, row_id)
 
-    def _look_at_unchained(self, kind: Kind, row_id: int, row: RowMapping, before: int) -> None:
+    def _look_at_unchained(
+        self, kind: RecordKind, row_id: int, row: RowMapping, before: int
+    ) -> None:
         places = [row["seq"], row["mac"], row.get("chain_id")]
         if 0 < row_id <= before and places == [None, None, None]:
             self.unchained[kind] += 1
         else:
             self.faults.append(_stray(kind, row_id, What.UNCHAINED))
 
-    def _look_at_closed(self, kind: Kind, row_id: int, row: RowMapping | None) -> None:
-        text = None if row is None else record_rows.said(kind, row)
+    def _look_at_closed(self, kind: RecordKind, row_id: int, row: RowMapping | None) -> None:
+        text = None if row is None else record_rows.text_of(kind, row)
         if row is None or text is None:
             self.closed_faults.append(_stray(kind, row_id, What.UNREADABLE))
             return
@@ -155,25 +157,25 @@ class Verification:
         self.closed[kind] += 1
         self._compare(walk.chain, place, row_id)
 
-    def _closed_walk(self, chain: AuditClosedChain, kind: Kind, first: Head) -> Walk:
+    def _closed_walk(self, chain: AuditClosedChain, kind: RecordKind, first: Head) -> Walk:
         """Return a walk along a closed chain.
 
         Where its oldest records were pruned nothing says where it goes on: its first record is
         believed.
         """
-        is_whole = kind is Kind.CHANGE or first.seq == 1
+        is_whole = kind is RecordKind.CHANGE or first.seq == 1
         begin = self.key.genesis(chain.name) if is_whole else first
         return Walk(self.key, chain.name, kind, begin, Head(chain.seq, chain.mac))
 
-    def _before_chains(self) -> dict[Kind, int]:
+    def _before_chains(self) -> dict[RecordKind, int]:
         """Return the highest id of each kind that a record had before there were chains."""
-        firsts = record_rows.rows(self.session, Kind.CHANGE, AuditRecord.seq == 1)
+        firsts = record_rows.rows(self.session, RecordKind.CHANGE, AuditRecord.seq == 1)
         _, first = next(firsts, (0, None))
         try:
             before: Any = first["after"]["before"] if first and first["action"] == BEGIN else {}
-            return {kind: int(before.get(kind, 0)) for kind in Kind}
+            return {kind: int(before.get(kind, 0)) for kind in RecordKind}
         except (ValueError, TypeError, LookupError, AttributeError):
-            return dict.fromkeys(Kind, 0)
+            return dict.fromkeys(RecordKind, 0)
 
     def _compare(self, chain: str, place: Head, row_id: int) -> None:
         """Compare a record with what the log has of its number."""
@@ -212,5 +214,5 @@ class Verification:
         )
 
 
-def _stray(kind: Kind, row_id: int, what: What) -> Fault:
+def _stray(kind: RecordKind, row_id: int, what: What) -> Fault:
     return Fault("", f"the {kind} record is {what}", row=row_id)

@@ -1,4 +1,10 @@
-"""The command line."""
+"""The command line: one file a noun, one function a command.
+
+A command reads its flags, opens the installation (`context`), calls the same functions as the admin
+API, and prints (`output`, `views`). Results go to standard output and notes to standard error; each
+error is one line with the command or setting that mends it. It may call every room, and no room
+calls it. Modules are loaded when their command runs: to load all takes over a second.
+"""
 
 import errno
 import gc
@@ -15,8 +21,7 @@ from authserver import __version__
 from authserver.core.errors import AuthserverError
 from authserver.runtime import process
 
-# In the order in which --help lists them, with the module of each that is not called the same. What
-# they are for is said here too: to load them all for that takes over a second.
+# In the order of --help. The texts are here and not in the modules, for --help must not load them.
 COMMANDS = {
     "init": "Set up: keys, a first registry entry, a first administrator.",
     "serve": "Serve registry tokens until SIGTERM.",
@@ -41,7 +46,7 @@ COMMANDS = {
 }
 _MODULES = {"import": "imports"}
 
-# How many objects there may be more before garbage is looked for: what is loaded is none.
+# How many more objects start a garbage collection: modules that are loaded are no garbage.
 GARBAGE_AFTER = 100_000
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}

@@ -41,21 +41,21 @@ def command(context: Context, file: Path, secret: Path | None, no_token_records:
     without = {TokenRecord.__tablename__} if no_token_records else set()
     with context.store.read() as session, progress_bar("Backing up") as progress:
         connection = session.connection()
-        told = dump.header(connection, now(), __version__, without)
-        content = archive.pack(_watched(connection, told, progress), chosen)
+        header = dump.header(connection, now(), __version__, without)
+        content = archive.pack(_watched(connection, header, progress), chosen)
     _write(file, content)
-    note(f"Backed up {told.total} rows.")
+    note(f"Backed up {header.total} rows.")
     note(f"Keep the master key {context.settings.master_key_path} too, in another place.")
 
 
 def _watched(
-    connection: Connection, told: Header, progress: Callable[[int, int], None]
+    connection: Connection, header: Header, progress: Callable[[int, int], None]
 ) -> Iterator[dump.Record]:
     done = 0
-    for record in dump.dump(connection, told):
+    for record in dump.dump(connection, header):
         yield record
         done += len(record["rows"]) if "table" in record else 0
-        progress(done, told.total)
+        progress(done, header.total)
 
 
 def _write(file: Path, content: bytes) -> None:

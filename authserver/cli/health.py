@@ -43,10 +43,10 @@ def command(context: Context, url: str | None) -> None:
         response = connection.getresponse()
         ready, body = response.status == 200, response.read()
         connection.close()
-        said = json.loads(body)["status"] if ready else body.decode(errors="replace")
+        status = json.loads(body)["status"] if ready else body.decode(errors="replace")
     except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
         raise Refused(f"the server at {where} does not answer: {error}") from None
-    click.echo(said)
+    click.echo(status)
     if not ready:
         raise Refused(f"the server at {where} is not ready")
 

@@ -142,8 +142,8 @@ def _write(change: Change, plan: _Plan) -> int:
 
 
 def _comment(draft: Draft) -> str:
-    said = f": {draft.entry.comment}" if draft.entry.comment else ""
-    return printable(f"docker_auth line {draft.entry.line}{said}")
+    comment = f": {draft.entry.comment}" if draft.entry.comment else ""
+    return printable(f"docker_auth line {draft.entry.line}{comment}")
 
 
 def _said(translation: Translation, entry: AclEntry) -> list[ClaimVerdict]:
@@ -179,12 +179,12 @@ def _problems(plan: _Plan) -> Iterator[tuple[int, str, ImportProblem]]:
     for left in plan.left:
         yield left.line, f"{left.name or '(anonymous)'}: {ClaimState.LEFT}", left.problem
     for entry in plan.config.entries:
-        told = dict.fromkeys(
+        warnings = dict.fromkeys(
             (verdict.state, problem)
             for verdict in _said(plan.translation, entry)
             for problem in verdict.problems
         )
-        for state, problem in told:
+        for state, problem in warnings:
             yield entry.line, str(state), problem
 
 

@@ -28,7 +28,7 @@ command.add_command(from_docker_auth)
 
 
 @dataclass
-class Outcome:
+class ImportOutcome:
     """What an import did, or in a dry run would do."""
 
     dry_run: bool
@@ -67,12 +67,12 @@ def from_htpasswd(
     """
     found = [*htpasswd.parse(read_input(file), str(file))]
     everyone = Subject(SubjectKind.AUTHENTICATED)
-    said = new_rule(Effect.ALLOW, [everyone], allow[:1], allow[1]) if allow else None
-    outcome = Outcome(dry_run)
+    rule = new_rule(Effect.ALLOW, [everyone], allow[:1], allow[1]) if allow else None
+    outcome = ImportOutcome(dry_run)
     with context.change() as change:
         _import(change, found, outcome)
-        if said:
-            outcome.rule = _allow(change, said)
+        if rule:
+            outcome.rule = _allow(change, rule)
         if dry_run:
             change.session.rollback()
     for name in outcome.imported:
@@ -92,7 +92,7 @@ def from_htpasswd(
 
 
 def _import(
-    change: Change, found: Sequence[HtpasswdEntry | UnusableLine], outcome: Outcome
+    change: Change, found: Sequence[HtpasswdEntry | UnusableLine], outcome: ImportOutcome
 ) -> None:
     with progress_bar("Importing") as progress:
         for done, item in enumerate(found, 1):
@@ -100,7 +100,9 @@ def _import(
             progress(done, len(found))
 
 
-def _import_line(change: Change, item: HtpasswdEntry | UnusableLine, outcome: Outcome) -> None:
+def _import_line(
+    change: Change, item: HtpasswdEntry | UnusableLine, outcome: ImportOutcome
+) -> None:
     if isinstance(item, UnusableLine):
         outcome.refused.append(item)
         return
@@ -115,14 +117,14 @@ def _import_line(change: Change, item: HtpasswdEntry | UnusableLine, outcome: Ou
         outcome.refused.append(UnusableLine(item.line, item.name, why))
 
 
-def _allow(change: Change, said: Rule) -> str | None:
+def _allow(change: Change, rule: Rule) -> str | None:
     """Write the rule, unless it is there already."""
-    if rules.same(change.session, said):
+    if rules.same(change.session, rule):
         return None
-    return str(rule_rows.as_rule(rules.add(change, said, "from htpasswd")))
+    return str(rule_rows.as_rule(rules.add(change, rule, "from htpasswd")))
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: ImportOutcome) -> None:
     imported, written, left = (
         ("would be imported", "would be written", "would not be taken")
         if outcome.dry_run

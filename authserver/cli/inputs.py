@@ -26,10 +26,10 @@ def passphrase(secret: Path | None, *, new: bool) -> str:
         Refused: the file cannot be read or is no text, or a new passphrase is too short.
         click.UsageError: there is neither a file nor a terminal.
     """
-    said = _ask(new=new) if secret is None else _first_line(secret)
-    if new and len(said) < archive.MIN_PASSPHRASE:
+    secret_text = _ask(new=new) if secret is None else _first_line(secret)
+    if new and len(secret_text) < archive.MIN_PASSPHRASE:
         raise Refused(f"a passphrase has at least {archive.MIN_PASSPHRASE} characters")
-    return said
+    return secret_text
 
 
 def _ask(*, new: bool) -> str:

@@ -111,10 +111,10 @@ def _ours(context: Context, *, needed: bool) -> RegistryTrust:
             )
         return RegistryTrust()
     with context.read() as session:
-        shown = published_keys.trusted(session, context.store.time(session))
+        keys = published_keys.trusted(session, context.store.time(session))
         return RegistryTrust(
-            bundle=read_bundle(shown.bundle.encode(), "our own bundle"),
-            jwks=read_jwks(shown.jwks.encode(), "our own JWKS"),
+            bundle=read_bundle(keys.bundle.encode(), "our own bundle"),
+            jwks=read_jwks(keys.jwks.encode(), "our own JWKS"),
             issuer=signing_keys.issuer(session),
             services=frozenset(row.service for row in entries.listed(session)),
         )
@@ -162,8 +162,8 @@ def _lines(name: str, value: object) -> Iterator[str]:
     elif name == "x5c" and isinstance(value, list):
         yield from map(_certificate, value)
     else:
-        shown = value if isinstance(value, str) else json.dumps(value)
-        yield printable(f"{name} {shown}{_moment(name, value)}", MAX_VALUE)
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield printable(f"{name} {text}{_moment(name, value)}", MAX_VALUE)
 
 
 def _entry(entry: object) -> str:

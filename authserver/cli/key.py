@@ -117,7 +117,7 @@ def _list(_: Context, session: Session) -> Sequence[Listed]:
 def rotate(context: Context, service: str | None, sure: bool) -> None:
     """Make a new signing key and destroy the private half of the one before.
 
-    Without --registry no registry need be told: the new key's certificate travels in the tokens,
+    Without --registry no registry needs a change: the new key's certificate is in the tokens,
     and registries trust the authority. This also happens by itself every 30 days.
     """
     if service is None:
@@ -179,9 +179,9 @@ def revoke(context: Context, key_id: int, sure: bool) -> None:
     """Stop using signing key ID, for an emergency.
 
     Registries check no revocation. This signs no more with the key, destroys its private half and
-    takes it out of the JWKS and the bundle. Whoever has stolen a key under the authority can go on
-    making tokens that registries accept until the key's certificate ends, unless the authority is
-    replaced and taken out of the registries' bundles.
+    takes it out of the JWKS and the bundle. A thief of a key under the authority can go on making
+    tokens that registries accept until the key's certificate ends, unless the authority is replaced
+    and taken out of the registries' bundles.
     """
     require_sure(f"Revoke signing key {key_id}?", sure=sure)
     with context.change() as change:

@@ -90,6 +90,6 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
     # Being an administrator gives no repository right; these two rules do, and can be seen.
     subject = Subject(SubjectKind.USER, admin.name)
     for kind, pattern in (("repository", "**"), ("registry", CATALOG)):
-        said = new_rule(Effect.ALLOW, [subject], [pattern], "all", resource_type=kind)
-        rules.add(change, said, "made by init")
+        rule = new_rule(Effect.ALLOW, [subject], [pattern], "all", resource_type=kind)
+        rules.add(change, rule, "made by init")
     change.trail.checkpoint(session, change.at)

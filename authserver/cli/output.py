@@ -27,7 +27,7 @@ _COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 STEPS = 200
-"""How often it is drawn at most: whoever tells of each line must not wait for the terminal."""
+"""How often a progress bar is drawn at most: the work must not wait for the terminal."""
 
 
 def json_option(command: _F) -> _F:
@@ -174,7 +174,7 @@ def yes(value: object) -> str:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function to be told how many of how many are done; it draws only on a terminal."""
+    """Give a function that takes how many of how many are done; it draws only on a terminal."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

@@ -167,7 +167,7 @@ def edit(
 def _changed(
     present: Installation, *, url: str | None, version: Version | None, trust: Trust | None
 ) -> Installation:
-    """Return what is known of a registry with what was said now; an empty URL is none."""
+    """Return the installation of a registry after a change; an empty URL removes it."""
     return Installation(
         url=present.url if url is None else url or None,
         version=version or present.version,

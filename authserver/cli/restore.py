@@ -37,10 +37,10 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
     """
     content = read_input(file)
     try:
-        told = _from(context, content, secret)
+        header = _from(context, content, secret)
     except (NotReady, Refused) as error:
         raise type(error)(f"the backup {file}: {error}") from None
-    note(f"Restored {told.total} rows, as they were at {when(told.at)}.")
+    note(f"Restored {header.total} rows, as they were at {when(header.at)}.")
     note("What was disabled, revoked or changed since then is not: look it through.")
     with context.store.read() as session:
         if not _has_chains(session):
@@ -54,33 +54,33 @@ def _from(context: Context, content: bytes, secret: Path | None) -> Header:
     if archive.is_encrypted(content):
         content = archive.decrypt(content, passphrase(secret, new=False))
     records = archive.unpack(content)
-    told = Header.read(next(records, {}))
+    header = Header.read(next(records, {}))
     if context.store.file is not None:
         make_data_dir(context.settings.data_dir)
     with alone(context), progress_bar("Restoring") as progress:
-        _restore(context, told, records, progress)
-    return told
+        _restore(context, header, records, progress)
+    return header
 
 
 def _restore(
     context: Context,
-    told: Header,
+    header: Header,
     records: Iterator[dump.Record],
     progress: Callable[[int, int], None],
 ) -> None:
     """Fill the store in one transaction: whatever cuts it off, nothing is left there."""
-    with schema.restoring(context.store.engine, told.revision) as connection:
-        for done in dump.load(connection, told, records):
-            progress(done, told.total)
+    with schema.restoring(context.store.engine, header.revision) as connection:
+        for done in dump.load(connection, header, records):
+            progress(done, header.total)
         schema.to_head(connection)
         with Session(connection) as session:
             change = Change(session, context.actor, now(), context.store.trail)
             has_key = context.settings.master_key_path.exists()
             if has_key:
                 signing_keys.open_all(session, context.safe_of(session))
-                new_store.bring_chains_over(change, told.revision)
+                new_store.bring_chains_over(change, header.revision)
             if has_key and _has_chains(session):
-                _record(change, told)
+                _record(change, header)
             else:
                 _go_without_record(change)
     context.store.trail.committed(session)
@@ -91,12 +91,12 @@ def _has_chains(session: Session) -> bool:
     return session.scalar(select(AuditState.id)) is not None
 
 
-def _record(change: Change, told: Header) -> None:
+def _record(change: Change, header: Header) -> None:
     """Record what was restored, as the next of its chain."""
     left_out = retention.are_left_out(change.session)
     if left_out:
         retention.leave_out(change)
-    after = {"at": told.at.isoformat()} | ({"token_records": "left out"} if left_out else {})
+    after = {"at": header.at.isoformat()} | ({"token_records": "left out"} if left_out else {})
     change.record("store.restore", "store", after=after)
     change.seal()
 

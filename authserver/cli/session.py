@@ -54,8 +54,7 @@ def revoke(context: Context, session_id: int | None, account: str | None) -> Non
     with context.change() as change:
         if account is not None:
             row = lookup.account(change.session, account)
-            ended = refresh_tokens.end_all(change, row)
-            said = f"{ended} sessions of {row.name}"
+            sessions = f"{refresh_tokens.end_all(change, row)} sessions of {row.name}"
         elif session_id is not None:
-            said = f"the session of {refresh_tokens.revoke(change, session_id)}"
-    note(f"Ended {said}.")
+            sessions = f"the session of {refresh_tokens.revoke(change, session_id)}"
+    note(f"Ended {sessions}.")

@@ -160,8 +160,8 @@ def _list(
 def revoke(context: Context, token_id: int) -> None:
     """Revoke the app token ID."""
     with context.change() as change:
-        said = app_tokens.revoke(change, token_id)
-    note(f"Revoked the app token {said}.")
+        token = app_tokens.revoke(change, token_id)
+    note(f"Revoked the app token {token}.")
 
 
 @command.command("rotate")

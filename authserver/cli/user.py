@@ -48,7 +48,7 @@ def command() -> None:
     "--admin",
     is_flag=True,
     help="Mark as an administrator, which lists show. The mark gives no right on any repository, "
-    "rules do; and commands ask for no account: whoever owns the data directory administers.",
+    "rules do; and commands ask for no account: the owner of the data directory administers.",
 )
 @pass_context
 def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
@@ -77,7 +77,7 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
 )
 @pass_context
 def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | None) -> None:
-    """Let the user NAME administer, or no longer.
+    """Grant or revoke NAME's administrator role.
 
     App tokens that were made with --admin while NAME was no administrator would administer as
     well: they are shown first.
@@ -93,7 +93,7 @@ def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | N
 
 
 def _asked(context: Context, name: str) -> AdminTokens | None:
-    """Show the app tokens that would administer, and ask about them; None if there are none."""
+    """Show the app tokens that would administer, and ask about them; return None without any."""
     with context.read() as session:
         row = lookup.account(session, name, AccountKind.USER)
         found = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
@@ -123,7 +123,7 @@ def invite(context: Context, name: str, as_json: bool) -> None:
         print_json({"user": row.name, "link": link, "code": code})
     else:
         click.echo(link)
-        note(f"For {row.name} alone: whoever has the link sets the password. Good for 72 hours.")
+        note(f"For {row.name} alone: anybody with the link sets the password. Good for 72 hours.")
     for doubt in doubts("the link", context.settings.public_url):
         note(f"Warning: {doubt}")
 

@@ -15,7 +15,7 @@ import pytest
 from alembic import command as alembic
 from sqlalchemy import create_engine, inspect, text
 
-from authserver.audit.chain import Kind
+from authserver.audit.chain import RecordKind
 from authserver.db import rule_rows, rules, schema
 from authserver.db.backup import archive, dump
 from authserver.db.dialects.postgresql import PostgreSQL
@@ -145,7 +145,7 @@ def test_everything_is_there_afterwards_and_goes_on(
     assert "bring the master key" not in new.err
     assert all(line.endswith(": ok") for line in new("db", "check").splitlines())
     verified = new.json("audit", "verify")
-    assert {kind: verified["verified"][kind] + verified["closed"][kind] for kind in Kind} == {
+    assert {kind: verified["verified"][kind] + verified["closed"][kind] for kind in RecordKind} == {
         "change": len(before["audit_record"]) + 1,
         "token": len(before["token_record"]),
     }

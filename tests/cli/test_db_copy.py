@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, Table, func, select, text
 
-from authserver.audit.chain import Kind
+from authserver.audit.chain import RecordKind
 from authserver.db.backup import copy
 from authserver.db.models import Base, StoreStateRow
 from authserver.db.store import Store, open_store
@@ -65,7 +65,7 @@ def test_everything_is_there_afterwards(full: World, moved: Commands, target: St
     assert state.key == before["audit_state"][0].key
     assert but_for_the_copy(after) == but_for_the_copy(before)
     verified = moved.json("audit", "verify")
-    assert {kind: verified["verified"][kind] + verified["closed"][kind] for kind in Kind} == {
+    assert {kind: verified["verified"][kind] + verified["closed"][kind] for kind in RecordKind} == {
         "change": len(before["audit_record"]) + 1,
         "token": len(before["token_record"]),
     }

@@ -36,8 +36,8 @@ def delegate(
     extent = delegations.extent(pattern, actions)
     with context.change() as change:
         row = delegations.add(change, to.name, service, extent, comment)
-        said = f"Delegation {row.id}: {to} may allow {delegations.str_delegation(row)}."
-    note(said)
+        text = f"Delegation {row.id}: {to} may allow {delegations.str_delegation(row)}."
+    note(text)
 
 
 _COLUMNS: Columns[Described] = {

@@ -33,7 +33,7 @@ from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, LintReport, 
     metavar="N",
     type=click.IntRange(1, MAX_DAYS),
     help="LintReport rules that no token request touched, or that were disabled, for so many days; "
-    "unless said, for as long as records of token requests are kept (token_record_days).",
+    "unless given, for as long as records of token requests are kept (token_record_days).",
 )
 @json_option
 @pass_context
@@ -64,16 +64,16 @@ def lint(
 
 
 def _print(report: LintReport, least: Level, looked_at: int) -> None:
-    shown = report.at_least(least)
-    for finding in shown:
+    findings = report.at_least(least)
+    for finding in findings:
         click.echo(printable(str(finding), MAX_CELL))
         if finding.remedy:
             click.echo(printable(f"  {finding.remedy}", MAX_CELL))
     for text in report.notes:
         note(text)
     counts = [(level, sum(f.level is level for f in report.findings)) for level in Level]
-    said = ", ".join(f"{number} {level}" for level, number in reversed(counts) if number)
-    note(f"{looked_at} rules: {said or 'no findings'}.")
+    summary = ", ".join(f"{number} {level}" for level, number in reversed(counts) if number)
+    note(f"{looked_at} rules: {summary or 'no findings'}.")
 
 
 commands = (lint,)

@@ -26,7 +26,7 @@ WHOM = """SUBJECTS are user:NAME, robot:NAME, group:NAME, anonymous, authenticat
 
 
 class PatternCommand(click.Command):
-    """Says what a stray argument after a pattern usually comes from."""
+    """Explains a stray argument after a pattern: the shell has usually replaced the pattern."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -86,9 +86,9 @@ def _write(effect: Effect) -> click.Command:
         comment: str | None,
         **more: Any,  # noqa: ANN401 - as new_rule takes it
     ) -> None:
-        said = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
+        rule = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
         with context.change() as change:
-            written = rule_rows.as_rule(rules.add(change, said, comment or ""))
+            written = rule_rows.as_rule(rules.add(change, rule, comment or ""))
         note(f"Rule {written.id}: {written}.")
         _note_added(written, actions)
         _note_catalog(written)
@@ -200,13 +200,13 @@ def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -
     """
     with context.read() as session:
         old = rule_rows.as_rule(rules.get(session, rule_id))
-    said = _rewritten(old, now(), **given)
+    rule = _rewritten(old, now(), **given)
     with context.change() as change:
         if rule_rows.as_rule(rules.get(change.session, rule_id)) != old:
             raise Refused(f"rule {rule_id} was changed meanwhile: run this again")
-        row, changed = rules.edit(change, rule_id, said, comment)
+        row, changed = rules.edit(change, rule_id, rule, comment)
         written = rule_rows.as_rule(row)
-    note(f"Rule {written.id}: {written}." if changed else "That is what it said already.")
+    note(f"Rule {written.id}: {written}." if changed else "The rule is unchanged.")
     if given["actions"]:
         _note_added(written, given["actions"])
 
@@ -268,8 +268,8 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
 def remove(context: Context, rule_id: int) -> None:
     """Remove the rule ID."""
     with context.change() as change:
-        said = rules.remove(change, rule_id)
-    note(f"Removed rule {said}.")
+        rule = rules.remove(change, rule_id)
+    note(f"Removed rule {rule}.")
 
 
 commands = (

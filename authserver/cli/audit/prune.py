@@ -68,16 +68,16 @@ def prune(
     note(f"Deleted {done} records of token requests.")
 
 
-def _prune(context: Context, cutoff: datetime, most: int, told: dict[str, Any]) -> int:
+def _prune(context: Context, cutoff: datetime, most: int, recorded: dict[str, Any]) -> int:
     with progress_bar("Deleting") as progress:
         with context.change() as change:
             # First: then there is space to record it.
             done = retention.prune_by_hand(change, cutoff, most)
-            change.record("audit.prune", "token records", after=told)
-        progress(done, max(done, told["records"]))
+            change.record("audit.prune", "token records", after=recorded)
+        progress(done, max(done, recorded["records"]))
         while some := retention.prune(context.store, cutoff, most):
             done += some
-            progress(done, max(done, told["records"]))
+            progress(done, max(done, recorded["records"]))
     space.reclaim(context.store)
     return done
 

@@ -90,8 +90,8 @@ def tail(context: Context, wanted: Filter, follow: bool, limit: int, as_json: bo
     with context.read() as session:
         following = Following.now(session, wanted)
         first = records.listed(session, wanted, limit) if limit else []
-    for told in first:
-        click.echo(show(told))
+    for record in first:
+        click.echo(show(record))
     # It ends with Ctrl-C.
     with suppress(KeyboardInterrupt):
         while follow:
@@ -105,7 +105,7 @@ def _show_new(
     with context.read() as session:
         found = following.look(session)
     for record in found:
-        click.echo(show(record.told))
+        click.echo(show(record.fields))
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Following:
         """Return the records that have come, oldest first."""
         places = [max(0, self._newest[kind] - OVERLAP) for kind in records.KINDS]
         found = records.newer(session, self.wanted, *places)
-        keys = {(record.told["kind"], record.id): record for record in found}
+        keys = {(record.fields["kind"], record.id): record for record in found}
         new = [record for key, record in keys.items() if key not in self._seen]
         self._seen = set(keys)
         for kind, record_id in keys:

@@ -85,7 +85,7 @@ def list_records(call: Call[Nothing, Which]) -> Records:
         call,
         Records,
         lambda session, _, limit: records.latest(session, call.query.filter, limit, before),
-        lambda record: record.told,
+        lambda record: record.fields,
         lambda rows: [*astuple(records.after([*rows], before))],
         int,
         int,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
 from authserver.audit import records, retention
-from authserver.audit.chain import AuditKey, Head, Kind
+from authserver.audit.chain import AuditKey, Head, RecordKind
 from authserver.audit.chain_walk import Walk, What
 from authserver.audit.records import ALL
 from authserver.core.errors import NotReady
@@ -110,7 +110,7 @@ def test_what_never_came_is_missing_in_whatever_order_the_rest_came(
     order: list[int], last: int
 ) -> None:
     key = AuditKey(b"k" * 32)
-    walk = Walk(key, "c", Kind.TOKEN, key.genesis("c"), key.genesis("c"))
+    walk = Walk(key, "c", RecordKind.TOKEN, key.genesis("c"), key.genesis("c"))
     for seq in [*order, last]:
         walk.step(Head(seq, "0"), "{}", seq)
     gaps = [range(gap.first or 0, (gap.last or 0) + 1) for gap in walk.gaps]

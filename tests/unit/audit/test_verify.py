@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, insert, inspect, select, text, update
 from structlog.testing import capture_logs
 
 from authserver.audit import export, first_chains, restart, retention
-from authserver.audit.chain import Kind
+from authserver.audit.chain import RecordKind
 from authserver.audit.journal import Journal, insert_events
 from authserver.audit.log_reader import Logged
 from authserver.audit.log_writer import Outbox
@@ -757,7 +757,7 @@ def test_what_the_sink_does_not_take_waits(office: Office) -> None:
     office.sink.broken = False
     office.ask(process)
     assert [*troubles, outbox.trouble] == ["No space left on device", None]
-    assert [Kind.TOKEN in line for line in office.sink.kept] == [True] * 3
+    assert [RecordKind.TOKEN in line for line in office.sink.kept] == [True] * 3
     assert office.faults(office.sink.kept) == []
 
 
