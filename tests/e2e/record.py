@@ -27,10 +27,11 @@ WRONG_PASSWORD, ENDED_LOGIN, IDENTITY = "wrong password", "ended login", "identi
 HEAD = """\
 # What clients ask for
 
-What each client asks of the token URL, recorded from the real programs with Debian's registry 2.8;
-`python -m tests.e2e.record` writes this page anew. Left out are `service=registry`, which every
-request has, a body's `Content-Length` and the status 200; secrets are `***`, scopes and their
-actions are put in order, and an identity token is the refresh token that `docker login` keeps.
+This page shows each client's requests to the token URL, recorded from the real programs with
+Debian's registry 2.8; `python -m tests.e2e.record` writes it anew. It leaves out
+`service=registry`, which every request has, a body's `Content-Length`, and the status 200. Secrets
+are `***`, scopes and their actions are sorted, and an identity token is the refresh token that
+`docker login` keeps.
 
 | Client | User-Agent | Operation | Requests |
 |---|---|---|---|

@@ -24,50 +24,54 @@ GOOD = (
 _PAGE = """\
 # Bad days
 
-What three replicas do behind nginx when what they need is restarted, stopped, killed or cut off.
-`make soak` runs this and writes this page anew. It fails if a grant was wrong, if a server granted
-anything too long after it had lost the store, if clients noticed anything at the end of a phase in
-which a server was well, if something acknowledged is lost, or if the audit records do not verify.
+This page shows what clients notice while PostgreSQL, Redis or one of three replicas behind nginx
+is restarted, stopped, killed or cut off. `make soak` runs this and writes the page anew. It fails
+if:
+
+- a grant was wrong, or came too long after a server had lost the store;
+- clients noticed anything at the end of a phase in which a server was well;
+- something acknowledged is lost, or the audit records do not verify.
+
 [long-run.md](long-run.md) has half an hour in which nothing bad happens.
 
 ## How
 
-Three servers of one worker each, a PostgreSQL that they share, a Redis for the counts of wrong
-passwords, and nginx in front as [postgresql.md](postgresql.md#replicas) says, all on one machine.
-Clients ask all the time, about {rate:.0f} times a second in all: without credentials, by a password
-that was checked before, by an app token, by a refresh grant (`POST`), by the app token of an
-account that is disabled and enabled, and by app tokens and logins that were ended ("ended
-credentials"). Another client guesses passwords from another address. A last one changes one thing
-after the other through the admin API: rules, accounts, app tokens, logins, once a minute the
-signing key; what fails it asks for again.
+Three servers of one worker each share a PostgreSQL and a Redis for the counts of wrong passwords,
+behind nginx as in [postgresql.md](postgresql.md#replicas), all on one machine. Clients request
+tokens all the time, about {rate:.0f} times a second in all: without credentials, with a
+remembered password, an app token, a refresh grant (`POST`), the app token of an account that is
+disabled and enabled, and with app tokens and logins that were ended ("ended credentials").
+Another client guesses passwords from another address. A last one makes one change after the other
+through the admin API: rules, accounts, app tokens, logins, once a minute the signing key. It
+repeats a change that fails.
 
-Each token is verified: its signature, by the certificate that it carries and the authority in the
-bundle, issuer, audience, account; and its grant, by what the rules and the account were at some
-moment since a second before the request. Seconds in which the server that answered could not reach
-PostgreSQL do not count into that one: it could not read of a change then. More than
-`AUTHSERVER_MAX_STALENESS` (60 s) after it lost PostgreSQL it must grant nothing. Just before
-PostgreSQL is stopped all rights to push are taken, so that the servers may not know of it; while
-one server cannot reach it the others go on being changed.
+The test verifies each token: its signature, by the certificate in it and the authority in the
+bundle; its issuer, audience and account; and its grant, by the rules and the account at some
+moment since one second before the request. That second does not include time in which the server
+could not reach PostgreSQL and read a change. More than `AUTHSERVER_MAX_STALENESS` (60 s) after it
+lost PostgreSQL a server must grant nothing. Just before PostgreSQL stops, all rights to push are
+taken, so that the servers may not know of it. While one server cannot reach PostgreSQL, changes
+go on through the others.
 
-Each server reaches PostgreSQL by a way of its own. "Cut off" is that connections end and new ones
-are refused. "Packets are lost" is that the kernel drops every packet and nobody is told: what is
-open hangs, what is new is not answered.
+Each server reaches PostgreSQL by a network path of its own. "Cut off" means that connections end
+and new ones are refused. "Packets are lost" means that the kernel drops every packet silently:
+open connections hang, and new ones get no answer.
 
-At the end the store is asked, by SQL, for everything that was acknowledged, and for the record of
-each token by its `jti`; then `audit verify` compares it with the second copies
+At the end the test looks up in the store, by SQL, everything that was acknowledged, and the
+record of each token by its `jti`. Then `audit verify` compares the records with the second copies
 ([audit.md](audit.md#the-second-copy)) of all three servers, the killed one's too.
 
 ## What came of it
 
 {table}
 
-Failed are requests that got neither a token nor the refusal that the rules want; a request has
-{timeout:.0f} s. A credential that the servers do not know is answered 503 while PostgreSQL is gone:
-it may be newer than what they read ([operating.md](operating.md#when-the-store-is-gone)).
+A request failed if it got neither a token nor the refusal that the rules demand; a request has
+{timeout:.0f} s. While PostgreSQL is gone a credential that the servers do not know gets 503:
+it may be newer than their state ([operating.md](operating.md#when-the-store-is-gone)).
 
-- *Longest gap*: for how long the clients of one way, whichever had it worst, got no answer.
-- *By what was known before*: tokens of a server with rights that were taken in the second before
-  it lost PostgreSQL, or until it had it back for a second; `AUTHSERVER_MAX_STALENESS` bounds it.
+- *Longest gap*: the longest time in which one kind of client got no answer.
+- *By what was known before*: tokens with rights that were taken less than a second before the
+  server lost PostgreSQL, or while it was lost; `AUTHSERVER_MAX_STALENESS` bounds this.
 - *Late grants*: tokens with less than the rules had granted for over a second.
 
 {failures}
