@@ -98,7 +98,7 @@ class Hashing:
     def _result(
         self, check: bytes, work: Callable[[], bool], deadline: float, *, guest: bool
     ) -> bool | None:
-        """Return a check's result; None if another's ended without one, which is his alone."""
+        """Return the result, or None if the request that ran the shared check failed."""
         mine: Future[bool | None] = Future()
         with self._changed:
             first = self._checks.setdefault(check, mine)
@@ -171,7 +171,7 @@ class _Apart:
         def do() -> None:
             try:
                 future.set_result(context.run(work))
-            except BaseException as error:  # noqa: BLE001 - for whoever waits
+            except BaseException as error:  # noqa: BLE001 - the waiting requests need it
                 future.set_exception(error)
 
         self._works.put(do)

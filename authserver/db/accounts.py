@@ -202,7 +202,7 @@ def require_other_administrator(session: Session, row: AccountRow) -> None:
 
 
 def set_password(change: Change, name: str, password_hash: str) -> None:
-    """Give a user a new password; whoever was logged in has to log in again.
+    """Give a user a new password, which ends the user's sessions.
 
     Raises:
         NotFound: there is no such user.

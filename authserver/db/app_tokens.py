@@ -23,7 +23,7 @@ from authserver.db.store import Change
 Random = Callable[[int], bytes]
 
 MAX_TOKENS = 500
-"""Of one account: whoever makes his own in a loop must not fill the store."""
+"""Of one account: a user who makes app tokens in a loop must not fill the store."""
 
 ADMIN = "admin"
 """The entry of a ceiling that lets a token administer; it is no limit on registries."""
@@ -146,7 +146,7 @@ def get(session: Session, token_id: int) -> AppTokenRow:
     """Return an app token.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no app token has that id.
     """
     row = session.get(AppTokenRow, token_id, options=[joinedload(AppTokenRow.account)])
     if row is None:

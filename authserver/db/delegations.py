@@ -119,7 +119,7 @@ def get(session: Session, delegation_id: int) -> DelegationRow:
     """Return a delegation.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no delegation has that id.
     """
     row = session.get(DelegationRow, delegation_id)
     if row is None:
@@ -151,7 +151,7 @@ def covered(session: Session, author: AccountRow, said: Rule) -> Covered:
     reaches to never changes.
 
     Raises:
-        Refused: there is none.
+        Refused: no delegation covers it.
     """
     if said.effect is not Effect.ALLOW:
         raise Refused("a delegate may write allows only")

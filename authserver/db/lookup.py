@@ -24,7 +24,7 @@ def account(session: Session, name: str, kind: str | None = None) -> AccountRow:
     """Return the account of exactly that name, of that kind if one is given.
 
     Raises:
-        NotFound: there is none; the message says if only the case or the kind differs.
+        NotFound: no account has it; the message says if only the case or the kind differs.
     """
     row = _exactly(session, AccountRow, name, kind or "account")
     if kind not in (None, row.kind):
@@ -36,7 +36,7 @@ def group(session: Session, name: str) -> GroupRow:
     """Return the group of exactly that name.
 
     Raises:
-        NotFound: there is none; the message says if only the case differs.
+        NotFound: no group has it; the message says if only the case differs.
     """
     return _exactly(session, GroupRow, name, "group")
 
@@ -45,7 +45,7 @@ def registry(session: Session, service: str) -> RegistryRow:
     """Return the registry entry of that service.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no entry has it.
     """
     row = _entry(session, service) if service.isprintable() else None
     if row is None:

@@ -86,7 +86,7 @@ def revoke(change: Change, session_id: int) -> str:
     """Remove one refresh token; return what it was.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no refresh token has that id.
     """
     row = get(change.session, session_id)
     change.record("session.revoke", _target(row))
@@ -99,7 +99,7 @@ def get(session: Session, session_id: int) -> RefreshTokenRow:
     """Return one refresh token.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no refresh token has that id.
     """
     row = session.get(RefreshTokenRow, session_id, options=_LOADED)
     if row is None:
@@ -134,7 +134,7 @@ def prune(session: Session, now: datetime) -> int:
     idle = delete(RefreshTokenRow).where(RefreshTokenRow.expires_at <= now)
     ended = session.scalars(idle.returning(RefreshTokenRow.id)).all()
     if ended:
-        # Nobody takes them any more, but whoever holds them can let go of them.
+        # They are invalid already; the snapshots of other processes can drop them.
         session.execute(update(StoreStateRow).values(version=StoreStateRow.version + 1))
         change_log.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
     return len(ended)

@@ -243,7 +243,7 @@ def get(session: Session, rule_id: int) -> RuleRow:
     """Return a rule.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no rule has that id.
     """
     row = session.get(RuleRow, rule_id, options=_LOADED)
     if row is None:

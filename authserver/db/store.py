@@ -142,7 +142,7 @@ class Store:
         """Give a session that sees one consistent state.
 
         Raises:
-            NotReady: the store cannot be reached, or is none.
+            NotReady: the store cannot be reached, or is not one.
         """
         self.require_there()
         engine = self.engine.execution_options(**dialect_of(self.engine).read_options)
@@ -173,7 +173,7 @@ class Store:
     def append(self) -> Iterator[Session]:
         """Give a session for rows that nothing else depends on.
 
-        It gives up soon where another writes: whoever appends can try again later.
+        It gives up soon while another process writes: the caller can try again later.
         """
         self.require_there()
         engine = self.engine.execution_options(**{WRITE: APPEND_WAITS})

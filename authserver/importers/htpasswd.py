@@ -117,7 +117,7 @@ def imported_hash(text: str) -> str:
     """Return the bcrypt hash at the beginning of a text, as it is stored here.
 
     Raises:
-        Refused: there is none, or its cost is over MAX_COST. The message does not repeat the text.
+        Refused: it has no such hash, or its cost is over MAX_COST. The message leaves the text out.
     """
     found = _BCRYPT.match(text)
     if found is None:

@@ -77,7 +77,7 @@ def newest(session: Session) -> AuthorityRow:
     """Return the authority that waits, or the active one.
 
     Raises:
-        NotReady: there is none.
+        NotReady: the store has no authority.
     """
     return _waiting(session) or rows.active_authority(session)
 

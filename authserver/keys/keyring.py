@@ -41,7 +41,7 @@ def load_key_pair(private_der: bytes, certificate_pem: str) -> KeyPair:
     """Put a key pair of ours together.
 
     Raises:
-        NotReady: the key is of another kind, or not the one that the certificate speaks of.
+        NotReady: the key is of another kind, or not the key of the certificate.
     """
     # What we keep was checked when it came, and checking RSA takes longer than a signature.
     private = load_der_private_key(private_der, None, unsafe_skip_rsa_key_validation=True)
@@ -84,7 +84,7 @@ def read_certificate(pem: bytes) -> x509.Certificate:
 
 
 def require_usable_key(certificate: x509.Certificate) -> None:
-    """Check that a certificate speaks of a key that can sign registry tokens or certify those.
+    """Check that a certificate's key can sign registry tokens, or certify keys that do.
 
     Raises:
         Refused: it is neither P-256 nor RSA of 2048 bits or more.
@@ -212,7 +212,7 @@ def _key_usage(*, certify: bool) -> x509.KeyUsage:
 
 
 def key_id(certificate: x509.Certificate) -> str:
-    """Return the RFC 7638 thumbprint of the key that ``certificate`` speaks of."""
+    """Return the RFC 7638 thumbprint of a certificate's key."""
     return thumbprint(public_key(certificate))
 
 

@@ -36,7 +36,7 @@ def active_authority(session: Session) -> AuthorityRow:
     """Return the authority that certifies signing keys.
 
     Raises:
-        NotReady: there is none.
+        NotReady: the store has no such key.
     """
     found = newest_authority(session, AuthorityRow.activated_at.is_not(None))
     if found is None:

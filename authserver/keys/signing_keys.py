@@ -77,7 +77,7 @@ def rotate(change: Change, safe: Safe) -> SigningKeyRow:
 def succeed(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     """Make the key that follows a signing key: a leaf signs at once, a registry's own key waits.
 
-    Whoever comes second, with the same id, changes nothing.
+    A second call with the same id changes nothing.
 
     Raises:
         NotFound: there is no such signing key.
@@ -95,7 +95,7 @@ def succeed(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
 
 
 def rotate_if_due(change: Change, safe: Safe) -> bool:
-    """Rotate if the signing key is due; whoever comes second finds that it is not."""
+    """Rotate if the signing key is due. Of two processes, the second finds that it is not."""
     present = signing(change.session)
     if present is not None:
         ends = key_rows.active_authority(change.session).not_after
@@ -116,7 +116,7 @@ def require_signing(session: Session) -> SigningKeyRow:
     """Return the leaf that signs.
 
     Raises:
-        NotReady: there is none.
+        NotReady: the store has no signing key.
     """
     present = signing(session)
     if present is None:
@@ -128,7 +128,7 @@ def load_leaf(session: Session, safe: Safe) -> KeyPair:
     """Return the leaf that signs, opened.
 
     Raises:
-        NotReady: there is none, or it does not open.
+        NotReady: there is no signing key, or it does not open.
     """
     return safe.open(require_signing(session))
 

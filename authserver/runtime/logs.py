@@ -16,7 +16,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 class Lines:
     """Takes lines, and never waits or fails: what its file does not take is lost, and counted.
 
-    Whoever reads the log may have stopped or gone, and requests are not to stop with him.
+    The reader of the log may have stopped or ended, and requests must go on.
     """
 
     def __init__(self, descriptor: int) -> None:

@@ -55,7 +55,7 @@ def _limit(directory: Path) -> float | None:
             quota = (directory / "cpu.cfs_quota_us").read_text()
             period = (directory / "cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):  # there is none; or "max"
+    except (OSError, ValueError):  # no such file, or "max"
         return None
 
 

@@ -1,7 +1,7 @@
-"""Reading bodies: within a time and a length, and only so many at once.
+"""Read bodies, within bounds on time, length and number.
 
-Whoever reads a body waits for it in a thread. Some threads are always left for requests without
-one, a client gets only a few of the others, and a body that comes too slowly is given up.
+A body is waited for in a thread. Some threads are always left for requests without a body, a client
+gets only a few of the others, and reading stops if a body comes too slowly.
 """
 
 import time
@@ -32,7 +32,7 @@ class Bodies:
     seconds: float = SECONDS
 
     def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return a request's whole body; whoever reads it again does not wait.
+        """Return a request's whole body; a second read does not wait.
 
         ``client`` is the address that it comes from. ``max_bytes`` is more than MAX_BYTES only for
         those who have been let in already.

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class ClientAddress:
     """Finds the client's address. Only peers in ``trusted`` are believed about ``header``.
 
-    With ``unix_socket`` peers have no address: whoever may connect is a proxy, and believed.
+    With ``unix_socket`` peers have no address: every peer is a trusted proxy.
     """
 
     trusted: Sequence[Network]

@@ -16,7 +16,7 @@ import pyrage
 from authserver.core.errors import Refused
 
 MIN_PASSPHRASE = 12
-"""Characters. Whoever has the file can try passphrases for as long as he likes."""
+"""Characters. A holder of the file can try passphrases without a limit."""
 
 PIECE = 1 << 20
 

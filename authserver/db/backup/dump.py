@@ -59,7 +59,7 @@ class Header:
         """Return the header that a first record is.
 
         Raises:
-            Refused: it is none, is damaged, or is one of a later version.
+            Refused: it is not a header, is damaged, or is of a later version.
         """
         if record.get("format") != FORMAT:
             raise Refused("it is no backup of authserver")
@@ -221,7 +221,7 @@ def _told(value: object) -> object:
 
 def _rows(table: Table, rows: object) -> list[dict[str, object]]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
-        raise ValueError("there are none")
+        raise ValueError("there are no rows")
     names = [column.name for column in table.columns]
     return [dict(zip(names, map(_meant, row), strict=True)) for row in rows]
 

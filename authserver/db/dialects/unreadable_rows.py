@@ -24,7 +24,7 @@ MAX_NUMBER = 2**62
 """What counts goes up from the highest, which must not lead out of 64 bits."""
 
 UNREADABLE = (ValueError, TypeError, ArithmeticError, RecursionError, DBAPIError)
-"""What reading a value may raise that is none of its column's."""
+"""What reading a value may raise if the value does not fit its column."""
 
 _STORED = "at_as_stored"
 

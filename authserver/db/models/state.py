@@ -250,7 +250,7 @@ class RuleRow(Base):
 
 
 class RuleSubjectRow(Base):
-    """One of those whom a rule is about."""
+    """One subject of a rule."""
 
     __tablename__ = "rule_subject"
     __table_args__ = (

@@ -76,8 +76,8 @@ class SettingsFields(BaseSettings):
     )
     unix_socket: Path | None = Field(
         None,
-        description="Unix socket that serve listens on instead of host and port. Whoever may "
-        "connect to it is believed about the client's address.",
+        description="Unix socket that serve listens on instead of host and port. Programs that "
+        "may connect to it are trusted about the client's address.",
     )
     unix_socket_mode: str = Field(
         "660",

@@ -115,7 +115,7 @@ class Settings(SettingsFields):
             raise ValueError("must be a URL like https://auth.example.com, without a query")
         if url.username or url.password:
             raise ValueError("must not hold a user name: everybody is told this URL")
-        _ = url.port  # raises what names a port that is none
+        _ = url.port  # raises for a port that is not valid
         return value.rstrip("/")
 
     @field_validator("metrics_listen", "admin_listen")

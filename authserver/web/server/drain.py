@@ -40,7 +40,7 @@ def stop() -> None:
     The others go on with theirs; connections that were accepted are served on.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=0) as idle:
-        # Whoever is woken by the one that it waits for must find nothing, not an error.
+        # A thread that is woken must find nothing to accept, not an error.
         os.set_blocking(idle.fileno(), False)
         for descriptor in list(_listening()):
             if descriptor != idle.fileno():

@@ -91,7 +91,7 @@ def _implementation() -> ModuleType:
 
 
 def _options(workers: int, listeners: int) -> dict[str, Any]:
-    """Return what Granian is told of limits and processes, whichever way it is used."""
+    """Return Granian's arguments for limits and processes, in both ways of serving."""
     return {
         "runtime_mode": RuntimeModes.st,
         "workers": workers,

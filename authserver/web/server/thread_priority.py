@@ -27,8 +27,8 @@ def give_way() -> None:
     """
     # Records are written by a thread too, and no request should wait ten times as long for that.
     sys.setswitchinterval(SWITCH_SECONDS)
-    # systemd kills whoever does what a unit forbids; ours allows it, and hides this. And whoever
-    # chose another policy meant it.
+    # systemd kills a process that does what its unit forbids; ours allows it, and hides this. An
+    # operator who has set another policy meant it.
     if "INVOCATION_ID" in os.environ or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return
     with suppress(OSError):
