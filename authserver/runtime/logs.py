@@ -10,22 +10,22 @@ from typing import Literal
 import structlog
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that is being answered: each line that it leaves names it."""
+"""The current request's id, which each of its lines has."""
 
 
-class Lines:
-    """Takes lines, and never waits or fails: what its file does not take is lost, and counted.
+class LogLines:
+    """Writes lines without waiting or failing: it drops and counts what its file does not take.
 
     The reader of the log may have stopped or ended, and requests must go on.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.lost = 0
-        """How many were lost since one was written."""
+        """Lines dropped since the last one that was written."""
         self._descriptor = descriptor
 
     def write(self, text: str) -> None:
-        """Write a line, or lose it."""
+        """Write a line, or drop it."""
         try:
             taken = self._write(text.encode(errors="backslashreplace"))
         except OSError:
@@ -33,10 +33,10 @@ class Lines:
         self.lost = 0 if taken else self.lost + 1
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing: there is no buffer."""
 
     def _write(self, line: bytes) -> bool:
-        # Where there is room at all, there is room for so much.
+        # A pipe that is ready takes PIPE_BUF bytes at once.
         for start in range(0, len(line), PIPE_BUF):
             if not select((), (self._descriptor,), (), 0)[1]:
                 return False
@@ -54,7 +54,7 @@ class Lines:
 
 def configure(form: Literal["console", "json"]) -> None:
     """Set up logging for this process, the standard library's loggers included."""
-    lines = Lines(sys.stderr.fileno())
+    lines = LogLines(sys.stderr.fileno())
     timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [
         _add_request_id,
@@ -82,7 +82,7 @@ def configure(form: Literal["console", "json"]) -> None:
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    # It tells at each look at the schema which database it found.
+    # It logs the kind of database at each check of the schema.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

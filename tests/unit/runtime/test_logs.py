@@ -6,7 +6,7 @@ from typing import IO
 
 import pytest
 
-from authserver.runtime.logs import Lines
+from authserver.runtime.logs import LogLines
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def pipe() -> Iterator[tuple[IO[bytes], int]]:
 def test_a_line_is_written_whole_however_long(pipe: tuple[IO[bytes], int]) -> None:
     reader, descriptor = pipe
     text = "ü" * 20_000 + "\udcff\n"
-    Lines(descriptor).write(text)
+    LogLines(descriptor).write(text)
     assert reader.read(100_000) == "ü".encode() * 20_000 + b"\\udcff\n"
 
 
 def test_what_nobody_reads_is_lost_and_counted(pipe: tuple[IO[bytes], int]) -> None:
     reader, descriptor = pipe
-    lines = Lines(descriptor)
+    lines = LogLines(descriptor)
     for number in range(3000):
         lines.write(f"{number:099}\n")
     written = (reader.read(1_000_000) or b"").splitlines()
@@ -42,6 +42,6 @@ def test_what_nobody_reads_is_lost_and_counted(pipe: tuple[IO[bytes], int]) -> N
 def test_a_reader_that_has_gone_is_no_error(pipe: tuple[IO[bytes], int]) -> None:
     reader, descriptor = pipe
     reader.close()
-    lines = Lines(descriptor)
+    lines = LogLines(descriptor)
     lines.write("a line\n")
     assert lines.lost == 1
