@@ -57,8 +57,8 @@ def _now() -> datetime:
 class Journal:
     """Collects token events until :meth:`write` stores them.
 
-    It is ``stuck`` while neither the store nor the spool takes any. ``wake`` has what is pending
-    stored now. What strangers ask in vain goes through ``tallies``.
+    It is ``stuck`` while neither the store nor the spool takes records. ``wake`` has the pending
+    ones stored now. Requests of strangers that are in vain go through ``tallies``.
     """
 
     key: bytes = field(repr=False)
@@ -74,7 +74,7 @@ class Journal:
 
     @property
     def full(self) -> bool:
-        """Whether what happens now could be recorded nowhere, so that no token may be issued."""
+        """Whether there is no place for another record, so that no token may be issued."""
         return self.stuck or len(self.pending) >= MAX_PENDING
 
     def add(self, event: TokenEvent) -> bool:
@@ -118,7 +118,10 @@ class Journal:
                 self._taking.wait(PAUSE * 2 ** (too_many / MAX_BATCH))
 
     def hashed(self, name: str) -> str:
-        """Return what stands for a name that no account has: people type passwords there."""
+        """Return the substitute in records for a name that no account has.
+
+        People type passwords there.
+        """
         return f"unknown-{hmac.digest(self.key, name.encode(), sha256).hex()[:12]}"
 
     def write(self, store: Store, most: int = sys.maxsize) -> bool:
@@ -146,15 +149,15 @@ class Journal:
         return len(events) == most
 
     def take(self, limit: int = sys.maxsize) -> list[TokenEvent]:
-        """Take out what is pending, oldest first, so many at most."""
+        """Take out pending events, oldest first, at most ``limit``."""
         self._add_counts(self.tallies.ended(self.clock()))
         with self._taking:
-            taken = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
+            events = [self.pending.popleft() for _ in range(min(limit, len(self.pending)))]
             self._taking.notify_all()
-        return taken
+        return events
 
     def put_back(self, events: list[TokenEvent]) -> None:
-        """Have what was taken out wait again, before what came since."""
+        """Put events back at the front of the queue."""
         self.pending.extendleft(reversed(events))
 
 
@@ -174,21 +177,21 @@ def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> N
 
 
 def _record(event: TokenEvent) -> TokenRow:
-    """Return an event as a record. What it shares with others is put together once for all."""
+    """Return an event as a record. The part that equal requests share is made once for all."""
     at, jwt_id, request_id = own = event.at, event.jwt_id, event.request_id
     shared, template = _kept(jwt_id is not None, *_shared(event))
     values = shared.copy()
     values[_AT], values[_JWT_ID], values[_REQUEST_ID] = own
-    said = (at, request_id) if jwt_id is None else own
-    return tuple(values), template % tuple(map(encoded, said))
+    in_template = (at, request_id) if jwt_id is None else own
+    return tuple(values), template % tuple(map(encoded, in_template))
 
 
 @lru_cache(KEPT)
 def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
-    """Return the values of records that share ``texts``, and a template of what they say."""
-    given = dict(zip(_SHARED, texts, strict=True))
-    safe = {name: printable(given[name], limit) for name, limit in LONGEST.items()}
-    values: list[Any] = [(given | safe).get(name, "") for name in TOKEN_COLUMNS]
+    """Return the values of records that share ``texts``, and a template of their chained form."""
+    by_name = dict(zip(_SHARED, texts, strict=True))
+    safe = {name: printable(by_name[name], limit) for name, limit in LONGEST.items()}
+    values: list[Any] = [(by_name | safe).get(name, "") for name in TOKEN_COLUMNS]
     if not issued:
         values[_JWT_ID] = None
     return values, FORMS[chain.RecordKind.TOKEN].template(values, _OWN)
@@ -197,7 +200,7 @@ def _kept(issued: bool, *texts: str) -> tuple[list[Any], str]:
 def prune(store: Store, days: int, most: int = MAX_RECORDS) -> int:
     """Delete token records that are too old or too many, and logins that were idle for too long.
 
-    Return how many records there were: as many as go at once, so ask again until there is none.
+    Return how many records it deleted: as many as go at once, so repeat until that is 0.
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())

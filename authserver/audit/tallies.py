@@ -1,8 +1,8 @@
-"""Counting what strangers ask for in vain: a few of their requests are recorded, the rest counted.
+"""Tallies of requests in vain: a few of a stranger's requests have records, the rest are counted.
 
-Without this a stranger decides how fast the records grow. Now it is STORED + COUNTS + one for each
-outcome in a minute, and no more, for each worker: whatever is asked, and from however many
-addresses.
+Without them a stranger decides how fast the records grow. With them each worker makes at most
+STORED + COUNTS records a minute and one for each outcome, whatever clients ask, and from however
+many addresses.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from authserver.core.addresses import household
 
 WINDOW = timedelta(minutes=1)
 STORED = 120
-"""So many requests are recorded one by one within a window."""
+"""Requests that have a record of their own within a window."""
 STORED_EACH = 30
-"""So many of those may be of one address, of IPv6 a /64: more wrong passwords are not checked."""
+"""Of those, requests from one address (of IPv6 a /64): more wrong passwords are not checked."""
 COUNTS = 60
-"""Kinds of requests that are counted apart from each other; half of them tell accounts apart."""
+"""Separate counts; half of them are for one account each."""
 VARIOUS = "(various)"
 
 _TEXTS = ("account", "address", "client", "service", "requested", "reason")
@@ -30,7 +30,7 @@ _Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Tally:
-    """Requests that are one record; ``event`` says what they have in common."""
+    """Requests that share one record; ``event`` has what they have in common."""
 
     event: TokenEvent
     last_rules: str
@@ -38,17 +38,17 @@ class _Tally:
 
     @classmethod
     def of(cls, event: TokenEvent) -> "_Tally":
-        # A token that grants nothing needs not be found by its id.
+        # There is no need to find a token that grants nothing by its id.
         event.jwt_id, event.requests = None, 1
         return cls(event, event.rules, set(event.rules.split()))
 
     def add(self, event: TokenEvent, address: str) -> None:
-        kept = self.event
-        kept.requests = (kept.requests or 1) + 1
-        kept.at, kept.request_id = event.at, event.request_id
+        common = self.event
+        common.requests = (common.requests or 1) + 1
+        common.at, common.request_id = event.at, event.request_id
         for name in _TEXTS:
-            if getattr(kept, name) != getattr(event, name):
-                setattr(kept, name, address if name == "address" else VARIOUS)
+            if getattr(common, name) != getattr(event, name):
+                setattr(common, name, address if name == "address" else VARIOUS)
         if event.rules != self.last_rules:
             self.last_rules = event.rules
             self.rules.update(event.rules.split())
@@ -71,7 +71,7 @@ class Tallies:
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def count(self, event: TokenEvent) -> bool:
-        """Count a request, unless it is one of the few to be recorded by themselves; tell that."""
+        """Count a request, and return True; False if it is one of the few that have a record."""
         client = household(event.address)
         with self._lock:
             of_client = self._by_client.get(client, 0)
@@ -88,7 +88,7 @@ class Tallies:
         return True
 
     def _key(self, client: str, event: TokenEvent) -> _Key:
-        """Return what is counted with this: the less alike, the more kinds there are already."""
+        """Return the key of a request's count: the more counts there are, the wider the key."""
         outcome, number = event.outcome, len(self._tallies)
         by_account, by_client = (client, outcome, event.account), (client, outcome, VARIOUS)
         if by_account in self._tallies or number < COUNTS // 2:
@@ -98,7 +98,7 @@ class Tallies:
         return VARIOUS, outcome, VARIOUS
 
     def ended(self, now: datetime) -> Iterable[TokenEvent]:
-        """Return the counts of a window that is over, if it is, and begin another."""
+        """Return the counts of the window and begin another, if the window is over."""
         if self._begun <= now < self._begun + WINDOW:
             return ()
         return self.end(now)

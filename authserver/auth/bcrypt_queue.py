@@ -1,7 +1,7 @@
-"""Hashing passwords: by few processors at a time, for the whole server.
+"""The queue for bcrypt: few processors hash passwords at a time, for the whole server.
 
-A bcrypt keeps a processor busy for a quarter of a second. However many passwords come, most
-processors and threads stay for requests that need none.
+One bcrypt of cost 12 keeps a processor busy for a quarter of a second. However many passwords
+come, most processors and threads stay free for requests without one.
 """
 
 import time
@@ -34,12 +34,12 @@ def at_a_time() -> int:
 
 
 class Hashing:
-    """Lets requests that hash a password in by turns.
+    """Lets requests that hash a password take turns.
 
-    ``turns`` is how many have theirs at a time in all processes that share ``shared``; ``places``
-    are for those of this process that have it or wait for it. Guests come before strangers, who
-    leave them a quarter of the places: so a flood of passwords from everywhere does not keep those
-    out who were here before.
+    ``turns`` is how many requests have a turn at a time, in all processes that use ``shared``. The
+    requests of this process that have a turn or wait for one take ``places``. Guests come before
+    strangers, who leave them a quarter of the places: a flood of passwords from everywhere does
+    not keep out the clients that were here before.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class Hashing:
         self._arrivals = count()
         self._checks: dict[bytes, Future[bool | None]] = {}
         self._changed = Condition()
-        self._apart: _Apart | None = None
+        self._threads: _HashingThreads | None = None
 
     def start(self) -> None:
-        """Hash in threads apart from now on, not in those of the requests.
+        """Hash in separate threads from now on, not in those of the requests.
 
-        They weigh as much as the thread that calls this, whatever others weigh later.
+        They have the nice value that the calling thread has now.
         """
-        self._apart = _Apart()
+        self._threads = _HashingThreads()
 
     def hash_new(self, client: str, password: str, cost: int) -> str:
-        """Return the hash of a password that a guest at the address ``client`` chose.
+        """Return the hash of a new password; ``client`` is the address that it comes from.
 
         Raises:
             Refused: as :func:`passwords.hash_new`.
-            Busy: too many wait, or this one has waited for too long.
+            Busy: as :meth:`run`.
         """
         return self.run(client, lambda: passwords.hash_new(password, cost), guest=True)
 
@@ -78,7 +78,7 @@ class Hashing:
         """Do ``work`` in a turn of its own; ``client`` is the address that it is for.
 
         Raises:
-            Busy: too many wait, or this one has waited for too long.
+            Busy: too many requests wait, or this one has waited for too long.
         """
         with self._place(client, guest=guest) as deadline:
             return self._do(work, deadline, guest=guest)
@@ -99,10 +99,10 @@ class Hashing:
         self, check: bytes, work: Callable[[], bool], deadline: float, *, guest: bool
     ) -> bool | None:
         """Return the result, or None if the request that ran the shared check failed."""
-        mine: Future[bool | None] = Future()
+        own: Future[bool | None] = Future()
         with self._changed:
-            first = self._checks.setdefault(check, mine)
-        if first is not mine:
+            first = self._checks.setdefault(check, own)
+        if first is not own:
             return first.result()
         result = None
         try:
@@ -110,22 +110,22 @@ class Hashing:
         finally:
             with self._changed:
                 del self._checks[check]
-            mine.set_result(result)
+            own.set_result(result)
         return result
 
     @contextmanager
     def _place(self, client: str, *, guest: bool) -> Iterator[float]:
-        """Take a place; give the time until which to wait in it."""
-        leaving = 0 if guest else self.places.total // 4
-        with self.places.take(client, leaving) as free:
-            if not free:
+        """Take a place, and give the time until which the request may wait there."""
+        left_to_guests = 0 if guest else self.places.total // 4
+        with self.places.take(client, left_to_guests) as has_place:
+            if not has_place:
                 raise Busy("too many passwords wait to be checked")
             yield self._monotonic() + PATIENCE
 
     def _do(self, work: Callable[[], _T], deadline: float, *, guest: bool) -> _T:
         self._wait(deadline, guest=guest)
         turn = partial(self._turn, work)
-        return turn() if self._apart is None else self._apart(turn)
+        return turn() if self._threads is None else self._threads(turn)
 
     def _turn(self, work: Callable[[], _T]) -> _T:
         try:
@@ -152,15 +152,15 @@ class Hashing:
             self._changed.notify_all()
 
 
-class _Apart:
-    """Does work in threads that have the nice value and policy of the one that makes this.
+class _HashingThreads:
+    """Runs work in threads with the nice value and policy of the thread that makes this object.
 
-    The kernel gives them to a thread from its maker, so one that was made first makes them all.
+    A thread inherits both from its maker, so one thread that is made here makes all the others.
     """
 
     def __init__(self) -> None:
         self._works: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        # Daemons: an exit waits for the requests' threads, and they wait for these.
+        # Daemons: an exit waits for the threads of the requests, which wait for these.
         Thread(target=self._make_threads, name="hashing", daemon=True).start()
 
     def __call__(self, work: Callable[[], _T]) -> _T:
@@ -178,7 +178,7 @@ class _Apart:
         return future.result()
 
     def _make_threads(self) -> None:
-        """Make a thread for each piece of work: that is nothing beside a bcrypt."""
+        """Make a thread for each piece of work. Beside a bcrypt that costs nothing."""
         while True:
             work = self._works.get()
             try:

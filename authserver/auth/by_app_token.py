@@ -59,19 +59,19 @@ class AppToken(Credential):
                 "unknown or revoked app token" if self.well_formed else "mistyped app token"
             )
         now = backends.clock()
-        known = snapshot.accounts.get(self.name)
-        if known is None or known.id != token.account_id:
+        account = snapshot.accounts.get(self.name)
+        if account is None or account.id != token.account_id:
             raise Unauthorized("app token of another account")
-        if known.disabled:
+        if account.disabled:
             raise Unauthorized("disabled account")
         if token.expires_at is not None and token.expires_at <= now:
             raise Unauthorized(f"expired app token {token.name}")
         if token.networks and not _is_within(token, origin.address):
             raise Unauthorized(f"app token {token.name} from a network that it is not for")
         return Identity(
-            known,
+            account,
             f"app token {token.name}",
-            (known.id, token.id, None),
+            (account.id, token.id, None),
             token.ceiling,
             use=TokenUse(
                 TokenKind.APP,

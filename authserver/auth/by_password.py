@@ -45,15 +45,15 @@ class Password(Credential):
         if self.password.startswith(Prefix.REFRESH):
             # containerd sends a refresh token like this after it was refused.
             raise Unauthorized("a refresh token in the place of a password")
-        known = snapshot.accounts.get(self.name)
+        account = snapshot.accounts.get(self.name)
         if (
-            known is None
-            or not self._is_remembered(backends, known)
+            account is None
+            or not self._is_remembered(backends, account)
             or not backends.lockout.may_be_remembered(origin.address, self.name)
         ):
             return None
         backends.observations.passwords.append("remembered")
-        return _identity(known)
+        return _identity(account)
 
     def verify(
         self, backends: Backends, snapshot: Snapshot, origin: Origin, *, stale: bool
@@ -64,21 +64,21 @@ class Password(Credential):
         """
         if stale:
             raise NotReady("the store cannot be reached, and this password was not checked lately")
-        known = snapshot.accounts.get(self.name)
-        state = (known.password_hash, known.disabled) if known else ()
-        exists, client = known is not None, origin.address
+        account = snapshot.accounts.get(self.name)
+        state = (account.password_hash, account.disabled) if account else ()
+        exists, client = account is not None, origin.address
         with backends.lockout.attempt(client, self.name, exists=exists) as attempt:
             right = backends.hashing.once(
                 client,
                 backends.passwords.check_id(self.name, self.password, *state),
                 lambda: attempt.check(
-                    self.password, lambda: self._check(backends, known, snapshot.highest_cost)
+                    self.password, lambda: self._check(backends, account, snapshot.highest_cost)
                 ),
                 guest=attempt.is_guest,
             )
-            if not (right and known):
-                raise Unauthorized(_why(known))
-        return _identity(known)
+            if not (right and account):
+                raise Unauthorized(_why(account))
+        return _identity(account)
 
     def still(
         self, proved: Identity, backends: Backends, snapshot: Snapshot, origin: Origin
@@ -100,28 +100,28 @@ class Password(Credential):
         if now is None or not backends.passwords.remembers(account.id, now, self.password):
             raise Unauthorized("the password was changed meanwhile")
 
-    def _is_remembered(self, backends: Backends, known: KnownAccount) -> bool:
-        stored = known.password_hash
-        if known.disabled or stored is None:
+    def _is_remembered(self, backends: Backends, account: KnownAccount) -> bool:
+        stored = account.password_hash
+        if account.disabled or stored is None:
             return False
-        return backends.passwords.remembers(known.id, stored, self.password)
+        return backends.passwords.remembers(account.id, stored, self.password)
 
-    def _check(self, backends: Backends, known: KnownAccount | None, highest_cost: int) -> bool:
+    def _check(self, backends: Backends, account: KnownAccount | None, highest_cost: int) -> bool:
         """Check the password in a turn, and remember it if it is right."""
-        stored = known.password_hash if known else None
-        usable = known is not None and not known.disabled
+        stored = account.password_hash if account else None
+        usable = account is not None and not account.disabled
         right = backends.passwords.check(self.password, stored, highest_cost, usable=usable)
         backends.observations.passwords.append("right" if right else "wrong")
-        if right and known and stored:
-            self._verified(backends, known, stored)
+        if right and account and stored:
+            self._verified(backends, account, stored)
         return right
 
-    def _verified(self, backends: Backends, known: KnownAccount, stored: str) -> None:
+    def _verified(self, backends: Backends, account: KnownAccount, stored: str) -> None:
         """Remember the password, and hash it anew if that is due."""
-        backends.passwords.learn(known.id, stored, self.password)
+        backends.passwords.learn(account.id, stored, self.password)
         reason = password_rules.imported_only(self.password)
         if reason and password_rules.is_imported(stored):
-            backends.passwords.warn_of_import(known.id, known.account.name, reason)
+            backends.passwords.warn_of_import(account.id, account.account.name, reason)
         if not backends.passwords.outdated(stored):
             return
         try:
@@ -129,18 +129,18 @@ class Password(Credential):
         except Refused:
             # Of an imported password with over 72 bytes the old hash stays.
             return
-        backends.passwords.learn(known.id, new, self.password)
-        backends.rehashes.add(known.id, stored, new)
+        backends.passwords.learn(account.id, new, self.password)
+        backends.rehashes.add(account.id, stored, new)
 
 
-def _identity(known: KnownAccount) -> Identity:
-    is_user = known.account.kind is AccountKind.USER
-    return Identity(known, "password", (known.id, None, None), may_stay_logged_in=is_user)
+def _identity(account: KnownAccount) -> Identity:
+    is_user = account.account.kind is AccountKind.USER
+    return Identity(account, "password", (account.id, None, None), may_stay_logged_in=is_user)
 
 
-def _why(known: KnownAccount | None) -> str:
-    if known is None:
+def _why(account: KnownAccount | None) -> str:
+    if account is None:
         return "unknown account"
-    if known.disabled:
+    if account.disabled:
         return "disabled account"
-    return "wrong password" if known.password_hash else "account without a password"
+    return "wrong password" if account.password_hash else "account without a password"

@@ -53,16 +53,16 @@ class RefreshToken(Credential):
         if token is None:
             raise LoginEnded("unknown or revoked refresh token")
         now = backends.clock()
-        known = snapshot.owner(token)
-        if known.disabled:
+        account = snapshot.owner(token)
+        if account.disabled:
             raise LoginEnded("disabled account")
         if token.expires_at <= now:
             raise LoginEnded("refresh token was idle for too long")
         service = snapshot.service(token)
         return Identity(
-            known,
+            account,
             f"refresh token {token.id}",
-            (known.id, None, service),
+            (account.id, None, service),
             bound_to=service,
             use=TokenUse(
                 TokenKind.REFRESH, token.id, now, origin.address, origin.client, token.expires_at

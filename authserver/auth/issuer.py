@@ -188,7 +188,7 @@ class Issuer:
                 identity = credential.recall(self.backends, state.snapshot, request.origin)
                 if identity is None:
                     request.require_wait()
-                    # A refusal is told by the state that knows the credential, if there is one.
+                    # The record of a refusal names the account by the state that knows tokens.
                     state = None
                     state = self.state.current_with(credential.is_known)
                     identity = credential.verify(
@@ -275,12 +275,10 @@ class Issuer:
             self.storing.release()
 
     def _store_login(self, origin: Origin, identity: Identity, service: str) -> str:
-        account = identity.known
-        login = refresh_tokens.Login(
-            account.id, account.password_hash, origin.address, origin.client
-        )
+        known = identity.known
+        login = refresh_tokens.Login(known.id, known.password_hash, origin.address, origin.client)
         secret = secret_tokens.make(Prefix.REFRESH, self.random)
-        with self.store.change(f"account:{account.account.name}", wait=LOGIN_WAITS) as change:
+        with self.store.change(f"account:{known.account.name}", wait=LOGIN_WAITS) as change:
             refresh_tokens.add(change, login, service, secret, self.backends.uses.idle)
         return secret
 

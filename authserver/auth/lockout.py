@@ -3,7 +3,7 @@
 Every check of a password is an :meth:`Lockout.attempt`. The lockout counts different wrong
 passwords. Clients try one twice, and a machine with an old password tries it for ever: the same
 password from the same address counts once in a window. Unknown names count as others do. Every
-count belongs to an address, so nobody is locked out from elsewhere.
+count belongs to an address, so no account can be locked out from elsewhere.
 
 The tarpit answers refused logins late, so that an attacker cannot retry at full speed. It holds
 some of the threads only; the logins beyond those it answers at once.
@@ -75,8 +75,8 @@ class Tarpit:
 
     def hold(self, client: str) -> None:
         """Wait, if there is a place; ``client`` is the address that is refused."""
-        with self.places.take(client) as free:
-            if free:
+        with self.places.take(client) as has_place:
+            if has_place:
                 self.sleep(self.seconds)
 
 

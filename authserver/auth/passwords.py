@@ -1,8 +1,8 @@
 """Passwords: bcrypt, the same work for every check that fails, and what was verified lately.
 
 One bcrypt of cost c is 2^c rounds. A failing check always adds up to 2^c rounds of the cost that
-the installation works at, so nobody learns from time whether an account exists, is disabled, or
-came from an htpasswd file with a cheap hash.
+the installation works at: its time does not show whether an account exists, is disabled, or came
+from an htpasswd file with a cheap hash.
 """
 
 import hmac
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 def hash_new(text: str, cost: int) -> str:
-    """Return the bcrypt hash of a password that somebody chose. Raises as :func:`require_new`."""
+    """Return the bcrypt hash of a new password. Raises as :func:`require_new`."""
     require_new(text)
     return hash_password(text, cost)
 

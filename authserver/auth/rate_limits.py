@@ -1,4 +1,7 @@
-"""Counting within windows of time: for all workers of a server, or for all replicas in Redis."""
+"""Counts within windows of time: for all workers of a server, or for all replicas in Redis.
+
+The lockout counts here. What a count means, and which limit it has, is known there.
+"""
 
 import math
 import time
@@ -18,7 +21,7 @@ from authserver.core.errors import Refused
 from authserver.runtime import extras
 from authserver.runtime.shared_memory import BYTES, LOCKS, Shared
 
-# What a count is kept under, when its window ends, the count.
+# One entry: the digest of the count's key, when its window ends, the count.
 _ENTRY = Struct("=16sdI4x")
 _WAYS = 8
 _BUCKET = _ENTRY.size * _WAYS
@@ -27,7 +30,7 @@ _LOCK = LOCKS - 1
 KINDS = ("password", "address", "account", "cheap", "guest")
 """Kinds of counts: the namespaces of limits. Each has a part of the memory; the others share one.
 
-A flood of one kind makes room for itself at the cost of that kind alone.
+A flood of one kind evicts counts of that kind alone.
 """
 _PARTS = 8
 
@@ -40,7 +43,7 @@ log = structlog.get_logger()
 
 
 class SharedStorage(Storage):
-    """Counts in memory that all workers share. Where a kind's part is full, its oldest are lost.
+    """Counts in memory that all workers share. A kind whose part is full loses its oldest counts.
 
     ``clock`` is in seconds, the same in all processes.
     """
@@ -80,7 +83,7 @@ class SharedStorage(Storage):
             _ENTRY.pack_into(self._shared.memory, self._find(key)[0], b"", 0.0, 0)
 
     def check(self) -> bool:
-        """Tell that it can be used: memory always can."""
+        """Return whether it can be used: memory always can."""
         return True
 
     def reset(self) -> None:
@@ -89,15 +92,15 @@ class SharedStorage(Storage):
             self._shared.memory[:] = bytes(BYTES)
 
     def _find(self, key: str) -> tuple[int, float, int]:
-        """Return where a key's count is or belongs, when its window ends (0: none), the count."""
+        """Return the place of a key's count, when its window ends (0: it has none), the count."""
         digest, now = _digest(key), self._clock()
         buckets = BYTES // _PARTS // _BUCKET
         first = _BUCKET * (buckets * _part(key) + int.from_bytes(digest[:8]) % buckets)
         places = range(first, first + _BUCKET, _ENTRY.size)
         oldest, oldest_ends = first, math.inf
         for place in places:
-            kept, ends, count = _ENTRY.unpack_from(self._shared.memory, place)
-            if kept == digest and ends > now:
+            stored, ends, count = _ENTRY.unpack_from(self._shared.memory, place)
+            if stored == digest and ends > now:
                 return place, ends, count
             if ends < oldest_ends:
                 oldest, oldest_ends = place, ends
@@ -191,7 +194,7 @@ def counts(shared: Shared, url: str | None) -> Counts:
 
 def _remote(url: str) -> Storage:
     try:
-        found = storage_from_string(
+        storage = storage_from_string(
             url,
             wrap_exceptions=True,
             socket_timeout=ANSWERS_WITHIN,
@@ -205,9 +208,9 @@ def _remote(url: str) -> Storage:
             + extras.how_to_install(extra)
         ) from None
     except ValueError:
-        # What it says may be a part of the password.
+        # Its message may show a part of the password.
         raise Refused(
             "AUTHSERVER_LIMITS_URL cannot be read: it must be like redis://:PASSWORD@HOST:6379/0; "
             "in a password write @ as %40, : as %3A and / as %2F"
         ) from None
-    return found  # type: ignore[return-value]
+    return storage  # type: ignore[return-value]

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
-    app, chosen = _flask(wiring), wiring.settings
+    app, settings = _flask(wiring), wiring.settings
     client_address = wiring.client_address
     hashing = wiring.issuer.backends.hashing
-    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, chosen)
+    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, settings)
     health.register(app, wiring.maintenance, client_address)
     public_keys.register(app, wiring.state)
     others = app.wsgi_app
-    if chosen.admin_listen is None:
+    if settings.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
     endpoint = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
     outer = _in_front(wiring, client_address, endpoint)
-    if chosen.path_prefix:
-        outer = _without(chosen.path_prefix, outer)
+    if settings.path_prefix:
+        outer = _without(settings.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]
     return app
 
@@ -48,14 +48,14 @@ def create_administration(wiring: Wiring) -> "WSGIApplication":
 def _in_front(
     wiring: Wiring, client_address: ClientAddress, app: "WSGIApplication"
 ) -> "WSGIApplication":
-    """Return ``app`` behind what is in front of each; the settings may have no rate limit."""
+    """Return ``app`` behind its front; the settings may turn the rate limit off."""
     rate = wiring.settings.requests_per_address
     rates = Rates(rate) if rate else None
     return Front(rates, client_address.of_request, wiring.observations, app)
 
 
 def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":
-    # Its models take a good part of what a start takes.
+    # To import the models takes a good part of a start.
     from authserver.web.api import router  # noqa: PLC0415
     from authserver.web.api.caller import Callers  # noqa: PLC0415
     from authserver.web.api.operations import Parts  # noqa: PLC0415
@@ -88,8 +88,8 @@ def _flask(wiring: Wiring) -> Flask:
 
     @app.teardown_request
     def let_go(_: BaseException | None) -> None:
-        # Its traceback has the frames that hold the request, which holds it: garbage that would
-        # stay until somebody looks for it.
+        # Its traceback has the frames that hold the request, which holds it: a cycle that would
+        # stay until the collector runs.
         request.routing_exception = None
 
     return app
@@ -109,9 +109,10 @@ def _without(prefix: str, inner: "WSGIApplication") -> "WSGIApplication":
 
 
 class Late:
-    """Answers what is below the path ``prefix``, and leaves the rest to ``others``.
+    """Makes the application below the path ``prefix`` when it is first asked for.
 
-    To ``make`` it takes a part of a second and of the memory, and few processes are ever asked.
+    ``make`` takes part of a second and some memory, and most processes never need it. Other paths
+    are for ``others``.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class _Input(Protocol):
 
 @dataclass(frozen=True)
 class Bodies:
-    """Reads the bodies of this process; ``places`` are for those that are on their way."""
+    """Reads the bodies of one listener; those that are on their way take ``places``."""
 
     places: Places
     seconds: float = SECONDS
@@ -46,8 +46,8 @@ class Bodies:
         if isinstance(stream, BytesIO):
             body = self._read(environ, max_bytes)
         else:
-            with self.places.take(client) as free:
-                if not free:
+            with self.places.take(client) as has_place:
+                if not has_place:
                     raise NotReady(TOO_MANY)
                 body = self._read(environ, max_bytes)
         environ["wsgi.input"] = BytesIO(body)

@@ -19,10 +19,10 @@ Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
 CLIENT = "authserver.client"
-"""In the environment of a request: the address, once it was found."""
+"""In the environment of a request: the client's address, once it is known."""
 FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 LONGEST = 60
-"""No address with a port is longer. Clients write some of these, and what was read is kept."""
+"""No address with a port is longer. Clients write some of them, and the cache keeps them."""
 
 _with_port = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::\d{1,5})?")
 
@@ -41,7 +41,7 @@ class ClientAddress:
     unix_socket: bool = False
     observations: Observations = field(default_factory=Observations, repr=False)
     _warned: bool = field(default=False, init=False)
-    _told: bool = field(default=False, init=False)
+    _reported: bool = field(default=False, init=False)
 
     @cached_property
     def environ_name(self) -> str:
@@ -50,25 +50,25 @@ class ClientAddress:
     def of_request(self, environ: "WSGIEnvironment") -> str:
         """Return the address of the client that sends this request, or UNKNOWN.
 
-        It is asked for several times, and found once.
+        Several parts ask for it; it is found once.
         """
-        found: str | None = environ.get(CLIENT)
-        if found is None:
-            found = environ[CLIENT] = self._find(environ)
-        return found
+        address: str | None = environ.get(CLIENT)
+        if address is None:
+            address = environ[CLIENT] = self._find(environ)
+        return address
 
     def _find(self, environ: "WSGIEnvironment") -> str:
         peer, forwarded = environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name)
         long = len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST)
-        found = self.of(peer, forwarded) if long else self._known(peer, forwarded)
-        if found == UNKNOWN and forwarded is not None:
-            self._tell(peer, forwarded)
-        return found
+        address = self.of(peer, forwarded) if long else self._cached(peer, forwarded)
+        if address == UNKNOWN and forwarded is not None:
+            self._report(peer, forwarded)
+        return address
 
     def is_local(self, environ: "WSGIEnvironment") -> bool:
-        """Whether the request was sent on this machine, to this machine, and through no proxy.
+        """Whether a client on this machine sent the request to this machine, without a proxy.
 
-        Some proxies tell nothing of the client, but pass on the host that it asked for.
+        Some proxies add no header about the client, but pass on the host that it asked for.
         """
         if any(name in environ for name in (*FORWARDING, self.environ_name)):
             return False
@@ -76,16 +76,16 @@ class ClientAddress:
         return _is_loopback(host) and (self.unix_socket or _is_loopback(peer))
 
     @cached_property
-    def _known(self) -> Callable[[str, str | None], str]:
+    def _cached(self) -> Callable[[str, str | None], str]:
         return lru_cache(maxsize=1024)(self.of)
 
     def of(self, peer: str, forwarded: str | None) -> str:
         """Return the address of the client behind ``peer``, or UNKNOWN.
 
         ``forwarded`` is the header's value: the nearest proxy wrote its right end. Each trusted
-        address is believed about the one to its left; what the first untrusted one says of
-        others is its own invention. What a trusted proxy wrote and cannot be read makes the
-        address unknown: it must not become the proxy's own.
+        proxy is believed about the address to its left. The first untrusted one may have invented
+        what stands left of it. If a trusted proxy wrote something that cannot be read, the address
+        is unknown: it must not become the proxy's own.
         """
         if self.unix_socket:
             return self._behind_proxy(forwarded) if forwarded is not None else UNKNOWN
@@ -114,10 +114,10 @@ class ClientAddress:
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self.trusted)
 
-    def _tell(self, peer: str, forwarded: str) -> None:
+    def _report(self, peer: str, forwarded: str) -> None:
         self.observations.unreadable.append(self.header)
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             log.error(
                 f"{self.header} cannot be read: all clients whose proxy writes such a header are "
                 "one, without an address, to limits and rules; set AUTHSERVER_PROXY_HEADER to a "

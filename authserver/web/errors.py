@@ -1,4 +1,4 @@
-"""Every error as JSON, in the forms that registry clients read, and each request's id."""
+"""Errors as JSON, in the forms that registry clients read, and each request's id."""
 
 import json
 import secrets
@@ -44,7 +44,7 @@ def error_response(
 ) -> Response:
     """Return an error. Docker's engine needs ``details``, the others read ``errors``.
 
-    ``oauth`` is the code of RFC 6749, section 5.2, for what was asked by POST.
+    ``oauth`` is the code of RFC 6749, section 5.2, for a POST.
     """
     body = {
         "errors": [{"code": code, "message": message, "detail": None}],
@@ -63,7 +63,7 @@ def register(app: Flask) -> None:
 
 
 def answer_to(error: Exception, method: str) -> Response:
-    """Return what a request by ``method`` is answered where ``error`` was raised."""
+    """Return the response to a request by ``method`` that raised ``error``."""
     match error:
         case AuthserverError():
             return _domain_error(error, method)
@@ -77,7 +77,7 @@ def answer_to(error: Exception, method: str) -> Response:
 
 def _domain_error(error: AuthserverError, method: str) -> Response:
     status, code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    # What is wrong with the installation is the operator's business, and in the log.
+    # The log says what is wrong with the installation: that is for the operator alone.
     message = (
         "the token server cannot answer now; try again"
         if isinstance(error, NotReady)

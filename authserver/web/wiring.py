@@ -44,8 +44,8 @@ from authserver.web.server.maintenance import Maintenance
 log = structlog.get_logger()
 
 
-# Of the threads for requests that wait, so that there are always some for those that neither have
-# a body nor a password that is not remembered.
+# Shares of the threads for requests that wait: some always stay free for requests that have neither
+# a body nor a password for bcrypt.
 BODIES_AT_ONCE = THREADS // 4
 BODIES_EACH = THREADS // 12
 PASSWORDS_AT_ONCE = THREADS // 3
@@ -102,62 +102,67 @@ class Wiring:
 
 
 def wire(
-    chosen: Settings, observations: Observations | None = None, known: Snapshot | None = None
+    settings: Settings, observations: Observations | None = None, known: Snapshot | None = None
 ) -> Wiring:
     """Put the parts together and load the first state; without ``observations`` none are kept.
 
-    What is ``known`` of the state already is not read again.
+    Of the state only what changed since the snapshot ``known`` is read.
 
     Raises:
         NotReady: the store, its schema, the master key or the signing key cannot be used.
     """
     trail = trail_of(
-        chosen.master_key_path,
-        chosen.audit_log,
-        chosen.audit_log_ca_file,
-        chosen.audit_log_size << 20,
-        chosen.min_free << 20,
+        settings.master_key_path,
+        settings.audit_log,
+        settings.audit_log_ca_file,
+        settings.audit_log_size << 20,
+        settings.min_free << 20,
     )
-    store = open_store(chosen.store_url, now, chosen.pool, trail)
+    store = open_store(settings.store_url, now, settings.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
         signing_keys.require_initialised(session)
-        safe = Safe.of(session, chosen.master_key_path, chosen.private_key_dir)
-        # Now, not at the first record.
+        safe = Safe.of(session, settings.master_key_path, settings.private_key_dir)
+        # A missing key must be an error now, not at the first record.
         trail.key(session)
     journal = Journal(safe.master.derive("names in records"), now)
-    uses, rehashes = TokenUses(timedelta(days=chosen.refresh_token_days)), Rehashes()
-    state = StateCache(store, safe, journal, chosen.max_staleness, time.monotonic)
+    uses, rehashes = TokenUses(timedelta(days=settings.refresh_token_days)), Rehashes()
+    state = StateCache(store, safe, journal, settings.max_staleness, time.monotonic)
     maintenance = Maintenance(
-        state, uses, rehashes, _spool(chosen), _capacity(chosen, store), chosen.token_record_days
+        state,
+        uses,
+        rehashes,
+        _spool(settings),
+        _capacity(settings, store),
+        settings.token_record_days,
     )
     state.refresh(known)
     # The other jobs are left to the thread: another writer may hold the store for longer than a
     # start should wait.
     maintenance.run("rotate")
     passwords = Passwords(
-        chosen.bcrypt_cost, chosen.remember_passwords, time.monotonic, secrets.token_bytes(32)
+        settings.bcrypt_cost, settings.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
     shared = Shared.join()
-    seen = observations or Observations()
+    observations = observations or Observations()
     hashing = Hashing(shared, at_a_time(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
-    lockout = _lockout(chosen, shared, safe.master, seen)
-    backends = Backends(passwords, uses, rehashes, hashing, lockout, now, seen)
-    ttl, random = chosen.token_ttl, secrets.token_bytes
-    issuer = Issuer(state, store, backends, journal, ttl, now, random, seen)
+    lockout = _lockout(settings, shared, safe.master, observations)
+    backends = Backends(passwords, uses, rehashes, hashing, lockout, now, observations)
+    ttl, random = settings.token_ttl, secrets.token_bytes
+    issuer = Issuer(state, store, backends, journal, ttl, now, random, observations)
     spooler = Spooler(journal, maintenance.spool, lambda: maintenance.records_late)
     copy = SecondCopy(trail.outbox)
-    return Wiring(chosen, store, state, maintenance, issuer, new_bodies(), spooler, copy)
+    return Wiring(settings, store, state, maintenance, issuer, new_bodies(), spooler, copy)
 
 
-def _capacity(chosen: Settings, store: Store) -> Capacity:
-    max_bytes, min_free = chosen.token_record_size << 20, chosen.min_free << 20
+def _capacity(settings: Settings, store: Store) -> Capacity:
+    max_bytes, min_free = settings.token_record_size << 20, settings.min_free << 20
     return Capacity(store, reserve_of(store), max_bytes, min_free, time.monotonic)
 
 
-def _spool(chosen: Settings) -> Spool:
-    """Return the spool. One that cannot be used is told now: without the store it is too late."""
-    spool = Spool(chosen.spool_path, chosen.spool_size << 20)
+def _spool(settings: Settings) -> Spool:
+    """Return the spool. The log says now if it cannot be used: without the store it is too late."""
+    spool = Spool(settings.spool_path, settings.spool_size << 20)
     with _spool_in_doubt():
         spool.open()
     return spool
@@ -172,10 +177,10 @@ def _spool_in_doubt() -> Iterator[None]:
 
 
 def _lockout(
-    chosen: Settings, shared: Shared, master: MasterKey, observations: Observations
+    settings: Settings, shared: Shared, master: MasterKey, observations: Observations
 ) -> Lockout:
-    url = chosen.limits_url.get_secret_value() if chosen.limits_url else None
-    allowed = limits(chosen.failures_per_address, chosen.failures_per_account)
+    url = settings.limits_url.get_secret_value() if settings.limits_url else None
+    allowed = limits(settings.failures_per_address, settings.failures_per_account)
     tarpit = Tarpit(Places(HELD_AT_ONCE, HELD_AT_ONCE))
     key = master.derive("guesses")
     return Lockout(counts(shared, url), allowed, key, tarpit, observations=observations)
