@@ -105,7 +105,7 @@ def _sealed_key(session: Session) -> bytes:
 
 
 def _locked(session: Session, chain: int) -> RowMapping | None:
-    """Lock the row of a chain; return what it holds, None if there is none that can be read."""
+    """Lock a chain's row and return its content, None if it is missing or cannot be read."""
     session.execute(select(AuditChain.id).where(AuditChain.id == chain).with_for_update()).all()
     table = cast("Table", AuditChain.__table__)
     return dict(held(session, table, [chain])).get(chain)
@@ -313,7 +313,7 @@ def _changing(session: Session) -> _Changing:
     """Return the chain of changes, locked for this transaction.
 
     Raises:
-        NotReady: there is none.
+        NotReady: the store has no chain of changes.
     """
     held: _Changing | None = session.info.get(_CHANGING)
     if held is not None and held.is_of(session):

@@ -145,7 +145,7 @@ def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Rec
 
 
 def newest(session: Session) -> dict[str, int]:
-    """Return the highest id of each kind, 0 where there is none."""
+    """Return the highest id of each kind, 0 for a kind without records."""
     highest = {
         RecordKind.CHANGE: func.max(AuditRecord.id),
         RecordKind.TOKEN: func.max(TokenRecord.id),

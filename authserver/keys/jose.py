@@ -56,7 +56,7 @@ class KeyPair:
 
 
 def public_key(certificate: x509.Certificate) -> PublicKey:
-    """Return the key that a certificate of ours speaks of.
+    """Return the public key of a certificate of ours.
 
     Raises:
         NotReady: it is of a kind that we never stored.
