@@ -1,4 +1,4 @@
-"""``authserver policy``: registries, accounts, groups and rules as one file."""
+"""``authserver policy``: the policy as one file."""
 
 import sys
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from authserver.policy.files.store_copy import StoreCopy
 
 MAX_LINE = 2000
 CHANGES = 3
-"""Exit status of a plan that changes something: 1 is an error, 2 a wrong command line."""
+"""Exit status of a plan that changes something; 1 is an error, 2 a wrong command line."""
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 _prune = click.option(
@@ -41,49 +41,49 @@ def command() -> None:
     """Registries, accounts, groups and rules as one YAML file."""
 
 
-@command.command("export", short_help="Print what there is as a policy file.")
+@command.command("export", short_help="Print the present policy as a file.")
 @json_option
 @pass_context
 def export(context: Context, as_json: bool) -> None:
-    """Print what there is as a policy file, sorted: the same to the byte until something changes.
+    """Print the present policy as a file, sorted: the same to the byte until something changes.
 
-    Secrets are not in it, and neither are the rules that delegates wrote.
+    The file has no secrets and no rules that delegates wrote.
     """
     with context.read() as session:
-        standing = current_state.load(session)
-    policy = current_state.as_policy(standing)
+        state = current_state.load(session)
+    policy = current_state.as_policy(state)
     if as_json:
         print_json(policy_export.plain(policy))
     else:
         click.echo(policy_export.export(policy), nl=False)
-    if left_out := sum(each.delegation is not None for each in standing.rules):
+    if left_out := sum(each.delegation is not None for each in state.rules):
         note(f"{left_out} rules written under delegations were left out.")
 
 
-@command.command("plan", short_help="Say what a policy file would change.")
+@command.command("plan", short_help="Show what a policy file would change.")
 @_file
 @_prune
-@click.option("--exit-code", is_flag=True, help="Exit with 3 if there is anything to change.")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 if the file would change anything.")
 @json_option
 @pass_context
 def plan(context: Context, file: Path, prune: bool, exit_code: bool, as_json: bool) -> None:
-    """Say what the policy FILE (- for standard input) would change, and who would gain or lose.
+    """Show what the policy FILE (- for standard input) would change, and who would gain or lose.
 
-    Nothing is changed. Exit status: 0 done, 1 the file is no good, 2 the command line is wrong, and
-    with --exit-code 3 if there is anything to change.
+    This changes nothing. Exit status: 0 done, 1 the file is no good, 2 the command line is wrong;
+    with --exit-code 3 if the file would change anything.
     """
-    shown = _plan(context, _read(file), prune=prune)
-    print_json(shown.as_json()) if as_json else _print(shown)
-    if exit_code and shown.steps:
+    planned = _plan(context, _read(file), prune=prune)
+    print_json(planned.as_json()) if as_json else _print(planned)
+    if exit_code and planned.steps:
         raise SystemExit(CHANGES)
 
 
-@command.command("apply", short_help="Do what a policy file says.")
+@command.command("apply", short_help="Apply a policy file.")
 @_file
 @_prune
-@force_option("Do it even where a deny or the administration rests on what is taken away.")
+@force_option("Also remove what a deny or the administration rests on.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--expect", metavar="PLAN", help="Only if this is still the plan.")
+@click.option("--expect", metavar="PLAN", help="Only if the plan still has this id.")
 @json_option
 @pass_context
 def apply(
@@ -95,29 +95,29 @@ def apply(
     expect: str | None,
     as_json: bool,
 ) -> None:
-    """Do what the policy FILE (- for standard input) says, all of it or nothing.
+    """Apply the policy FILE (- for standard input), all of it or nothing.
 
-    Shows the plan and asks. What is done is what was shown: if anything has changed meanwhile,
-    nothing is done. New accounts start disabled, and without password or token.
+    The command shows the plan and asks. If the plan has changed meanwhile, it applies nothing. New
+    accounts start disabled, without a password or token.
     """
     policy = _read(file)
-    shown = _plan(context, policy, prune=prune)
+    planned = _plan(context, policy, prune=prune)
     if not as_json:
-        _print(shown)
-    if shown.steps:
-        _require_consent(shown, force=force, yes=yes, expect=expect)
+        _print(planned)
+    if planned.steps:
+        _require_consent(planned, force=force, yes=yes, expect=expect)
         with context.change() as change, progress_bar("Applying") as progress:
             policy_plan.apply(
                 change,
                 policy,
                 prune=prune,
                 force=force,
-                expect=expect or shown.id,
+                expect=expect or planned.id,
                 progress=progress,
             )
-        note("Applied: {} added, {} changed, {} removed.".format(*_counts(shown)))
+        note("Applied: {} added, {} changed, {} removed.".format(*_counts(planned)))
     if as_json:
-        print_json(shown.as_json())
+        print_json(planned.as_json())
 
 
 @command.command("test", short_help="Check the assertions of a file.")
@@ -127,10 +127,10 @@ def apply(
     "policy_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="On this policy file; otherwise on FILE itself, or on the store if FILE has tests only.",
+    help="Test this policy file; otherwise FILE itself, or the store if FILE has tests only.",
 )
-@click.option("--at", type=Moment(), help="At this time instead of now: a date, or a time.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML there.")
+@click.option("--at", type=Moment(), help="Test at this time instead of now: a date, or a time.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
 @json_option
 @pass_context
 def test(
@@ -144,18 +144,18 @@ def test(
     """Check the assertions under tests in FILE; exit with 1 if one does not hold.
 
     An assertion is WHO can|cannot ACTIONS PATTERN [on REGISTRY] [from ADDRESS] [at TIME]. WHO is
-    an account's name, a subject as in rules, or anonymous; of a group every enabled member is
-    meant. On a policy file no store is needed. Without a registry it must hold on every one;
-    without an address cannot means from none.
+    an account's name, a subject as in rules, or anonymous; a group stands for each enabled member.
+    A test of a policy file needs no store. Without a registry the assertion must hold on every
+    registry; without an address, cannot means from no address.
     """
-    told = _read(file)
-    claims = assertions.read_all(told.tests or (), told.file)
+    tests = _read(file)
+    claims = assertions.read_all(tests.tests or (), tests.file)
     if not claims:
-        raise Refused(f"{told.file} has no tests in it")
-    policy = _read(policy_file) if policy_file else told
+        raise Refused(f"{tests.file} has no tests in it")
+    policy = _read(policy_file) if policy_file else tests
     verdicts = list(check.check(_tested(context, policy), claims, at or now()))
     if junit is not None:
-        write_output(junit, junit_report(verdicts, told.file))
+        write_output(junit, junit_report(verdicts, tests.file))
     if as_json:
         print_json([verdict.as_json() for verdict in verdicts])
     else:
@@ -199,9 +199,9 @@ def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
         return policy_plan.plan(store, policy, prune=prune, progress=progress)
 
 
-def _require_consent(shown: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
-    policy_plan.require_expected(shown, expect)
-    policy_plan.require_safe(shown, force=force)
+def _require_consent(planned: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
+    policy_plan.require_expected(planned, expect)
+    policy_plan.require_safe(planned, force=force)
     if yes:
         return
     if not sys.stdin.isatty():
@@ -209,34 +209,34 @@ def _require_consent(shown: Plan, *, force: bool, yes: bool, expect: str | None)
     click.confirm("Apply this?", abort=True, err=True)
 
 
-def _print(shown: Plan) -> None:
-    for step, effects in zip(shown.steps, shown.effects, strict=True):
+def _print(planned: Plan) -> None:
+    for step, effects in zip(planned.steps, planned.effects, strict=True):
         _line(step)
-        for told in effects.told:
-            _line(f"    {told}")
+        for change in effects.changes:
+            _line(f"    {change}")
         if effects.more:
             _line("    … and perhaps more: too much to tell")
-    if shown.prunable:
+    if planned.prunable:
         click.echo("Not in the file and left alone; --prune would remove:")
-        for step in shown.prunable:
+        for step in planned.prunable:
             _line(f"  {step}")
-    for text in shown.notes:
+    for text in planned.notes:
         note(printable(text, MAX_LINE))
-    for text in shown.unsafe:
+    for text in planned.unsafe:
         note(f"Only with --force: {printable(text, MAX_LINE)}")
-    if shown.steps:
-        added, changed, removed = _counts(shown)
-        click.echo(f"Plan {shown.id}: {added} to add, {changed} to change, {removed} to remove.")
+    if planned.steps:
+        added, changed, removed = _counts(planned)
+        click.echo(f"Plan {planned.id}: {added} to add, {changed} to change, {removed} to remove.")
     else:
         click.echo("Nothing to change.")
 
 
-def _line(text: Any) -> None:  # noqa: ANN401 - whatever says what it is
+def _line(text: Any) -> None:  # noqa: ANN401 - anything with a text
     click.echo(printable(str(text), MAX_LINE))
 
 
-def _counts(shown: Plan) -> tuple[int, int, int]:
-    """Return how many things are added, changed and removed."""
-    verbs = [step.verb for step in shown.steps]
+def _counts(planned: Plan) -> tuple[int, int, int]:
+    """Return the numbers of things that are added, changed and removed."""
+    verbs = [step.verb for step in planned.steps]
     added, removed = verbs.count(Verb.ADD), verbs.count(Verb.REMOVE)
     return added, len(verbs) - added - removed, removed

@@ -1,4 +1,4 @@
-"""How far rules reach: everybody who may do something, and everything that somebody may do."""
+"""List who may do something, and all that an account may do."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from authserver.policy.explain import AccessAnswer, ScopeExplanation, known_acco
 def who_can(
     state: Snapshot, service: str, action: str, repository: str, circumstances: Circumstances
 ) -> Iterator[AccessAnswer]:
-    """Give an answer for everybody, anonymous first, who may do ``action`` on ``repository``.
+    """Give an answer for each account that may do ``action`` on ``repository``, anonymous first.
 
-    Disabled accounts are left out: no token is issued to them. Where no address is given, those
-    who may from some addresses only are in; the rules that are cited say from which.
+    Disabled accounts get no token and are left out. Without an address, accounts that may only from
+    some networks are included; the cited rules name the networks.
     """
     asked = Scope("repository", repository, (action,))
-    # Most rules speak of other repositories, which is told once and not for each account.
+    # Most rules cover other repositories: drop them once, not for each account.
     rules = [rule for rule in state.rules if _may_cover(rule, service, asked)]
-    from_where = samples((rule.conditions for rule in rules), circumstances)
+    places = samples((rule.conditions for rule in rules), circumstances)
     enabled = (known for _, known in sorted(state.accounts.items()) if not known.disabled)
     for known in (None, *enabled):
         account = known.account if known else None
-        for place in from_where:
+        for place in places:
             decision = decide(rules, account, service, asked, None, place)
             if decision.complete:
                 yield AccessAnswer(service, known, place, [ScopeExplanation(decision)], {})
@@ -50,7 +50,7 @@ def _may_cover(rule: Rule, service: str, asked: Scope) -> bool:
 
 @dataclass(frozen=True)
 class AccessEntry:
-    """What one pattern of one allow gives, and the denies that take some of it away."""
+    """What one pattern of one allow grants, and the denies that take away a part."""
 
     service: str
     type: str
@@ -73,7 +73,7 @@ class AccessEntry:
 
 @dataclass(frozen=True)
 class EffectiveAccess:
-    """All that an account (None: anonymous) may do on some registries."""
+    """All that an account may do on some registries; ``known`` None is anonymous."""
 
     known: KnownAccount | None
     entries: Sequence[AccessEntry]
@@ -99,7 +99,7 @@ def effective(
 ) -> EffectiveAccess:
     """Return all that an account of that name, or ``anonymous``, may do on some registries.
 
-    Where no address is given, rules for some addresses only are in, and say so.
+    Without an address, rules for some networks only are included.
 
     Raises:
         NotFound: there is no such account in ``state``.
@@ -128,21 +128,21 @@ def _on(
             continue
         own = _may(rule, who, service, circumstances)
         if own or _may(rule, None, service, circumstances):
-            # {account} is nobody's name where a rule holds for an account as for anybody.
+            # A rule that grants to anonymous requests covers nothing by {account}.
             named = own and who is not None and is_path_component(who.name)
             for pattern in rule.patterns:
                 if named or ACCOUNT not in pattern.text:
-                    yield _reached(service, rule, pattern, denies, circumstances)
+                    yield _entry(service, rule, pattern, denies, circumstances)
 
 
 def _may(rule: Rule, who: Account | None, service: str, circumstances: Circumstances) -> bool:
-    """Whether nothing but the name keeps a rule from applying."""
+    """Whether the rule applies to some name."""
     anything = Scope(rule.type, "", (ALL,))
     hindrances = rule.hindrances(Asked(who, service, anything, circumstances))
     return all(hindrance == OTHER_NAME or hindrance.unknown for hindrance in hindrances)
 
 
-def _reached(
+def _entry(
     service: str,
     rule: Rule,
     pattern: Pattern,

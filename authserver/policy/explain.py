@@ -1,4 +1,4 @@
-"""What would be granted, and why: questions that the deciding function answers offline."""
+"""Explain what would be granted, and why, with the function that decides token requests."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from authserver.db.snapshot_rows import KnownAccount
 
 MAX_CLOSE = 5
 
-# How near a rule came that only this kept from applying: the nearest first.
+# What kept a rule from applying, the nearest miss first.
 _NEARNESS = (
     IS_DISABLED,
     *HINDRANCES,
@@ -46,7 +46,7 @@ _NEARNESS = (
 
 @dataclass(frozen=True)
 class NearMiss:
-    """An allow that one thing kept from applying."""
+    """An allow that only one thing keeps from applying."""
 
     rule: Rule
     hindrance: Hindrance
@@ -57,7 +57,7 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class ScopeExplanation:
-    """A decision and, where it fell short, the rules that came close."""
+    """A decision; if it grants less than was asked, also the rules that came close."""
 
     decision: Decision
     close: Sequence[NearMiss] = ()
@@ -87,8 +87,8 @@ class ScopeExplanation:
 class AccessAnswer:
     """The decisions on some scopes for one account (None: anonymous) on one registry.
 
-    ``malformed`` has the texts that are no scopes, each with the reason; ``barred`` says why the
-    credential gets no token at all.
+    ``malformed`` maps each text that is not a scope to the reason. ``barred`` has the reasons why
+    the credential gets no token at all.
     """
 
     service: str
@@ -150,7 +150,7 @@ def explain(
 ) -> AccessAnswer:
     """Decide scopes for an account of that name, or for ``anonymous``.
 
-    ``barred`` are reasons why the credential that is asked about is not good at all.
+    ``barred`` are reasons why the credential gets no token at all.
 
     Raises:
         NotFound: there is no such account in ``state``.
@@ -176,11 +176,11 @@ def explain(
 def token_bounds(
     session: Session, account: str, token_id: int, when: Circumstances
 ) -> tuple[tuple[Limit, ...] | None, list[str]]:
-    """Return the ceiling of an account's app token, and why the token would not be good at all.
+    """Return the ceiling of an account's app token, and the reasons why it would get no token.
 
     Raises:
         NotFound: there is no such app token.
-        Refused: it is another account's.
+        Refused: the app token belongs to another account.
     """
     token = app_tokens.get(session, token_id)
     if token.account.name != account:
@@ -198,7 +198,7 @@ def known_account(state: Snapshot, name: str) -> KnownAccount | None:
     """Return the account of that name, None for ``anonymous``.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no account of that name.
     """
     known = None if name == ANONYMOUS else state.accounts.get(name)
     if known is None and name != ANONYMOUS:
@@ -207,17 +207,17 @@ def known_account(state: Snapshot, name: str) -> KnownAccount | None:
 
 
 def _missing(decision: Decision) -> Scope:
-    """Return what was asked for and not granted."""
+    """Return the part of the scope that was not granted."""
     asked = decision.scope
     short = tuple(action for action in asked.actions if action not in decision.granted)
     return Scope(asked.type, asked.name, short)
 
 
 def came_close(rules: Iterable[Rule], asked: Asked) -> list[NearMiss]:
-    """Return the allows that only one thing kept from applying, the nearest first."""
+    """Return the allows that only one thing keeps from applying, the nearest first."""
     if not asked.scope.actions:
         return []
-    # One way only, where nobody asks anyhow; in this order, so that the same is always told.
+    # An anonymous request is asked about once. The order is fixed, so that answers are stable.
     ways = tuple(dict.fromkeys((asked, asked.anonymously())))
     found = [NearMiss(rule, why) for rule in rules for why in _only_hindrance(rule, ways)]
     found.sort(
@@ -241,7 +241,7 @@ def _only_hindrance(rule: Rule, ways: Iterable[Asked]) -> Iterator[Hindrance]:
 
 
 def _likeness(rule: Rule, name: str) -> int:
-    """Return how many segments a pattern and the name have in common at their beginning."""
+    """Return the number of leading segments that a pattern and the name share."""
     segments = name.split("/")
     return max(sum(1 for _ in _common(pattern.segments, segments)) for pattern in rule.patterns)
 

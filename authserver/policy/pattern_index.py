@@ -1,6 +1,11 @@
-"""Rules by the literal segments that begin and end their patterns.
+"""Find the few rules, among thousands, whose patterns may cover or overlap a pattern.
 
-Finds the few rules, among many, whose patterns may cover or overlap another's.
+Two indexes, as two questions differ. :class:`Index` finds patterns that may cover another one, by
+any literal text in them: ``lint`` compares each rule with all others. :class:`Tree` finds patterns
+that may overlap, by literal first and last segments: plans and assertions need that. With ``Tree``
+for both, 5,000 rules like ``**/name`` took lint 21 s instead of 0.4 s.
+
+``core.rule_index`` is neither: it finds the rules for one name and account, at each token request.
 """
 
 import re
@@ -14,7 +19,7 @@ from typing import Generic, TypeVar
 from authserver.core.patterns import Pattern, is_literal
 from authserver.core.rules import Rule
 
-# What stands for wild cards and the asking account's name; no pattern has it.
+# Replaces wild cards and {account}; no pattern contains it.
 _GAP = "\0"
 _gaps = re.compile(r"\*+|\{account\}")
 
@@ -24,7 +29,7 @@ _Prefix = tuple[str, ...]
 class Index:
     """Rules by the rarest piece of literal text in each of their patterns.
 
-    Where one pattern covers another, each of its pieces is a part of one of the other's.
+    If one pattern covers another, each of its pieces is part of a piece of the other.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -36,13 +41,13 @@ class Index:
             self._by_piece[rarest].append(rule)
 
     def near(self, pattern: Pattern) -> Iterable[Rule]:
-        """Give the rules that may cover ``pattern``; one may come twice."""
+        """Give the rules that may cover ``pattern``; a rule may come twice."""
         text = _gaps.sub(_GAP, pattern.text)
         for piece in self._within(text):
             yield from self._by_piece[piece]
 
     def _within(self, text: str) -> Iterable[str]:
-        # As many tries as there are pieces here or in the text, whichever is fewer.
+        # Try either all pieces of the index or all parts of the text, whichever are fewer.
         if len(self._by_piece) < len(text) ** 2 // 2:
             return [piece for piece in self._by_piece if piece in text]
         ends = range(len(text) + 1)
@@ -66,7 +71,7 @@ _Entry = TypeVar("_Entry", bound=RulePattern)
 
 
 class _Ends(Generic[_Entry]):
-    """Entries by the last segment of their patterns, None where it is not literal."""
+    """Patterns by their last segment; None if it is not literal."""
 
     def __init__(self) -> None:
         self._by_last: defaultdict[str | None, list[_Entry]] = defaultdict(list)
@@ -75,19 +80,19 @@ class _Ends(Generic[_Entry]):
         self._by_last[_last(entry.pattern)].append(entry)
 
     def near(self, last: str | None) -> Iterator[_Entry]:
-        """Give the entries of which one may end as a pattern with this last segment does."""
+        """Give the patterns that may end like a pattern with this last segment."""
         if last is None:
             return chain.from_iterable(self._by_last.values())
         return chain(self._by_last.get(None, ()), self._by_last.get(last, ()))
 
     def around(self, last: str | None) -> Iterator[_Entry]:
-        """Give the entries of which one may cover each end of such a pattern."""
+        """Give the patterns that may cover every end of such a pattern."""
         literal = () if last is None else self._by_last.get(last, ())
         return chain(self._by_last.get(None, ()), literal)
 
 
 class Tree(Generic[_Entry]):
-    """Entries by the literal segments with which their patterns begin and end."""
+    """Patterns by the literal segments with which they begin and end."""
 
     def __init__(self, entries: Iterable[_Entry] = ()) -> None:
         self._at: defaultdict[_Prefix, _Ends[_Entry]] = defaultdict(_Ends)
@@ -102,13 +107,13 @@ class Tree(Generic[_Entry]):
             self._below[prefix[:length]].put(entry)
 
     def around(self, pattern: Pattern) -> Iterator[_Entry]:
-        """Give the entries of which one may cover all that ``pattern`` covers."""
+        """Give the patterns that may cover all of ``pattern``."""
         last = _last(pattern)
         for ends in self._at_or_above(pattern):
             yield from ends.around(last)
 
     def near(self, pattern: Pattern) -> Iterator[_Entry]:
-        """Give the entries of which one may cover some of what ``pattern`` covers."""
+        """Give the patterns that may overlap ``pattern``."""
         last, prefix = _last(pattern), pattern.beginning
         for ends in self._at_or_above(pattern):
             yield from ends.near(last)

@@ -1,4 +1,4 @@
-"""Assertions on a policy: ``alice can push team/app``, ``anonymous cannot pull internal/**``."""
+"""Read assertions: ``alice can push team/app``, ``anonymous cannot pull internal/**``."""
 
 import re
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ HOW = (
 
 @dataclass(frozen=True, slots=True)
 class AssertionClaim:
-    """What an assertion says. ``account`` is a name without its kind, or None: see ``subject``.
+    """An assertion that was read. Of ``account``, a bare name, and ``subject`` one is None.
 
     ``service`` None means every registry, ``at`` None the time of the test.
     """
@@ -51,7 +51,7 @@ def read_all(assertions: Iterable[AssertionLine], file: str) -> list[AssertionCl
     """Read assertions.
 
     Raises:
-        BadPolicy: one of them is none.
+        BadPolicy: one of them is no assertion.
     """
     claims, problems = [], []
     for each in assertions:
@@ -68,25 +68,25 @@ def read(text: str, line: int = 0) -> AssertionClaim:
     """Read one assertion.
 
     Raises:
-        Refused: it is none, or a part of it is no good.
+        Refused: it is no assertion, or a part of it is no good.
     """
-    found = _form.fullmatch(" ".join(text.split()))
-    if found is None:
+    match = _form.fullmatch(" ".join(text.split()))
+    if match is None:
         raise Refused(HOW)
-    kind, actions = _actions(found["actions"])
-    is_subject = found["who"].partition(":")[0] in {str(kind) for kind in SubjectKind}
+    kind, actions = _actions(match["actions"])
+    is_subject = match["who"].partition(":")[0] in {str(kind) for kind in SubjectKind}
     return AssertionClaim(
         text=text,
         line=line,
-        account=None if is_subject else account_name(found["who"]),
-        subject=subject(found["who"]) if is_subject else None,
-        can=found["can"] == "can",
+        account=None if is_subject else account_name(match["who"]),
+        subject=subject(match["who"]) if is_subject else None,
+        can=match["can"] == "can",
         type=kind,
-        pattern=_pattern(kind, found["pattern"]),
+        pattern=_pattern(kind, match["pattern"]),
         actions=actions,
-        service=found["service"],
-        address=_address(found["address"]),
-        at=parse_time(found["at"]) if found["at"] else None,
+        service=match["service"],
+        address=_address(match["address"]),
+        at=parse_time(match["at"]) if match["at"] else None,
     )
 
 

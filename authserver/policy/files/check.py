@@ -1,8 +1,8 @@
-"""Whether assertions hold, by the function that decides token requests.
+"""Check assertions on a policy, for ``policy test``.
 
-A name is decided as a request for it would be. A pattern is compared with the patterns of the
-rules: ``can`` holds where they grant all of it, ``cannot`` where they grant nothing of it; where
-that cannot be told, the assertion fails and says so. Reports can be JUnit XML, for CI systems.
+A plain name goes through the function that decides token requests. A pattern is compared with the
+patterns of rules: ``can`` holds if they grant all of it, ``cannot`` if they grant nothing of it.
+If neither is certain, the assertion fails and the verdict says so.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,7 @@ class AssertionVerdict:
 def check(
     state: PolicyState, claims: Sequence[AssertionClaim], now: datetime
 ) -> Iterator[AssertionVerdict]:
-    """Give a verdict on each claim."""
+    """Give a verdict on each assertion."""
     world = _World(state, now)
     for claim in claims:
         reasons = list(islice(world.against(claim), MAX_REASONS + 1))
@@ -72,48 +72,48 @@ class _World:
         self._locations = {each.rule.id: each.location for each in state.rules}
 
     def against(self, claim: AssertionClaim) -> Iterator[str]:
-        """Give what speaks against a claim."""
+        """Give the reasons why an assertion does not hold."""
         if claim.service is not None and claim.service not in self._state.registries:
             yield f"there is no registry {claim.service!r}"
             return
-        if (missing := self._missing(claim)) is not None:
-            yield missing
+        if (reason := self._absence(claim)) is not None:
+            yield reason
             return
         near = {entry.rule.id: entry.rule for entry in self._rules.near(claim.pattern)}
         rules = [rule for _, rule in sorted(near.items()) if rule.type == claim.type]
-        # Without any registry only the rules that hold on every one of them count.
+        # A policy without registries: only rules for every registry count.
         services = [claim.service] if claim.service else sorted(self._state.registries) or [""]
-        for account in self._whom(claim):
+        for account in self._accounts(claim):
             for service in services:
                 on = f" on {service}" if len(services) > 1 else ""
                 for reason in self._case(rules, claim, account, service):
                     yield f"{account.name if account else ANONYMOUS}{on}: {reason}"
 
-    def _missing(self, claim: AssertionClaim) -> str | None:
-        """Return why there is nobody of whom a claim speaks."""
-        about = claim.subject
-        name = claim.account or (about.name if about else "")
-        if about is not None and about.kind is SubjectKind.GROUP:
+    def _absence(self, claim: AssertionClaim) -> str | None:
+        """Return the reason why the assertion is about nobody, None if there is somebody."""
+        asserted = claim.subject
+        name = claim.account or (asserted.name if asserted else "")
+        if asserted is not None and asserted.kind is SubjectKind.GROUP:
             if name not in self._state.groups:
                 return f"there is no group {name!r}"
-            whom = self._whom(claim)
+            whom = self._accounts(claim)
             return "the group has no enabled members" if claim.can and not whom else None
         if not name:
             return None
         account = self._asking.get(name)
-        if account is None or (about is not None and account.subject != about):
-            return f"there is no {about.kind if about else 'account'} {name!r}"
+        if account is None or (asserted is not None and account.subject != asserted):
+            return f"there is no {asserted.kind if asserted else 'account'} {name!r}"
         disabled = self._state.is_disabled(name)
         return f"{name} is disabled: no token is issued to it" if claim.can and disabled else None
 
-    def _whom(self, claim: AssertionClaim) -> list[Account | None]:
-        """Return the enabled accounts of which a claim speaks; None is anonymous."""
+    def _accounts(self, claim: AssertionClaim) -> list[Account | None]:
+        """Return the enabled accounts that the assertion is about; None is anonymous."""
         if claim.account is not None:
             return [self._asking[claim.account]] if self._enabled(claim.account) else []
-        about = claim.subject or Subject(SubjectKind.EVERYONE)
-        named = [a for name, a in sorted(self._asking.items()) if about.binds(a)]
+        asserted = claim.subject or Subject(SubjectKind.EVERYONE)
+        named = [a for name, a in sorted(self._asking.items()) if asserted.binds(a)]
         enabled: list[Account | None] = [a for a in named if self._enabled(a.name)]
-        return [None, *enabled] if about.binds(None) else enabled
+        return [None, *enabled] if asserted.binds(None) else enabled
 
     def _enabled(self, name: str) -> bool:
         return not self._state.is_disabled(name)
@@ -121,9 +121,13 @@ class _World:
     def _case(
         self, rules: Sequence[Rule], claim: AssertionClaim, account: Account | None, service: str
     ) -> Iterator[str]:
-        told = Circumstances(claim.address, claim.at or self._now)
-        # What is granted from anywhere is granted from one of these.
-        places = [told] if claim.can else samples((rule.conditions for rule in rules), told)
+        circumstances = Circumstances(claim.address, claim.at or self._now)
+        # These stand for all addresses.
+        places = (
+            [circumstances]
+            if claim.can
+            else samples((rule.conditions for rule in rules), circumstances)
+        )
         pattern = _own(claim.pattern, account)
         if pattern is None:
             if claim.can:
@@ -137,13 +141,13 @@ class _World:
                 return
 
     def _cite(self, rule: Rule) -> str:
-        # What is only in a file has no id there.
+        # A rule of a file has no id.
         number = rule.id if rule.id > 0 else self._locations[rule.id]
         return f"rule {number} ({rule})"
 
 
 def _own(pattern: Pattern, account: Account | None) -> Pattern | None:
-    """Return a pattern with the account's name in it; None if it covers nothing then."""
+    """Return a pattern with the account's name for {account}; None if it covers nothing."""
     if ACCOUNT not in pattern.text:
         return pattern
     if account is None or not is_path_component(account.name):
@@ -153,7 +157,7 @@ def _own(pattern: Pattern, account: Account | None) -> Pattern | None:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One claim for one account, on one registry, under some circumstances."""
+    """One assertion for one account, on one registry, under some circumstances."""
 
     rules: Sequence[Rule]
     account: Account | None
@@ -185,21 +189,21 @@ class _Case:
         return f"{','.join(reason.actions)} {reason.cause} by {self.cite(reason.rule)}"
 
     def _can(self, action: str) -> Iterator[str]:
-        speaking = self._speaking(Effect.ALLOW, action)
+        speaking = self._applicable(Effect.ALLOW, action)
         allows = [pattern for pattern, _ in speaking if overlap(self.pattern, pattern)]
         if not allows:
             yield f"no rule allows {action} on any of {self.pattern}{self._from()}"
         elif not within(self.pattern, allows):
             yield f"cannot tell that rules allow {action} on all of {self.pattern}{self._from()}"
-        for pattern, rule in self._speaking(Effect.DENY, action):
+        for pattern, rule in self._applicable(Effect.DENY, action):
             if overlap(self.pattern, pattern):
                 yield f"{action} is denied on some of it by {self.cite(rule)}"
 
     def _cannot(self, action: str) -> Iterator[str]:
-        denies = [pattern for pattern, _ in self._speaking(Effect.DENY, action)]
+        denies = [pattern for pattern, _ in self._applicable(Effect.DENY, action)]
         if denies and within(self.pattern, denies):
             return
-        for pattern, rule in self._speaking(Effect.ALLOW, action):
+        for pattern, rule in self._applicable(Effect.ALLOW, action):
             if not overlap(self.pattern, pattern) or (denies and within(pattern, denies)):
                 continue
             doubt = any(overlap(pattern, d) and overlap(self.pattern, d) for d in denies)
@@ -207,18 +211,18 @@ class _Case:
             by = f"{self.cite(rule)} allows" if doubt else f"by {self.cite(rule)}"
             yield f"{sure} {by}{self._from()}"
 
-    def _speaking(self, effect: Effect, action: str) -> Iterator[tuple[Pattern, Rule]]:
-        """Give the patterns of the rules that would apply to a name that they cover."""
+    def _applicable(self, effect: Effect, action: str) -> Iterator[tuple[Pattern, Rule]]:
+        """Give the patterns of rules that apply to the names that they cover."""
         for rule in self.rules:
-            # What anybody is allowed an account is too.
+            # An allow on anonymous grants to accounts too.
             ways = {self.account, None} if effect is Effect.ALLOW else {self.account}
             for who in ways if rule.effect is effect else ():
-                if self._speaks(rule, who, action):
+                if self._applies(rule, who, action):
                     yield from ((own, rule) for p in rule.patterns if (own := _own(p, who)))
 
-    def _speaks(self, rule: Rule, who: Account | None, action: str) -> bool:
-        """Whether nothing but the name may keep a rule from speaking of an action."""
-        # A granted * is taken away by any deny; only an allow of * gives it.
+    def _applies(self, rule: Rule, who: Account | None, action: str) -> bool:
+        """Whether a rule is about an action on some name."""
+        # Any deny takes a granted * away; only an allow of * grants it.
         if rule.effect is Effect.ALLOW and action not in expand(rule.type, rule.actions):
             return False
         asked = Asked(who, self.service, Scope(self.claim.type, "", (action,)), self.place)

@@ -1,4 +1,4 @@
-"""What there is, in the words of a policy file: read from the store, or from nothing."""
+"""Read the present policy from the store, as values that a policy file is compared with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from authserver.registry import entries
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """All that a policy speaks of. Rules that delegates wrote are among ``rules``.
+    """All that a policy can name. ``rules`` include those that delegates wrote.
 
     ``log_in`` are the names of users with a password.
     """
@@ -35,14 +35,14 @@ class PolicyState:
     log_in: frozenset[str] = frozenset()
 
     def is_disabled(self, name: str) -> bool:
-        """Whether no token is issued to an account: it is disabled, or a robot with its owner."""
+        """Whether an account gets no token: it is disabled, or it is a robot whose owner is."""
         account = self.accounts[name]
         owner = None if account.owner is None else self.accounts.get(account.owner)
         with_owner = owner is not None and owner.disabled and not account.outlives_owner
         return bool(account.disabled or with_owner)
 
     def asking(self) -> dict[str, subjects.Account]:
-        """Return the accounts as the deciding function knows them, by name."""
+        """Return the accounts by name, as ``decide()`` takes them."""
         member_of: dict[str, set[str]] = {name: set() for name in self.accounts}
         for group in self.groups.values():
             for member in group.members:
@@ -62,7 +62,7 @@ class PolicyState:
 
 
 def load(session: Session) -> PolicyState:
-    """Read what there is."""
+    """Read the present policy."""
     return PolicyState(
         registries={row.service: _registry(row) for row in entries.listed(session)},
         accounts={row.name: _account(row) for row in accounts.listed(session)},
@@ -116,7 +116,7 @@ def _delegation(row: models.DelegationRow) -> DelegationEntry:
 
 
 def as_policy(state: PolicyState) -> Policy:
-    """Return a policy that says what there is, but for the rules that delegates wrote."""
+    """Return the policy file of a state: all but the rules that delegates wrote."""
     return Policy(
         registries=state.registries,
         accounts=state.accounts,
@@ -127,9 +127,9 @@ def as_policy(state: PolicyState) -> Policy:
 
 
 def state_of(policy: Policy) -> PolicyState:
-    """Return what there would be if there were nothing but a file, its accounts enabled.
+    """Return the state that consists of one file, its accounts enabled unless they are disabled.
 
-    Rules and delegations have negative ids: no store has those.
+    Rules and delegations have negative ids, which no store has.
     """
     return PolicyState(
         policy.registries or {},

@@ -1,7 +1,7 @@
-"""The steps from what there is to what a file says.
+"""Find the steps from the present state to a policy file.
 
-Nothing that the file does not name is removed, unless it is asked for; a section that the file
-does not have is left alone altogether, and so is what delegates wrote.
+Things that a section does not name are removals, which only ``--prune`` carries out. A section that
+the file does not have stays as it is, and so do the rules that delegates wrote.
 """
 
 from collections import defaultdict
@@ -25,12 +25,15 @@ _Entry = TypeVar("_Entry", RegistryEntry, AccountEntry, GroupEntry)
 
 @dataclass(frozen=True)
 class Differences:
+    """The steps in the order in which they are done; ``removals`` are for ``--prune``."""
+
     changes: list[Step]
     removals: list[Step]
     notes: list[str]
 
 
 def differences(before: PolicyState, policy: Policy) -> Differences:
+    """Return the steps that make a state what a file says."""
     changes: list[Step] = []
     removals: list[Step] = []
     notes: list[str] = []
@@ -103,8 +106,8 @@ def _memberships_gone(before: PolicyState, policy: Policy) -> Iterator[Step]:
 def _delegations(before: PolicyState, policy: Policy) -> Iterator[Step]:
     old = {each.bounds: each for each in before.delegations}
     for each in policy.delegations or ():
-        there = old.get(each.bounds)
-        if step := added_or_edited(there, replace(each, id=there.id) if there else each):
+        present = old.get(each.bounds)
+        if step := added_or_edited(present, replace(each, id=present.id) if present else each):
             yield step
 
 
@@ -117,25 +120,25 @@ def _ended(before: PolicyState, policy: Policy) -> Iterator[Step]:
 
 
 class _Rules:
-    """The rules that there are against those that a file names."""
+    """The present rules beside those of a file."""
 
     def __init__(self, before: Iterable[RuleEntry], wanted: Sequence[RuleEntry] | None) -> None:
-        there = {each.meaning: each for each in before}
+        present = {each.meaning: each for each in before}
         named = {each.meaning: each for each in wanted or ()}
         self.written_by_delegates = [
-            there[meaning]
+            present[meaning]
             for meaning in named
-            if meaning in there and there[meaning].delegation is not None
+            if meaning in present and present[meaning].delegation is not None
         ]
         self.same = [
-            (there[meaning], each)
+            (present[meaning], each)
             for meaning, each in named.items()
-            if meaning in there and there[meaning].delegation is None
+            if meaning in present and present[meaning].delegation is None
         ]
-        new = [each for meaning, each in named.items() if meaning not in there]
+        new = [each for meaning, each in named.items() if meaning not in present]
         old = [
             each
-            for meaning, each in there.items()
+            for meaning, each in present.items()
             if meaning not in named and each.delegation is None and wanted is not None
         ]
         self.edited = list(_pairs(old, new))
@@ -165,16 +168,16 @@ class _Rules:
 def _pairs(
     old: Iterable[RuleEntry], new: Iterable[RuleEntry]
 ) -> Iterator[tuple[RuleEntry, RuleEntry]]:
-    """Give the rules of which one is the other, edited: equal but for actions and conditions.
+    """Pair rules that differ in actions and conditions only: an edit of one rule.
 
-    Where they are not as many on both sides, which is which cannot be told.
+    If the two sides have different numbers of such rules, none of them is paired.
     """
     sides: defaultdict[Hashable, tuple[list[RuleEntry], list[RuleEntry]]]
     sides = defaultdict(lambda: ([], []))
     for side, statements in enumerate((old, new)):
         for each in statements:
-            said = each.rule
-            key = (said.effect, said.subjects, said.patterns, said.type, said.service)
+            rule = each.rule
+            key = (rule.effect, rule.subjects, rule.patterns, rule.type, rule.service)
             sides[key][side].append(each)
     for left, right in sides.values():
         if len(left) == len(right):

@@ -1,4 +1,4 @@
-"""What a policy file says, as plain values, and what can be wrong with it."""
+"""The values of a policy file, and what can be wrong with one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,7 +69,7 @@ class GroupEntry:
 
 @dataclass(frozen=True, slots=True)
 class RuleEntry:
-    """One rule with its comment. The rule's id is 0 in a file."""
+    """One rule with its comment. In a file the rule's id is 0."""
 
     rule: rules.Rule
     comment: str = ""
@@ -78,13 +78,13 @@ class RuleEntry:
 
     @property
     def meaning(self) -> rules.Rule:
-        """What the rule is known by: all that it says, but for its being enabled."""
+        """The identity of the rule: all but its id and whether it is enabled."""
         return replace(self.rule, id=0, enabled=True)
 
 
 @dataclass(frozen=True, slots=True)
 class DelegationEntry:
-    """Leave for a group to write rules. ``id`` is 0 in a file."""
+    """A delegation: the members of a group may write rules. In a file ``id`` is 0."""
 
     group: str
     service: str
@@ -96,13 +96,13 @@ class DelegationEntry:
 
     @property
     def bounds(self) -> tuple[str, str, str, frozenset[str]]:
-        """What the delegation is known by."""
+        """The identity of the delegation."""
         return self.group, self.service, self.pattern, self.actions
 
 
 @dataclass(frozen=True, slots=True)
 class AssertionLine:
-    """One line of ``tests``, not read yet."""
+    """One line of ``tests``, as it is written."""
 
     text: str
     location: Location = field(default=NOWHERE, compare=False)
@@ -110,7 +110,7 @@ class AssertionLine:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A whole file. A section that is None is not in it, and nothing of its kind is touched."""
+    """A policy file. A section that it does not have is None, and stays as it is in the store."""
 
     file: str = "policy"
     registries: Mapping[str, RegistryEntry] | None = None
@@ -122,7 +122,7 @@ class Policy:
 
     @property
     def says_something(self) -> bool:
-        """Whether there is more in it than tests."""
+        """Whether the file has a section besides ``tests``."""
         sections = (self.registries, self.accounts, self.groups, self.rules, self.delegations)
         return any(section is not None for section in sections)
 
@@ -140,7 +140,7 @@ class PolicyProblem:
 
 
 class BadPolicy(Refused):
-    """A policy cannot be taken. The message has a line for each of ``problems``."""
+    """A policy file is no good. The message has a line for each of ``problems``."""
 
     def __init__(self, file: str, problems: Iterable[PolicyProblem]) -> None:
         self.file = file

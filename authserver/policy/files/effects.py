@@ -1,4 +1,4 @@
-"""Who gains or loses what by a plan's steps: the state before compared with the one after."""
+"""Find who gains or loses what by each step of a plan."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,14 +18,14 @@ from authserver.policy.files.steps import MembershipEntry, Step
 from authserver.policy.pattern_index import RulePattern
 
 MAX_PIECES = 250
-"""Of one step. More is said to be more."""
+"""Of one step; the plan says if there are more."""
 
 MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class AccessChange:
-    """What some accounts gain or lose. ``some``: not all that the pattern covers."""
+    """What some accounts gain or lose; with ``some``, on a part of the pattern only."""
 
     gains: bool
     names: tuple[str, ...]
@@ -59,13 +59,13 @@ class AccessChange:
 
 @dataclass(frozen=True, slots=True)
 class StepEffects:
-    """What one step does to accounts; ``more`` where that is not all of it."""
+    """What accounts gain or lose by one step; ``more`` if this is not all."""
 
-    told: Sequence[AccessChange] = ()
+    changes: Sequence[AccessChange] = ()
     more: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        return {"told": [each.as_json() for each in self.told], "more": self.more}
+        return {"told": [each.as_json() for each in self.changes], "more": self.more}
 
 
 def of(
@@ -76,19 +76,19 @@ def of(
 ) -> list[StepEffects]:
     """Return the effects of each step.
 
-    They are told by all that changes at once: whoever loses by one step what another gives him
-    loses nothing. Disabled accounts have nothing to gain or to lose.
+    Effects compare the state before and after the whole plan, not step by step. Disabled accounts
+    neither gain nor lose.
     """
     comparison = _Comparison(before, after)
-    found = []
+    effects = []
     for number, step in enumerate(steps, 1):
-        found.append(comparison.effects(step))
+        effects.append(comparison.effects(step))
         progress(number, len(steps))
-    return found
+    return effects
 
 
 class _Moved(NamedTuple):
-    """The names that gain or lose a piece, or only ``some`` of it."""
+    """The accounts that gain or lose a permission, or ``some`` of it."""
 
     gains: bool
     some: bool
@@ -96,7 +96,7 @@ class _Moved(NamedTuple):
 
 
 class _Difference(NamedTuple):
-    """The pieces of which a rule makes a difference, each with what moves."""
+    """The permissions that a rule touches, each with the accounts that gain or lose it."""
 
     rule: Rule
     moved: list[tuple[Permission, _Moved]]
@@ -111,18 +111,17 @@ class _Comparison:
         self._by_rule: dict[int, _Difference] = {}
 
     def effects(self, step: Step) -> StepEffects:
-        """Return what one step does."""
+        """Return the effects of one step."""
         entry = step.entry
         match entry:
             case RuleEntry():
                 versions = [e.rule for e in (step.before, step.after) if isinstance(e, RuleEntry)]
-                return self._told(versions, self._bound_by(versions))
+                return self._effects_of(versions, self._bound_by(versions))
             case MembershipEntry():
-                about = Subject(SubjectKind.GROUP, entry.group)
-                return self._of_rules([about], frozenset({entry.member.name}))
+                group = GroupEntry(entry.group).subject
+                return self._of_rules([group], frozenset({entry.member.name}))
             case GroupEntry() if step.after is None:
-                about = Subject(SubjectKind.GROUP, entry.name)
-                return self._of_rules([about], frozenset(m.name for m in entry.members))
+                return self._of_rules([entry.subject], frozenset(m.name for m in entry.members))
             case AccountEntry():
                 return self._of_account(entry)
         return StepEffects()
@@ -139,35 +138,37 @@ class _Comparison:
         moved = frozenset(
             name for name in names if self._old.is_enabled(name) != self._new.is_enabled(name)
         )
-        about = {Subject(kind) for kind in _WORDS} if moved else set()
+        subjects = {Subject(kind) for kind in _WORDS} if moved else set()
         for name in moved:
             for state in self._states:
-                about.update(_subjects(state, name))
-        return self._of_rules(sorted(about, key=str), moved)
+                subjects.update(_subjects(state, name))
+        return self._of_rules(sorted(subjects, key=str), moved)
 
-    def _of_rules(self, about: Iterable[Subject], names: frozenset[str]) -> StepEffects:
-        """Return what the rules on some subjects come to for these accounts."""
+    def _of_rules(self, subjects: Iterable[Subject], names: frozenset[str]) -> StepEffects:
+        """Return the effects of the rules on some subjects for these accounts."""
         if not any(each.is_enabled(n) for each in (self._old, self._new) for n in names):
             return StepEffects()
-        return self._told((rule for one in about for rule in self._naming.get(one, ())), names)
+        return self._effects_of(
+            (rule for one in subjects for rule in self._naming.get(one, ())), names
+        )
 
     @cached_property
     def _owned(self) -> dict[str, set[str]]:
         """The robots of each user, in either state."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
+        robots: defaultdict[str, set[str]] = defaultdict(set)
         for state in self._states:
             for account in state.accounts.values():
                 if account.owner is not None:
-                    found[account.owner].add(account.name)
-        return found
+                    robots[account.owner].add(account.name)
+        return robots
 
     @cached_property
     def _naming(self) -> dict[Subject, list[Rule]]:
-        found: defaultdict[Subject, list[Rule]] = defaultdict(list)
+        by_subject: defaultdict[Subject, list[Rule]] = defaultdict(list)
         for rule in dict.fromkeys((*self._old.rules, *self._new.rules)):
             for subject in rule.subjects:
-                found[subject].append(rule)
-        return found
+                by_subject[subject].append(rule)
+        return by_subject
 
     def _pieces_of(self, entry: RulePattern) -> Iterator[Permission]:
         rule = entry.rule
@@ -179,35 +180,36 @@ class _Comparison:
                 inner = within(entry.pattern, allow.pattern)
                 yield from _pieces(allow.rule, rule, entry.pattern if inner else allow.pattern)
 
-    def _told(self, rules: Iterable[Rule], among: frozenset[str]) -> StepEffects:
-        gathered: defaultdict[tuple[Any, ...], list[Permission]] = defaultdict(list)
-        made = [self._difference(rule) for rule in rules if rule.enabled]
+    def _effects_of(self, rules: Iterable[Rule], among: frozenset[str]) -> StepEffects:
+        grouped: defaultdict[tuple[Any, ...], list[Permission]] = defaultdict(list)
+        differences = [self._difference(rule) for rule in rules if rule.enabled]
         number = 0
-        for piece, (gains, some, names) in chain.from_iterable(each.moved for each in made):
-            mine = names & among
-            if not mine:
+        for piece, (gains, some, names) in chain.from_iterable(each.moved for each in differences):
+            own_names = names & among
+            if not own_names:
                 continue
             number += 1
             if number > MAX_PIECES:
                 break
             where = (piece.type, piece.pattern, piece.service, piece.conditions)
-            gathered[(gains, some, mine, *where)].append(piece)
-        told = [
+            grouped[(gains, some, own_names, *where)].append(piece)
+        changes = [
             AccessChange(
                 gains,
-                _in_order(mine),
+                _in_order(own_names),
                 in_order(together[0].type, {piece.action for piece in together}),
                 together[0],
                 some,
             )
-            for (gains, some, mine, *_), together in gathered.items()
+            for (gains, some, own_names, *_), together in grouped.items()
         ]
         return StepEffects(
-            sorted(told, key=str), more=number > MAX_PIECES or any(each.more for each in made)
+            sorted(changes, key=str),
+            more=number > MAX_PIECES or any(each.more for each in differences),
         )
 
     def _difference(self, rule: Rule) -> _Difference:
-        # By its identity: hashing a rule costs more than looking it up saves.
+        # By identity: hashing a rule costs more than the lookup saves.
         if id(rule) not in self._by_rule:
             pieces = (
                 p for pattern in rule.patterns for p in self._pieces_of(RulePattern(pattern, rule))
@@ -227,13 +229,13 @@ class _Comparison:
             gain, lose = new.names - old.names, old.names - new.names
             partly_gain = gain & frozenset(new.cuts)
             partly_lose = lose & frozenset(old.cuts)
-            found = (
+            shifts = (
                 _Moved(gains=True, some=False, names=gain - partly_gain),
                 _Moved(gains=False, some=False, names=lose - partly_lose),
                 _Moved(gains=True, some=True, names=partly_gain | mended),
                 _Moved(gains=False, some=True, names=partly_lose | cut),
             )
-            self._moved[piece] = tuple(moved for moved in found if moved.names)
+            self._moved[piece] = tuple(moved for moved in shifts if moved.names)
         return self._moved[piece]
 
 
@@ -250,7 +252,7 @@ def _subjects(state: PolicyState, name: str) -> Iterator[Subject]:
 
 
 def _pieces(allow: Rule, rule: Rule, pattern: Pattern) -> Iterator[Permission]:
-    """Give what an allow and a rule both speak of, within a pattern."""
+    """Give the permissions within a pattern that both an allow and a rule are about."""
     named = expand(allow.type, allow.actions) & expand(rule.type, rule.actions)
     # For repositories * is no more than the three that it stands for.
     actions = named - {ALL} if allow.type == "repository" else named

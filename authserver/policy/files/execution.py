@@ -1,4 +1,4 @@
-"""Carrying out the steps of a plan, by the functions that the command line has."""
+"""Carry out the steps of a plan, with the functions that single commands call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -28,9 +28,7 @@ def no_progress(done: int, total: int) -> None:
 
 
 def carry_out(change: Change, steps: Sequence[Step], progress: Progress = no_progress) -> None:
-    """Do all steps, by force.
-
-    Whether force was needed is told by the plan, with all reasons at once.
+    """Carry out all steps, with force: the plan tells where force is needed, all reasons at once.
 
     Raises:
         Refused: the store does not take a step.
@@ -44,7 +42,7 @@ def carry_out(change: Change, steps: Sequence[Step], progress: Progress = no_pro
 
 
 def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Give the steps in their order, those of one kind that follow each other together."""
+    """Group successive steps of one kind: thousands of rules are written at once."""
     for _, batch in groupby(steps, lambda s: (s.noun, s.before is None, s.after is None)):
         yield list(batch)
 
@@ -59,13 +57,13 @@ def _do_together(change: Change, batch: Sequence[Step]) -> None:
 
 
 def _rules(change: Change, first: Step, statements: Sequence[RuleEntry]) -> None:
-    said = [(each.rule, each.comment) for each in statements]
+    rules_with_comments = [(each.rule, each.comment) for each in statements]
     if first.before is None:
-        rules.add_all(change, said)
+        rules.add_all(change, rules_with_comments)
     elif first.after is None:
         rules.remove_all(change, [each.rule.id for each in statements])
     else:
-        rules.edit_all(change, said)
+        rules.edit_all(change, rules_with_comments)
 
 
 def _do(change: Change, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""Writing a policy file: sorted, so that equal policies are equal to the byte."""
+"""Write a policy file: sorted, so that equal policies are equal to the byte."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from authserver.policy.files.document import (
 WIDTH = 100
 _INDENT = "  "
 
-# What no YAML version reads as anything but this text, also between brackets.
+# Texts that every YAML version reads as this text, also between brackets.
 _bare = re.compile(
     r"[A-Za-z][A-Za-z0-9_./@+-]*(:[A-Za-z0-9_./@+-]+)?(/\*{1,2})?|[0-9]+(\.[0-9]+){3}/[0-9]+"
 )
@@ -36,22 +36,22 @@ def export(policy: Policy) -> str:
 
 
 def plain(policy: Policy) -> dict[str, Any]:
-    """Return what a policy file says as plain values: what is as by default is left out."""
-    said: dict[str, Any] = {}
+    """Return a policy as plain values; defaults are left out."""
+    sections: dict[str, Any] = {}
     if policy.registries is not None:
-        said["registries"] = _named(map(registry, policy.registries.values()))
+        sections["registries"] = _named(map(registry, policy.registries.values()))
     if policy.accounts is not None:
-        said["accounts"] = _named(map(account, policy.accounts.values()))
+        sections["accounts"] = _named(map(account, policy.accounts.values()))
     if policy.groups is not None:
-        said["groups"] = _named(map(_group, policy.groups.values()))
+        sections["groups"] = _named(map(_group, policy.groups.values()))
     if policy.rules is not None:
-        said["rules"] = [rule(each) for each in sorted(policy.rules, key=_rule_order)]
+        sections["rules"] = [rule(each) for each in sorted(policy.rules, key=_rule_order)]
     if policy.delegations is not None:
         ordered = sorted(policy.delegations, key=_delegation_order)
-        said["delegations"] = [delegation(each) for each in ordered]
+        sections["delegations"] = [delegation(each) for each in ordered]
     if policy.tests is not None:
-        said["tests"] = [each.text for each in policy.tests]
-    return said
+        sections["tests"] = [each.text for each in policy.tests]
+    return sections
 
 
 def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,16 +59,16 @@ def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def registry(entry: RegistryEntry) -> tuple[str, dict[str, Any]]:
-    """Return a registry's name and what a file says of it."""
+    """Return a registry's name and its keys in a file."""
     settings = {
         "token_ttl": entry.token_ttl,
         "refresh_tokens": None if entry.refresh_tokens else False,
     }
-    return entry.service, _said(settings)
+    return entry.service, _without_none(settings)
 
 
 def account(entry: AccountEntry) -> tuple[str, dict[str, Any]]:
-    """Return an account's name and what a file says of it."""
+    """Return an account's name and its keys in a file."""
     settings = {
         "kind": str(entry.kind),
         "disabled": entry.disabled or None,
@@ -77,7 +77,7 @@ def account(entry: AccountEntry) -> tuple[str, dict[str, Any]]:
         "description": entry.description or None,
         "outlives_owner": entry.outlives_owner or None,
     }
-    return entry.name, _said(settings)
+    return entry.name, _without_none(settings)
 
 
 def _group(entry: GroupEntry) -> tuple[str, list[str]]:
@@ -85,26 +85,26 @@ def _group(entry: GroupEntry) -> tuple[str, list[str]]:
 
 
 def rule(statement: RuleEntry) -> dict[str, Any]:
-    """Return what a file says of a rule."""
-    said = statement.rule
-    return _said(
+    """Return the keys of a rule in a file."""
+    rule_ = statement.rule
+    return _without_none(
         {
-            "effect": str(said.effect),
-            "subjects": list(map(str, said.subjects)),
-            "patterns": list(map(str, said.patterns)),
-            "actions": _actions(said.type, said.actions),
-            "type": None if said.type == "repository" else said.type,
-            "registry": said.service,
-            **{name: _condition(value) for name, value in said.conditions.values().items()},
-            "enabled": None if said.enabled else False,
+            "effect": str(rule_.effect),
+            "subjects": list(map(str, rule_.subjects)),
+            "patterns": list(map(str, rule_.patterns)),
+            "actions": _actions(rule_.type, rule_.actions),
+            "type": None if rule_.type == "repository" else rule_.type,
+            "registry": rule_.service,
+            **{name: _condition(value) for name, value in rule_.conditions.values().items()},
+            "enabled": None if rule_.enabled else False,
             "comment": statement.comment or None,
         }
     )
 
 
 def delegation(entry: DelegationEntry) -> dict[str, Any]:
-    """Return what a file says of a delegation."""
-    return _said(
+    """Return the keys of a delegation in a file."""
+    return _without_none(
         {
             "group": entry.group,
             "registry": entry.service,
@@ -115,7 +115,7 @@ def delegation(entry: DelegationEntry) -> dict[str, Any]:
     )
 
 
-def _said(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -130,9 +130,9 @@ def _condition(value: Value) -> object:
 
 
 def _rule_order(statement: RuleEntry) -> tuple[str, ...]:
-    said = statement.rule
-    patterns, about = (",".join(map(str, part)) for part in (said.patterns, said.subjects))
-    return said.type, said.service or "", patterns, about, str(said)
+    rule_ = statement.rule
+    patterns, subjects = (",".join(map(str, part)) for part in (rule_.patterns, rule_.subjects))
+    return rule_.type, rule_.service or "", patterns, subjects, str(rule_)
 
 
 def _delegation_order(entry: DelegationEntry) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def _inline(value: Any) -> str:  # noqa: ANN401
 
 
 def scalar(value: str | int | bool) -> str:
-    """Return a value as YAML: a text that could be taken for something else is quoted."""
+    """Return a value as YAML; quote a text that YAML could read as something else."""
     if not isinstance(value, str):
         return json.dumps(value)
     if _bare.fullmatch(value) and value.casefold() not in _words:

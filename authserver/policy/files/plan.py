@@ -28,7 +28,7 @@ from authserver.policy.files.store_copy import StoreCopy
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done, in this order, and what else there is to know about it.
+    """The steps in their order, their effects, and what else an operator must know.
 
     ``prunable`` is what only ``--prune`` removes, ``unsafe`` what only ``--force`` does.
     """
@@ -42,19 +42,19 @@ class Plan:
 
     @cached_property
     def id(self) -> str:
-        """Return what tells this plan from one that does, or means, anything else."""
-        done = {name: said for name, said in self._told.items() if name != "prunable"}
+        """The identity of the plan: another plan, or one with other effects, has another id."""
+        done = {name: value for name, value in self._as_json.items() if name != "prunable"}
         return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, **self._told}
+        return {"id": self.id, **self._as_json}
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _as_json(self) -> dict[str, Any]:
         return {
             "changes": [
-                step.as_json() | {"effects": told.as_json()}
-                for step, told in zip(self.steps, self.effects, strict=True)
+                step.as_json() | {"effects": effect.as_json()}
+                for step, effect in zip(self.steps, self.effects, strict=True)
             ],
             "prunable": [step.as_json() for step in self.prunable],
             "notes": list(self.notes),
@@ -63,10 +63,10 @@ class Plan:
 
 
 def require_something(policy: Policy) -> None:
-    """Check that there is more in a file than tests.
+    """Check that a file has a section besides ``tests``.
 
     Raises:
-        Refused: there is not.
+        Refused: it has none.
     """
     if not policy.says_something:
         raise Refused(f"{policy.file} has no section but tests: there is nothing to plan")
@@ -96,8 +96,8 @@ def apply(
 ) -> Plan:
     """Do what a file says; return what was done. ``progress`` follows the steps.
 
-    ``expect`` is the id of the plan that somebody has seen. What is raised here must end the
-    change: the steps have been carried out by then, and go with its transaction.
+    ``expect`` is the id of the plan that was reviewed. Steps come before checks: let what is raised
+    here end the change, so that its transaction takes the steps back.
 
     Raises:
         BadPolicy: the file refers to what is not there, or names something that cannot be made.
@@ -119,8 +119,8 @@ def _carried_out(
     comparing: Progress = no_progress,
 ) -> Plan:
     before = current_state.load(change.session)
-    found = differences(before, policy)
-    steps = [*found.changes, *(found.removals if prune else ())]
+    difference = differences(before, policy)
+    steps = [*difference.changes, *(difference.removals if prune else ())]
     if problems := [*references.clashes(policy, before)]:
         raise BadPolicy(policy.file, problems)
     if problems := [*references.dangling(policy, before, prune=prune)]:
@@ -129,26 +129,26 @@ def _carried_out(
     if steps:
         carry_out(change, steps, progress)
         after = _state_after(change)
-    others = consequences(before, after, steps)
+    consequence = consequences(before, after, steps)
     return Plan(
         steps,
         effects.of(steps, before, after, comparing),
-        () if prune else found.removals,
-        [*found.notes, *others.notes, *_starting_disabled(steps)],
-        others.unsafe,
+        () if prune else difference.removals,
+        [*difference.notes, *consequence.notes, *_starting_disabled(steps)],
+        consequence.unsafe,
         after,
     )
 
 
 def _state_after(change: Change) -> PolicyState:
-    """Read what the transaction has written so far, not what the change's objects say."""
+    """Read the state from the transaction, not from the objects of the change."""
     change.session.flush()
     with Session(change.session.connection()) as reading:
         return current_state.load(reading)
 
 
 def applied(policy: Policy) -> PolicyState:
-    """Return what there would be if there were nothing but the file, its accounts enabled.
+    """Return the state that consists of one file, its accounts enabled unless they are disabled.
 
     Raises:
         BadPolicy: the file refers to what is not in it.
@@ -159,7 +159,7 @@ def applied(policy: Policy) -> PolicyState:
 
 
 def require_expected(plan: Plan, expect: str | None) -> None:
-    """Check that a plan is the one that was seen; None expects any.
+    """Check that a plan is the one that was reviewed; None accepts any.
 
     Raises:
         Refused: it is another one.
@@ -172,10 +172,11 @@ def require_expected(plan: Plan, expect: str | None) -> None:
 
 
 def require_safe(plan: Plan, *, force: bool) -> None:
-    """Check that nothing is taken away on which a deny or the administration rests.
+    """Check that the plan needs no force.
 
     Raises:
-        Refused: something is, and ``force`` is not set.
+        Refused: it takes away what a deny or the administration rests on, and ``force`` is not
+            set.
     """
     if plan.unsafe and not force:
         raise Refused("\n".join(("refused, unless --force is said:", *plan.unsafe)))

@@ -1,4 +1,4 @@
-"""What a policy file refers to: all of it must be there."""
+"""Check the names in a policy file: new names must be free, references must exist."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -19,30 +19,30 @@ _Entry = TypeVar("_Entry", RegistryEntry, AccountEntry, GroupEntry)
 
 
 def clashes(policy: Policy, before: PolicyState) -> Iterator[PolicyProblem]:
-    """Give the names that cannot be made, for what is there already."""
+    """Give the new names that clash with existing ones."""
     alike = {folded(name): name for name in before.accounts}
     for account in (policy.accounts or {}).values():
-        there = alike.get(folded(account.name))
-        if there is not None and there != account.name:
-            yield PolicyProblem(account.location, _differs(account.name, there))
-        elif there is not None and before.accounts[there].kind is not account.kind:
-            kind = before.accounts[there].kind
-            yield PolicyProblem(account.location, f"{there} is a {kind} already: remove it first")
+        present = alike.get(folded(account.name))
+        if present is not None and present != account.name:
+            yield PolicyProblem(account.location, _differs(account.name, present))
+        elif present is not None and before.accounts[present].kind is not account.kind:
+            kind = before.accounts[present].kind
+            yield PolicyProblem(account.location, f"{present} is a {kind} already: remove it first")
     groups = {folded(name): name for name in before.groups}
     for group in (policy.groups or {}).values():
-        there = groups.get(folded(group.name))
-        if there is not None and there != group.name:
-            yield PolicyProblem(group.location, _differs(group.name, there))
+        present = groups.get(folded(group.name))
+        if present is not None and present != group.name:
+            yield PolicyProblem(group.location, _differs(group.name, present))
 
 
-def _differs(name: str, there: str) -> str:
-    return f"there is {there} already, and {name} differs from it in case only"
+def _differs(name: str, present: str) -> str:
+    return f"there is {present} already, and {name} differs from it in case only"
 
 
 def dangling(
     policy: Policy, before: PolicyState, *, prune: bool = False
 ) -> Iterator[PolicyProblem]:
-    """Give the references to what would not be there after the file was applied."""
+    """Give the references to things that would not exist after the file was applied."""
     known = _Known(_after(policy, before, prune=prune), before)
     for account in (policy.accounts or {}).values():
         if account.owner is not None:
@@ -52,8 +52,8 @@ def dangling(
         for member, location in group.locations.items():
             yield from known.subject(location, member)
     for statement in policy.rules or ():
-        for about in statement.rule.subjects:
-            yield from known.subject(statement.location, about)
+        for subject in statement.rule.subjects:
+            yield from known.subject(statement.location, subject)
         yield from known.registry(statement.location, statement.rule.service)
     for delegation in policy.delegations or ():
         yield from known.subject(delegation.location, Subject(SubjectKind.GROUP, delegation.group))
@@ -61,7 +61,7 @@ def dangling(
 
 
 def _after(policy: Policy, before: PolicyState, *, prune: bool) -> PolicyState:
-    """Return the names that would be there. Nothing but a step adds or removes one."""
+    """Return the names that would exist after the file was applied."""
 
     def left(old: Mapping[str, _Entry], new: Mapping[str, _Entry] | None) -> Mapping[str, _Entry]:
         return {**({} if prune and new is not None else old), **(new or {})}
@@ -77,18 +77,18 @@ class _Known:
     def __init__(self, after: PolicyState, before: PolicyState) -> None:
         self.after, self.before = after, before
 
-    def subject(self, location: Location, about: Subject) -> Iterator[PolicyProblem]:
-        if about.kind in NAMED_SUBJECTS and not _has(self.after, about):
+    def subject(self, location: Location, subject: Subject) -> Iterator[PolicyProblem]:
+        if subject.kind in NAMED_SUBJECTS and not _has(self.after, subject):
             yield PolicyProblem(
-                location, f"there is no {about.kind} {about.name!r}{self.hint(about)}"
+                location, f"there is no {subject.kind} {subject.name!r}{self.hint(subject)}"
             )
 
-    def hint(self, about: Subject) -> str:
-        if _has(self.before, about):
+    def hint(self, subject: Subject) -> str:
+        if _has(self.before, subject):
             return " any more: --prune removes what the file does not name"
-        if about.kind is SubjectKind.GROUP:
+        if subject.kind is SubjectKind.GROUP:
             return ": name it under groups"
-        other = self.after.accounts.get(about.name)
+        other = self.after.accounts.get(subject.name)
         return f"; {other.name} is a {other.kind}" if other else ": name it under accounts"
 
     def registry(self, location: Location, service: str | None) -> Iterator[PolicyProblem]:
@@ -98,8 +98,8 @@ class _Known:
             )
 
 
-def _has(state: PolicyState, about: Subject) -> bool:
-    if about.kind is SubjectKind.GROUP:
-        return about.name in state.groups
-    account = state.accounts.get(about.name)
-    return account is not None and account.kind is AccountKind(about.kind.value)
+def _has(state: PolicyState, subject: Subject) -> bool:
+    if subject.kind is SubjectKind.GROUP:
+        return subject.name in state.groups
+    account = state.accounts.get(subject.name)
+    return account is not None and account.kind is AccountKind(subject.kind.value)

@@ -1,4 +1,4 @@
-"""What a plan is made of: one step for each thing that is added, changed or removed."""
+"""The steps of a plan: one for each thing that is added, changed or removed."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,7 +28,7 @@ SIGNS = {Verb.ADD: "+", Verb.EDIT: "~", Verb.ENABLE: "~", Verb.DISABLE: "~", Ver
 
 @dataclass(frozen=True, slots=True)
 class MembershipEntry:
-    """That an account is in a group."""
+    """A member of a group."""
 
     group: str
     member: Subject
@@ -50,7 +50,7 @@ _NOUNS: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change: from what is (None: nothing) to what shall be (None: nothing)."""
+    """One change; ``before`` None adds the thing, ``after`` None removes it."""
 
     verb: Verb
     before: PolicyEntry | None
@@ -58,9 +58,9 @@ class Step:
 
     @property
     def entry(self) -> PolicyEntry:
-        """What it is about, as it shall be, or was."""
+        """The thing as it will be, or as it was before its removal."""
         entry = self.after or self.before
-        assert entry is not None  # noqa: S101 - a step is about something
+        assert entry is not None  # noqa: S101 - one of them is there
         return entry
 
     @property
@@ -71,14 +71,14 @@ class Step:
         return f"{SIGNS[self.verb]} {self.verb} {named(self.entry)}{self._detail()}"
 
     def _detail(self) -> str:
-        after = _said(self.after) if self.after else {}
+        after = _keys(self.after) if self.after else {}
         if self.verb is Verb.REMOVE or not after:
             return ""
         if self.verb is Verb.ADD:
             return _listed(after)
-        before = _said(self.before) if self.before else {}
+        before = _keys(self.before) if self.before else {}
         parts = [
-            f"{key} {_shown(before.get(key))} → {_shown(after.get(key))}"
+            f"{key} {_text(before.get(key))} → {_text(after.get(key))}"
             for key in dict.fromkeys((*before, *after))
             if before.get(key) != after.get(key)
         ]
@@ -95,10 +95,10 @@ class Step:
 
 
 def added_or_edited(before: PolicyEntry | None, after: PolicyEntry) -> Step | None:
-    """Return the step from one to the other; None if nothing changes."""
+    """Return the step between two versions; None if they are equal."""
     if before is None:
         return Step(Verb.ADD, None, after)
-    old, new = _said(before), _said(after)
+    old, new = _keys(before), _keys(after)
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if not changed:
         return None
@@ -109,7 +109,7 @@ def added_or_edited(before: PolicyEntry | None, after: PolicyEntry) -> Step | No
 
 
 def named(entry: PolicyEntry) -> str:
-    """Return what an entry is called in a plan."""
+    """Return the name of an entry in a plan."""
     match entry:
         case RegistryEntry():
             return f"registry {entry.service}"
@@ -126,7 +126,7 @@ def named(entry: PolicyEntry) -> str:
     return f"delegation to group {entry.group}: {actions} within {entry.pattern} on {entry.service}"
 
 
-def _said(entry: PolicyEntry) -> dict[str, Any]:
+def _keys(entry: PolicyEntry) -> dict[str, Any]:
     match entry:
         case RegistryEntry():
             return export.registry(entry)[1]
@@ -140,7 +140,7 @@ def _said(entry: PolicyEntry) -> dict[str, Any]:
 
 
 def _described(entry: PolicyEntry | None) -> dict[str, Any] | None:
-    return None if entry is None else _identity(entry) | _said(entry)
+    return None if entry is None else _identity(entry) | _keys(entry)
 
 
 def _identity(entry: PolicyEntry) -> dict[str, Any]:
@@ -156,12 +156,12 @@ def _identity(entry: PolicyEntry) -> dict[str, Any]:
     return {"id": entry.id or None}
 
 
-def _listed(said: dict[str, Any]) -> str:
-    shown = {k: v for k, v in said.items() if k in ("admin", "owner", "token_ttl", "comment")}
-    return "".join(f", {key} {_shown(value)}" for key, value in shown.items())
+def _listed(keys: dict[str, Any]) -> str:
+    listed = {k: v for k, v in keys.items() if k in ("admin", "owner", "token_ttl", "comment")}
+    return "".join(f", {key} {_text(value)}" for key, value in listed.items())
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list):
         return ",".join(value)
     if isinstance(value, bool) or value is None:

@@ -1,4 +1,10 @@
-"""Lint: what in the rules is without effect, wider than is often meant, or left over."""
+"""Lint: find rules without effect, rules that grant more than is often meant, and leftovers.
+
+``acl lint`` and the API's lint call :func:`lint` with a snapshot and with what ``rule_usage`` reads
+from the store. Each other module finds some kinds of findings: ``exposure`` too wide allows,
+``shadowed`` rules that others cover, ``subjects`` rules about absent accounts, ``stale`` expired
+and unused rules. Nothing here changes a rule: a finding quotes the command that does.
+"""
 
 from itertools import chain
 
@@ -16,9 +22,9 @@ __all__ = ["MAX_DAYS", "Code", "Level", "LintAges", "LintFinding", "LintReport",
 def lint(
     state: Snapshot, upkeep: RuleUpkeep, ages: LintAges, ignored: frozenset[Code] = frozenset()
 ) -> LintReport:
-    """Look at every rule; the findings of which kinds are ``ignored`` are left out.
+    """Return the findings on all rules, but for those of ``ignored`` codes.
 
-    ``state`` and ``upkeep`` are of one moment, ``upkeep`` from ``ages.since`` on.
+    ``state`` and ``upkeep`` must be read in one session, ``upkeep`` from ``ages.since`` on.
     """
     accounts = {name: known.account for name, known in state.accounts.items()}
     standing = RulesInForce(state.rules, accounts, ages.at)

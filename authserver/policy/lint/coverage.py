@@ -1,4 +1,9 @@
-"""Which rules say all that another says."""
+"""Which rules cover another rule: its subjects, registry, conditions and patterns.
+
+``policy.files.coverage`` answers another question: which *accounts* may do all of something. There
+groups are their members and a deny cuts; here rules are compared as they are written, and a group
+covers an account only as long as it has the member. Both compare patterns by ``core.pattern_sets``.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,27 +27,24 @@ _MANY = frozenset({SubjectKind.GROUP, SubjectKind.AUTHENTICATED, SubjectKind.EVE
 
 @dataclass(frozen=True, slots=True)
 class RulePart:
-    """What a rule says of one of its subjects, by one of its patterns."""
+    """One subject and one pattern of a rule."""
 
     subject: Subject
     pattern: Pattern
 
 
 def parts(rule: Rule) -> Iterator[RulePart]:
-    """Give the parts of a rule that can cover any name."""
+    """Give the parts of a rule that cover a name."""
     for subject in rule.subjects:
         for pattern in rule.patterns:
             if (meant := placed(pattern, subject)) is not None:
-                # {account} is nobody's name where nobody is named.
+                # {account} covers nothing for anonymous requests.
                 own = subject == EVERYONE and ACCOUNT in meant.text
                 yield RulePart(AUTHENTICATED if own else subject, meant)
 
 
 def placed(pattern: Pattern, subject: Subject) -> Pattern | None:
-    """Return what a pattern covers for a subject: with a named account's name in its place.
-
-    None if that is nothing.
-    """
+    """Return a pattern with an account's name for {account}; None if it covers nothing."""
     if ACCOUNT not in pattern.text or subject.kind in _MANY:
         return pattern
     if not is_path_component(subject.name):
@@ -51,30 +53,30 @@ def placed(pattern: Pattern, subject: Subject) -> Pattern | None:
 
 
 def in_force(rule: Rule, at: datetime) -> bool:
-    """Whether a rule holds at ``at`` or may hold later."""
+    """Whether a rule applies at ``at`` or may apply later."""
     until = rule.conditions.end
     return rule.enabled and (until is None or until > at)
 
 
 class RulesInForce:
-    """The rules in force, and which of them cover which."""
+    """The rules that are in force, and which of them cover which."""
 
     def __init__(
         self, rules: Iterable[Rule], accounts: Mapping[str, Account], at: datetime
     ) -> None:
         self.rules = [rule for rule in rules if in_force(rule, at)]
         self._accounts = accounts
-        # The same few patterns meet again and again.
+        # The same few pairs of patterns come again and again.
         self._within = lru_cache(maxsize=100_000)(within)
         self._conditions = {rule.id: rule.conditions.since(at) for rule in self.rules}
         speaking: defaultdict[tuple[Effect, str, Subject], list[Rule]] = defaultdict(list)
         for rule in self.rules:
-            for subject in _spoken_of(rule):
+            for subject in _subjects_of(rule):
                 speaking[rule.effect, rule.type, subject].append(rule)
         self._indices = {key: Index(about) for key, about in speaking.items()}
 
     def near(self, rule: Rule, part: RulePart, effect: Effect) -> list[Rule]:
-        """Return the other rules of an effect that may cover a part of ``rule``, by id."""
+        """Return the other rules of an effect that may cover a part of ``rule``, ordered by id."""
         found = {
             other.id: other
             for subject in self._wider(part.subject, rule.effect, effect)
@@ -85,9 +87,9 @@ class RulesInForce:
         return [other for _, other in sorted(found.items())]
 
     def covers(self, other: Rule, rule: Rule, part: RulePart) -> bool:
-        """Whether ``other`` speaks of all that a part of ``rule`` does; the actions are not asked.
+        """Whether ``other`` covers all of a part of ``rule``, whatever their actions.
 
-        It is asked of rules of the same type that :meth:`near` gave, or the other way round.
+        The two have the same resource type.
         """
         if other.service not in (None, rule.service):
             return False
@@ -96,13 +98,13 @@ class RulesInForce:
         by = self._by(other, rule, part)
         if not by:
             return False
-        # What is allowed to anonymous holds for accounts as well, but names none of them.
+        # An allow on anonymous grants to accounts too, but {account} covers nothing in it.
         asking = ANONYMOUS if by == {ANONYMOUS} else part.subject
         meant = (placed(pattern, asking) for pattern in other.patterns)
         return self._within(part.pattern, tuple(p for p in meant if p is not None))
 
     def memberships(self, other: Rule, rule: Rule) -> set[str]:
-        """Return the groups on whose present members it rests that ``other`` covers ``rule``."""
+        """Return the groups by whose present members alone ``other`` covers ``rule``."""
         return {
             subject.name
             for part in parts(rule)
@@ -114,10 +116,10 @@ class RulesInForce:
 
     def _by(self, other: Rule, rule: Rule, part: RulePart) -> set[Subject]:
         wider = self._wider(part.subject, rule.effect, other.effect)
-        return wider & _spoken_of(other)
+        return wider & _subjects_of(other)
 
     def _wider(self, subject: Subject, effect: Effect, by: Effect) -> set[Subject]:
-        """Return the subjects of which a rule speaks of all whom a rule on ``subject`` reaches."""
+        """Return every subject that includes ``subject``, itself among them."""
         anonymously = subject in (ANONYMOUS, EVERYONE)
         wider = {subject, EVERYONE}
         if not anonymously:
@@ -125,7 +127,7 @@ class RulesInForce:
         if by is Effect.ALLOW:
             wider.add(ANONYMOUS)
         elif subject == ANONYMOUS and effect is Effect.ALLOW:
-            # It reaches accounts too, and a deny on anonymous does not.
+            # Such an allow grants to accounts too, and a deny on anonymous does not bind them.
             wider.remove(ANONYMOUS)
         if subject.kind in NAMED_SUBJECTS and subject.kind is not SubjectKind.GROUP:
             account = self._accounts.get(subject.name)
@@ -134,6 +136,6 @@ class RulesInForce:
         return wider
 
 
-def _spoken_of(rule: Rule) -> set[Subject]:
+def _subjects_of(rule: Rule) -> set[Subject]:
     both = {ANONYMOUS, AUTHENTICATED} <= set(rule.subjects)
     return {*rule.subjects, *([EVERYONE] if both else [])}

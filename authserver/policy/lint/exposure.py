@@ -1,4 +1,4 @@
-"""Rules that let anybody, or any account, change what is in a registry."""
+"""Find allows that let anybody, or every account, change what is in a registry."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ _CHANGES = frozenset({"push", "delete"})
 
 
 def found(rules: Iterable[Rule]) -> Iterator[LintFinding]:
-    """Give the allows among rules in force that reach further than is often meant."""
+    """Give findings on allows that grant more than is often meant."""
     for rule in rules:
         if rule.effect is not Effect.ALLOW:
             continue
@@ -24,7 +24,7 @@ def found(rules: Iterable[Rule]) -> Iterator[LintFinding]:
 
 
 def _not_only_own(rule: Rule) -> bool:
-    """Whether a rule covers more than what bears the asking account's name."""
+    """Whether a rule has a pattern without {account}."""
     return any(ACCOUNT not in pattern.text for pattern in rule.patterns)
 
 
@@ -66,7 +66,7 @@ def _among(rule: Rule, subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _without(rule: Rule, subjects: Sequence[Subject]) -> str:
-    """Return the command that takes subjects out of a rule, or what only they may do."""
+    """Return the command that takes subjects out of a rule, or that narrows or removes the rule."""
     edit = f"authserver acl edit {rule.id}"
     if kept := [str(subject) for subject in rule.subjects if subject not in subjects]:
         return f"{edit} --subjects {shlex.quote(','.join(kept))}"

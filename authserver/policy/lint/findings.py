@@ -1,4 +1,4 @@
-"""What a look at the rules can find."""
+"""What lint reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from authserver.core.rules import Effect, Rule
 
 
 class Level(StrEnum):
-    """How much a finding matters, the least first."""
+    """The severity of a finding, the lowest first."""
 
     INFO = "info"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Level(StrEnum):
 
 
 class Code(StrEnum):
-    """What was found. Scripts go by these words: they stay."""
+    """The kinds of findings. Scripts depend on these words: they stay."""
 
     PUBLIC_WRITE = "public-write"
     PUBLIC_CATALOG = "public-catalog"
@@ -43,9 +43,9 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One thing that was found: about which rules, in a sentence, and the command that mends it.
+    """One finding, and the command that mends it.
 
-    The first of ``rules`` is the one that it is about, the others are why.
+    The first of ``rules`` is the rule that the finding is about, the others are the reason.
     """
 
     code: Code
@@ -69,7 +69,7 @@ class LintFinding:
 
 @dataclass(frozen=True, slots=True)
 class LintReport:
-    """All findings, the gravest first, and notes on what could not be told."""
+    """All findings, the gravest first, and notes on what lint could not find out."""
 
     findings: Sequence[LintFinding]
     notes: Sequence[str]
@@ -89,12 +89,12 @@ def cite(rule: Rule) -> str:
 
 
 def idle(code: Code, rule: Rule, text: str) -> LintFinding:
-    """Return that a rule does nothing now. An allow may go; a deny is there for when it does."""
-    guards = rule.effect is Effect.DENY
+    """Return the finding that a rule has no effect now; a deny may be meant for later."""
+    is_deny = rule.effect is Effect.DENY
     return LintFinding(
         code=code,
-        level=Level.INFO if guards else Level.WARNING,
+        level=Level.INFO if is_deny else Level.WARNING,
         rules=(rule.id,),
         text=f"{cite(rule)} {text}",
-        remedy=None if guards else f"authserver acl disable {rule.id}",
+        remedy=None if is_deny else f"authserver acl disable {rule.id}",
     )

@@ -1,4 +1,4 @@
-"""What is known of the rules besides what they say: their age, their authors, their use."""
+"""Read what the store knows of rules besides their content: age, authors, use."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from authserver.db.models import AccountRow, DelegationRow, MembershipRow, RuleR
 
 @dataclass(frozen=True, slots=True)
 class RuleDates:
-    """Since when a rule says what it says, and since when it is disabled."""
+    """When a rule was last written, and when it was disabled."""
 
     since: datetime
     disabled_at: datetime | None = None
@@ -23,9 +23,9 @@ class RuleDates:
 
 @dataclass(frozen=True, slots=True)
 class DelegationStanding:
-    """A delegation, in words, whether its group has members, and what strangers wrote under it.
+    """A delegation in words, whether its group is empty, and rules whose authors left the group.
 
-    ``strangers`` are those who wrote a rule under it and are in its group no more, by rule.
+    ``strangers`` maps the id of such a rule to its author.
     """
 
     id: int
@@ -37,10 +37,10 @@ class DelegationStanding:
 
 @dataclass(frozen=True, slots=True)
 class RuleUse:
-    """Which rules token requests touched, as far as the records go.
+    """Which rules token requests touched, by the audit records.
 
-    ``since`` is when the first record that was looked at was written; None if there is none.
-    ``sure_below`` is an id from which on some records may lack what was touched.
+    ``since`` is the time of the first record, None without records. A record names only its first
+    rules: from the id ``sure_below`` on, a rule may have been touched without being named.
     """
 
     since: datetime | None
@@ -50,7 +50,7 @@ class RuleUse:
 
 @dataclass(frozen=True, slots=True)
 class RuleUpkeep:
-    """All of it. ``ownerless`` are the robots that only their owner's being disabled disables."""
+    """All of this. ``ownerless`` are robots that are disabled only through their disabled owner."""
 
     written: Mapping[int, RuleDates]
     delegations: Sequence[DelegationStanding]
@@ -59,7 +59,7 @@ class RuleUpkeep:
 
 
 def load(session: Session, since: datetime) -> RuleUpkeep:
-    """Read it; the records of token requests from ``since`` on."""
+    """Read the upkeep of all rules, with the records of token requests from ``since`` on."""
     columns = (RuleRow.id, RuleRow.created_at, RuleRow.edited_at, RuleRow.disabled_at)
     return RuleUpkeep(
         written={
@@ -86,7 +86,7 @@ def _delegated(session: Session) -> Iterator[DelegationStanding]:
 
 
 def _strangers(session: Session) -> defaultdict[int, dict[int, str]]:
-    """Return, by delegation and rule, who wrote it and is not in the delegation's group."""
+    """Return, by delegation and rule, the authors who are not in the delegation's group."""
     member = exists().where(
         MembershipRow.group_id == DelegationRow.group_id, MembershipRow.account_id == AccountRow.id
     )
@@ -115,14 +115,14 @@ def _ownerless(session: Session) -> Iterator[str]:
 
 
 def _use(session: Session, since: datetime) -> RuleUse:
-    # Records without rules may come from a version that kept none.
+    # Records without rules may come from a version that did not store rules.
     first = select(TokenRecord.at).where(TokenRecord.at >= since, TokenRecord.rules != "")
     begins = session.scalars(first.order_by(TokenRecord.at).limit(1)).first()
     distinct = select(TokenRecord.rules).where(TokenRecord.at >= since).distinct()
     touched: set[int] = set()
     sure_below: int | None = None
     for text in session.scalars(distinct):
-        # What somebody else has left there is for `audit verify` to tell.
+        # Ignore words that are not ids: `audit verify` reports altered records.
         cited = [int(word) for word in str(text).split() if word.isdecimal()]
         touched.update(cited)
         if len(cited) >= MAX_RULES:

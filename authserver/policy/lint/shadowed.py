@@ -1,4 +1,4 @@
-"""Rules that others cover, so that they never change anything."""
+"""Find rules that other rules cover, so that they never have an effect."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,7 +10,7 @@ _UPLOAD = frozenset({"pull", "push"})
 
 
 def found(standing: RulesInForce) -> Iterator[LintFinding]:
-    """Give the rules of which others leave nothing."""
+    """Give findings on rules that others deny or cover entirely."""
     for rule in standing.rules:
         own = list(parts(rule))
         if own and (finding := _denied(standing, rule, own) or _shadowed(standing, rule, own)):
@@ -48,7 +48,7 @@ def _together(
     own: Sequence[RulePart],
     enough: Callable[[Rule, Rule], bool],
 ) -> list[Rule]:
-    """Return denies that cover all of an allow: one if one does, none if they do not."""
+    """Return denies that together cover an allow: one if one suffices, an empty list if none do."""
     each: list[dict[int, Rule]] = []
     for part in own:
         near = standing.near(rule, part, Effect.DENY)
@@ -64,7 +64,7 @@ def _together(
 
 
 def _denies_all(deny: Rule, allow: Rule) -> bool:
-    # With any action denied, * is not granted either.
+    # A deny of any action also takes away a granted *.
     allowed = expand(allow.type, allow.actions)
     return bool((allowed - {ALL} or {ALL}) <= expand(deny.type, deny.actions))
 
@@ -74,10 +74,10 @@ def _denies_uploads(deny: Rule, _: Rule) -> bool:
 
 
 def _shadowed(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> LintFinding | None:
-    """Return that one rule of the same effect says all that this one says.
+    """Return the finding that one rule of the same effect covers this one.
 
-    Of two that say the same the older one stays. Several are never taken together: each might be
-    covered by the others, and all be removed.
+    Of two equal rules the older one stays. Several rules never count together: each of them might
+    be covered by the others, and an operator would remove all.
     """
     for other in standing.near(rule, own[0], rule.effect):
         if not _says_all(standing, other, rule):
@@ -95,7 +95,7 @@ def _shadowed(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> Li
 
 
 def _says_all(standing: RulesInForce, other: Rule, rule: Rule) -> bool:
-    """Whether ``other`` says all that ``rule`` says."""
+    """Whether ``other`` covers all of ``rule``, actions included."""
     said = expand(rule.type, rule.actions)
     return said <= expand(other.type, other.actions) and all(
         standing.covers(other, rule, part) for part in parts(rule)
@@ -103,7 +103,7 @@ def _says_all(standing: RulesInForce, other: Rule, rule: Rule) -> bool:
 
 
 def _now(standing: RulesInForce, rule: Rule, others: Sequence[Rule]) -> str:
-    """Return on whose membership it rests, as the end of a sentence."""
+    """Return the groups on whose members a finding depends, as the end of a sentence."""
     groups = {name for other in others for name in standing.memberships(other, rule)}
     named = ", ".join(f"group:{name}" for name in sorted(groups))
     return f", as long as {named} has the members that it has now" if groups else ""

@@ -1,4 +1,4 @@
-"""Rules that time has left behind: expired, disabled for long, unused."""
+"""Find rules that expired, have been disabled for long, or are unused."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from authserver.policy.lint.rule_usage import RuleUpkeep
 
 MAX_DAYS = 3650
 
-# The oldest records of a quiet installation may be a little younger than what was asked for.
+# A quiet installation may have no record from exactly the first day that was asked for.
 _SLACK = 0.1
 
 
 @dataclass(frozen=True)
 class LintAges:
-    """By what rules are judged: the time, after how long, and for how long records are kept."""
+    """The time, the days after which a rule is stale, and the days for which records are kept."""
 
     at: datetime
     days: int
@@ -30,7 +30,7 @@ class LintAges:
 
 
 def expired(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:
-    """Give the rules whose period is over and those that have been disabled for long."""
+    """Give findings on rules that expired or have been disabled for long."""
     for rule in rules:
         until = rule.conditions.end
         disabled = upkeep.written[rule.id].disabled_at
@@ -47,7 +47,7 @@ def _leftover(code: Code, rule: Rule, text: str) -> LintFinding:
 
 
 def unused(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:
-    """Give the rules in force that no token request touched, where that can be told."""
+    """Give findings on rules in force that no token request touched, if the records suffice."""
     begins = upkeep.use.since
     if begins is None or _short_records(upkeep, ages):
         return
@@ -58,7 +58,7 @@ def unused(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterato
 
 
 def untold(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[str]:
-    """Give what keeps :func:`unused` from telling of all rules, or of some."""
+    """Give notes on why :func:`unused` cannot judge all rules, or some."""
     if why := _short_records(upkeep, ages):
         yield f"Which rules have been unused for {ages.days} days cannot be told: {why}."
         return
@@ -73,7 +73,7 @@ def untold(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterato
 
 
 def _short_records(upkeep: RuleUpkeep, ages: LintAges) -> str | None:
-    """Return why the records do not go back far enough; None if they do."""
+    """Return the reason why the records do not go back far enough; None if they do."""
     begins = upkeep.use.since
     if ages.record_days < ages.days:
         return (
@@ -88,7 +88,7 @@ def _short_records(upkeep: RuleUpkeep, ages: LintAges) -> str | None:
 
 
 def _younger(rule: Rule, upkeep: RuleUpkeep, ages: LintAges) -> bool:
-    """Whether a rule has said what it says for too short a time to be called unused."""
+    """Whether a rule was written too recently to be called unused."""
     written = upkeep.written[rule.id].since
     return max(written, rule.conditions.begin or written) > ages.since
 

@@ -1,4 +1,4 @@
-"""Rules and delegations whose subjects are nobody, or not there any more."""
+"""Find rules and delegations whose subjects cannot make a request."""
 
 import shlex
 from collections import defaultdict
@@ -22,9 +22,9 @@ _WHY = {
 
 @dataclass(frozen=True)
 class PresentAccounts:
-    """Whom rules can be about, told by the accounts there are.
+    """The accounts that can make requests.
 
-    ``ownerless`` are the robots that only their owner's being disabled disables.
+    ``ownerless`` are robots that are disabled only through their disabled owner.
     """
 
     accounts: Mapping[str, KnownAccount]
@@ -37,7 +37,7 @@ class PresentAccounts:
                 self._peopled.update(known.account.groups)
 
     def absent(self, subject: Subject) -> Code | None:
-        """Return why no request can come from a subject; None if one can."""
+        """Return the reason why a subject can make no request; None if it can."""
         if subject.kind is SubjectKind.GROUP:
             return None if subject.name in self._peopled else Code.EMPTY_GROUP
         known = self.accounts.get(subject.name)
@@ -47,7 +47,7 @@ class PresentAccounts:
 
 
 def of_rules(rules: Iterable[Rule], audience: PresentAccounts) -> Iterator[LintFinding]:
-    """Give the rules in force that are about nobody, wholly or partly."""
+    """Give findings on rules in force with absent subjects."""
     for rule in rules:
         absent = {s: code for s in rule.subjects if (code := audience.absent(s)) is not None}
         if len(absent) == len(rule.subjects):
@@ -93,23 +93,23 @@ def _nameless(rule: Rule) -> Iterator[LintFinding]:
 
 
 def of_delegations(rules: Mapping[int, Rule], upkeep: RuleUpkeep) -> Iterator[LintFinding]:
-    """Give the delegations whose group is empty, and the rules whose author has left it."""
-    for held in upkeep.delegations:
-        if held.empty:
+    """Give findings on delegations to empty groups, and on rules whose author left the group."""
+    for delegation in upkeep.delegations:
+        if delegation.empty:
             yield LintFinding(
                 code=Code.EMPTY_DELEGATION,
                 level=Level.WARNING,
                 rules=(),
-                text=f"delegation {held.id} ({held.text}) is nobody's: "
-                f"group:{held.group} has no members",
-                remedy=f"authserver acl undelegate {held.id}",
+                text=f"delegation {delegation.id} ({delegation.text}) is nobody's: "
+                f"group:{delegation.group} has no members",
+                remedy=f"authserver acl undelegate {delegation.id}",
             )
-        for rule_id, author in sorted(held.strangers.items()):
+        for rule_id, author in sorted(delegation.strangers.items()):
             yield LintFinding(
                 code=Code.DELEGATE_LEFT,
                 level=Level.INFO,
                 rules=(rule_id,),
                 text=f"{cite(rules[rule_id])} was written by {author}, who is in "
-                f"group:{held.group} no more, under delegation {held.id}",
+                f"group:{delegation.group} no more, under delegation {delegation.id}",
                 remedy=f"authserver acl show {rule_id}",
             )

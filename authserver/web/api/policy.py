@@ -95,7 +95,7 @@ class Applying(Planning):
 
 @contextmanager
 def _policy(document: PolicyDocument) -> Iterator[Policy]:
-    """Give what a document says; refuse it with a JSON Pointer to each problem."""
+    """Give the policy of a document; refuse it with a JSON Pointer to each problem."""
     try:
         policy = parser.read_document(document)
         policy_plan.require_something(policy)
@@ -125,7 +125,7 @@ def export(call: BareCall) -> PolicyDocument:
     max_bytes=MAX_BYTES,
 )
 def plan(call: Call[PolicyDocument, Planning]) -> PolicyPlan:
-    """Say what a document would change, and who would gain or lose; nothing is changed."""
+    """Show what a document would change, and who would gain or lose; this changes nothing."""
     with _policy(call.body) as policy:
         with call.read() as session:
             store = StoreCopy.of(session)
@@ -141,7 +141,7 @@ def plan(call: Call[PolicyDocument, Planning]) -> PolicyPlan:
     max_bytes=MAX_BYTES,
 )
 def apply(call: Call[PolicyDocument, Applying]) -> PolicyPlan:
-    """Do what a document says, all of it or nothing, if the plan is still the one that was seen."""
+    """Apply a document, all of it or nothing, if its plan still has this id."""
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:
         before = accounts.has_administrator(change.session)

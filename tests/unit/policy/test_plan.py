@@ -106,7 +106,7 @@ def told(plan: Plan) -> list[str]:
     return [
         line
         for step, effects in zip(plan.steps, plan.effects, strict=True)
-        for line in (str(step), *(f"  {each}" for each in effects.told))
+        for line in (str(step), *(f"  {each}" for each in effects.changes))
     ]
 
 
@@ -332,7 +332,7 @@ def test_what_is_too_much_to_tell_is_said_to_be(peopled: Store) -> None:
     apply(peopled, f"rules: [{deny}, {allow}]")
     more = "{effect: deny, subjects: [user:bob], patterns: ['t/*'], actions: [all]}"
     (told,) = planned(peopled, f"rules: [{more}]").effects
-    assert (told.told, told.more) == ([], True)
+    assert (told.changes, told.more) == ([], True)
 
 
 # A plan happens in a copy.
@@ -629,7 +629,7 @@ def test_whoever_gains_or_loses_is_told_and_nobody_else(
         policy_plan.apply(change, old)
         _enable(change, old)
         plan = policy_plan.apply(change, new, prune=prune, force=True)
-    every = [each for effects in plan.effects for each in effects.told]
+    every = [each for effects in plan.effects for each in effects.changes]
     for name in (ANONYMOUS, *before.accounts):
         for service in ("r1", "r2"):
             for repository in NAMES:
