@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import Self
 
 from sqlalchemy.orm import Session
 
@@ -28,7 +29,49 @@ from authserver.registry.published_keys import PublishedKeys
 STALE_AFTER = 10.0
 LOOK_WAITS = 2.0
 SCHEMA_EVERY = 2.0
+KEYS_EVERY = 3600.0
+CLOSED_KEYS_EVERY = 10.0
 MAX_SKEW = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenKeys:
+    """The keys that sign, opened, and those that registries should trust.
+
+    ``own`` has the signers of registries with keys of their own, by service, or why a key cannot
+    be opened. ``published`` is by service as well; None is for all registries.
+    """
+
+    leaf: Signer
+    own: Mapping[str, Signer | NotReady]
+    published: Mapping[str | None, PublishedKeys]
+    endings: tuple[Ending, ...]
+    basis: object
+    read_at: float
+
+    @classmethod
+    def read(cls, session: Session, safe: Safe, basis: object, now: float, at: datetime) -> Self:
+        """Read and open the keys; ``at`` is the store's time.
+
+        Raises:
+            NotReady: there is no signing key, or it does not open.
+        """
+        return cls(
+            leaf=Signer.of(signing_keys.load_leaf(session, safe)),
+            own=registry_keys.signers(session, safe),
+            published=published_keys.by_registry(session, at),
+            endings=signing_keys.endings_of(session),
+            basis=basis,
+            read_at=now,
+        )
+
+    def are_current(self, basis: object, now: float) -> bool:
+        """Whether these are still the keys to serve with; ``basis`` changes with the store's."""
+        # Without a change in the store, a retired key ceases to be published, and the file of a
+        # key that could not be opened may be brought.
+        is_closed = any(isinstance(signer, NotReady) for signer in self.own.values())
+        every = CLOSED_KEYS_EVERY if is_closed else KEYS_EVERY
+        return basis is self.basis and now - self.read_at < every
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +83,16 @@ class AuthState:
     """
 
     snapshot: Snapshot
-    signer: Signer
-    own_signers: Mapping[str, Signer | NotReady]
-    published: Mapping[str | None, PublishedKeys]
-    endings: tuple[Ending, ...]
+    keys: OpenKeys
     read_at: float
     store_time: datetime
     skew: timedelta
     stale: bool = False
+
+    @property
+    def signer(self) -> Signer:
+        """Return the signer of registries without a key of their own."""
+        return self.keys.leaf
 
     def signer_of(self, service: str) -> Signer:
         """Return the signer of a registry's tokens.
@@ -55,7 +100,7 @@ class AuthState:
         Raises:
             NotReady: the registry's own key cannot be opened.
         """
-        signer = self.own_signers.get(service, self.signer)
+        signer = self.keys.own.get(service, self.keys.leaf)
         if isinstance(signer, NotReady):
             raise signer
         return signer
@@ -65,10 +110,10 @@ class AuthState:
         """Return which keys end soon, and which registries' own keys cannot sign."""
         closed = [
             f"no tokens for the registry {service}: {signer}"
-            for service, signer in self.own_signers.items()
+            for service, signer in self.keys.own.items()
             if isinstance(signer, NotReady)
         ]
-        return closed + [e.warning for e in self.endings if e.is_near(self.store_time)]
+        return closed + [e.warning for e in self.keys.endings if e.is_near(self.store_time)]
 
     def require_clock(self) -> None:
         """Check that this machine's clock agrees with the store's.
@@ -169,13 +214,17 @@ class StateCache:
             self._check_schema(session, now)
             time = self.store.time(session)
             skew = self.store.clock() - time
-            state = self._state
-            if state is not None and state.snapshot.version == snapshot.version(session):
-                self._state = replace(state, read_at=now, store_time=time, skew=skew)
-                return
-            self.safe = self.safe.still_of(session)
-            known = state.snapshot if state is not None else known
-            self._state = self._load(session, known, now, time, skew)
+            keys = None
+            if (state := self._state) is not None:
+                known, keys = state.snapshot, state.keys
+            if known is None:
+                known = snapshot.load(session)
+            elif state is None or known.version != snapshot.version(session):
+                known = snapshot.follow(session, known)
+            if keys is None or not keys.are_current(known.key_basis, now):
+                self.safe = self.safe.still_of(session)
+                keys = OpenKeys.read(session, self.safe, known.key_basis, now, time)
+            self._state = AuthState(known, keys, now, time, skew)
 
     def _check_schema(self, session: Session, now: float) -> None:
         if now - self._schema_read_at < SCHEMA_EVERY:
@@ -186,20 +235,6 @@ class StateCache:
             self.schema_error = None
         except NotReady as error:
             self.schema_error = str(error)
-
-    def _load(
-        self, session: Session, known: Snapshot | None, now: float, time: datetime, skew: timedelta
-    ) -> AuthState:
-        return AuthState(
-            snapshot=snapshot.follow(session, known) if known else snapshot.load(session),
-            signer=Signer.of(signing_keys.load_leaf(session, self.safe)),
-            own_signers=registry_keys.signers(session, self.safe),
-            published=published_keys.by_registry(session, time),
-            endings=signing_keys.endings_of(session),
-            read_at=now,
-            store_time=time,
-            skew=skew,
-        )
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -24,7 +24,7 @@ def register(app: Flask, cache: StateCache) -> None:
 
 
 def _published(cache: StateCache) -> PublishedKeys:
-    keys = cache.current.published.get(request.args.get("service"))
+    keys = cache.current.keys.published.get(request.args.get("service"))
     if keys is None:
         raise NotFound("unknown service; leave it out, or name one of this server's registries")
     return keys

@@ -228,9 +228,9 @@ def test_keys_and_the_snapshot_are_told_of(reported: Reported) -> None:
     expiry = reported.value("authserver_signing_key_expiry_timestamp_seconds")
     assert expiry == state.signer.not_after.timestamp()
     assert reported.values("authserver_key_expiry_timestamp_seconds") == {
-        (ending.name,): ending.at.timestamp() for ending in state.endings
+        (ending.name,): ending.at.timestamp() for ending in state.keys.endings
     }
-    assert min(ending.at for ending in state.endings).timestamp() == expiry
+    assert min(ending.at for ending in state.keys.endings).timestamp() == expiry
     before = reported.value("authserver_snapshot_version")
     reported.world.user("bob")
     assert reported.value("authserver_snapshot_version") > before

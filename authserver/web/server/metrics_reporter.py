@@ -148,7 +148,7 @@ class Reporter:
         totals.gauge(families.SNAPSHOT_AGE, value=state.read_at)
         totals.gauge(families.SNAPSHOT_VERSION, value=snapshot.version)
         totals.gauge(families.SIGNING_KEY_EXPIRY, value=state.signer.not_after.timestamp())
-        for ending in state.endings:
+        for ending in state.keys.endings:
             totals.gauge(families.KEY_EXPIRY, ending.name, value=ending.at.timestamp())
         if self._expiries is None or self._expiries.snapshot is not snapshot:
             self._expiries = _Expiries.of(snapshot)

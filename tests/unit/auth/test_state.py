@@ -1,30 +1,39 @@
 """The state that a serving process answers from, and how it keeps up with the store."""
 
+import json
+import re
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select
 
 from authserver.auth import state
 from authserver.auth.state import STALE_AFTER
 from authserver.core.errors import NotReady
-from authserver.db import accounts, snapshot
-from authserver.db.models import (
-    SigningKeyRow,
-    StoreStateRow,
-)
+from authserver.core.rules import Effect, new_rule
+from authserver.core.subjects import subjects
+from authserver.db import accounts, app_tokens, groups, lookup, refresh_tokens, rules, snapshot
+from authserver.db.app_tokens import Wanted
+from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.snapshot import Snapshot
-from authserver.db.store import Store, open_store
+from authserver.db.store import Change, Store, open_store
+from authserver.keys import registry_keys
 from authserver.keys import signing_keys as key_store
-from authserver.keys.master_key import beside, make_master_key, take_over
+from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
+from authserver.registry import entries, published_keys
 from authserver.runtime.settings import Settings
 from authserver.web.wiring import wire
-from tests.unit.processes import Process, add_user, execute
-from tests.world import ADMIN, Clock
+from tests.unit.processes import Process, add_user
+from tests.unit.statements import statements
+from tests.world import ADMIN, SERVICE, Clock
+
+HASH = "$2b$04$" + "." * 53
 
 
 def test_before_the_first_look_nothing_can_be_answered(process: Process) -> None:
@@ -142,21 +151,130 @@ def test_the_time_of_day_makes_nothing_stale(process: Process, clock: Clock) -> 
     assert process.accounts == {ADMIN}
 
 
-@pytest.mark.parametrize(
-    "break_it",
-    [
-        lambda process: execute(process.store, update(SigningKeyRow).values(private_key=b"x" * 50)),
-        lambda process: execute(process.store, update(StoreStateRow).values(master_key_id="other")),
-    ],
-)
+def spoil_the_signing_key(change: Change) -> None:
+    change.session.scalars(select(SigningKeyRow)).one().private_key = b"x" * 50
+
+
+def name_another_master_key(change: Change) -> None:
+    change.session.scalars(select(StoreStateRow)).one().master_key_id = "other"
+
+
+@pytest.mark.parametrize("make", [spoil_the_signing_key, name_another_master_key])
 def test_keys_that_do_not_open_leave_the_old_state(
-    process: Process, break_it: Callable[[Process], None]
+    process: Process, make: Callable[[Change], None]
 ) -> None:
-    break_it(process)
-    add_user(process.store, "alice")
+    with process.store.change("test") as change:
+        make(change)
+        accounts.add_user(change, "alice", None)
     with pytest.raises(NotReady, match="master key"):
         process.state.refresh()
     assert process.accounts == {ADMIN}
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the private keys that are opened from now on."""
+    names: list[str] = []
+    unseal = MasterKey.open
+
+    def note(self: MasterKey, sealed: bytes, name: str) -> bytes:
+        names.append(name)
+        return unseal(self, sealed, name)
+
+    monkeypatch.setattr(MasterKey, "open", note)
+    return names
+
+
+def log_in(change: Change) -> None:
+    admin = lookup.account(change.session, ADMIN)
+    login = refresh_tokens.Login(admin.id, admin.password_hash, "192.0.2.1", "docker")
+    refresh_tokens.add(change, login, SERVICE, "secret", timedelta(days=30))
+
+
+def give_a_password(change: Change) -> None:
+    accounts.set_password(change, ADMIN, HASH)
+
+
+def add_a_rule(change: Change) -> None:
+    rules.add(change, new_rule(Effect.ALLOW, subjects("everyone"), ["a"], "pull"))
+
+
+def make_an_app_token(change: Change) -> None:
+    app_tokens.create(change, ADMIN, Wanted("push", None, (), ()), secrets.token_bytes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [give_a_password, log_in, add_a_rule, make_an_app_token, lambda c: groups.add(c, "dev")],
+)
+def test_a_change_of_something_else_opens_and_reads_no_key(
+    process: Process, opened: list[str], make: Callable[[Change], object]
+) -> None:
+    with process.store.change("test") as change:
+        make(change)
+    opened.clear()
+    before = process.state.current
+    with statements(process.store.engine) as sent:
+        process.state.refresh()
+    assert process.state.current.snapshot.version == before.snapshot.version + 1
+    assert process.state.current.keys is before.keys
+    assert opened == []
+    read = " ".join(sent)
+    assert not re.search(r"signing_key|authority|master_key", read)
+
+
+def test_a_change_of_the_keys_opens_those_that_sign(process: Process, opened: list[str]) -> None:
+    with process.store.change("test") as change:
+        key_store.rotate(change, process.state.safe)
+    opened.clear()
+    process.state.refresh()
+    assert opened == ["signing key 2"]
+
+
+def test_a_registry_that_is_added_has_published_keys(process: Process) -> None:
+    with process.store.change("test") as change:
+        entries.add(change, "other")
+    process.state.refresh()
+    assert "other" in process.state.current.keys.published
+
+
+def test_a_retired_key_is_published_for_a_while(process: Process, clock: Clock) -> None:
+    with process.store.change("test") as change:
+        key_store.rotate(change, process.state.safe)
+    kept = []
+    for later in (timedelta(0), published_keys.KEPT):
+        clock.move(later)
+        process.monotonic.at += state.KEYS_EVERY
+        process.state.refresh()
+        published = process.state.current.keys.published[None]
+        kept.append(len(json.loads(published.jwks)["keys"]))
+    assert kept == [4, 2]
+
+
+def test_a_key_that_cannot_be_opened_is_tried_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with process.store.change("test") as change:
+        registry = lookup.registry(change.session, SERVICE)
+        own = registry_keys.add(
+            change, process.state.safe, registry, HeaderMode.RFC7638, KeyType.P256
+        )
+        registry_keys.activate(change, registry, own.id)
+    unseal = MasterKey.open
+
+    def fail(self: MasterKey, sealed: bytes, name: str) -> bytes:
+        if name == f"signing key {own.id}":
+            raise NotReady("no")
+        return unseal(self, sealed, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MasterKey, "open", fail)
+        process.state.refresh()
+    (warning,) = process.state.current.warnings
+    assert SERVICE in warning
+    process.monotonic.at += state.CLOSED_KEYS_EVERY
+    process.state.refresh()
+    assert process.state.current.warnings == []
 
 
 def test_a_master_key_that_was_changed_is_read_anew(
