@@ -1,4 +1,4 @@
-"""Bounds of credentials: what a credential makes is within what it may be used for itself."""
+"""Bounds of credentials: an app token makes only credentials that may do no more than itself."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ _EVERYTHING = (
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a credential may be used for at most.
+    """The most that a credential may be used for.
 
-    ``limits`` None is all of the account on registries. ``admin``: it may administer. Without
-    ``networks`` it is good from anywhere, without an ``end`` for ever.
+    With ``limits`` None it stands for all of the account on registries; with ``admin`` it may
+    administer. Without ``networks`` it is good from anywhere, without an ``end`` for ever.
     """
 
     limits: tuple[Limit, ...] | None
@@ -39,13 +39,13 @@ class Bounds:
 
 
 UNBOUNDED = Bounds(limits=None, admin=True)
-"""The bounds of a password, and of what leads to one."""
+"""The bounds of a password, and of an invitation, which leads to one."""
 
 
 def placed(limits: Iterable[Limit], account: str) -> tuple[Limit, ...]:
-    """Return ``limits`` with the account's own name for ``{account}``.
+    """Return ``limits`` with the account's own name in place of ``{account}``.
 
-    Limits that can cover nothing because of that name are left out.
+    A limit that can cover nothing with that name is left out.
     """
     return tuple(
         replace(limit, pattern=Pattern(limit.pattern.text.replace(ACCOUNT, account)))
@@ -55,7 +55,7 @@ def placed(limits: Iterable[Limit], account: str) -> tuple[Limit, ...]:
 
 
 def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
-    """Give what of ``made`` is beyond ``maker``, in words. The limits of both are placed."""
+    """Give, in words, each part of ``made`` that exceeds ``maker``. Both have placed limits."""
     if made.admin and not maker.admin:
         yield "administering"
     if maker.limits is not None:
@@ -65,12 +65,12 @@ def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
 
 
 def str_limit(limit: Limit) -> str:
-    """Return a limit as it is written, ``type:pattern:actions``."""
+    """Return a limit in its written form, ``type:pattern:actions``."""
     return f"{limit.type}:{limit.pattern}:{','.join(in_order(limit.type, limit.actions))}"
 
 
 def _covered(limit: Limit, maker: Bounds, number: int) -> bool:
-    """Whether each action is covered; all of the ``number`` limits share the work of one."""
+    """Whether each action is covered. ``number`` limits share the steps that one may take."""
     return all(
         within(limit.pattern, outers, share=number)
         for outers in {

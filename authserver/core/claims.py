@@ -18,7 +18,7 @@ Access = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of registry tokens that differ in nothing but their times and ids.
+    """The claims of registry tokens that differ only in their times and ids.
 
     ``start`` is their JSON up to those, ``lifetime`` in seconds.
     """
@@ -44,7 +44,7 @@ class Claims:
 
 
 def access(decisions: Iterable[Decision]) -> Access:
-    """Return the grant: an entry for each decision that grants anything, never with a class."""
+    """Return the ``access`` claim: an entry without class for each decision that grants anything."""
     return tuple(
         {"type": d.scope.type, "name": d.scope.name, "actions": list(d.granted)}
         for d in decisions

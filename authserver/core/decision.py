@@ -28,7 +28,7 @@ from authserver.core.subjects import Account
 
 
 class Cause(StrEnum):
-    """Why a decision came out as it did."""
+    """The cause of one step of a decision."""
 
     ALLOWED = "allowed"
     DENIED = "denied"
@@ -41,7 +41,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One step that led to a decision: the cause, what it touched, and the rule if there is one."""
+    """One step of a decision: its cause, the actions it touched, and its rule if there is one."""
 
     cause: Cause
     actions: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is granted for one scope, in the order of :data:`ACTIONS`, and every step there."""
+    """What is granted for one scope, in the order of :data:`ACTIONS`, and every reason."""
 
     scope: Scope
     granted: tuple[str, ...]
@@ -73,7 +73,7 @@ class Decision:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was asked for is granted."""
+        """Whether every requested action is granted."""
         return bool(self.scope.actions) and set(self.scope.actions) <= set(self.granted)
 
 
@@ -101,12 +101,12 @@ def decide(
     denied: set[str] = set()
     public: set[str] = set()
     for rule in rules:
-        # Whom it is about costs less to tell than what it covers, and rules out most.
+        # Comparing subjects costs less than matching patterns, and rules out most rules.
         own = rule.binds(account)
         if own and not rule.applies(asked):
-            # Anonymously it covers no more: {account} is nobody's name then.
+            # Without credentials the rule covers no more: {account} matches nothing then.
             continue
-        # What anybody is allowed, an account is too.
+        # An account may do what an anonymous request may do.
         anyone = rule.effect is Effect.ALLOW and rule.binds(None) and rule.applies(anonymously)
         if not own and not anyone:
             continue

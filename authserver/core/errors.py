@@ -1,8 +1,11 @@
-"""What can go wrong, in the domain's words. Messages name the thing and the remedy."""
+"""The errors of the domain. A message names the thing that is wrong, and the remedy.
+
+``web.errors`` and ``cli`` turn them into answers and exit codes, in one table each.
+"""
 
 
 class AuthserverError(Exception):
-    """The root of every error that this program raises on purpose."""
+    """The base of every error that this program raises on purpose."""
 
 
 class Refused(AuthserverError):
@@ -14,19 +17,19 @@ class NotFound(Refused):
 
 
 class Forbidden(AuthserverError):
-    """Whoever asks is known, and may not do this."""
+    """The caller is authenticated, and may not do this."""
 
 
 class NotReady(AuthserverError):
-    """The installation cannot serve as it is: schema, master key or signing key."""
+    """The installation cannot serve: its store, schema or a key is not in order."""
 
 
 class Occupied(NotReady):
-    """Another writer holds the store; what failed may be tried again."""
+    """Another writer holds the store; the same call may succeed later."""
 
 
 class ChainsLost(NotReady):
-    """The audit chains, or their key, are not there; ``what`` says it without the remedy."""
+    """The audit chains or their key are missing; ``what`` is the message without the remedy."""
 
     def __init__(self, message: str, what: str = "") -> None:
         super().__init__(message)
@@ -34,21 +37,21 @@ class ChainsLost(NotReady):
 
 
 class StoreFull(NotReady):
-    """The store takes nothing more: its disk is full, or the place that it was given."""
+    """The store takes nothing more: its disk or its quota is full."""
 
 
 class Busy(NotReady):
-    """Too much of a kind is being done; ``retry_after`` is in seconds."""
+    """Too many requests of one kind are in work; ``retry_after`` is in seconds."""
 
     retry_after = 5
 
 
 class MustWait(AuthserverError):
-    """A request that is to be answered at once would have to wait; nothing was done yet."""
+    """A request that must be answered at once would have to wait; nothing was done yet."""
 
 
 class TokenRequestError(AuthserverError):
-    """A token request that gets no registry token. ``reason`` is for the log, never the client.
+    """A token request gets no registry token. ``reason`` is for the log, never for the client.
 
     ``oauth`` is the error code of RFC 6749, section 5.2.
     """
@@ -61,7 +64,7 @@ class TokenRequestError(AuthserverError):
 
 
 class Unauthorized(TokenRequestError):
-    """Credentials were shown and they are not good; the client learns nothing more than that."""
+    """The credentials are wrong; the client learns nothing more than that."""
 
     oauth = "invalid_grant"
 
@@ -74,7 +77,7 @@ class Unauthorized(TokenRequestError):
 
 
 class LoginEnded(Unauthorized):
-    """A refresh token was shown and is not good, or not any more."""
+    """The refresh token is wrong, or its login has ended."""
 
     def __init__(self, reason: str) -> None:
         TokenRequestError.__init__(
@@ -83,7 +86,7 @@ class LoginEnded(Unauthorized):
 
 
 class TooManyAttempts(TokenRequestError):
-    """Too many logins have failed; ``retry_after`` is in seconds. It tells of no account."""
+    """Too many logins have failed; ``retry_after`` is in seconds. The message names no account."""
 
     oauth = "temporarily_unavailable"
 
@@ -96,12 +99,12 @@ class TooManyAttempts(TokenRequestError):
 
 
 class BadRequest(TokenRequestError):
-    """The request itself is wrong, whoever sends it."""
+    """The request itself is wrong, with any credentials."""
 
     oauth = "invalid_request"
 
 
 class UnsupportedGrantType(BadRequest):
-    """The grant type is missing or none that is offered."""
+    """The grant type is missing, or the server does not offer it."""
 
     oauth = "unsupported_grant_type"

@@ -8,7 +8,7 @@ from authserver.core.errors import Refused
 REPOSITORY_NAME_MAX = 255
 ACCOUNT_NAME_MAX = 128
 HOSTILE_MAX = 4 * ACCOUNT_NAME_MAX
-"""Characters of a text that may become a name in NFC, which is at least a quarter as long."""
+"""Characters of a text that can become a name: NFC makes a text at most four times shorter."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -23,7 +23,7 @@ _service = re.compile(r"[!#-\[\]-~](?:[ !#-\[\]-~]{0,253}[!#-\[\]-~])?")
 
 
 def is_path_component(text: str) -> bool:
-    """Whether ``text`` may stand as one segment after the first in a repository name."""
+    """Whether ``text`` may be a segment of a repository name, after the first."""
     return _path_component.fullmatch(text) is not None
 
 
@@ -36,15 +36,15 @@ def is_repository_name(name: str) -> bool:
 
 
 def has_name_grammar(name: str) -> bool:
-    """Whether ``name`` is made as a repository name is, however long."""
+    """Whether ``name`` follows the grammar of repository names, at any length."""
     return _repository_name.fullmatch(name) is not None
 
 
 def nfc(text: str) -> str:
     """Return hostile text in NFC, cut at HOSTILE_MAX characters.
 
-    Normalising takes time quadratic in the length. What is cut is marked by a slash, which no
-    account's name has.
+    Normalising takes time quadratic in the length. A slash marks a cut text, since no account's
+    name has one.
     """
     if text.isascii() and len(text) <= HOSTILE_MAX:
         return text
@@ -57,7 +57,7 @@ def account_name(text: str) -> str:
     """Return ``text`` in NFC if it can name an account or a group.
 
     Raises:
-        Refused: it is empty, too long, a subject word, or has a character that names may not have.
+        Refused: the name is empty, too long, a subject word, or has a forbidden character.
     """
     name = nfc(text)
     if not 1 <= len(name) <= ACCOUNT_NAME_MAX:
@@ -80,7 +80,7 @@ def _is_forbidden(char: str) -> bool:
 def folded(name: str) -> str:
     """Return the form in which account and group names must be unique.
 
-    Hostile text is cut as :func:`nfc` cuts it, and is the form of no name.
+    :func:`nfc` cuts hostile text, so that it equals the form of no name.
     """
     return nfc(name[: HOSTILE_MAX + 1].casefold())
 
@@ -89,7 +89,7 @@ def service_name(text: str) -> str:
     """Return ``text`` if it can be a registry's ``service`` string.
 
     Raises:
-        Refused: it is not 1 to 255 printable ASCII characters, or has a quote or a backslash,
+        Refused: the text is not 1 to 255 printable ASCII characters, or has a quote or a backslash,
             which a ``WWW-Authenticate`` header would have to escape.
     """
     if _service.fullmatch(text) is None:
@@ -104,7 +104,7 @@ def one_line(text: str, what: str) -> str:
     """Return ``text`` if it is one line of printable characters; ``what`` begins the message.
 
     Raises:
-        Refused: it is not.
+        Refused: the text has other characters.
     """
     if not text.isprintable():
         raise Refused(f"{what} is one line of printable text")
@@ -112,7 +112,7 @@ def one_line(text: str, what: str) -> str:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Return hostile text made safe for one line: escaped, and at most ``limit`` characters."""
+    """Return hostile text escaped for one line, of at most ``limit`` characters."""
     if len(text) <= limit and text.isprintable():
         return text
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])

@@ -19,10 +19,10 @@ _hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./
 
 
 def require_new(text: str) -> None:
-    """Check a password that somebody chooses. What was chosen elsewhere need not be as long.
+    """Check a new password. An imported one may be shorter.
 
     Raises:
-        Refused: it is shorter than 8 characters in NFC, or cannot be hashed.
+        Refused: the password is shorter than 8 characters in NFC, or cannot be hashed.
     """
     if text and len(nfc(text)) < MIN_LENGTH:
         raise Refused(
@@ -32,11 +32,11 @@ def require_new(text: str) -> None:
 
 
 def hashable(text: str) -> bytes:
-    """Return what bcrypt is given of a password.
+    """Return the bytes of a password that bcrypt hashes.
 
     Raises:
-        Refused: it is empty, longer than the 72 bytes that bcrypt reads, contains NUL, or looks
-            like one of our tokens.
+        Refused: the password is empty, longer than the 72 bytes that bcrypt reads, contains NUL,
+            or begins as an app token does.
     """
     password = normalised(text)
     if not password:

@@ -1,8 +1,8 @@
-"""How patterns stand to each other: whether some cover all that another does, or anything of it.
+"""Patterns as sets of names: whether some patterns cover another, or overlap it.
 
-A pattern is read as a small automaton over characters. Only names without empty segments count;
-for the rest of the names' grammar the answers are on the safe side: ``within`` may say no and
-``overlap`` may say yes where only impossible names make the difference.
+A pattern is read as a small automaton over characters. Only names without empty segments count.
+The rest of the grammar of names is ignored, which is the safe side: ``within`` may return False
+and ``overlap`` True where only impossible names make the difference.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,16 +18,16 @@ _OTHER = "other"
 _SLASH = "/"
 
 MAX_PLACES = 50_000
-"""After so many places ``within`` gives up and says no: a hostile pattern must not cost more."""
+"""After so many places ``within`` gives up and returns False: hostile patterns cost no more."""
 
 _Steps = tuple[str, ...]
 _Place = tuple[int, int]
 
 
 def within(inner: Pattern, outers: Sequence[Pattern], *, share: int = 1) -> bool:
-    """Whether each name that ``inner`` covers, one of ``outers`` covers for the same account.
+    """Whether ``outers`` together cover each name that ``inner`` covers, for the same account.
 
-    So many such questions share the places of one; after these it gives up and says no.
+    ``share`` questions divide MAX_PLACES among them; when its part is used up, one returns False.
     """
     if inner in outers or any(outer.text == ANY_SEGMENTS for outer in outers):
         return True
@@ -57,7 +57,7 @@ def within(inner: Pattern, outers: Sequence[Pattern], *, share: int = 1) -> bool
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
-    """Whether any name is covered by both, for the same account.
+    """Whether both patterns cover any one name, for the same account.
 
     The account may have any name: ``{account}`` is taken for ``*``.
     """

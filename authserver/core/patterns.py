@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 class Pattern:
     """A pattern as it was written. Make one with :func:`repository_pattern` when it is new.
 
-    It keeps nothing else: there may be hundreds of thousands, and a request asks for a few.
+    Only the text is kept: there may be hundreds of thousands, and a request matches a few.
     """
 
     text: str
@@ -48,11 +48,11 @@ class Pattern:
 
     @property
     def beginning(self) -> tuple[str, ...]:
-        """The literal segments that each name that is covered begins with."""
+        """The literal segments with which every covered name begins."""
         return tuple(takewhile(is_literal, self.segments))
 
     def matches(self, name: str, account: str | None) -> bool:
-        """Whether the whole of ``name`` is covered, for requests by ``account`` (None: nobody).
+        """Whether the pattern covers all of ``name``, for requests by ``account`` (None: anonymous).
 
         ``{account}`` covers nothing for an account whose name is no valid path component.
         """
@@ -73,7 +73,7 @@ def repository_pattern(text: str) -> Pattern:
     """Return a new pattern over repository names.
 
     Raises:
-        Refused: it can match no valid repository name, or has an unknown placeholder.
+        Refused: the pattern can match no valid repository name, or has an unknown placeholder.
     """
     if not text:
         raise Refused("a pattern is empty; '**' covers every repository")
@@ -90,10 +90,10 @@ def repository_pattern(text: str) -> Pattern:
 
 
 def require_length(text: str) -> None:
-    """Check that a pattern is no longer than PATTERN_MAX, before anything else looks at it.
+    """Check the length of a pattern, before the costlier checks.
 
     Raises:
-        Refused: it is.
+        Refused: the pattern is longer than PATTERN_MAX.
     """
     if len(text) > PATTERN_MAX:
         raise Refused(
@@ -103,11 +103,11 @@ def require_length(text: str) -> None:
 
 
 def _short_match(text: str) -> str:
-    """Return a name that ``text`` covers, the shortest if need be, or something that is no name.
+    """Return a name that ``text`` covers, or a text that is no name if it covers none.
 
-    A digit is valid wherever a wild card may stand (component, host label, port), so a pattern
-    that can match anything at all matches with each of its wild cards replaced by one; nothing
-    in its place is shorter where that is valid too.
+    A digit is valid wherever a wild card may stand (component, host label, port). So a pattern
+    that matches any name also matches itself with a digit in place of each wild card. If that is
+    too long, wild cards are left out where the name stays valid.
     """
     pieces = text.replace(ACCOUNT, "0").replace(ANY_SEGMENTS, "0").split("*")
     filled = "0".join(pieces)
@@ -141,7 +141,7 @@ def _check_segment(text: str, segment: str) -> None:
 
 
 def _match_path(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Match segments; ``**`` needs one segment and may take more."""
+    """Match segments; ``**`` stands for one or more."""
     steps: list[str | None] = []
     for segment in pattern:
         # "one or more" is "exactly one" followed by "any number".
@@ -158,9 +158,9 @@ def _match_segment(glob: str, segment: str) -> bool:
 def _wildcard(
     pattern: Sequence[_P | None], text: Sequence[_T], same: Callable[[_P, _T], bool]
 ) -> bool:
-    """Match all of ``text``; None in ``pattern`` stands for any run of elements, also an empty one.
+    """Match all of ``text``; None in ``pattern`` stands for any run of elements, even an empty one.
 
-    Goes back to the latest None only, so it takes at most len(pattern) × len(text) steps: no
+    It goes back to the latest None only, which takes at most len(pattern) × len(text) steps: no
     rule and no hostile name can make it slow.
     """
     p = t = 0

@@ -1,7 +1,7 @@
-"""Rules, found by whom they are about and by how their patterns begin.
+"""An index of rules by their subjects and by the beginnings of their patterns.
 
-What a request costs grows with the depth of the name and the number of the account's groups,
-not with the number of rules. The index decides nothing: it leaves out rules that cannot apply.
+The cost of a request grows with the depth of the name and with the account's groups, not with
+the number of rules. The index decides nothing: it leaves out rules that cannot apply.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from authserver.core.rules import Rule
 from authserver.core.subjects import ANONYMOUS, Account, SubjectKind
 
 MAX_KEYS = 64
-"""Of one rule; one that names more is found by its subjects alone."""
+"""Keys of one rule. A rule with more is indexed by its subjects alone."""
 
 _PUBLIC = (ANONYMOUS, "everyone")
 _KNOWN = ("authenticated", *_PUBLIC)
@@ -48,13 +48,13 @@ class RuleIndex:
     def candidates(self, account: Account | None, name: str) -> list[Rule]:
         """Return, by ascending id, every rule that may apply to ``name``, and few others."""
         by_key = self._by_key
-        found: dict[int, Rule] = {}
+        rules: dict[int, Rule] = {}
         starts = list(_starts(name))
         for subject in _binding(account):
             for start in starts:
                 for rule in by_key.get(f"{subject} {start}", ()):
-                    found[rule.id] = rule
-        return [found[rule_id] for rule_id in sorted(found)]
+                    rules[rule.id] = rule
+        return [rules[rule_id] for rule_id in sorted(rules)]
 
     def replaced(self, ids: Collection[int], rules: Iterable[Rule]) -> "RuleIndex":
         """Return an index in which the rules of these ids have gone and ``rules`` are there.
@@ -118,9 +118,9 @@ def _keys(rule: Rule) -> set[str]:
 
 
 def _starts(name: str) -> Iterator[str]:
-    """Give what the patterns that cover ``name`` may begin with, from nothing to all of it.
+    """Give each possible beginning of a pattern that covers ``name``, from nothing to all of it.
 
-    Nothing begins with more than a name may have: of a hostile one the rest is left alone.
+    Beginnings longer than a repository name are skipped: a hostile name must not cost more.
     """
     yield ""
     at = name.find("/")
@@ -131,7 +131,7 @@ def _starts(name: str) -> Iterator[str]:
 
 
 def _binding(account: Account | None) -> tuple[str, ...]:
-    """Return the subjects that speak of ``account``, or of anybody."""
+    """Return the subjects that include ``account``."""
     if account is None:
         return _PUBLIC
     groups = (f"group:{group}" for group in account.groups)

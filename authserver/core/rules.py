@@ -1,4 +1,4 @@
-"""Rules: what one says, when it applies, and what is refused when one is written."""
+"""Rules: when one applies, and the checks of a new one."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from authserver.core.subjects import Account, Subject
 ALL = "*"
 CATALOG = "catalog"
 
-# What each resource type knows, in the order in which answers list it.
+# The actions of each resource type, in the order in which answers list them.
 ACTIONS = {"repository": ("pull", "push", "delete", ALL), "registry": (ALL,)}
 
 
@@ -40,7 +40,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks for what, on which registry, and under which circumstances."""
+    """One question: an account, a registry, a scope, and the circumstances of the request."""
 
     account: Account | None
     service: str
@@ -54,7 +54,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: whom it is about and which names it covers, any of each.
+    """One rule. It is about any of its subjects and covers any of its patterns.
 
     ``service`` None means every registry, also those added later.
     """
@@ -80,12 +80,12 @@ class Rule:
         return f"{self.effect} {who} {what}{names} {actions} {where}{when}{off}"
 
     def applies(self, asked: Asked) -> bool:
-        """Whether the rule speaks of any action that is asked for."""
+        """Whether the rule applies to any of the requested actions."""
         return next(self.hindrances(asked), None) is None
 
     def hindrances(self, asked: Asked) -> Iterator[Hindrance]:
-        """Give all that keeps the rule from applying; nothing if it does apply."""
-        # What costs least to tell and rules out most comes first.
+        """Give everything that keeps the rule from applying; nothing if it applies."""
+        # The cheapest checks that rule out most rules come first.
         if not self.binds(asked.account):
             yield OTHER_SUBJECT
         if self.type != asked.scope.type:
@@ -104,7 +104,7 @@ class Rule:
                 yield unmet
 
     def binds(self, account: Account | None) -> bool:
-        # A loop, as each token request comes past each rule: a generator takes twice the time.
+        # A loop, since each token request passes many rules: a generator takes twice the time.
         for subject in self.subjects:  # noqa: SIM110
             if subject.binds(account):
                 return True
@@ -115,13 +115,13 @@ class Rule:
         return any(pattern.matches(name, asking) for pattern in self.patterns)
 
     def touched(self, scope: Scope) -> set[str]:
-        """Return the actions of ``scope`` that the rule is about."""
+        """Return the actions of ``scope`` that the rule names."""
         return expand(self.type, self.actions) & expand(scope.type, scope.actions)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One entry of a credential's ceiling: what it may at most be used for."""
+    """One entry of a credential's ceiling."""
 
     type: str
     pattern: Pattern
@@ -129,16 +129,16 @@ class Limit:
 
 
 def expand(kind: str, actions: Iterable[str]) -> set[str]:
-    """Return ``actions`` as far as the resource type knows them; ``*`` stands for all."""
-    known = ACTIONS.get(kind, ())
-    asked = set(actions)
-    return set(known) if ALL in asked else asked.intersection(known)
+    """Return those ``actions`` that the resource type knows; ``*`` stands for all of them."""
+    every = ACTIONS.get(kind, ())
+    requested = set(actions)
+    return set(every) if ALL in requested else requested.intersection(every)
 
 
 def in_order(kind: str, actions: Iterable[str]) -> tuple[str, ...]:
     """Return ``actions`` in the order of :data:`ACTIONS`."""
-    chosen = set(actions)
-    return tuple(a for a in ACTIONS[kind] if a in chosen)
+    unordered = set(actions)
+    return tuple(action for action in ACTIONS[kind] if action in unordered)
 
 
 def new_rule(
@@ -164,18 +164,18 @@ def new_rule(
     """
     if resource_type not in ACTIONS:
         raise Refused(f"the resource type is repository or registry, not {resource_type!r}")
-    about = sorted(set(subjects), key=str)
-    covered = sorted({rule_pattern(resource_type, text) for text in patterns}, key=str)
-    if not about or not covered:
-        raise Refused(f"the rule names no {'pattern' if about else 'subject'}")
+    unique = sorted(set(subjects), key=str)
+    names = sorted({rule_pattern(resource_type, text) for text in patterns}, key=str)
+    if not unique or not names:
+        raise Refused(f"the rule names no {'pattern' if unique else 'subject'}")
     when = Conditions.parse(conditions)
     if now is not None:
         when.require_end_after(now)
     return Rule(
         id=0,
         effect=effect,
-        subjects=tuple(about),
-        patterns=tuple(covered),
+        subjects=tuple(unique),
+        patterns=tuple(names),
         actions=rule_actions(effect, resource_type, actions),
         type=resource_type,
         service=service,
@@ -188,7 +188,7 @@ def rule_pattern(kind: str, text: str) -> Pattern:
     """Return a new rule's pattern.
 
     Raises:
-        Refused: it can match no name of that resource type.
+        Refused: the pattern can match no name of that resource type.
     """
     if kind == "repository":
         return repository_pattern(text)

@@ -11,15 +11,14 @@ _type = re.compile(r"([a-z0-9]+)(?:\(([a-z0-9]+)\))?")
 
 
 class MalformedScope(Refused):
-    """The text is no scope: a part is missing, its type is no type, or its name is too long."""
+    """The text is no scope: a part is missing, the type is malformed, or the name is too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One requested resource scope. ``cls`` is the deprecated resource class, read and left out.
 
-    Actions are kept as they were asked for, each once; whether they mean anything is the
-    policy's business.
+    Actions are kept as the client sent them, each once, unknown ones too.
     """
 
     type: str

@@ -1,7 +1,7 @@
-"""App tokens, refresh tokens, invitations: secrets shown once, recognised, stored hashed.
+"""The secrets of app tokens, refresh tokens and invitations, of which only hashes are stored.
 
-A secret is a prefix, 256 random bits and a checksum, all in letters and digits: a scanner finds
-it, a typo is told from one that was revoked, and nothing has to be escaped anywhere.
+A secret is a prefix, 256 random bits and a checksum, in letters and digits. The prefix lets secret
+scanners find it, the checksum tells a typo from a revoked one, and no shell has to escape it.
 """
 
 import re
@@ -15,7 +15,7 @@ _SECRET_BYTES, _SECRET_CHARS, _CHECKSUM_CHARS = 32, 43, 6
 
 
 class Prefix(StrEnum):
-    """What a secret is for."""
+    """The kinds of secrets, by how they begin."""
 
     APP = "authserver_app_"
     REFRESH = "authserver_refresh_"
@@ -26,18 +26,18 @@ _secret = re.compile(rf"(?:{'|'.join(Prefix)})[0-9A-Za-z]{{{_SECRET_CHARS + _CHE
 
 
 def make(prefix: Prefix, random: Callable[[int], bytes]) -> str:
-    """Return a new secret; ``random`` gives that many unpredictable bytes."""
+    """Return a new secret; ``random`` returns as many unpredictable bytes as it is asked for."""
     body = _base62(int.from_bytes(random(_SECRET_BYTES), "big"), _SECRET_CHARS)
     return f"{prefix}{body}{_checksum(body)}"
 
 
 def claims_to_be(text: str, prefix: Prefix) -> bool:
-    """Whether ``text`` is meant to be such a secret, right or wrong."""
+    """Whether ``text`` begins as such a secret does, right or wrong."""
     return text.startswith(prefix)
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether ``text`` can be a secret of ours; False for a typo."""
+    """Whether ``text`` has the form and checksum of a secret; False for a typo."""
     if _secret.fullmatch(text) is None:
         return False
     body = text[-_SECRET_CHARS - _CHECKSUM_CHARS : -_CHECKSUM_CHARS]
@@ -45,7 +45,7 @@ def is_well_formed(text: str) -> bool:
 
 
 def digest(secret: str) -> str:
-    """Return what is stored of a secret. It is random, so a plain hash cannot be guessed back."""
+    """Return the stored hash of a secret. The secret is random, so no salt or cost is needed."""
     return sha256(secret.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Accounts, and whom a rule is about."""
+"""Accounts, and the subjects of rules."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +23,7 @@ class SubjectKind(StrEnum):
     EVERYONE = "everyone"
 
 
-# Looked up once: each token request asks each rule.
+# Looked up once, since each token request compares many subjects.
 _ANONYMOUS, _AUTHENTICATED = SubjectKind.ANONYMOUS, SubjectKind.AUTHENTICATED
 _EVERYONE, _GROUP = SubjectKind.EVERYONE, SubjectKind.GROUP
 
@@ -32,7 +32,7 @@ NAMED_SUBJECTS = frozenset({SubjectKind.USER, SubjectKind.ROBOT, SubjectKind.GRO
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who asks. ``groups`` are the names of all groups that the account is in."""
+    """An account that asks. ``groups`` are the names of all its groups."""
 
     name: str
     kind: AccountKind = AccountKind.USER
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a rule is about; ``name`` is empty but for a user, a robot or a group."""
+    """The subject of a rule. Only a user, a robot or a group has a ``name``."""
 
     kind: SubjectKind
     name: str = ""
@@ -54,7 +54,7 @@ class Subject:
         return f"{self.kind}:{self.name}" if self.name else str(self.kind)
 
     def binds(self, account: Account | None) -> bool:
-        """Whether a rule on this subject speaks of ``account`` (None: no credentials)."""
+        """Whether this subject includes ``account`` (None: no credentials)."""
         if account is None:
             return self.kind is _EVERYONE or self.kind is _ANONYMOUS
         if self.kind is _GROUP:
@@ -68,7 +68,7 @@ def subject(text: str) -> Subject:
     """Read ``user:NAME``, ``robot:NAME``, ``group:NAME``, or one of the three words.
 
     Raises:
-        Refused: it is none of these, or the name can be no name.
+        Refused: the text is something else, or the name cannot be a name.
     """
     word, colon, name = text.partition(":")
     try:
@@ -88,6 +88,6 @@ def subjects(text: str) -> tuple[Subject, ...]:
     """Read subjects with commas between them, as in ``user:alice,group:dev``.
 
     Raises:
-        Refused: one of them is no subject.
+        Refused: a part is no subject.
     """
     return tuple(subject(part) for part in text.split(","))

@@ -12,25 +12,25 @@ SYSLOG_TLS = "syslog+tls"
 
 
 def parse_url(url: str) -> SplitResult:
-    """Return the parts of a URL that may be asked.
+    """Return the parts of a URL that a request may go to.
 
     Raises:
-        Refused: it is no http or https URL with a host, or names a user.
+        Refused: the text is no http or https URL with a host, or has a user name.
     """
-    shown = printable(url, 200)
+    text = printable(url, 200)
     if len(url) > MAX_URL:
-        raise Refused(f"the URL {shown!r} is too long")
+        raise Refused(f"the URL {text!r} is too long")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise Refused(f"{shown!r} is no URL") from None
+        raise Refused(f"{text!r} is no URL") from None
     if parts.scheme not in PORTS or not parts.hostname:
-        raise Refused(f"{shown!r} is no URL like https://registry.example.com")
+        raise Refused(f"{text!r} is no URL like https://registry.example.com")
     if parts.username is not None or parts.password is not None:
         raise Refused("a URL with a user name or a password in it is not asked")
     if not url.isascii() or any(c.isspace() or not c.isprintable() for c in url):
-        raise Refused(f"{shown!r} holds characters that a URL does not have")
+        raise Refused(f"{text!r} holds characters that a URL does not have")
     return parts
 
 
@@ -41,10 +41,10 @@ def site(url: str) -> str:
 
 
 def parse_log(address: str) -> SplitResult:
-    """Return the parts of what AUTHSERVER_AUDIT_LOG names, as a URL.
+    """Return the address of AUTHSERVER_AUDIT_LOG as the parts of a URL.
 
     Raises:
-        ValueError: it is neither an absolute path nor a syslog URL.
+        ValueError: the address is neither an absolute path nor a syslog URL.
     """
     url = urlsplit(address)
     if url.scheme not in (SYSLOG, SYSLOG_TLS):

@@ -103,7 +103,7 @@ class Conditions:
         return " ".join(map(str, self.parts))
 
     def find(self, kind: type[_C]) -> _C | None:
-        """Return the condition of a kind, None if there is none."""
+        """Return the condition of a kind, or None."""
         return next((part for part in self.parts if isinstance(part, kind)), None)
 
     def within(self, other: "Conditions") -> bool:
@@ -153,11 +153,11 @@ def samples(rules: Iterable[Conditions], circumstances: Circumstances) -> list[C
     The first are ``circumstances`` themselves.
     """
     parts = {part for conditions in rules for part in conditions.parts}
-    found = [circumstances]
+    points = [circumstances]
     for kind in KINDS:
         own = [part for part in parts if type(part) is kind]
-        found = [sample for each in found for sample in kind.samples(own, each)]
-    return found
+        points = [sample for each in points for sample in kind.samples(own, each)]
+    return points
 
 
 # The rules of one store have few different conditions, and most have none.

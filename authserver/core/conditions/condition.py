@@ -1,4 +1,4 @@
-"""What each kind of condition is asked, and what a condition is told of a request."""
+"""The interface of a condition, and the circumstances of a request that it looks at."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
