@@ -44,7 +44,7 @@ class Claims:
 
 
 def access(decisions: Iterable[Decision]) -> Access:
-    """Return the ``access`` claim: an entry without class for each decision that grants anything."""
+    """Return the ``access`` claim: an entry without class for each decision that grants."""
     return tuple(
         {"type": d.scope.type, "name": d.scope.name, "actions": list(d.granted)}
         for d in decisions

@@ -52,7 +52,7 @@ class Pattern:
         return tuple(takewhile(is_literal, self.segments))
 
     def matches(self, name: str, account: str | None) -> bool:
-        """Whether the pattern covers all of ``name``, for requests by ``account`` (None: anonymous).
+        """Whether the pattern covers all of ``name`` for ``account`` (None: anonymous).
 
         ``{account}`` covers nothing for an account whose name is no valid path component.
         """
