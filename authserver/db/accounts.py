@@ -1,4 +1,4 @@
-"""Accounts: users and robots, and whether a credential that was checked still holds."""
+"""Accounts: users and robots, and the second check of a credential within a change."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,10 +35,10 @@ def add_user(
 ) -> AccountRow:
     """Add a user; without a hash it cannot log in until it is given a password.
 
-    ``source`` says in the audit record where the user came from.
+    ``source`` is for the audit record: where the user came from.
 
     Raises:
-        Refused: the name is no name, or an account has it or one that differs in case only.
+        Refused: the name is malformed, or an account has it in this or another case.
     """
     name = lookup.free_name(change.session, AccountRow, name)
     row = AccountRow(
@@ -68,12 +68,12 @@ def add_robot(
     outlives_owner: bool = False,
     disabled: bool = False,
 ) -> AccountRow:
-    """Add a robot: it has app tokens only, and is disabled with its owner unless it outlives it.
+    """Add a robot. It has app tokens only, and is disabled with its owner unless it outlives them.
 
     Raises:
         NotFound: there is no such owner.
-        Refused: the name is no name, or an account has it or one that differs in case only; or
-            the description is no line of text.
+        Refused: the name is malformed, or an account has it in this or another case; or the
+            description is not one line.
     """
     row = AccountRow(
         name=lookup.free_name(change.session, AccountRow, name),
@@ -93,7 +93,7 @@ def add_robot(
 
 
 def _off(row: AccountRow) -> dict[str, Any]:
-    """Return what the record of a new account says of its being disabled."""
+    """Return, for the record of a new account, whether it is disabled."""
     return {"disabled": True} if row.disabled_at is not None else {}
 
 
@@ -105,7 +105,7 @@ def edit_robot(
     description: str | None = None,
     outlives_owner: bool | None = None,
 ) -> None:
-    """Change what is not None of a robot. Raises what :func:`replace_robot` raises."""
+    """Change the arguments of a robot that are not None. Raises as :func:`replace_robot`."""
     row = lookup.account(change.session, name, AccountKind.ROBOT)
     same = row.owner.name if row.owner else None
     replace_robot(
@@ -120,11 +120,11 @@ def edit_robot(
 def replace_robot(
     change: Change, name: str, *, owner: str | None, description: str, outlives_owner: bool
 ) -> None:
-    """Change all of a robot; ``owner`` None leaves it without one.
+    """Replace all of a robot; with ``owner`` None it has no owner.
 
     Raises:
         NotFound: there is no such robot or owner.
-        Refused: the description is no line of text.
+        Refused: the description is not one line.
     """
     row = lookup.account(change.session, name, AccountKind.ROBOT)
     before = _ownership(row)
@@ -135,7 +135,7 @@ def replace_robot(
 
 
 class AdminTokens(StrEnum):
-    """What becomes of the app tokens with an admin ceiling when their user may administer."""
+    """Whether a new administrator keeps app tokens with an admin ceiling."""
 
     KEEP = "keep"
     REVOKE = "revoke"
@@ -144,12 +144,12 @@ class AdminTokens(StrEnum):
 def set_admin(
     change: Change, name: str, *, admin: bool, admin_tokens: AdminTokens | None = None
 ) -> bool:
-    """Let a user administer, or no longer; False if it was so already.
+    """Grant or revoke a user's administrator role; False if it was so already.
 
     Raises:
         NotFound: there is no such user.
         Refused: the user has app tokens that would administer from then on, and ``admin_tokens``
-            does not say what becomes of them.
+            is None.
     """
     row = lookup.account(change.session, name, AccountKind.USER)
     if row.admin == admin:
@@ -163,37 +163,37 @@ def set_admin(
 
 def _decided(change: Change, row: AccountRow, admin_tokens: AdminTokens | None) -> list[int]:
     """Revoke or keep the app tokens of a new administrator; return the ids of those kept."""
-    found = app_tokens.administering(change.session, row, change.at)
-    if found and admin_tokens is None:
+    tokens = app_tokens.administering(change.session, row, change.at)
+    if tokens and admin_tokens is None:
         edit = f"authserver user edit {row.name} --admin --admin-tokens"
-        names = ", ".join(f"{token.id} ({token.name})" for token in found)
+        names = ", ".join(f"{token.id} ({token.name})" for token in tokens)
         raise Refused(
             f"{row.name} has app tokens that would administer from then on: {names}. To revoke "
             f"them: `{edit} revoke`; to let them: `{edit} keep`"
         )
     if admin_tokens is AdminTokens.KEEP:
-        return [token.id for token in found]
-    for token in found:
+        return [token.id for token in tokens]
+    for token in tokens:
         app_tokens.revoke(change, token.id)
     return []
 
 
 def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
-    """Whether anybody, among ``which``, can administer with a password."""
-    found = select(AccountRow.id).where(
+    """Whether an account, among ``which``, can administer with a password."""
+    query = select(AccountRow.id).where(
         AccountRow.admin,
         AccountRow.disabled_at.is_(None),
         AccountRow.password_hash.is_not(None),
         *which,
     )
-    return session.scalars(found.limit(1)).first() is not None
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def require_other_administrator(session: Session, row: AccountRow) -> None:
-    """Check that somebody else can administer with a password.
+    """Check that another account can administer with a password.
 
     Raises:
-        Refused: nobody can.
+        Refused: no other can.
     """
     if not has_administrator(session, AccountRow.id != row.id):
         raise Refused(
@@ -202,7 +202,7 @@ def require_other_administrator(session: Session, row: AccountRow) -> None:
 
 
 def set_password(change: Change, name: str, password_hash: str) -> None:
-    """Give a user a new password, which ends the user's sessions.
+    """Give a user a new password; each docker login has to log in again.
 
     Raises:
         NotFound: there is no such user.
@@ -227,7 +227,7 @@ def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
 def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None = None) -> bool:
     """Disable or enable an account; False if it was so already.
 
-    Disabling ends its logins for good: they do not come back when it is enabled again.
+    Disabling ends its docker logins for good, also if it is enabled again.
 
     Raises:
         NotFound: there is no such account.
@@ -243,11 +243,11 @@ def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None 
 
 
 def remove(change: Change, name: str, *, force: bool = False, kind: str | None = None) -> list[str]:
-    """Remove an account; return what became of the rules that named it.
+    """Remove an account; return, in words, what happened to the rules that named it.
 
     Raises:
         NotFound: there is no such account.
-        Refused: it owns robots, or a deny names it and ``force`` is not set.
+        Refused: the account owns robots, or a deny names it and ``force`` is not set.
     """
     row = lookup.account(change.session, name, kind)
     named_in = RuleSubjectRow.account_id == row.id
@@ -313,10 +313,10 @@ def _ownership(row: AccountRow) -> dict[str, Any]:
 
 
 def require_account(session: Session, account_id: int) -> AccountRow:
-    """Return an account that is there and enabled.
+    """Return an account that still exists and is enabled.
 
     Raises:
-        Unauthorized: it was removed or disabled meanwhile, or its owner was.
+        Unauthorized: it, or its owner, was removed or disabled meanwhile.
     """
     row = session.get(AccountRow, account_id, options=[joinedload(AccountRow.owner)])
     if row is None:
@@ -328,12 +328,12 @@ def require_account(session: Session, account_id: int) -> AccountRow:
 
 
 def require_app_token(session: Session, digest: str, now: datetime) -> None:
-    """Check that the secret with this digest is good for a change.
+    """Check that the secret with this digest may make a change.
 
     Raises:
         Unauthorized: the token was revoked or rotated meanwhile, or has expired.
-        Forbidden: the token was rotated. While the grace lasts this secret gets registry tokens,
-            but who found it must not rotate the owner's new one away.
+        Forbidden: the token was rotated. During the grace the old secret gets registry tokens, but
+            somebody who found it must not rotate the owner's new one away.
     """
     either = or_(AppTokenRow.secret_hash == digest, AppTokenRow.previous_hash == digest)
     row = session.scalars(select(AppTokenRow).where(either)).one_or_none()
@@ -347,7 +347,7 @@ def require_app_token(session: Session, digest: str, now: datetime) -> None:
 
 
 def rotated() -> Forbidden:
-    """Return what to raise where a secret that was rotated away would change something."""
+    """Return the error for a change with a secret that was rotated away."""
     return Forbidden(
         "this app token was rotated, and its former secret changes nothing: use the new one"
     )

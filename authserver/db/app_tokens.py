@@ -23,7 +23,7 @@ from authserver.db.store import Change
 Random = Callable[[int], bytes]
 
 MAX_TOKENS = 500
-"""Of one account: a user who makes app tokens in a loop must not fill the store."""
+"""App tokens of one account: a script that creates them in a loop must not fill the store."""
 
 ADMIN = "admin"
 """The entry of a ceiling that lets a token administer; it is no limit on registries."""
@@ -33,12 +33,12 @@ ADMIN = "admin"
 class Wanted:
     """A new app token: ``lifetime`` None means that it never expires.
 
-    Of ``scopes`` may be :data:`ADMIN`; without any it stands for all of the account on registries.
-    It ends at ``latest``, if that comes before its lifetime is over. Texts are read when it is
-    made, which is before the change: others have to wait in that.
+    ``scopes`` may have :data:`ADMIN`; without any scope it stands for all of the account on
+    registries. It ends at ``latest``, if that comes before its lifetime is over. Texts are parsed
+    here, before the change: all other writers wait for a change.
 
     Raises:
-        Refused: the name, a scope or a network is no good.
+        Refused: the name, a scope or a network is malformed.
     """
 
     name: str
@@ -48,26 +48,26 @@ class Wanted:
     latest: datetime | None = None
 
     def __post_init__(self) -> None:
-        read = {
+        parsed = {
             "name": account_name(self.name),
             "scopes": tuple(map(_entry, self.scopes)),
             "networks": tuple(str(parse_network(text)) for text in self.networks),
         }
-        for name, value in read.items():
+        for name, value in parsed.items():
             object.__setattr__(self, name, value)
 
     def end(self, now: datetime) -> datetime | None:
-        """Return when one that is made ``now`` expires."""
+        """Return when a token that is created ``now`` expires."""
         return _earlier(None if self.lifetime is None else now + self.lifetime, self.latest)
 
     def bounds(self, account: str, now: datetime) -> Bounds:
-        """Return the bounds of one that is made ``now``."""
+        """Return the bounds of a token that is created ``now``."""
         networks = tuple(parse_network(text) for text in self.networks)
         return _bounds(account, self.scopes or None, networks, self.end(now))
 
 
 def create(change: Change, account: str, wanted: Wanted, random: Random) -> tuple[AppTokenRow, str]:
-    """Make an app token; return it and its secret, which is stored nowhere.
+    """Create an app token; return it and its secret, which is stored nowhere.
 
     Raises:
         NotFound: there is no such account.
@@ -105,8 +105,7 @@ def rotate(
 ) -> tuple[AppTokenRow, str]:
     """Give an app token a new secret; the old one stays good for ``grace``.
 
-    The time that was left to live begins anew, as long as it was when the token was made, but for
-    what is after ``latest``.
+    The token lives as long again as it did when it was created, but not beyond ``latest``.
 
     Raises:
         NotFound: there is no such app token.
@@ -115,7 +114,7 @@ def rotate(
     before = _terms(row)
     secret = secret_tokens.make(Prefix.APP, random)
     if row.expires_at is None or row.expires_at > change.at:
-        # Never longer than it would have been good anyway.
+        # The grace never makes the old secret live longer than it would have.
         ends = change.at + grace
         row.previous_until = min(ends, row.expires_at) if row.expires_at else ends
         row.previous_hash = row.secret_hash
@@ -129,17 +128,17 @@ def rotate(
 
 
 def revoke(change: Change, token_id: int) -> str:
-    """Remove an app token; return what it was.
+    """Remove an app token; return its name and account for a message.
 
     Raises:
         NotFound: there is no such app token.
     """
     row = get(change.session, token_id)
-    said = f"{row.name} of {row.account.name}"
+    text = f"{row.name} of {row.account.name}"
     change.record("token.revoke", _target(row), before=_terms(row))
     change.session.delete(row)
     change.session.flush()
-    return said
+    return text
 
 
 def get(session: Session, token_id: int) -> AppTokenRow:
@@ -160,7 +159,7 @@ def listed(
     expiring_before: datetime | None = None,
     window: Window = lookup.ALL,
 ) -> Sequence[AppTokenRow]:
-    """Return app tokens: of one account, or those that expire before a time, if asked.
+    """Return app tokens, filtered by account and by the time before which they expire.
 
     Raises:
         NotFound: there is no such account.
@@ -174,7 +173,7 @@ def listed(
 
 
 def administering(session: Session, account: AccountRow, now: datetime) -> list[AppTokenRow]:
-    """Return the app tokens with an admin ceiling that an account has and that are good."""
+    """Return an account's app tokens with an admin ceiling that have not expired."""
     mine = select(AppTokenRow).where(AppTokenRow.account_id == account.id).order_by(AppTokenRow.id)
     return [
         row
@@ -184,7 +183,7 @@ def administering(session: Session, account: AccountRow, now: datetime) -> list[
 
 
 def limits(ceiling: Sequence[str] | None) -> tuple[Limit, ...] | None:
-    """Return what a stored ceiling allows on registries at most; None is all of the account."""
+    """Return the limits of a stored ceiling on registries; None is all of the account."""
     if ceiling is None:
         return None
     return tuple(ceiling_limit(text) for text in ceiling if text != ADMIN)
@@ -228,15 +227,15 @@ def ceiling_limit(text: str) -> Limit:
     """Read a ceiling's scope, ``type:pattern:actions``, as in ``repository:team/**:pull``.
 
     Raises:
-        Refused: it is no scope, or its pattern or an action is no good.
+        Refused: the text is no scope, or its pattern or an action is refused.
     """
-    read = scope.parse(text)
-    if read.type not in ACTIONS:
+    parsed = scope.parse(text)
+    if parsed.type not in ACTIONS:
         raise Refused(f"in {text!r}: the resource type is repository or registry")
     return Limit(
-        read.type,
-        rule_pattern(read.type, read.name),
-        rule_actions(Effect.ALLOW, read.type, ",".join(read.actions)),
+        parsed.type,
+        rule_pattern(parsed.type, parsed.name),
+        rule_actions(Effect.ALLOW, parsed.type, ",".join(parsed.actions)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Delegations: leave for a group's members to write rules within bounds, and what they write."""
+"""Delegations: permissions for a group's members to write allows within a pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ _REPOSITORY = "repository"
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a delegation reaches to: names within a pattern, and actions on them."""
+    """The extent of a delegation: a pattern, and actions on the names within it."""
 
     pattern: Pattern
     actions: frozenset[str]
 
 
 def extent(pattern: str, actions: str) -> Extent:
-    """Read what a delegation reaches to; before the change, in which others have to wait.
+    """Parse the extent of a delegation, before the change: all other writers wait for a change.
 
     Raises:
-        Refused: the pattern or an action is no good.
+        Refused: the pattern or an action is refused.
     """
     return Extent(
         rule_pattern(_REPOSITORY, pattern), rule_actions(Effect.ALLOW, _REPOSITORY, actions)
@@ -41,7 +41,7 @@ def extent(pattern: str, actions: str) -> Extent:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A rule that a delegation covers; :func:`covered` finds out which."""
+    """A rule and a delegation that covers it, as :func:`covered` returns them."""
 
     rule: Rule
     delegation_id: int
@@ -64,8 +64,8 @@ def add(change: Change, group: str, service: str, to: Extent, comment: str = "")
         created_at=change.at,
     )
     with change.session.no_autoflush:
-        if found := _like(change.session, row):
-            raise Refused(f"that delegation is there already: {found.id}")
+        if same := _like(change.session, row):
+            raise Refused(f"that delegation is there already: {same.id}")
     change.session.add(row)
     change.session.flush()
     change.record("acl.delegate", _target(row), after=described(row))
@@ -73,11 +73,11 @@ def add(change: Change, group: str, service: str, to: Extent, comment: str = "")
 
 
 def comment(change: Change, delegation_id: int, text: str) -> bool:
-    """Say why a delegation is there; False if it said so already.
+    """Change the comment of a delegation; False if it is the same.
 
     Raises:
         NotFound: there is no such delegation.
-        Refused: the comment is no good.
+        Refused: the comment is not one line.
     """
     row = get(change.session, delegation_id)
     if row.comment == text:
@@ -89,7 +89,7 @@ def comment(change: Change, delegation_id: int, text: str) -> bool:
 
 
 def end(change: Change, delegation_id: int) -> list[str]:
-    """End a delegation and disable what was written under it; return those rules.
+    """End a delegation and disable the rules written under it; return, in words, the effects.
 
     Raises:
         NotFound: there is no such delegation.
@@ -144,26 +144,26 @@ def held_by(session: Session, account: AccountRow) -> Sequence[DelegationRow]:
     return listed(session, DelegationRow.group_id.in_([group.id for group in account.groups]))
 
 
-def covered(session: Session, author: AccountRow, said: Rule) -> Covered:
+def covered(session: Session, author: AccountRow, rule: Rule) -> Covered:
     """Find a delegation of ``author`` under which a rule may be written.
 
-    It takes time to tell: ask before the change, in which others have to wait. What a delegation
-    reaches to never changes.
+    Comparing patterns takes time: call it before the change, for which all other writers wait.
+    The extent of a delegation never changes.
 
     Raises:
-        Refused: no delegation covers it.
+        Refused: no delegation of ``author`` covers the rule.
     """
-    if said.effect is not Effect.ALLOW:
+    if rule.effect is not Effect.ALLOW:
         raise Refused("a delegate may write allows only")
-    if strangers := [str(s) for s in said.subjects if s.kind not in NAMED_SUBJECTS]:
+    if strangers := [str(s) for s in rule.subjects if s.kind not in NAMED_SUBJECTS]:
         raise Refused(
             f"a delegate may write rules on accounts and groups only, not on {', '.join(strangers)}"
         )
-    held = held_by(session, author)
-    for row in held:
-        if _covers(row, said):
-            return Covered(said, row.id)
-    bounds = "; ".join(str_delegation(row) for row in held) or "none"
+    rows = held_by(session, author)
+    for row in rows:
+        if _covers(row, rule):
+            return Covered(rule, row.id)
+    bounds = "; ".join(str_delegation(row) for row in rows) or "none"
     raise Refused(f"none of your delegations covers this rule; you have: {bounds}")
 
 
@@ -171,7 +171,7 @@ def write(change: Change, author: AccountRow, new: Covered, comment: str = "") -
     """Add a rule as a delegate.
 
     Raises:
-        Refused: the delegation is not ``author``'s any more.
+        Refused: ``author`` lost the delegation.
     """
     _require_held(change.session, author, new)
     return rules.add(
@@ -182,11 +182,11 @@ def write(change: Change, author: AccountRow, new: Covered, comment: str = "") -
 def rewrite(
     change: Change, author: AccountRow, rule_id: int, new: Covered, comment: str | None = None
 ) -> tuple[models.RuleRow, bool]:
-    """Have one's own rule say something else, within a delegation.
+    """Rewrite a rule of a delegate, within a delegation.
 
     Raises:
         NotFound: there is no such rule.
-        Refused: it is not one's own, or the delegation is not ``author``'s any more.
+        Refused: somebody else wrote the rule, or ``author`` lost the delegation.
     """
     own(change.session, author, rule_id)
     _require_held(change.session, author, new)
@@ -205,17 +205,17 @@ def own(session: Session, author: AccountRow, rule_id: int) -> models.RuleRow:
     row = rules.get(session, rule_id)
     if row.author_id != author.id:
         raise Refused(f"rule {rule_id} is not yours: a delegate may touch only what they wrote")
-    if row.delegation_id not in {held.id for held in held_by(session, author)}:
+    if row.delegation_id not in {each.id for each in held_by(session, author)}:
         raise Refused(f"rule {rule_id} was written under a delegation that is yours no more")
     return row
 
 
 def switch(change: Change, author: AccountRow, rule_id: int, *, enabled: bool) -> bool:
-    """Enable or disable one's own rule; False if it was so already.
+    """Enable or disable a rule of a delegate; False if it was so already.
 
     Raises:
         NotFound: there is no such rule.
-        Refused: it is not one's own.
+        Refused: as :func:`own`.
     """
     row = own(change.session, author, rule_id)
     return rules.set_enabled(
@@ -224,17 +224,17 @@ def switch(change: Change, author: AccountRow, rule_id: int, *, enabled: bool) -
 
 
 def _require_held(session: Session, author: AccountRow, new: Covered) -> None:
-    if new.delegation_id not in {held.id for held in held_by(session, author)}:
+    if new.delegation_id not in {each.id for each in held_by(session, author)}:
         raise Refused("the delegation that covers this rule is yours no more")
 
 
-def _covers(row: DelegationRow, said: Rule) -> bool:
-    bounds, number = [Pattern(row.pattern)], len(said.patterns)
+def _covers(row: DelegationRow, rule: Rule) -> bool:
+    bounds, number = [Pattern(row.pattern)], len(rule.patterns)
     return (
-        said.type == _REPOSITORY
-        and said.service == row.for_registry.service
-        and expand(said.type, said.actions) <= expand(said.type, row.actions.split(","))
-        and all(within(pattern, bounds, share=number) for pattern in said.patterns)
+        rule.type == _REPOSITORY
+        and rule.service == row.for_registry.service
+        and expand(rule.type, rule.actions) <= expand(rule.type, row.actions.split(","))
+        and all(within(pattern, bounds, share=number) for pattern in rule.patterns)
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups of accounts."""
+"""Groups of accounts: adding, removing, members."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def add(change: Change, name: str) -> GroupRow:
     """Add an empty group.
 
     Raises:
-        Refused: the name is no name, or a group has it or one that differs in case only.
+        Refused: the name is malformed, or a group has it in this or another case.
     """
     name = lookup.free_name(change.session, GroupRow, name)
     row = GroupRow(name=name, folded_name=folded(name), created_at=change.at)
@@ -28,11 +28,11 @@ def add(change: Change, name: str) -> GroupRow:
 
 
 def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
-    """Remove a group and end its delegations; return what became of the rules that named it.
+    """Remove a group and end its delegations; return, in words, what happened to its rules.
 
     Raises:
         NotFound: there is no such group.
-        Refused: a deny names it, so that its members would gain, and ``force`` is not set.
+        Refused: a deny names the group, so that its members would gain, and ``force`` is not set.
     """
     row = lookup.group(change.session, name)
     named_in = RuleSubjectRow.group_id == row.id
@@ -91,18 +91,18 @@ def remove_member(change: Change, group: str, account: str, *, force: bool = Fal
 def set_members(
     change: Change, group: str, accounts: Collection[str], *, force: bool = False
 ) -> None:
-    """Have exactly these accounts in a group.
+    """Make exactly these accounts the members of a group.
 
     Raises:
         NotFound: there is no such group or account.
-        Refused: a deny names the group, so that one that leaves would gain, and ``force`` is not
+        Refused: a deny names the group, so that a leaving member would gain, and ``force`` is not
             set.
     """
     row = lookup.group(change.session, group)
-    wanted = {lookup.account(change.session, name).name for name in accounts}
-    for name in sorted({member.name for member in row.members} - wanted):
+    members = {lookup.account(change.session, name).name for name in accounts}
+    for name in sorted({member.name for member in row.members} - members):
         remove_member(change, group, name, force=force)
-    for name in sorted(wanted):
+    for name in sorted(members):
         add_member(change, group, name)
 
 

@@ -18,12 +18,12 @@ LIFETIME = timedelta(hours=72)
 
 
 def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[AccountRow, str]:
-    """Invite a user, who is added if not there; return the account and the code.
+    """Invite a user, adding the account if need be; return the account and the code.
 
     An earlier invitation of the same user ends.
 
     Raises:
-        Refused: the name is no name, or the user has a password or is disabled.
+        Refused: the name is malformed, or the user has a password or is disabled.
     """
     session = change.session
     account = lookup.similar(session, AccountRow, name)
@@ -64,11 +64,11 @@ def redeem(change: Change, code: str, password_hash: str) -> AccountRow:
 def accept(store: Store, code: str, password: str, hash_new: Callable[[str], str]) -> str:
     """Set the invited user's password and return the user's name; the code is used up.
 
-    The password is hashed by ``hash_new`` between a check of the code and the change.
+    ``hash_new`` hashes the password after a first check of the code, and before the change.
 
     Raises:
         NotFound: the code is unknown, used, or has expired, or its user is disabled.
-        Refused: the password is no good; the code stays.
+        Refused: the password is refused; the code stays good.
     """
     password_rules.require_new(password)
     with store.read() as session:
@@ -84,9 +84,9 @@ def require_open(session: Session, now: datetime, code: str) -> None:
 
 
 def open_until(session: Session, now: datetime) -> dict[int, datetime]:
-    """Return until when the invitations that are open can be redeemed, by the account's id."""
-    found = session.scalars(select(InvitationRow).where(InvitationRow.expires_at > now))
-    return {row.account_id: row.expires_at for row in found}
+    """Return when each open invitation expires, by the account's id."""
+    rows = session.scalars(select(InvitationRow).where(InvitationRow.expires_at > now))
+    return {row.account_id: row.expires_at for row in rows}
 
 
 def end(change: Change, account: AccountRow) -> None:
@@ -95,8 +95,8 @@ def end(change: Change, account: AccountRow) -> None:
 
 
 def _open(session: Session, now: datetime, code: str) -> InvitationRow:
-    found = select(InvitationRow).where(InvitationRow.secret_hash == secret_tokens.digest(code))
-    row = session.scalars(found).one_or_none()
+    query = select(InvitationRow).where(InvitationRow.secret_hash == secret_tokens.digest(code))
+    row = session.scalars(query).one_or_none()
     account = session.get(AccountRow, row.account_id) if row else None
     if row is None or row.expires_at <= now or account is None or account.disabled_at:
         raise NotFound("this invitation is unknown, was used, or has expired: ask for a new one")

@@ -1,4 +1,4 @@
-"""Finding rows by the names that people use, and lists part by part."""
+"""Rows by the names that people use, and the windows of a list."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,12 +45,13 @@ def registry(session: Session, service: str) -> RegistryRow:
     """Return the registry entry of that service.
 
     Raises:
-        NotFound: no entry has it.
+        NotFound: no registry has it.
     """
     row = _entry(session, service) if service.isprintable() else None
     if row is None:
-        known = session.scalars(select(RegistryRow.service).order_by(RegistryRow.service))
-        raise NotFound(f"there is no registry {service!r}; known: {', '.join(known) or 'none'}")
+        services = session.scalars(select(RegistryRow.service).order_by(RegistryRow.service))
+        known = ", ".join(services) or "none"
+        raise NotFound(f"there is no registry {service!r}; known: {known}")
     return row
 
 
@@ -65,7 +66,7 @@ def free_name(session: Session, table: type[_Named], text: str) -> str:
     """Return a new name in NFC.
 
     Raises:
-        Refused: it is no name, or is taken, also by one that differs in case only.
+        Refused: the name is malformed, or taken in this or another case.
     """
     name = account_name(text)
     taken = similar(session, table, name)
@@ -86,9 +87,10 @@ def _exactly(session: Session, table: type[_Named], name: str, kind: str) -> _Na
 
 
 def similar(session: Session, table: type[_Named], name: str) -> _Named | None:
-    """Return what has that name, or one that differs from it in case only."""
+    """Return the row with that name in this or another case."""
     if not name.isprintable():
-        return None  # no name is like that, and PostgreSQL cannot be asked for a NUL
+        # No name has such characters, and a query with a NUL is an error in PostgreSQL.
+        return None
     if (remembered := session.info.get(_REMEMBERED)) is not None:
         found: _Named | None = remembered.get((table, folded(name)))
         return found
@@ -97,24 +99,24 @@ def similar(session: Session, table: type[_Named], name: str) -> _Named | None:
 
 @contextmanager
 def remembered(session: Session) -> Iterator[None]:
-    """Read all names once and look them up in memory: for a change that names much.
+    """Read all names once and look them up in memory, for a change that names many.
 
-    What is added or removed meanwhile is known too; names do not change.
+    Rows that are added or removed meanwhile are followed; names do not change.
     """
     rows: Iterator[Any] = (row for table in _TABLES for row in session.scalars(select(table)))
-    known = {_key(row): row for row in rows}
+    by_name = {_key(row): row for row in rows}
 
     def added(_: Session, row: object) -> None:
         if isinstance(row, _TABLES):
-            known[_key(row)] = row
+            by_name[_key(row)] = row
 
     def removed(_: Session, row: object) -> None:
         if isinstance(row, _TABLES):
-            known.pop(_key(row), None)
+            by_name.pop(_key(row), None)
 
     event.listen(session, "transient_to_pending", added)
     event.listen(session, "persistent_to_deleted", removed)
-    session.info[_REMEMBERED] = known
+    session.info[_REMEMBERED] = by_name
     try:
         yield
     finally:
@@ -131,7 +133,7 @@ def _key(row: AccountRow | GroupRow | RegistryRow) -> tuple[type, Any]:
 class Window:
     """At most ``limit`` rows (None: all) whose key comes after ``after`` (None: from the first).
 
-    A list that is read window by window gives what stays in it once, whatever comes and goes.
+    A list that is read window by window gives each row that stays in it exactly once.
     """
 
     after: str | int | None = None

@@ -1,11 +1,11 @@
-"""Refresh tokens: logins that go on without the password."""
+"""Refresh tokens: docker logins, which go on without the password."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core import secret_tokens
@@ -18,7 +18,7 @@ from authserver.db.store import Change
 
 MAX_CLIENT = 200
 MAX_SESSIONS = 100
-"""Of one account on one registry: a script that logs in over and over must not fill the store."""
+"""Of one account on one registry: a script that keeps logging in must not fill the store."""
 
 
 _LOADED = (joinedload(RefreshTokenRow.account), joinedload(RefreshTokenRow.for_registry))
@@ -26,7 +26,7 @@ _LOADED = (joinedload(RefreshTokenRow.account), joinedload(RefreshTokenRow.for_r
 
 @dataclass(frozen=True)
 class Login:
-    """A login with a password: whose, by which stored hash, and where it comes from."""
+    """A login with a password: the account, the stored hash that it matched, and the client."""
 
     account_id: int
     password_hash: str | None = field(repr=False)
@@ -37,10 +37,10 @@ class Login:
 def add(
     change: Change, login: Login, service: str, secret: str, idle: timedelta
 ) -> RefreshTokenRow:
-    """Store a refresh token, bound to account and registry, good until it was idle so long.
+    """Store a refresh token, bound to account and registry, that expires when ``idle`` so long.
 
-    The login was checked a moment ago: what has ended logins since then ends this one too.
-    Of an account's sessions on a registry the MAX_SESSIONS that were used last are kept.
+    The login was checked a moment ago, and the account may have changed since. Only the
+    MAX_SESSIONS last used sessions of an account on a registry are kept.
 
     Raises:
         NotFound: the account or the registry is gone, the account was disabled, its password was
@@ -83,10 +83,10 @@ def _make_room(session: Session, account: AccountRow, registry: RegistryRow) -> 
 
 
 def revoke(change: Change, session_id: int) -> str:
-    """Remove one refresh token; return what it was.
+    """Remove one refresh token; return its account and registry for a message.
 
     Raises:
-        NotFound: no refresh token has that id.
+        NotFound: no session has that id.
     """
     row = get(change.session, session_id)
     change.record("session.revoke", _target(row))
@@ -99,7 +99,7 @@ def get(session: Session, session_id: int) -> RefreshTokenRow:
     """Return one refresh token.
 
     Raises:
-        NotFound: no refresh token has that id.
+        NotFound: no session has that id.
     """
     row = session.get(RefreshTokenRow, session_id, options=_LOADED)
     if row is None:
@@ -109,17 +109,20 @@ def get(session: Session, session_id: int) -> RefreshTokenRow:
 
 def end_all(change: Change, account: AccountRow) -> int:
     """Remove every refresh token of an account; return how many there were."""
-    mine = RefreshTokenRow.account_id == account.id
-    ended = len(
-        change.session.scalars(
-            delete(RefreshTokenRow).where(mine).returning(RefreshTokenRow.id)
-        ).all()
-    )
+    ended = len(_delete(change.session, RefreshTokenRow.account_id == account.id))
     if ended:
         change.record(
             "session.revoke", f"{account.kind}:{account.name}", before={"sessions": ended}
         )
     return ended
+
+
+def _delete(session: Session, condition: ColumnElement[bool]) -> Sequence[int]:
+    """Delete refresh tokens and return their ids. MySQL has no DELETE … RETURNING."""
+    ids = session.scalars(select(RefreshTokenRow.id).where(condition)).all()
+    if ids:
+        session.execute(delete(RefreshTokenRow).where(condition))
+    return ids
 
 
 def end_on(change: Change, registry: RegistryRow) -> None:
@@ -130,11 +133,10 @@ def end_on(change: Change, registry: RegistryRow) -> None:
 
 
 def prune(session: Session, now: datetime) -> int:
-    """Remove what was idle for too long; return how many there were."""
-    idle = delete(RefreshTokenRow).where(RefreshTokenRow.expires_at <= now)
-    ended = session.scalars(idle.returning(RefreshTokenRow.id)).all()
+    """Delete the refresh tokens that were idle for too long; return how many there were."""
+    ended = _delete(session, RefreshTokenRow.expires_at <= now)
     if ended:
-        # They are invalid already; the snapshots of other processes can drop them.
+        # They are refused already; this lets other processes drop them from memory.
         session.execute(update(StoreStateRow).values(version=StoreStateRow.version + 1))
         change_log.note(session, now, [("refresh_token", ended_id) for ended_id in ended])
     return len(ended)
@@ -143,7 +145,7 @@ def prune(session: Session, now: datetime) -> int:
 def listed(
     session: Session, account: str | None = None, window: Window = lookup.ALL
 ) -> Sequence[RefreshTokenRow]:
-    """Return the refresh tokens, of one account if asked.
+    """Return the refresh tokens, filtered by account.
 
     Raises:
         NotFound: there is no such account.

@@ -1,4 +1,4 @@
-"""What stored rules say: as the policy knows them, and as records and ``--json`` tell them."""
+"""Stored rules, as :class:`core.rules.Rule` and as ``--json`` and audit records have them."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -16,10 +16,10 @@ from authserver.core.rules import Effect
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db.models import AccountRow, GroupRow, RegistryRow, RuleRow, RuleSubjectRow
 
-# So that there are never more rows than these beside what is made of them.
+# No more rows than these are in memory beside the rules that are made of them.
 STREAMED = {"yield_per": 1000}
 
-# The columns that a rule's meaning is in.
+# The columns of a rule that decisions depend on.
 _SAYING = (
     RuleRow.id,
     RuleRow.effect,
@@ -41,13 +41,13 @@ def _subject(row: RuleSubjectRow) -> Subject:
 
 
 def as_rule(row: RuleRow) -> rules.Rule:
-    """Return the row as the policy knows it."""
+    """Return the rule of a row."""
     service = row.for_registry.service if row.for_registry else None
     return _rule(row, subjects_of(row), service)
 
 
 def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Rule, ...]:
-    """Return the rules as the policy knows them, by id, without an object for each row.
+    """Return the rules by id, without an ORM object for each row.
 
     ``ids`` None means all of them.
     """
@@ -71,7 +71,7 @@ def load(session: Session, ids: Collection[int] | None = None) -> tuple[rules.Ru
         return tuple(_rule(row, tuple(sorted(about[row.id], key=str)), row.service) for row in rows)
 
 
-# Thousands of rules are about the same few, on the same few registries.
+# Thousands of rules share a few subjects and sets of actions.
 _named = lru_cache(maxsize=4096)(lambda kind, name: Subject(SubjectKind(kind), name))
 _actions = lru_cache(maxsize=64)(lambda text: frozenset(text.split(",")))
 

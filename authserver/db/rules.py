@@ -1,4 +1,4 @@
-"""ACL rules in the store."""
+"""ACL rules in the store: writing, editing and removing them, and finding duplicates."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -28,19 +28,19 @@ _LOADED = (
 
 def add(
     change: Change,
-    said: rules.Rule,
+    rule: rules.Rule,
     comment: str = "",
     *,
     author_id: int | None = None,
     delegation_id: int | None = None,
 ) -> RuleRow:
-    """Add a rule that :func:`authserver.core.rules.new_rule` found good; its id is made here.
+    """Add a rule that :func:`authserver.core.rules.new_rule` returned; the store numbers it.
 
     Raises:
         NotFound: a subject or the registry does not exist.
-        Refused: the comment is no good, or the same rule is there already.
+        Refused: the comment is not one line, or the same rule exists already.
     """
-    row = _new(change, said, comment)
+    row = _new(change, rule, comment)
     row.author_id, row.delegation_id = author_id, delegation_id
     _refuse_duplicate(change.session, row)
     change.session.add(row)
@@ -50,29 +50,29 @@ def add(
 
 
 def add_all(change: Change, written: Sequence[tuple[rules.Rule, str]]) -> None:
-    """Add many rules, each with its comment: as :func:`add` does, but for what it looks up each.
+    """Add many rules, each with its comment, as :func:`add` does, with fewer queries.
 
     Raises what :func:`add` raises.
     """
-    there = {_saying(rule): rule for rule in rule_rows.load(change.session)}
+    there = {_comparable(rule): rule for rule in rule_rows.load(change.session)}
     rows = []
-    for said, comment in written:
-        if (same := there.get(_saying(said))) is not None:
+    for rule, comment in written:
+        if (same := there.get(_comparable(rule))) is not None:
             raise Refused(f"that rule is there already: {same.id} ({same})")
-        there[_saying(said)] = said
-        rows.append(_new(change, said, comment))
+        there[_comparable(rule)] = rule
+        rows.append(_new(change, rule, comment))
     change.session.add_all(rows)
     change.session.flush()
     for row in rows:
         _record_new(change, row)
 
 
-def _new(change: Change, said: rules.Rule, comment: str) -> RuleRow:
+def _new(change: Change, rule: rules.Rule, comment: str) -> RuleRow:
     row = RuleRow(
         created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
     )
-    row.disabled_at = None if said.enabled else change.at
-    _say(change.session, row, said)
+    row.disabled_at = None if rule.enabled else change.at
+    _fill(change.session, row, rule)
     return row
 
 
@@ -80,37 +80,37 @@ def _record_new(change: Change, row: RuleRow) -> None:
     change.record(f"acl.{row.effect}", f"rule:{row.id}", after=rule_rows.described(row))
 
 
-def _saying(rule: rules.Rule) -> rules.Rule:
-    """Return what no two rules say, enabled or not."""
+def _comparable(rule: rules.Rule) -> rules.Rule:
+    """Return the rule without what duplicates may differ in: id and being enabled."""
     return replace(rule, id=0, enabled=True)
 
 
 def edit(
     change: Change,
     rule_id: int,
-    said: rules.Rule,
+    rule: rules.Rule,
     comment: str | None = None,
     *,
     author_id: int | None = None,
     delegation_id: int | None = None,
 ) -> tuple[RuleRow, bool]:
-    """Have a rule say something else; return it and whether anything changed.
+    """Rewrite a rule; return it and whether anything changed.
 
-    It is the editor's from then on: what an administrator changes is no delegate's any more.
-    Its being enabled stays as it is.
+    The rule belongs to its editor from then on: a delegate loses a rule that an administrator
+    changes. It stays enabled or disabled.
 
     Raises:
         NotFound: there is no such rule, or a subject or the registry does not exist.
-        Refused: the comment is no good, or another rule says the same already.
+        Refused: the comment is not one line, or another rule says the same already.
     """
     row = get(change.session, rule_id)
     before = rule_rows.described(row)
     wanted = row.comment if comment is None else one_line(comment, "a comment")
     with change.session.no_autoflush:
-        if not _differs(row, said) and wanted == row.comment:
+        if not _differs(row, rule) and wanted == row.comment:
             return row, False
         row.comment = wanted
-        _say(change.session, row, said)
+        _fill(change.session, row, rule)
         _refuse_duplicate(change.session, row)
     _edited(change, row, author_id, delegation_id)
     change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
@@ -118,37 +118,37 @@ def edit(
 
 
 def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
-    """Have many rules say something else, each with its comment, and be enabled or not.
+    """Rewrite many rules, each with its comment, and enable or disable them.
 
-    As :func:`edit` and :func:`set_enabled` do, but for what they look up each; and two rules may
-    change places.
+    This does what :func:`edit` and :func:`set_enabled` do, with fewer queries. Two rules may swap
+    what they say.
 
     Raises what they raise.
     """
     there = {row.id: row for row in listed(change.session)}
     with change.session.no_autoflush:
-        for said, comment in wanted:
-            if said.id not in there:
-                raise NotFound(f"there is no rule {said.id}; see `authserver acl list`")
-            _edit_known(change, there[said.id], said, one_line(comment, "a comment"))
+        for rule, comment in wanted:
+            if rule.id not in there:
+                raise NotFound(f"there is no rule {rule.id}; see `authserver acl list`")
+            _edit_known(change, there[rule.id], rule, one_line(comment, "a comment"))
     change.session.flush()
     _refuse_same(rule_rows.load(change.session))
 
 
-def _edit_known(change: Change, row: RuleRow, said: rules.Rule, comment: str) -> None:
+def _edit_known(change: Change, row: RuleRow, rule: rules.Rule, comment: str) -> None:
     before = rule_rows.described(row)
-    if _differs(row, said) or comment != row.comment:
+    if _differs(row, rule) or comment != row.comment:
         row.comment = comment
-        _say(change.session, row, said)
+        _fill(change.session, row, rule)
         _edited(change, row, None, None)
         change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
-    _switch(change, row, None, None, enabled=said.enabled)
+    _switch(change, row, None, None, enabled=rule.enabled)
 
 
 def _refuse_same(there: Iterable[rules.Rule]) -> None:
     known: dict[rules.Rule, rules.Rule] = {}
     for rule in there:
-        same = known.setdefault(_saying(rule), rule)
+        same = known.setdefault(_comparable(rule), rule)
         if same is not rule:
             raise Refused(f"rules {same.id} and {rule.id} would say the same: {rule}")
 
@@ -161,7 +161,7 @@ def set_enabled(
     author_id: int | None = None,
     delegation_id: int | None = None,
 ) -> bool:
-    """Enable or disable a rule; False if it was so already. It is the editor's from then on.
+    """Enable or disable a rule; False if it was so already. It belongs to its editor then.
 
     Raises:
         NotFound: there is no rule of that id.
@@ -182,7 +182,7 @@ def _switch(
 
 
 def remove(change: Change, rule_id: int) -> str:
-    """Remove one rule and return what it said.
+    """Remove one rule and return its text.
 
     Raises:
         NotFound: there is no rule of that id.
@@ -191,12 +191,12 @@ def remove(change: Change, rule_id: int) -> str:
 
 
 def delete(change: Change, row: RuleRow) -> str:
-    """Remove a rule that was loaded already and return what it said."""
-    said = cite([row])
+    """Remove a rule that is loaded already and return its text."""
+    text = cite([row])
     change.record("acl.remove", f"rule:{row.id}", before=rule_rows.described(row))
     change.session.delete(row)
     change.session.flush()
-    return said
+    return text
 
 
 def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
@@ -215,9 +215,9 @@ def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
 
 
 def unname(change: Change, rows: Sequence[RuleRow], gone: ColumnElement[bool]) -> list[str]:
-    """Take the subject for which ``gone`` holds out of rules; return what became of them.
+    """Remove the subject for which ``gone`` holds from rules; return, in words, the effects.
 
-    A rule that is about nobody else is removed, as is one that says no more than another then.
+    A rule without another subject is removed, and a rule that then duplicates another.
     """
     going = set(change.session.scalars(select(RuleSubjectRow.id).where(gone)))
     return [_without(change, row, going) for row in rows]
@@ -230,7 +230,7 @@ def _without(change: Change, row: RuleRow, going: set[int]) -> str:
     same = _like(change.session, row, _identities(kept))
     if same is not None and (same.disabled_at is None or row.disabled_at is not None):
         return f"{delete(change, row)} was removed: rule {same.id} says the same without it"
-    # The one that is in force stays.
+    # Of the two duplicates the enabled one stays.
     also = "" if same is None else f"; {delete(change, same)} was removed, as it says the same"
     before = rule_rows.described(row)
     row.subjects = kept
@@ -251,14 +251,14 @@ def get(session: Session, rule_id: int) -> RuleRow:
     return row
 
 
-def same(session: Session, said: rules.Rule) -> RuleRow | None:
-    """Return the rule that says this already, if there is one.
+def same(session: Session, rule: rules.Rule) -> RuleRow | None:
+    """Return the stored rule that says the same, if there is one.
 
     Raises:
         NotFound: a subject or the registry does not exist.
     """
     row = RuleRow()
-    _say(session, row, said)
+    _fill(session, row, rule)
     return _like(session, row)
 
 
@@ -270,7 +270,7 @@ def listed(
     author_id: int | None = None,
     window: Window = lookup.ALL,
 ) -> Sequence[RuleRow]:
-    """Return the rules by id: of one subject, with one pattern, of one author, if asked."""
+    """Return the rules by id, filtered by subject, pattern and author."""
     query = select(RuleRow).options(*_LOADED)
     if author_id is not None:
         query = query.where(RuleRow.author_id == author_id)
@@ -302,10 +302,10 @@ def _query() -> Select[RuleRow]:
 
 
 def refuse_denies(rows: Sequence[RuleRow], what: str, *, force: bool) -> None:
-    """Check that nothing is taken away that a deny among ``rows`` rests on.
+    """Check that no deny among ``rows`` would lose a subject.
 
     Raises:
-        Refused: there is one, and ``force`` is not set; ``what`` begins the message.
+        Refused: there is a deny and ``force`` is not set; ``what`` begins the message.
     """
     denies = [row for row in rows if row.effect == Effect.DENY]
     if denies and not force:
@@ -313,19 +313,19 @@ def refuse_denies(rows: Sequence[RuleRow], what: str, *, force: bool) -> None:
 
 
 def cite(rows: Sequence[RuleRow]) -> str:
-    """Return the rules for a message."""
+    """Return the ids and texts of rules for a message."""
     return "; ".join(f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
 
 
-def _say(session: Session, row: RuleRow, said: rules.Rule) -> None:
-    """Write what a rule says into its row."""
-    registry = None if said.service is None else lookup.registry(session, said.service)
+def _fill(session: Session, row: RuleRow, rule: rules.Rule) -> None:
+    """Write a rule into its row."""
+    registry = None if rule.service is None else lookup.registry(session, rule.service)
     row.registry_id, row.for_registry = registry.id if registry else None, registry
-    row.effect, row.resource_type = said.effect, said.type
-    row.patterns = [str(pattern) for pattern in said.patterns]
-    row.actions = ",".join(in_order(said.type, said.actions))
-    row.conditions = said.conditions
-    row.subjects = list(_subjects(session, said.subjects))
+    row.effect, row.resource_type = rule.effect, rule.type
+    row.patterns = [str(pattern) for pattern in rule.patterns]
+    row.actions = ",".join(in_order(rule.type, rule.actions))
+    row.conditions = rule.conditions
+    row.subjects = list(_subjects(session, rule.subjects))
 
 
 def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubjectRow]:
@@ -343,10 +343,10 @@ def _subjects(session: Session, about: Sequence[Subject]) -> Iterator[RuleSubjec
         )
 
 
-def _differs(row: RuleRow, said: rules.Rule) -> bool:
+def _differs(row: RuleRow, rule: rules.Rule) -> bool:
     old = rule_rows.as_rule(row)
     return any(
-        getattr(old, part) != getattr(said, part)
+        getattr(old, part) != getattr(rule, part)
         for part in ("effect", "subjects", "patterns", "actions", "type", "service", "conditions")
     )
 
@@ -363,7 +363,7 @@ def _refuse_duplicate(session: Session, row: RuleRow) -> None:
 
 
 def _like(session: Session, row: RuleRow, about: set[_Identity] | None = None) -> RuleRow | None:
-    """Return another rule, enabled or not, that says of ``about`` what ``row`` says."""
+    """Return another rule that says the same about ``about``, enabled or not."""
     about = _identities(row.subjects) if about is None else about
     with session.no_autoflush:
         alike = session.scalars(

@@ -1,4 +1,4 @@
-"""The schema: whether it is at head, and bringing it there."""
+"""The schema's revision, and migrations."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from authserver.db.store import BUSY_TIMEOUT
 if TYPE_CHECKING:
     from alembic.config import Config
 
-# Alembic is imported where a schema is changed: to look at one, which each start does, takes none.
+# Alembic is imported only where a schema is changed; each start only reads the revision.
 
 CHAINS = "0006"
 """The revision that brought the audit chains."""
@@ -46,7 +46,7 @@ def config(connection: Connection) -> "Config":
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """Return every revision in their order: the numbers that the migrations' names begin with."""
+    """Return every revision in order: the numbers with which the migrations' file names begin."""
     files = (migrations() / "versions").glob("[0-9]*_*.py")
     return tuple(sorted(file.name.partition("_")[0] for file in files))
 
@@ -57,7 +57,7 @@ def head() -> str:
 
 
 def has_no_chains(revision: str | None) -> bool:
-    """Whether a store at that revision is from before there were audit chains."""
+    """Whether a store at that revision is older than audit chains."""
     return revision in revisions() and str(revision) < CHAINS
 
 
@@ -78,7 +78,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
     """Bring the store to head in one transaction; return the revisions before and after.
 
     Raises:
-        NotReady: afterwards a row would name another that is not there; nothing was changed.
+        NotReady: a row would name another that does not exist; nothing was changed.
     """
     from alembic import command  # noqa: PLC0415
 
@@ -98,7 +98,7 @@ def migrating(engine: Engine) -> Iterator[Connection]:
     """Give a transaction in which the schema may be changed; others wait for it.
 
     Raises:
-        NotReady: at the end a row would name another that is not there; nothing was changed.
+        NotReady: at the end a row would name another that does not exist; nothing was changed.
     """
     write = engine.execution_options(**{WRITE: BUSY_TIMEOUT})
     with (
@@ -115,7 +115,7 @@ def restoring(engine: Engine, revision: str) -> Iterator[Connection]:
 
     Raises:
         Refused: there is a store already, or the revision is of a later version.
-        NotReady: at the end a row would name another that is not there; nothing was changed.
+        NotReady: at the end a row would name another that does not exist; nothing was changed.
     """
     from alembic import command  # noqa: PLC0415
 
@@ -139,7 +139,7 @@ def to_head(connection: Connection) -> None:
 
 @contextmanager
 def alone(engine: Engine) -> Iterator[None]:
-    """Let one process at a time set up what is in a database, on whatever machine.
+    """Take the set-up lock of the database, which holds on all machines.
 
     Raises:
         NotReady: the database cannot be reached, or another process took too long.
@@ -150,7 +150,7 @@ def alone(engine: Engine) -> Iterator[None]:
 
 
 def require_head(connection: Connection) -> None:
-    """Check that the program and the store fit.
+    """Check that the store has the schema of this program.
 
     Raises:
         NotReady: the store is empty, behind, or ahead; the message names the command that helps.

@@ -1,4 +1,4 @@
-"""The store: its engine, reading sessions, and changes."""
+"""The store: reading sessions, changes, and the rows that nothing depends on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,20 +37,20 @@ class Recorder(Protocol):
         """Write the record of a change."""
 
     def settle(self, session: Session) -> None:
-        """Finish what was recorded; to be done before the commit."""
+        """Finish the records of a transaction, before its commit."""
 
     def committed(self, session: Session) -> None:
-        """Take note that what was written with ``session`` is committed."""
+        """Note that the transaction of ``session`` is committed."""
 
     def checkpoint(self, session: Session, at: datetime) -> str | None:
-        """Seal all records; return what is wrong with them, if so."""
+        """Seal all records; return what is wrong with them, or None."""
 
     def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:
-        """Have ``seal`` encrypt the key of the records; it is given the key and its name."""
+        """Encrypt the key of the records anew, by ``seal``, which takes the key and its name."""
 
 
 class NoRecorder:
-    """What a store has that was opened without the master key: it can be read only."""
+    """The recorder of a store that was opened without the master key, which can only be read."""
 
     def change(self, session: Session, record: AuditRecord) -> None:  # noqa: ARG002
         raise NotReady(UNRECORDED)
@@ -70,7 +70,7 @@ class NoRecorder:
 
 @dataclass
 class Change:
-    """One transaction that changes something. What it does and what it records commit together.
+    """One transaction that changes something; its audit records commit with it.
 
     ``at`` is the time by the store's clock.
     """
@@ -88,10 +88,10 @@ class Change:
         before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
     ) -> None:
-        """Write the audit record of what was done, and tell other processes to look again.
+        """Write the audit record of a change, and make other processes read again.
 
         Raises:
-            NotReady: it has no place in a chain without the master key.
+            NotReady: without the master key there is no chain for the record.
         """
         self.trail.change(
             self.session,
@@ -110,27 +110,27 @@ class Change:
             self._counted += 1
 
     def seal(self) -> str | None:
-        """Seal the audit chains, unless all was taken back; return what is wrong with them."""
+        """Seal the audit chains, unless the change was rolled back; return what is wrong."""
         if not self.session.in_transaction():
             return None
         return self.trail.checkpoint(self.session, self.at)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Raise the version once at the end, by as much as was recorded: for much at once."""
+        """Raise the version once at the end, by the number of records, for a large change."""
         self._counted = 0
         yield
         self.raise_version(self._counted)
         self._counted = None
 
     def raise_version(self, by: int) -> None:
-        """Tell other processes to look again."""
+        """Make other processes read the store again."""
         self.session.execute(update(StoreStateRow).values(version=StoreStateRow.version + by))
 
 
 @dataclass(frozen=True)
 class Store:
-    """The database, this process's clock, the one that the database has, and its audit chains."""
+    """The database, this process's clock, the database's clock, and the recorder."""
 
     engine: Engine
     clock: Callable[[], datetime]
@@ -142,7 +142,7 @@ class Store:
         """Give a session that sees one consistent state.
 
         Raises:
-            NotReady: the store cannot be reached, or is not one.
+            NotReady: the store cannot be reached, or the database has no store.
         """
         self.require_there()
         engine = self.engine.execution_options(**dialect_of(self.engine).read_options)
@@ -151,10 +151,10 @@ class Store:
 
     @contextmanager
     def change(self, actor: str, wait: float = BUSY_TIMEOUT) -> Iterator[Change]:
-        """Give a change that commits at the end, or rolls back if anything was raised.
+        """Give a change that commits at the end, or rolls back on an exception.
 
-        Writers wait for each other, up to ``wait`` seconds: what a change has read cannot be
-        changed by another before it commits.
+        Writers wait for each other, up to ``wait`` seconds. No other change can touch what a change
+        has read before it commits.
 
         Raises:
             NotReady: the store cannot be reached, or another writer held it for too long.
@@ -162,7 +162,7 @@ class Store:
         self.require_there()
         engine = self.engine.execution_options(**{WRITE: wait})
         with self._writing(engine) as session:
-            # Read, for SQLite keeps the state of a result that is not, and with it the connection.
+            # All rows are read: SQLite keeps its state for a result that is not read to the end.
             session.execute(select(StoreStateRow.version).with_for_update()).all()
             at = self.time(session)
             with change_log.noted(session, at):
@@ -173,7 +173,7 @@ class Store:
     def append(self) -> Iterator[Session]:
         """Give a session for rows that nothing else depends on.
 
-        It gives up soon while another process writes: the caller can try again later.
+        It gives up after APPEND_WAITS seconds, since such rows can be written later.
         """
         self.require_there()
         engine = self.engine.execution_options(**{WRITE: APPEND_WAITS})
@@ -219,9 +219,9 @@ def open_store(
     pool: Pool | None = None,
     trail: Recorder | None = None,
 ) -> Store:
-    """Return a store over an engine; connects on first use. SQLite heeds no ``pool``.
+    """Return a store, which connects on first use. SQLite ignores ``pool``.
 
-    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing be changed.
+    Without a ``trail``, which knows the master key, nothing can be recorded, so nothing changed.
 
     Raises:
         NotReady: there is no driver for that database.

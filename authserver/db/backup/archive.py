@@ -16,7 +16,7 @@ import pyrage
 from authserver.core.errors import Refused
 
 MIN_PASSPHRASE = 12
-"""Characters. A holder of the file can try passphrases without a limit."""
+"""Characters. Somebody who has the file can try passphrases without any limit."""
 
 PIECE = 1 << 20
 

@@ -59,7 +59,7 @@ class Header:
         """Return the header that a first record is.
 
         Raises:
-            Refused: it is not a header, is damaged, or is of a later version.
+            Refused: the record is no header, is damaged, or is of a later version.
         """
         if record.get("format") != FORMAT:
             raise Refused("it is no backup of authserver")
@@ -116,7 +116,7 @@ def dump(connection: Connection, told: Header) -> Iterator[Record]:
             if not is_of_a_value(error):
                 raise
             raise NotReady(
-                f"a row of {table.name} holds what is none of ours: run `authserver audit verify`"
+                f"a row of {table.name} holds a value that cannot be read: run `authserver audit verify`"
             ) from error
     yield {"end": told.total}
 

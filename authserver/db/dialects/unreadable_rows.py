@@ -1,4 +1,4 @@
-"""Rows of the audit tables, whatever somebody who writes to the database has left in them."""
+"""Rows of the audit tables, whose values somebody with write access may have damaged."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MAX_NUMBER = 2**62
 """What counts goes up from the highest, which must not lead out of 64 bits."""
 
 UNREADABLE = (ValueError, TypeError, ArithmeticError, RecursionError, DBAPIError)
-"""What reading a value may raise if the value does not fit its column."""
+"""The errors of reading a value that does not fit its column."""
 
 _STORED = "at_as_stored"
 
@@ -34,7 +34,7 @@ _Model = TypeVar("_Model", bound=Base)
 def unreadable(table: str, row_id: int) -> NotReady:
     """Return what to raise where a row must be read and cannot be."""
     return NotReady(
-        f"row {row_id} of {table} holds what is none of ours: run `authserver audit verify`"
+        f"row {row_id} of {table} holds a value that cannot be read: run `authserver audit verify`"
     )
 
 

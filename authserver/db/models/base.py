@@ -1,20 +1,20 @@
-"""What all tables share: the types of columns, and how constraints are named."""
+"""The types of columns that all tables share, and the names of constraints."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
 from authserver.core.conditions import Conditions
 from authserver.core.errors import NotReady, Refused
-from authserver.db.dialects.types import INT64
+from authserver.db.dialects.types import INT64, TIME
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware time, kept and returned in UTC; a naive one is a programming error."""
+    """An aware time, stored and returned in UTC; a naive time is a programming error."""
 
-    impl = DateTime(timezone=True)
+    impl = TIME
     cache_ok = True
     python_type = datetime
 
@@ -27,8 +27,8 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
-class Lines(TypeDecorator[list[str]]):
-    """Short texts without line ends, one a line: unlike JSON, equal where they say the same."""
+class TextLines(TypeDecorator[list[str]]):
+    """Short texts without line ends, one a line: unlike JSON, equal lists are equal texts."""
 
     impl = Text
     cache_ok = True

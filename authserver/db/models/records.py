@@ -10,7 +10,7 @@ from authserver.db.models.base import Base
 
 
 class AuditRecord(Base):
-    """A change: who, when, what, before and after; written in the change's own transaction."""
+    """The record of a change, written in the change's own transaction."""
 
     __tablename__ = "audit_record"
     __table_args__ = ({"sqlite_autoincrement": True},)

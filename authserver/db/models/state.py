@@ -1,4 +1,4 @@
-"""The tables of what an installation is and decides by."""
+"""The tables of an installation's state: accounts, registries, rules, keys."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from authserver.core.conditions import Conditions
 from authserver.db.dialects.types import sorted_text
-from authserver.db.models.base import Base, Lines, StoredConditions
+from authserver.db.models.base import Base, StoredConditions, TextLines
 
 
 class StoreStateRow(Base):
-    """The one row about the store itself; ``version`` goes up with each change."""
+    """The only row about the store itself; each change raises ``version``."""
 
     __tablename__ = "store_state"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -24,7 +24,7 @@ class StoreStateRow(Base):
 
 
 class AlterationRow(Base):
-    """A row that a change has written: what other processes must read again.
+    """A row that a change wrote, which other processes must read again.
 
     Only the latest are kept. ``row_id`` None means any row of the table ``noun``.
     """
@@ -39,10 +39,9 @@ class AlterationRow(Base):
 
 
 class AuthorityRow(Base):
-    """A long-lived certificate authority; its certificate is in the registries' bundle.
+    """A long-lived certificate authority, whose certificate is in the registries' bundle.
 
-    It waits until it is activated. The private key of one that is not retired and has none here
-    is in a file.
+    It waits until it is activated. Without ``private_key`` and not retired, its key is in a file.
     """
 
     __tablename__ = "authority"
@@ -58,10 +57,10 @@ class AuthorityRow(Base):
 
 
 class SigningKeyRow(Base):
-    """A short-lived leaf under an authority, or a registry's own key, under none.
+    """A short-lived leaf under an authority, or a registry's own key without an authority.
 
-    One that was not activated waits until the registry knows it. The private key of one that is
-    not retired and has none here is in a file.
+    It waits until it is activated, which is when the registry knows it. Without ``private_key``
+    and not retired, its key is in a file.
     """
 
     __tablename__ = "signing_key"
@@ -87,8 +86,8 @@ class SigningKeyRow(Base):
 class RegistryRow(Base):
     """A protected registry, known by its ``service`` string.
 
-    ``url`` is where clients reach it. ``confirmed_authority_id`` is the newest authority that its
-    bundle is known to hold. ``own_keys`` are those that sign or wait.
+    Clients reach it at ``url``. ``confirmed_authority_id`` is the newest authority that somebody
+    confirmed to be in its bundle. ``own_keys`` are those that sign or wait.
     """
 
     __tablename__ = "registry"
@@ -150,9 +149,9 @@ class GroupRow(Base):
 
 
 class AppTokenRow(Base):
-    """A secret that stands for an account, or for less than it. Only its hash is here.
+    """A secret that stands for an account, or for less than it. Only its hash is stored.
 
-    While a rotation's grace lasts the secret before the present one is good as well.
+    After a rotation ``previous_hash`` is good too, until ``previous_until``.
     """
 
     __tablename__ = "app_token"
@@ -179,7 +178,7 @@ class AppTokenRow(Base):
 
 
 class RefreshTokenRow(Base):
-    """A login that goes on without the password, on one registry. Only its hash is here."""
+    """A docker login on one registry, which needs no password again. Only its hash is stored."""
 
     __tablename__ = "refresh_token"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -222,7 +221,7 @@ class MembershipRow(Base):
 class RuleRow(Base):
     """One ACL rule. ``registry_id`` None means every registry.
 
-    Foreign keys restrict: nothing that a rule names vanishes by a side effect.
+    Foreign keys restrict: nothing that a rule names can be deleted by a side effect.
     """
 
     __tablename__ = "rule"
@@ -232,7 +231,7 @@ class RuleRow(Base):
     effect: Mapped[str] = mapped_column(String(8))
     registry_id: Mapped[int | None] = mapped_column(ForeignKey("registry.id"), index=True)
     resource_type: Mapped[str] = mapped_column(String(32))
-    patterns: Mapped[list[str]] = mapped_column(Lines)
+    patterns: Mapped[list[str]] = mapped_column(TextLines)
     actions: Mapped[str]
     conditions: Mapped[Conditions] = mapped_column(StoredConditions)
     disabled_at: Mapped[datetime | None]
@@ -269,7 +268,7 @@ class RuleSubjectRow(Base):
 
 
 class DelegationRow(Base):
-    """Leave for a group's members to write allows within a pattern on one registry."""
+    """A permission for a group's members to write allows within a pattern on one registry."""
 
     __tablename__ = "delegation"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -1,4 +1,4 @@
-"""What is in the tables of audit records and is none of ours: it is named, and the rest goes on."""
+"""Values in the audit tables that cannot be read: they are named, and the rest goes on."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,7 +148,7 @@ def test_who_lists_records_is_told_in_which_row_of_which_table(
 ) -> None:
     assert spoil(busy, model, column, "x'ff'")
     row = f"row {ROWS[model]} of {model.__tablename__}"
-    said = f"{row} holds what is none of ours: run `authserver audit verify`"
+    said = f"{row} holds a value that cannot be read: run `authserver audit verify`"
     assert said in tripped_over(busy)
     unread: list[str] = []
     with busy.store.read() as session:
