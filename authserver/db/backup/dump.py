@@ -116,7 +116,8 @@ def dump(connection: Connection, told: Header) -> Iterator[Record]:
             if not is_of_a_value(error):
                 raise
             raise NotReady(
-                f"a row of {table.name} holds a value that cannot be read: run `authserver audit verify`"
+                f"a row of {table.name} holds a value that cannot be read: "
+                "run `authserver audit verify`"
             ) from error
     yield {"end": told.total}
 
