@@ -112,9 +112,9 @@ def mark_of(row: AuditMark, name: str) -> ChainMark:
 
 def names(session: Session) -> dict[int, str]:
     """Return the names of all chains that have one; the chain of changes always has."""
-    called = sound(session, AuditChain)
-    found = {number: chain.name for number, chain in called.rows.items()}
-    return {CHANGES: CHANGES_NAME} | found | dict(_names_of(session, called.others))
+    readable = sound(session, AuditChain)
+    names_ = {number: chain.name for number, chain in readable.rows.items()}
+    return {CHANGES: CHANGES_NAME} | names_ | dict(_names_of(session, readable.others))
 
 
 def _names_of(session: Session, others: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -151,11 +151,11 @@ def sign(session: Session, key: AuditKey, at: datetime) -> AuditState:
     Raises:
         NotReady: the one before cannot be read.
     """
-    state, found = state_of(session), marks(session)
+    state, rows = state_of(session), marks(session)
     if state is None:
         raise unreadable(AuditState.__tablename__, 1)
-    state.number, state.at, state.chains = state.number + 1, at, len(found)
-    state.mac = key.checkpoint(state.number, at, [row.mac for row in found.values()])
+    state.number, state.at, state.chains = state.number + 1, at, len(rows)
+    state.mac = key.checkpoint(state.number, at, [row.mac for row in rows.values()])
     session.flush()
     return state
 
@@ -167,38 +167,38 @@ def trouble(session: Session, key: AuditKey, state: AuditState | None) -> str | 
 
 def troubles(session: Session, key: AuditKey, state: AuditState | None) -> Iterator[str]:
     """Give all that is wrong with the chains' rows, their marks and the checkpoint."""
-    called, found = sound(session, AuditChain), sound(session, AuditMark)
-    wrong = [*_of_rows(called, found), *_of_marks(key, called.rows, found.rows)]
+    chains_, marks_ = sound(session, AuditChain), sound(session, AuditMark)
+    faults = [*_of_rows(chains_, marks_), *_of_marks(key, chains_.rows, marks_.rows)]
     if state is None:
-        wrong.append(f"the checkpoint, row 1 of {AuditState.__tablename__}, cannot be read")
+        faults.append(f"the checkpoint, row 1 of {AuditState.__tablename__}, cannot be read")
     else:
-        wrong += _missing(state, {*called.rows, *called.others}, {*found.rows, *found.others})
-    yield from wrong
-    if state is not None and not wrong:
-        covered = [row.mac for row in found.rows.values()]
-        signed = key.checkpoint(state.number, state.at, covered)
-        if state.chains != len(covered) or not same(state.mac, signed):
+        faults += _missing(state, {*chains_.rows, *chains_.others}, {*marks_.rows, *marks_.others})
+    yield from faults
+    if state is not None and not faults:
+        macs = [row.mac for row in marks_.rows.values()]
+        mac = key.checkpoint(state.number, state.at, macs)
+        if state.chains != len(macs) or not same(state.mac, mac):
             yield f"checkpoint {state.number} was altered, or a mark that it covers"
 
 
-def _of_rows(called: Sound[AuditChain], found: Sound[AuditMark]) -> Iterator[str]:
-    for model, others in ((AuditChain, called.others), (AuditMark, found.others)):
+def _of_rows(chains_: Sound[AuditChain], marks_: Sound[AuditMark]) -> Iterator[str]:
+    for model, others in ((AuditChain, chains_.others), (AuditMark, marks_.others)):
         for row_id in others:
             yield f"row {row_id} of {model.__tablename__} cannot be read"
 
 
 def _of_marks(
-    key: AuditKey, called: Mapping[int, AuditChain], found: Mapping[int, AuditMark]
+    key: AuditKey, chains_: Mapping[int, AuditChain], marks_: Mapping[int, AuditMark]
 ) -> Iterator[str]:
-    for number, row in found.items():
-        if number in called and not holds(key, row, called[number].name):
-            yield f"the mark of the chain {called[number].name} was altered"
+    for number, row in marks_.items():
+        if number in chains_ and not holds(key, row, chains_[number].name):
+            yield f"the mark of the chain {chains_[number].name} was altered"
 
 
-def _missing(state: AuditState, called: set[int], found: set[int]) -> Iterator[str]:
+def _missing(state: AuditState, chain_ids: set[int], mark_ids: set[int]) -> Iterator[str]:
     # Nothing vouches for the number of chains but that there are as many marks.
-    there, before = sorted(called & found), 0
-    for number in [*there, max(state.chains, *called, *found, 0) + 1]:
+    ids, before = sorted(chain_ids & mark_ids), 0
+    for number in [*ids, max(state.chains, *chain_ids, *mark_ids, 0) + 1]:
         if number == before + 2:
             yield f"chain {number - 1} is missing"
         elif number > before + 1:
@@ -220,9 +220,9 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
     wrong = trouble(session, key, state)
     if state is None or wrong:
         return Sealed(trouble=wrong)
-    found, moved = marks(session), []
+    rows, longer = marks(session), []
     for chain in chains(session).values():
-        row = found[chain.id]
+        row = rows[chain.id]
         if (row.sealed_seq, row.sealed_mac) == (chain.seq, chain.mac):
             continue
         if not _goes_on(session, key, chain, row):
@@ -230,11 +230,11 @@ def seal(session: Session, key: AuditKey, at: datetime) -> Sealed:
             continue
         head = Head(chain.seq, chain.mac)
         set_mark(row, key, ChainMark(chain.name, head, chain.record_id, mark_of(row, "").trimmed))
-        moved.append(chain)
-    if not moved:
+        longer.append(chain)
+    if not longer:
         return Sealed(trouble=wrong)
-    signed = sign(session, key, max(at, state.at))
-    return Sealed(line(signed, moved), wrong)
+    state_after = sign(session, key, max(at, state.at))
+    return Sealed(line(state_after, longer), wrong)
 
 
 def _goes_on(session: Session, key: AuditKey, chain: AuditChain, mark: AuditMark) -> bool:

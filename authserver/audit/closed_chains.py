@@ -62,7 +62,7 @@ def restarts(session: Session, key: AuditKey) -> list[Restart]:
 def current(session: Session, key: AuditKey) -> Restart | None:
     """Return the restart that began the chains of today; None if there was none."""
     name = checkpoints.names(session)[CHANGES]
-    return next((found for found in restarts(session, key) if found.chain == name), None)
+    return next((restart for restart in restarts(session, key) if restart.chain == name), None)
 
 
 def last_closed(session: Session, key: AuditKey) -> Mapping[RecordKind, int]:

@@ -71,8 +71,8 @@ class Logged:
         return True
 
     def _is_after(self, before: Head, line: Line) -> bool:
-        made = self.key.link(line.chain, before, line.kind, line.text)
-        return same(made.head.mac, line.head.mac)
+        link = self.key.link(line.chain, before, line.kind, line.text)
+        return same(link.head.mac, line.head.mac)
 
     def _resumed(self, line: Line) -> Head:
         """Return what a line goes on from that says that it goes on without some before it."""

@@ -231,13 +231,13 @@ class Trail:
         with _TOKENS.into(session.connection()) as insert:
             while some := list(islice(records, AT_A_TIME)):
                 texts = [text for _, text in some]
-                made = list(key.links(chain.name, head, RecordKind.TOKEN, texts))
-                head = made[-1].head
+                links = list(key.links(chain.name, head, RecordKind.TOKEN, texts))
+                head = links[-1].head
                 insert(
                     (*values, chain.id, link.head.seq, link.head.mac)
-                    for (values, _), link in zip(some, made, strict=True)
+                    for (values, _), link in zip(some, links, strict=True)
                 )
-                self._note(session, made)
+                self._note(session, links)
         of_chain = TokenRecord.chain_id == chain.id
         last = select(TokenRecord.id).where(of_chain).order_by(TokenRecord.id.desc()).limit(1)
         session.execute(
@@ -252,11 +252,11 @@ class Trail:
         if self._own is None:
             return self._start(session, at)
         row = _locked(session, self._own.id)
-        found = Head(row["seq"], row["mac"]) if row else None
+        head = Head(row["seq"], row["mac"]) if row else None
         # A commit may have been done though the answer to it was lost.
-        for known in (self._own, self._tried):
-            if known is not None and known.head == found:
-                return known
+        for chain in (self._own, self._tried):
+            if chain is not None and chain.head == head:
+                return chain
         if self._last_restart(session) <= self._own.restart:
             log.error(
                 "audit records were altered in the store: run `authserver audit verify`",
@@ -293,10 +293,10 @@ class Trail:
     def checkpoint(self, session: Session, at: datetime) -> str | None:
         """Seal the heads of all chains. Return what is wrong, if so; that is then left unsealed."""
         self.settle(session)
-        found = checkpoints.seal(session, self.key(session), at)
-        if found.line:
-            session.info.setdefault(_LINES, []).append(found.line)
-        return found.trouble
+        outcome = checkpoints.seal(session, self.key(session), at)
+        if outcome.line:
+            session.info.setdefault(_LINES, []).append(outcome.line)
+        return outcome.trouble
 
     def committed(self, session: Session) -> None:
         """Take note that what was written with ``session`` is committed."""
@@ -304,9 +304,9 @@ class Trail:
             self._own = session.info.pop(_OWN)
         self.outbox.add(session.info.pop(_LINES, []))
 
-    def _note(self, session: Session, made: Iterable[Link]) -> None:
+    def _note(self, session: Session, links: Iterable[Link]) -> None:
         if self.outbox.sink is not None:
-            session.info.setdefault(_LINES, []).extend(link.line for link in made)
+            session.info.setdefault(_LINES, []).extend(link.line for link in links)
 
 
 def _changing(session: Session) -> _Changing:
@@ -315,17 +315,17 @@ def _changing(session: Session) -> _Changing:
     Raises:
         NotReady: the store has no chain of changes.
     """
-    held: _Changing | None = session.info.get(_CHANGING)
-    if held is not None and held.is_of(session):
-        return held
+    changing: _Changing | None = session.info.get(_CHANGING)
+    if changing is not None and changing.is_of(session):
+        return changing
     if _locked(session, CHANGES) is None:
         raise NotReady(
             "row 1 of audit_chain, where the chain of changes ends, is gone or cannot be read: "
             "run `authserver audit verify`, or restore a backup"
         )
     chain = session.get_one(AuditChain, CHANGES, populate_existing=True)
-    made = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)
-    return made
+    changing_ = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)
+    return changing_
 
 
 def trail_of(

@@ -64,34 +64,34 @@ class Filter:
     def _changes(self) -> list[ColumnElement[bool]]:
         if {self.registry, self.repository, self.outcome, self.address} != {None}:
             return [false()]
-        found = self._period(AuditRecord)
+        conditions = self._period(AuditRecord)
         if self.account is not None:
             names = (f"user:{self.account}", f"robot:{self.account}")
-            found.append(AuditRecord.target.in_(names))
+            conditions.append(AuditRecord.target.in_(names))
         if self.action is not None:
-            found.append(AuditRecord.action == self.action)
-        return found
+            conditions.append(AuditRecord.action == self.action)
+        return conditions
 
     def _tokens(self) -> list[ColumnElement[bool]]:
         if self.action is not None:
             return [false()]
-        wanted = {
+        values = {
             TokenRecord.account: self.account,
             TokenRecord.service: self.registry,
             TokenRecord.outcome: self.outcome,
             TokenRecord.address: self.address,
         }
-        found = [column == value for column, value in wanted.items() if value is not None]
+        conditions = [column == value for column, value in values.items() if value is not None]
         if self.repository is not None:
             # Unlike LIKE it tells cases apart on every engine, and knows no wildcards.
             scope = f" repository:{self.repository}:"
-            asked = literal(" ") + TokenRecord.requested
-            found.append(func.replace(asked, scope, "") != asked)
-        return self._period(TokenRecord) + found
+            requested = literal(" ") + TokenRecord.requested
+            conditions.append(func.replace(requested, scope, "") != requested)
+        return self._period(TokenRecord) + conditions
 
     def _period(self, table: type[AuditRecord | TokenRecord]) -> list[ColumnElement[bool]]:
-        found = [] if self.since is None else [table.at >= self.since]
-        return found if self.until is None else [*found, table.at < self.until]
+        conditions = [] if self.since is None else [table.at >= self.since]
+        return conditions if self.until is None else [*conditions, table.at < self.until]
 
 
 ALL = Filter()
@@ -102,11 +102,11 @@ MAX_RULES = 200
 
 def listed(session: Session, wanted: Filter = ALL, limit: int = 100) -> list[dict[str, Any]]:
     """Return the latest records, oldest first."""
-    found = latest(session, wanted, limit)
-    found.reverse()
+    rows = latest(session, wanted, limit)
+    rows.reverse()
     # Stable: what happened at the same moment stays in the order in which it was written.
-    found.sort(key=lambda record: record.at)
-    return [record.fields for record in found]
+    rows.sort(key=lambda record: record.at)
+    return [record.fields for record in rows]
 
 
 def latest(
@@ -137,11 +137,11 @@ def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Rec
     """
     changes = select(AuditRecord.id).where(AuditRecord.id > change)
     tokens = select(TokenRecord.id).where(TokenRecord.id > token)
-    found = [
+    rows = [
         *_changes(session, wanted, changes.order_by(AuditRecord.id)),
         *_tokens(session, wanted, tokens.order_by(TokenRecord.id)),
     ]
-    return sorted(found, key=lambda record: record.at)
+    return sorted(rows, key=lambda record: record.at)
 
 
 def newest(session: Session) -> dict[str, int]:
@@ -153,9 +153,9 @@ def newest(session: Session) -> dict[str, int]:
     return {k.value: session.scalars(select(top)).one() or 0 for k, top in highest.items()}
 
 
-def after(found: list[Record], before: Before) -> Before:
+def after(page: list[Record], before: Before) -> Before:
     """Return where the list goes on after ``found``, which began at ``before``."""
-    ids = {kind: [r.id for r in found if r.fields["kind"] == kind] for kind in KINDS}
+    ids = {kind: [r.id for r in page if r.fields["kind"] == kind] for kind in KINDS}
     return Before(
         min(ids["change"], default=before.change), min(ids["token"], default=before.token)
     )
@@ -166,8 +166,8 @@ def _changes(session: Session, wanted: Filter, query: Select[int]) -> list[Recor
     return [_change(row) for row in _read(session, AuditRecord, query)]
 
 
-def _tokens(session: Session, wanted: Filter, query: Select[int]) -> list[Record]:
-    query = query.where(*wanted.conditions(RecordKind.TOKEN))
+def _tokens(session: Session, values: Filter, query: Select[int]) -> list[Record]:
+    query = query.where(*values.conditions(RecordKind.TOKEN))
     return [_token(row) for row in _read(session, TokenRecord, query)]
 
 
@@ -178,9 +178,9 @@ def _read(
     table: Any = model.__table__
     ids = session.scalars(query).all()
     for begin in range(0, len(ids), AT_ONCE):
-        found = dict(held(session, table, ids[begin : begin + AT_ONCE]))
+        rows = dict(held(session, table, ids[begin : begin + AT_ONCE]))
         for row_id in ids[begin : begin + AT_ONCE]:
-            if (row := found[row_id]) is None:
+            if (row := rows[row_id]) is None:
                 raise unreadable(model.__tablename__, row_id)
             yield row
 

@@ -38,11 +38,11 @@ def require_reason(reason: str) -> None:
 
 def counts(faults: Iterable[Fault]) -> Mapping[str, int]:
     """Return how many records have each kind of fault, the first MAX_COUNTS kinds apart."""
-    found: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
     for fault in faults:
         what = fault.what[:MAX_WHAT]
-        found[what if what in found or len(found) < MAX_COUNTS else OTHERS] += fault.records
-    return dict(found)
+        numbers[what if what in numbers or len(numbers) < MAX_COUNTS else OTHERS] += fault.records
+    return dict(numbers)
 
 
 def restart(change: Change, faults: Mapping[str, int], reason: str) -> None:

@@ -167,8 +167,8 @@ def sealed(session: Session) -> int:
 
     Rows can be put in, and be given other numbers; by these somebody could have all else deleted.
     """
-    found = checkpoints.marks(session).items()
-    return sum(mark.sealed_seq - mark.trimmed_seq for chain, mark in found if chain != CHANGES)
+    marks = checkpoints.marks(session).items()
+    return sum(mark.sealed_seq - mark.trimmed_seq for chain, mark in marks if chain != CHANGES)
 
 
 def _trim(session: Session, key: AuditKey, rows: Sequence[Found], now: datetime) -> None:
@@ -193,10 +193,10 @@ def _trim(session: Session, key: AuditKey, rows: Sequence[Found], now: datetime)
 
 def are_left_out(session: Session) -> bool:
     """Whether there are no token records where there were some: a backup was made without them."""
-    there = select(TokenRecord.id).limit(1)
+    one = select(TokenRecord.id).limit(1)
     chained = select(AuditChain.id).join(AuditMark, AuditMark.chain_id == AuditChain.id)
     were = chained.where(AuditChain.id != CHANGES, AuditChain.seq > AuditMark.trimmed_seq).limit(1)
-    return session.scalar(there) is None and session.scalar(were) is not None
+    return session.scalar(one) is None and session.scalar(were) is not None
 
 
 def leave_out(change: Change) -> None:

@@ -37,12 +37,12 @@ def command(context: Context, file: Path, secret: Path | None, no_token_records:
     context.require_database()
     if file != STDIN and file.exists():
         raise Refused(f"{file} is there already: name a new file, or remove it")
-    chosen = passphrase(secret, new=True)
+    secret_text = passphrase(secret, new=True)
     without = {TokenRecord.__tablename__} if no_token_records else set()
     with context.store.read() as session, progress_bar("Backing up") as progress:
         connection = session.connection()
         header = dump.header(connection, now(), __version__, without)
-        content = archive.pack(_watched(connection, header, progress), chosen)
+        content = archive.pack(_watched(connection, header, progress), secret_text)
     _write(file, content)
     note(f"Backed up {header.total} rows.")
     note(f"Keep the master key {context.settings.master_key_path} too, in another place.")

@@ -31,8 +31,8 @@ def command(ctx: click.Context, shell: str) -> None:
 
     Names of accounts, groups and registries are completed where the store can be read.
     """
-    found = get_completion_class(shell)
-    if found is None:
+    completion = get_completion_class(shell)
+    if completion is None:
         raise click.ClickException(f"no completion for {shell}")
     root = ctx.find_root().command
-    click.echo(found(root, {}, "authserver", "_AUTHSERVER_COMPLETE").source())
+    click.echo(completion(root, {}, "authserver", "_AUTHSERVER_COMPLETE").source())

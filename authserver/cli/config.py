@@ -24,12 +24,12 @@ def show(context: Context, as_json: bool) -> None:
 
     The first line names the settings file that was read.
     """
-    chosen = context.settings
+    settings_ = context.settings
     values = {"config_file": _shown(context.loaded.file)}
-    values |= {name: _shown(getattr(chosen, name)) for name in type(chosen).model_fields}
-    values["database_url"] = _without_secrets(chosen.store_url)
-    values["master_key_file"] = _shown(chosen.master_key_path)
-    values["spool_dir"] = _shown(chosen.spool_path)
+    values |= {name: _shown(getattr(settings_, name)) for name in type(settings_).model_fields}
+    values["database_url"] = _without_secrets(settings_.store_url)
+    values["master_key_file"] = _shown(settings_.master_key_path)
+    values["spool_dir"] = _shown(settings_.spool_path)
     if as_json:
         print_json(values)
     else:

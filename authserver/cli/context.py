@@ -49,15 +49,15 @@ class Context:
     def store(self) -> Store:
         """Return the store, whatever state it is in."""
         require_owner(self.settings.data_dir)
-        chosen = self.settings
+        settings_ = self.settings
         # Of a command there are few lines, and nobody who could write them later.
         trail = trail_of(
-            chosen.master_key_path,
-            chosen.audit_log,
-            chosen.audit_log_ca_file,
-            chosen.audit_log_size << 20,
+            settings_.master_key_path,
+            settings_.audit_log,
+            settings_.audit_log_ca_file,
+            settings_.audit_log_size << 20,
         )
-        return open_store(chosen.store_url, now, chosen.pool, trail)
+        return open_store(settings_.store_url, now, settings_.pool, trail)
 
     @property
     def actor(self) -> str:

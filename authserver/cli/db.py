@@ -76,7 +76,7 @@ def check(context: Context, as_json: bool) -> None:
     """
     context.require_database()
     with context.store.read() as session:
-        found = failures(
+        checks = failures(
             {
                 "schema": lambda: schema.require_head(session.connection()),
                 "integrity": lambda: _integrity(session),
@@ -86,11 +86,11 @@ def check(context: Context, as_json: bool) -> None:
             }
         )
     if as_json:
-        print_json({"ok": not any(found.values()), "checks": found})
+        print_json({"ok": not any(checks.values()), "checks": checks})
     else:
-        for name, failure in found.items():
+        for name, failure in checks.items():
             click.echo(f"{name}: {failure or 'ok'}")
-    if any(found.values()):
+    if any(checks.values()):
         raise SystemExit(1)
 
 

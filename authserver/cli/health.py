@@ -35,10 +35,10 @@ def command(context: Context, url: str | None) -> None:
 
     Exit status 1 if not. This is what the container's HEALTHCHECK runs.
     """
-    chosen = context.settings
-    where = url or _here(chosen)
+    settings = context.settings
+    where = url or _here(settings)
     try:
-        connection, path = _connect(where) if url else (_connect_here(chosen), "")
+        connection, path = _connect(where) if url else (_connect_here(settings), "")
         connection.request("GET", f"{path}/readyz")
         response = connection.getresponse()
         ready, body = response.status == 200, response.read()
@@ -51,20 +51,20 @@ def command(context: Context, url: str | None) -> None:
         raise Refused(f"the server at {where} is not ready")
 
 
-def _here(chosen: Settings) -> str:
-    if chosen.unix_socket is not None:
-        return f"unix:{chosen.unix_socket}"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104
-    return f"{chosen.scheme}://{bracketed(host)}:{chosen.port}"
+def _here(settings: Settings) -> str:
+    if settings.unix_socket is not None:
+        return f"unix:{settings.unix_socket}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"{settings.scheme}://{bracketed(host)}:{settings.port}"
 
 
-def _connect_here(chosen: Settings) -> HTTPConnection:
-    if chosen.unix_socket is not None:
-        return _UnixConnection(chosen.unix_socket)
+def _connect_here(settings: Settings) -> HTTPConnection:
+    if settings.unix_socket is not None:
+        return _UnixConnection(settings.unix_socket)
     # The certificate names what clients call it, not this machine's own address.
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-    return _connect(_here(chosen), trust)[0]
+    return _connect(_here(settings), trust)[0]
 
 
 def _connect(url: str, trust: ssl.SSLContext | None = None) -> tuple[HTTPConnection, str]:

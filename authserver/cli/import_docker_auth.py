@@ -89,37 +89,37 @@ def from_docker_auth(
     content = read_input(file)
     with context.read() as session:
         plan = _plan(session, config.read(content, str(file)), service)
-    written = None
+    rules_written = None
     if not dry_run and (partial or plan.complete):
         with context.change() as change:
-            written = _write(change, plan)
+            rules_written = _write(change, plan)
     if as_json:
-        print_json(_described(plan, written))
+        print_json(_described(plan, rules_written))
     else:
         _print(plan)
-        note(_end(plan, written, dry_run=dry_run))
+        note(_end(plan, rules_written, dry_run=dry_run))
     if not (partial or plan.complete):
         raise click.exceptions.Exit(1)
 
 
-def _plan(session: Session, read: Config, service: str | None) -> _Plan:
+def _plan(session: Session, config: Config, service: str | None) -> _Plan:
     if service is not None:
         lookup.registry(session, service)
         if not is_literal(service):
             raise Refused(f"the registry {service!r} cannot be told from a pattern of docker_auth")
-        read = read.only_on(service)
-    known = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
-    found = users(read, known)
+        config = config.only_on(service)
+    present = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
+    imported = users(config, present)
     services = frozenset(row.service for row in entries.listed(session))
-    ours = import_context(read, found.added_to(known), services)
+    context_ = import_context(config, imported.added_to(present), services)
     with progress_bar("Comparing") as progress:
-        compared = compare.agreed(read, ours, progress)
+        compared = compare.agreed(config, context_, progress)
     return _Plan(
-        read,
-        found,
+        config,
+        imported,
         compared,
-        [*found.skipped, *docker_auth_users.skipped_sections(read)],
-        list(docker_auth_users.section_notes(read, signing_keys.issuer(session))),
+        [*imported.skipped, *docker_auth_users.skipped_sections(config)],
+        list(docker_auth_users.section_notes(config, signing_keys.issuer(session))),
     )
 
 

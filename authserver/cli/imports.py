@@ -65,12 +65,12 @@ def from_htpasswd(
     as they are, so a second run changes nothing. The first login of each user hashes the password
     anew at the configured cost.
     """
-    found = [*htpasswd.parse(read_input(file), str(file))]
+    lines = [*htpasswd.parse(read_input(file), str(file))]
     everyone = Subject(SubjectKind.AUTHENTICATED)
     rule = new_rule(Effect.ALLOW, [everyone], allow[:1], allow[1]) if allow else None
     outcome = ImportOutcome(dry_run)
     with context.change() as change:
-        _import(change, found, outcome)
+        _import(change, lines, outcome)
         if rule:
             outcome.rule = _allow(change, rule)
         if dry_run:
@@ -92,12 +92,12 @@ def from_htpasswd(
 
 
 def _import(
-    change: Change, found: Sequence[HtpasswdEntry | UnusableLine], outcome: ImportOutcome
+    change: Change, lines: Sequence[HtpasswdEntry | UnusableLine], outcome: ImportOutcome
 ) -> None:
     with progress_bar("Importing") as progress:
-        for done, item in enumerate(found, 1):
+        for done, item in enumerate(lines, 1):
             _import_line(change, item, outcome)
-            progress(done, len(found))
+            progress(done, len(lines))
 
 
 def _import_line(

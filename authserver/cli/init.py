@@ -59,27 +59,29 @@ def command(
     password until `authserver user passwd`. A password has at least 8 characters and at most 72
     bytes.
     """
-    chosen = context.settings
-    admin, service = admin or chosen.admin, service or chosen.registry
-    given = ask_password(from_stdin=True) if admin_password_stdin else configured_password(chosen)
+    settings = context.settings
+    admin, service = admin or settings.admin, service or settings.registry
+    password_given = (
+        ask_password(from_stdin=True) if admin_password_stdin else configured_password(settings)
+    )
     generate = print_password or sys.stdout.isatty()
-    made = secrets.token_urlsafe(18) if generate and given is None else None
-    password = made if given is None else given
+    password_made = secrets.token_urlsafe(18) if generate and password_given is None else None
+    password = password_made if password_given is None else password_given
     if not set_up(context, admin, service, password):
         note("This store is set up already; nothing was changed.")
         return
-    click.echo(f"Set up in {chosen.data_dir.absolute()}.")
+    click.echo(f"Set up in {settings.data_dir.absolute()}.")
     if password is None:
         note(f"The administrator {admin} has no password yet: {program()} user passwd {admin}")
-    elif made:
+    elif password_made:
         click.echo("\nThe first administrator; the password is shown once and stored nowhere:\n")
         click.echo(f"    user      {admin}\n    password  {password}")
     note_on_name(admin)
-    _next_steps(service, chosen.master_key_path)
+    _next_steps(service, settings.master_key_path)
 
 
-def configured_password(chosen: Settings) -> str | None:
-    return chosen.admin_password.get_secret_value() if chosen.admin_password else None
+def configured_password(settings: Settings) -> str | None:
+    return settings.admin_password.get_secret_value() if settings.admin_password else None
 
 
 def set_up(context: Context, admin: str, service: str, password: str | None) -> bool:
@@ -89,20 +91,20 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         Refused: a name or the password is no good, or the directory cannot be made.
         NotReady: there is a store that this version cannot work with.
     """
-    chosen = context.settings
+    settings = context.settings
     admin, service = account_name(admin), service_name(service)
-    if chosen.database_url is None or chosen.master_key_file is None:
-        make_data_dir(chosen.data_dir)
+    if settings.database_url is None or settings.master_key_file is None:
+        make_data_dir(settings.data_dir)
     with alone(context):
         if _is_done(context):
             return False
         # Not before: a password that is there for `serve --init` is not looked at twice.
-        hashed = None if password is None else passwords.hash_new(password, chosen.bcrypt_cost)
+        hashed = None if password is None else passwords.hash_new(password, settings.bcrypt_cost)
         schema.upgrade(context.store.engine)
-        master = _master_key(chosen.master_key_path)
-        safe = Safe(master, chosen.master_key_path, chosen.private_key_dir)
+        master = _master_key(settings.master_key_path)
+        safe = Safe(master, settings.master_key_path, settings.private_key_dir)
         with context.store.change(context.actor) as change:
-            new_store.initialise(change, safe, First(chosen.issuer, service, admin, hashed))
+            new_store.initialise(change, safe, First(settings.issuer, service, admin, hashed))
         context.copy_records()
     return True
 

@@ -90,14 +90,14 @@ def _trust(
 ) -> RegistryTrust:
     """Return what the files say, and from our own store, if there is one, what they leave open."""
     named = bundle is not None or jwks is not None
-    ours = _ours(context, needed=not named)
+    trust = _ours(context, needed=not named)
     certificates = read_bundle(_read(bundle), str(bundle)) if bundle else ()
     listed = read_jwks(_read(jwks), str(jwks)) if jwks else ()
     return RegistryTrust(
-        bundle=certificates if named else ours.bundle,
-        jwks=listed if named else ours.jwks,
-        issuer=issuer if issuer is not None else ours.issuer,
-        services=frozenset({service}) if service is not None else ours.services,
+        bundle=certificates if named else trust.bundle,
+        jwks=listed if named else trust.jwks,
+        issuer=issuer if issuer is not None else trust.issuer,
+        services=frozenset({service}) if service is not None else trust.services,
     )
 
 
@@ -175,12 +175,12 @@ def _entry(entry: object) -> str:
 
 def _certificate(entry: object) -> str:
     try:
-        found = certificate(str(entry))
+        leaf = certificate(str(entry))
     except ValueError:
         return "x5c no certificate"
     return printable(
-        f"x5c {found.subject.rfc4514_string()}, issued by {found.issuer.rfc4514_string()}, "
-        f"ends {found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+        f"x5c {leaf.subject.rfc4514_string()}, issued by {leaf.issuer.rfc4514_string()}, "
+        f"ends {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
         MAX_VALUE,
     )
 

@@ -131,8 +131,8 @@ def _rotate_leaf(context: Context) -> None:
     with context.read() as session:
         before = signing_keys.require_signing(session)
     with context.change() as change:
-        made = signing_keys.succeed(change, context.safe_of(change.session), before.id)
-    note(f"Signing key {made.id} signs from now on; the private half of {before.id} is destroyed.")
+        key = signing_keys.succeed(change, context.safe_of(change.session), before.id)
+    note(f"Signing key {key.id} signs from now on; the private half of {before.id} is destroyed.")
 
 
 def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
@@ -148,8 +148,8 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
     if next_key is None:
         with context.change() as change:
             registry = lookup.registry(change.session, service)
-            made = registry_keys.succeed(change, context.safe_of(change.session), registry)
-        note(waiting_note(service, made.id))
+            key = registry_keys.succeed(change, context.safe_of(change.session), registry)
+        note(waiting_note(service, key.id))
         return
     require_sure(
         f"Does the registry {service} have key {next_key.id} in its {registry.trust}, and was it "
@@ -157,8 +157,8 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         sure=sure,
     )
     with context.change() as change:
-        made = registry_keys.activate(change, lookup.registry(change.session, service), next_key.id)
-    note(f"Signing key {made.id} signs for {service} from now on.")
+        key = registry_keys.activate(change, lookup.registry(change.session, service), next_key.id)
+    note(f"Signing key {key.id} signs for {service} from now on.")
 
 
 def waiting_note(service: str, key_id: int) -> str:

@@ -20,8 +20,8 @@ def rotate(context: Context) -> None:
     """Make the next authority, which waits. The bundle then holds both."""
     with context.change() as change:
         safe = context.safe_of(change.session)
-        made = authorities.add(change, safe, signing_keys.issuer(change.session))
-    note(waiting_note(made.id))
+        authority = authorities.add(change, safe, signing_keys.issuer(change.session))
+    note(waiting_note(authority.id))
 
 
 def waiting_note(authority_id: int) -> str:

@@ -49,7 +49,7 @@ def print_json(value: object) -> None:
 def safe_json(value: object, indent: int | None = None) -> str:
     """Return JSON in which what commands a terminal, or is half a surrogate pair, is escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return _COMMANDING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _COMMANDING.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def note(text: str) -> None:
@@ -149,12 +149,12 @@ def program() -> str:
 
 
 def _called() -> str:
-    called = Path(sys.argv[0])
+    path = Path(sys.argv[0])
     on_path = shutil.which("authserver")
-    if called.name != "authserver" or (on_path and Path(on_path).samefile(called)):
+    if path.name != "authserver" or (on_path and Path(on_path).samefile(path)):
         return "authserver"
-    near = os.path.relpath(called)
-    return str(called.absolute()) if near.startswith("..") else near
+    near = os.path.relpath(path)
+    return str(path.absolute()) if near.startswith("..") else near
 
 
 def _flags() -> list[str]:

@@ -43,10 +43,10 @@ class Name(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Return the names that begin so; none at all where the store cannot be read."""
         try:
-            found = _read(self.find, **_root(ctx))
+            names = _read(self.find, **_root(ctx))
         except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
             return []
-        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def _root(ctx: click.Context) -> dict[str, Any]:

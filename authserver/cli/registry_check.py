@@ -68,9 +68,9 @@ def command(
         ca_file=ca_file,
         ask_foreign_realm=True,
     )
-    known = _known_url(context, service)
-    report = examine(_ours(context, service), url or _required(known, service), options)
-    if known in (None, report.url):
+    url_ = _known_url(context, service)
+    report = examine(_ours(context, service), url or _required(url_, service), options)
+    if url_ in (None, report.url):
         _record(context, report)
     print_json(report.as_json()) if as_json else _print(report)
     if not report.healthy:

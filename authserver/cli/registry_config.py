@@ -84,11 +84,11 @@ def command(
     click.echo(_section(options))
 
 
-def _files(trust: Trust, found: published_keys.PublishedKeys) -> list[_TrustFile]:
+def _files(trust: Trust, keys: published_keys.PublishedKeys) -> list[_TrustFile]:
     bundle = _TrustFile(
-        "rootcertbundle", "certificate bundle", "authserver-bundle.pem", "bundle", found.bundle
+        "rootcertbundle", "certificate bundle", "authserver-bundle.pem", "bundle", keys.bundle
     )
-    jwks = _TrustFile("jwks", "JWKS", "authserver-jwks.json", "jwks", found.jwks)
+    jwks = _TrustFile("jwks", "JWKS", "authserver-jwks.json", "jwks", keys.jwks)
     return {Trust.BUNDLE: [bundle], Trust.JWKS: [jwks], Trust.BOTH: [bundle, jwks]}[trust]
 
 
@@ -129,9 +129,9 @@ def _write(path: Path, file: _TrustFile) -> Path:
 
 
 def _doubts(public_url: str) -> list[str]:
-    found = doubts("the realm", public_url)
+    texts = doubts("the realm", public_url)
     if is_address(urlsplit(public_url).hostname):
-        found.insert(
+        texts.insert(
             0, "the realm is an address: crane and oras refuse private addresses; use a DNS name"
         )
-    return found
+    return texts

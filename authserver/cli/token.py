@@ -94,24 +94,24 @@ def create(
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
     ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
-    wanted = Wanted(name, expires, ceiling, networks)
+    request = Wanted(name, expires, ceiling, networks)
     with context.change() as change:
-        row, secret = app_tokens.create(change, account, wanted, secrets.token_bytes)
+        row, secret = app_tokens.create(change, account, request, secrets.token_bytes)
         # What cannot be printed must not be made: nobody would ever know the secret.
-        printed = _formatted(form, row.account.name, name, secret, registry_host or "")
-    found = app_tokens.described(row, row.created_at)
-    _note_added(scopes, found["scopes"] or [])
+        text = _formatted(form, row.account.name, name, secret, registry_host or "")
+    token = app_tokens.described(row, row.created_at)
+    _note_added(scopes, token["scopes"] or [])
     if as_json:
-        print_json(found | {"token": secret})
+        print_json(token | {"token": secret})
     else:
-        click.echo(printed)
+        click.echo(text)
         until = f"until {when(row.expires_at)}" if row.expires_at else "for ever"
         note(f"App token {row.id} of {row.account.name}, good {until}; shown only now.")
 
 
-def _note_added(asked: Sequence[str], stored: Sequence[str]) -> None:
+def _note_added(before_: Sequence[str], stored: Sequence[str]) -> None:
     # What is stored begins with what was asked for; an admin ceiling comes after it.
-    for before, after in zip(asked, stored, strict=False):
+    for before, after in zip(before_, stored, strict=False):
         if "pull" in set(scope.parse(after).actions) - set(scope.parse(before).actions):
             note(
                 f"pull was added, {after}: a registry takes an upload only with pull and push "

@@ -96,10 +96,10 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
     """Show the app tokens that would administer, and ask about them; return None without any."""
     with context.read() as session:
         row = lookup.account(session, name, AccountKind.USER)
-        found = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
-    if not found:
+        tokens = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
+    if not tokens:
         return None
-    for token in found:
+    for token in tokens:
         until = f"until {when(token.expires_at)}" if token.expires_at else "for ever"
         used = f"last used {when(token.last_used_at)}" if token.last_used_at else "never used"
         note(f"The app token {token.id} ({token.name}) would administer, {until}; {used}.")

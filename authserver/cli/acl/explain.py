@@ -29,8 +29,8 @@ class SourceAddress(click.ParamType[Address]):
     def convert(
         self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None
     ) -> Address:
-        read = parse_address(value) if isinstance(value, str) else value
-        return read or self.fail(f"{value!r} is no IP address", param, ctx)
+        address = parse_address(value) if isinstance(value, str) else value
+        return address or self.fail(f"{value!r} is no IP address", param, ctx)
 
 
 _registry = click.option(
@@ -111,19 +111,19 @@ def who_can(
     if not is_repository_name(repository):
         raise Refused(f"{repository!r} is no repository name that a registry accepts")
     with context.read() as session:
-        chosen = _service(session, service)
+        services = _service(session, service)
         state = snapshot.load(session)
     when = Circumstances(address, at or now())
-    found = list(access.who_can(state, chosen, action, repository, when))
+    answers = list(access.who_can(state, services, action, repository, when))
     if as_json:
-        print_json([answer.as_json() for answer in found])
+        print_json([answer.as_json() for answer in answers])
         return
     rows = [
         (answer.name, answer.known.account.kind if answer.known else "", reason)
-        for answer in found
+        for answer in answers
         for reason in answer.explained[0].decision.reasons
     ]
-    print_table(("WHO", "KIND", "WHY"), rows, f"Nobody may {action} {repository} on {chosen}.")
+    print_table(("WHO", "KIND", "WHY"), rows, f"Nobody may {action} {repository} on {services}.")
 
 
 @click.command("effective", short_help="List all that an account may do.")
@@ -147,15 +147,15 @@ def effective(
     listed. An app token may do less: see token list.
     """
     with context.read() as session:
-        known = [row.service for row in entries.listed(session)]
-        chosen = known if service is None else [lookup.registry(session, service).service]
+        registries = [row.service for row in entries.listed(session)]
+        services = registries if service is None else [lookup.registry(session, service).service]
         name = _account(session, account)
         state = snapshot.load(session)
-    found = access.effective(state, chosen, name, Circumstances(address, at or now()))
+    answer = access.effective(state, services, name, Circumstances(address, at or now()))
     if as_json:
-        print_json(found.as_json())
+        print_json(answer.as_json())
         return
-    if found.disabled:
+    if answer.disabled:
         note(f"{name} is disabled: no token is issued to it.")
     rows = [
         (
@@ -165,7 +165,7 @@ def effective(
             "; ".join(f"{deny.id} ({deny})" for deny in entry.denies),
             f"{entry.rule.id} ({entry.rule})",
         )
-        for entry in found.entries
+        for entry in answer.entries
     ]
     header = ("REGISTRY", "PATTERN", "ACTIONS", "EXCEPT", "BY RULE")
     print_table(header, rows, f"{name} may do nothing.")
@@ -182,7 +182,7 @@ def _answer(
 ) -> AccessAnswer:
     when = Circumstances(address, at or now())
     with context.read() as session:
-        chosen = _service(session, service)
+        registry = _service(session, service)
         state = snapshot.load(session)
         name = _account(session, account)
         ceiling, barred = (
@@ -190,7 +190,7 @@ def _answer(
             if token_id is None
             else policy_explain.token_bounds(session, name, token_id, when)
         )
-    return policy_explain.explain(state, chosen, name, scopes, when, ceiling, barred)
+    return policy_explain.explain(state, registry, name, scopes, when, ceiling, barred)
 
 
 def _account(session: Session, text: str) -> str:
@@ -224,14 +224,14 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
 def _service(session: Session, service: str | None) -> str:
     if service is not None:
         return lookup.registry(session, service).service
-    known = [row.service for row in entries.listed(session)]
-    if len(known) != 1:
+    services = [row.service for row in entries.listed(session)]
+    if len(services) != 1:
         raise click.UsageError(
-            f"name the registry with --registry: {', '.join(known)}"
-            if known
+            f"name the registry with --registry: {', '.join(services)}"
+            if services
             else "there is no registry yet: authserver registry add SERVICE"
         )
-    return known[0]
+    return services[0]
 
 
 commands = (explain, check, who_can, effective)

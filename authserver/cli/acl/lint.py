@@ -50,11 +50,11 @@ def lint(
     Exits with 1 if there are any of --level. Each finding has a code, by which --ignore leaves
     it out, and mostly the command that mends it.
     """
-    kept = context.settings.token_record_days
-    ages = LintAges(now(), days or kept, kept)
+    days_kept = context.settings.token_record_days
+    ages = LintAges(now(), days or days_kept, days_kept)
     with context.read() as session:
-        state, known = snapshot.load(session), rule_usage.load(session, ages.since)
-    report = policy_lint.lint(state, known, ages, frozenset(map(Code, ignored)))
+        state, usage = snapshot.load(session), rule_usage.load(session, ages.since)
+    report = policy_lint.lint(state, usage, ages, frozenset(map(Code, ignored)))
     if as_json:
         print_json(report.as_json(level if quiet else Level.INFO))
     else:

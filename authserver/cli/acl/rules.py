@@ -88,10 +88,10 @@ def _write(effect: Effect) -> click.Command:
     ) -> None:
         rule = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
         with context.change() as change:
-            written = rule_rows.as_rule(rules.add(change, rule, comment or ""))
-        note(f"Rule {written.id}: {written}.")
-        _note_added(written, actions)
-        _note_catalog(written)
+            stored = rule_rows.as_rule(rules.add(change, rule, comment or ""))
+        note(f"Rule {stored.id}: {stored}.")
+        _note_added(stored, actions)
+        _note_catalog(stored)
 
     what = (
         "Let SUBJECTS do ACTIONS on the repositories that PATTERNS cover."
@@ -109,21 +109,21 @@ def _write(effect: Effect) -> click.Command:
     return click.command(str(effect), cls=PatternCommand, short_help=brief)(write)
 
 
-def _note_added(written: Rule, actions: str) -> None:
+def _note_added(rule: Rule, actions: str) -> None:
     """Say which actions a rule was given that nobody typed."""
-    asked = set(actions.replace("all", ALL).split(","))
-    if added := in_order(written.type, written.actions - asked):
+    request = set(actions.replace("all", ALL).split(","))
+    if added := in_order(rule.type, rule.actions - request):
         why = (
             "a registry takes an upload only with pull and push together"
-            if written.effect is Effect.ALLOW
+            if rule.effect is Effect.ALLOW
             else "a push needs pull as well"
         )
         note(f"{','.join(added)} was added: {why}.")
 
 
-def _note_catalog(written: Rule) -> None:
+def _note_catalog(rule: Rule) -> None:
     """Say what a pattern that looks like something else really covers."""
-    for pattern in map(str, written.patterns if written.type == "repository" else ()):
+    for pattern in map(str, rule.patterns if rule.type == "repository" else ()):
         if pattern == "catalog":
             note("This is about a repository named catalog; for listing say --type registry.")
         first = pattern.partition("/")[0]
@@ -256,8 +256,8 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
     def switch(context: Context, rule_id: int) -> None:
         with context.change() as change:
             changed = rules.set_enabled(change, rule_id, enabled=enabled)
-            written = rule_rows.as_rule(rules.get(change.session, rule_id))
-        note(f"Rule {rule_id}: {written}." if changed else f"Rule {rule_id} was {word}d already.")
+            rule = rule_rows.as_rule(rules.get(change.session, rule_id))
+        note(f"Rule {rule_id}: {rule}." if changed else f"Rule {rule_id} was {word}d already.")
 
     return switch
 

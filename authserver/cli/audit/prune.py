@@ -53,14 +53,14 @@ def prune(
     released = reserve.release()
     with suppress(NotReady):
         space.reclaim(context.store)
-    wanted = {"before": before and before.isoformat(), "keep": keep}
+    bounds = {"before": before and before.isoformat(), "keep": keep}
     cutoff, most = before or _BEGINNING, _ALL if keep is None else keep
     with context.read() as session:
         number = retention.due(session, cutoff, most)
     done = 0
     if number > 0:
         require_sure(f"Delete {number} records of token requests for good?", sure=sure)
-        done = _prune(context, cutoff, most, {"records": number, **wanted})
+        done = _prune(context, cutoff, most, {"records": number, **bounds})
     with suppress(NotReady):
         reserve.keep(released)
     if as_json:

@@ -103,8 +103,8 @@ def _show_new(
     context: Context, following: "Following", show: Callable[[Mapping[str, Any]], str]
 ) -> None:
     with context.read() as session:
-        found = following.look(session)
-    for record in found:
+        rows = following.look(session)
+    for record in rows:
         click.echo(show(record.fields))
 
 
@@ -119,16 +119,16 @@ class Following:
     @classmethod
     def now(cls, session: Session, wanted: Filter) -> "Following":
         """Return one that has seen all that is there."""
-        made = cls(wanted)
-        made._newest |= records.newest(session)
-        made.look(session)
-        return made
+        following = cls(wanted)
+        following._newest |= records.newest(session)
+        following.look(session)
+        return following
 
     def look(self, session: Session) -> list[Record]:
         """Return the records that have come, oldest first."""
         places = [max(0, self._newest[kind] - OVERLAP) for kind in records.KINDS]
-        found = records.newer(session, self.wanted, *places)
-        keys = {(record.fields["kind"], record.id): record for record in found}
+        rows = records.newer(session, self.wanted, *places)
+        keys = {(record.fields["kind"], record.id): record for record in rows}
         new = [record for key, record in keys.items() if key not in self._seen]
         self._seen = set(keys)
         for kind, record_id in keys:

@@ -117,9 +117,9 @@ def _print(report: VerificationReport) -> None:
         click.echo(printable(f"{by}: {what}", 20_000))
     for fault in report.closed_faults:
         click.echo(printable(f"closed: {fault}", 1000))
-    found = _number(len(report.faults)) if report.faults else "all as written"
+    verdict = _number(len(report.faults)) if report.faults else "all as written"
     verified = f"{report.verified['change']} changes, {report.verified['token']} token requests"
-    click.echo(f"{verified} in {report.chains} chains: {found}")
+    click.echo(f"{verified} in {report.chains} chains: {verdict}")
     if any(report.closed.values()):
         closed = f"{report.closed['change']} changes, {report.closed['token']} token requests"
         faults = _number(len(report.closed_faults))
