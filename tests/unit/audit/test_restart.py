@@ -352,6 +352,11 @@ def open_alterations() -> st.SearchStrategy[list[Any]]:
             found.append([update(table).where(one).values(place)])
             found.append([update(table).where(one).values(mac="0" * 64)])
             found.append([delete(table).where(one)])
+        columns = [
+            c for c in table.__table__.columns if c.name not in ("id", "seq", "mac", "chain_id")
+        ]
+        stray = select(text("70"), *columns).where(table.id == 2)
+        found.append([insert(table).from_select(["id", *(c.name for c in columns)], stray)])
     return st.sampled_from(found)
 
 
@@ -369,6 +374,22 @@ def test_whatever_is_done_to_a_restart_an_altered_open_record_is_an_alarm(
         with capture_logs():
             retention.prune(office.process(), office.clock() + SINCE, 0)
         assert office.faults()
+
+
+def test_a_forged_restart_has_no_open_record_pruned(restarted: Office) -> None:
+    """The seal over all chains holds, and retention does not look at the changes."""
+    with restarted.store.read() as session:
+        name = session.get_one(AuditChain, 1).name
+    after = {"reason": "", "chain": name, "last_token": 99, "faults": {}}
+    restarted.do(
+        forged_restart(id=60, after=after),
+        update(AuditClosedChain).values(restart_id=60, last_id=59),
+        update(TokenRecord).where(TokenRecord.id == 13).values(account="z"),
+    )
+    assert restarted.seal() is None
+    with capture_logs():
+        assert retention.prune(restarted.process(), restarted.clock() + SINCE, 0) == 0
+    assert restarted.faults()
 
 
 @pytest.mark.parametrize("attempt", [name for name in ATTEMPTS if name != "nothing"])
