@@ -11,7 +11,7 @@ from threading import Thread
 import structlog
 
 from authserver.audit.sinks import Sink
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.periodic import PeriodicThread
 
 MAX_WAITING = 100_000
 AT_ONCE = 5000
@@ -75,10 +75,10 @@ class SecondCopy:
     outbox: Outbox
     _told: bool = False
     _lost: int = 0
-    _thread: Repeating = field(init=False)
+    _thread: PeriodicThread = field(init=False)
 
     def __post_init__(self) -> None:
-        self._thread = Repeating("audit log", INTERVAL, self.write)
+        self._thread = PeriodicThread("audit log", INTERVAL, self.write)
 
     def start(self) -> None:
         """Start the thread."""

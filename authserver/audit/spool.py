@@ -27,7 +27,7 @@ from authserver.audit.token_event import TokenEvent
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.periodic import PeriodicThread
 
 SUFFIX = ".jsonl"
 DAMAGED = ".damaged"
@@ -277,10 +277,10 @@ class Spooler:
     journal: Journal
     spool: Spool
     late: Callable[[], bool]
-    _thread: Repeating = field(init=False)
+    _thread: PeriodicThread = field(init=False)
 
     def __post_init__(self) -> None:
-        self._thread = Repeating("spooler", INTERVAL, self.tick)
+        self._thread = PeriodicThread("spooler", INTERVAL, self.tick)
 
     def tick(self) -> None:
         """Move what is pending if the store has not taken it for too long."""

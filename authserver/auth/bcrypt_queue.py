@@ -19,8 +19,8 @@ from typing import TypeVar
 from authserver.auth import passwords
 from authserver.core.errors import Busy
 from authserver.runtime import process
-from authserver.runtime.concurrency import Places
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.shared_memory import SharedMemory
 
 PATIENCE = 5.0
 """Seconds for which a request waits for its turn."""
@@ -44,9 +44,9 @@ class Hashing:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: SharedMemory,
         turns: int,
-        places: Places,
+        places: Slots,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.places = places

@@ -32,7 +32,7 @@ from authserver.db import refresh_tokens
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.keys.jose import Signer
-from authserver.runtime.metrics.counters import Observations, TokenRequestSeen
+from authserver.runtime.metrics.counters import Observations, TokenRequestObservation
 
 # A login does not wait long for other writers.
 LOGIN_WAITS = 2.0
@@ -343,7 +343,7 @@ class Issuer:
         has_line = self.journal.add(event)
         kind = "none" if request.credential is None else request.credential.kind
         seconds = perf_counter() - began
-        seen = TokenRequestSeen(event.service, event.outcome, refusal, kind, seconds)
+        seen = TokenRequestObservation(event.service, event.outcome, refusal, kind, seconds)
         self.observations.token_requests.append(seen)
         return has_line
 

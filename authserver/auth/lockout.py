@@ -22,7 +22,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from authserver.auth.rate_limits import Counts
 from authserver.core.addresses import household
 from authserver.core.errors import Busy, TooManyAttempts
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 from authserver.runtime.metrics.counters import Observations
 
 MINUTE, HOUR = 60, 3600
@@ -69,7 +69,7 @@ _guest = RateLimitItemPerSecond(1, GUEST_FOR, "guest")
 class Tarpit:
     """Holds each login that is refused unchecked for ``seconds``."""
 
-    places: Places
+    places: Slots
     seconds: float = 1.0
     sleep: Callable[[float], None] = time.sleep
 

@@ -19,7 +19,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from authserver.core.errors import Refused
 from authserver.runtime import extras
-from authserver.runtime.shared_memory import BYTES, LOCKS, Shared
+from authserver.runtime.shared_memory import BYTES, LOCKS, SharedMemory
 
 # One entry: the digest of the count's key, when its window ends, the count.
 _ENTRY = Struct("=16sdI4x")
@@ -50,7 +50,7 @@ class SharedStorage(Storage):
 
     STORAGE_SCHEME = None
 
-    def __init__(self, shared: Shared, clock: Callable[[], float]) -> None:
+    def __init__(self, shared: SharedMemory, clock: Callable[[], float]) -> None:
         super().__init__()
         self._shared = shared
         self._clock = clock
@@ -182,7 +182,7 @@ class Counts:
         self._tried_again_at = self.monotonic() + TRIED_AGAIN_AFTER
 
 
-def counts(shared: Shared, url: str | None) -> Counts:
+def counts(shared: SharedMemory, url: str | None) -> Counts:
     """Return counts in ``shared``, or in the Redis or Valkey at ``url``.
 
     Raises:

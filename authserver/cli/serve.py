@@ -14,12 +14,12 @@ from authserver.core.errors import NotReady, StoreFull
 from authserver.db import schema
 from authserver.db.space import reserve_of
 from authserver.runtime import logs, process
-from authserver.runtime.metrics.listener import Scraped, scraped
+from authserver.runtime.metrics.listener import MetricsListener, metrics_listener
 from authserver.runtime.settings import Settings
 from authserver.web.server import http_server
 from authserver.web.server.listener import Address, Listener
 from authserver.web.server.tls import Certificate
-from authserver.web.server.worker import Inherited, spare_the_collector, worker
+from authserver.web.server.worker import WorkerInheritance, spare_the_collector, worker
 from authserver.web.wiring import wire
 
 log = structlog.get_logger()
@@ -92,12 +92,12 @@ def command(
     spare_the_collector()
     listeners = _listeners(chosen, host, port)
     where = dict(zip(("listening", "administration"), (it.url for it in listeners), strict=False))
-    with _scraped(chosen) as scrapes:
+    with _metrics_listener(chosen) as metrics:
         certificates = [it.certificate for it in listeners if it.certificate]
         http_server.run(
             listeners,
             workers,
-            partial(worker, Inherited(snapshot, scrapes, certificates)),
+            partial(worker, WorkerInheritance(snapshot, metrics, certificates)),
             lambda: log.info("serving", **where, realm=chosen.realm, workers=workers),
         )
     log.info("stopped")
@@ -144,10 +144,10 @@ def _certificate(
     return Certificate(*files, clients) if files else None
 
 
-def _scraped(chosen: Settings) -> AbstractContextManager[Scraped | None]:
+def _metrics_listener(chosen: Settings) -> AbstractContextManager[MetricsListener | None]:
     if chosen.metrics_address is None:
         return nullcontext()
-    return scraped(*chosen.metrics_address)
+    return metrics_listener(*chosen.metrics_address)
 
 
 def _set_up(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Places: how many requests may do a thing at a time, in all and from one address."""
+"""How many requests may do one thing at a time: in this process, and from one address."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from threading import Lock
 from authserver.core.addresses import household
 
 
-class Places:
-    """``total`` places in this process, of which one address (of IPv6 a /64) gets ``each``."""
+class Slots:
+    """``total`` slots in this process. One address (of IPv6 a /64) gets at most ``each``."""
 
     def __init__(self, total: int, each: int) -> None:
         self.total, self.each = total, each
@@ -17,21 +17,21 @@ class Places:
         self._lock = Lock()
 
     def enter(self, client: str, leaving: int = 0) -> bool:
-        """Take a place, if there is one without the last ``leaving``; tell whether there was.
+        """Take a slot, if one is free besides the last ``leaving``; tell whether it was.
 
-        It is given back by :meth:`leave`.
+        :meth:`leave` gives it back.
         """
         client = household(client)
         with self._lock:
-            mine = self._by_client.get(client, 0)
-            if self.taken >= self.total - leaving or mine >= self.each:
+            own = self._by_client.get(client, 0)
+            if self.taken >= self.total - leaving or own >= self.each:
                 return False
-            self._by_client[client] = mine + 1
+            self._by_client[client] = own + 1
             self.taken += 1
         return True
 
     def leave(self, client: str) -> None:
-        """Give back a place that was taken by :meth:`enter`."""
+        """Give back a slot that :meth:`enter` took."""
         client = household(client)
         with self._lock:
             self.taken -= 1
@@ -41,7 +41,7 @@ class Places:
 
     @contextmanager
     def take(self, client: str, leaving: int = 0) -> Iterator[bool]:
-        """Take a place for the block, as :meth:`enter` does; tell whether there was one."""
+        """Take a slot for the block, as :meth:`enter` does; tell whether one was free."""
         free = self.enter(client, leaving)
         try:
             yield free

@@ -1,4 +1,4 @@
-"""Work that is done again and again in a thread of its own."""
+"""Threads that do the same work again and again, such as the snapshot's reader."""
 
 import threading
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Repeating:
-    """Does ``work`` every ``interval`` seconds until it is stopped; it must not raise.
+class PeriodicThread:
+    """Does ``work`` every ``interval`` seconds until :meth:`stop`. The work must not raise.
 
-    Work that returns True is not done yet, and goes on at once.
+    Work that returns True is not finished: it is called again at once.
     """
 
     name: str
@@ -20,16 +20,16 @@ class Repeating:
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start the thread, which keeps no process from ending."""
+        """Start the thread. It does not keep the process from ending."""
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the work done now, or once more if it is being done."""
+        """Have the work done now, or once more if it runs already."""
         self._woken.set()
 
     def stop(self, patience: float | None = None) -> bool:
-        """End the thread, if it was started; return whether it has ended in ``patience`` seconds.
+        """End the thread, if it was started; tell whether it ended within ``patience`` seconds.
 
         None waits for as long as it takes.
         """

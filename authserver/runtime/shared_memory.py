@@ -27,7 +27,7 @@ _FLOCK = struct.Struct("hhqqi")
 log = structlog.get_logger()
 
 
-class Shared:
+class SharedMemory:
     """:attr:`memory`, zeros at first, and LOCKS numbered locks."""
 
     def __init__(self, descriptor: int) -> None:
@@ -37,14 +37,14 @@ class Shared:
         weakref.finalize(self, os.close, descriptor)
 
     @classmethod
-    def make(cls) -> "Shared":
+    def make(cls) -> "SharedMemory":
         """Make memory that the processes forked from this one share by its :attr:`path`."""
         descriptor = os.memfd_create("authserver")
         os.ftruncate(descriptor, BYTES)
         return cls(descriptor)
 
     @classmethod
-    def join(cls) -> "Shared":
+    def join(cls) -> "SharedMemory":
         """Return the memory of the server that this process works for, or new memory."""
         path = os.environ.get(ENVIRON)
         if path is None:

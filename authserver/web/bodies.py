@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 
 SECONDS = 10.0
 MAX_BYTES = 64 * 1024
@@ -28,7 +28,7 @@ class _Input(Protocol):
 class Bodies:
     """Reads the bodies of one listener; those that are on their way take ``places``."""
 
-    places: Places
+    places: Slots
     seconds: float = SECONDS
 
     def read(self, environ: dict[str, Any], client: str, max_bytes: int = MAX_BYTES) -> bytes:

@@ -32,10 +32,10 @@ from authserver.db.store import Store, open_store
 from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Safe
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 from authserver.runtime.metrics.counters import Observations
 from authserver.runtime.settings import Settings
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.shared_memory import SharedMemory
 from authserver.web.bodies import Bodies
 from authserver.web.client_address import ClientAddress
 from authserver.web.server.gateway import THREADS
@@ -143,9 +143,9 @@ def wire(
     passwords = Passwords(
         settings.bcrypt_cost, settings.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    shared = Shared.join()
+    shared = SharedMemory.join()
     observations = observations or Observations()
-    hashing = Hashing(shared, at_a_time(), Places(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
+    hashing = Hashing(shared, at_a_time(), Slots(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
     lockout = _lockout(settings, shared, safe.master, observations)
     backends = Backends(passwords, uses, rehashes, hashing, lockout, now, observations)
     ttl, random = settings.token_ttl, secrets.token_bytes
@@ -177,15 +177,15 @@ def _spool_in_doubt() -> Iterator[None]:
 
 
 def _lockout(
-    settings: Settings, shared: Shared, master: MasterKey, observations: Observations
+    settings: Settings, shared: SharedMemory, master: MasterKey, observations: Observations
 ) -> Lockout:
     url = settings.limits_url.get_secret_value() if settings.limits_url else None
     allowed = limits(settings.failures_per_address, settings.failures_per_account)
-    tarpit = Tarpit(Places(HELD_AT_ONCE, HELD_AT_ONCE))
+    tarpit = Tarpit(Slots(HELD_AT_ONCE, HELD_AT_ONCE))
     key = master.derive("guesses")
     return Lockout(counts(shared, url), allowed, key, tarpit, observations=observations)
 
 
 def new_bodies() -> Bodies:
     """Return what reads the bodies of one listener, a part of them at a time."""
-    return Bodies(Places(BODIES_AT_ONCE, BODIES_EACH))
+    return Bodies(Slots(BODIES_AT_ONCE, BODIES_EACH))

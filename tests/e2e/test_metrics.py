@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from authserver.runtime.metrics.families import FAMILIES, Kind
+from authserver.runtime.metrics.families import FAMILIES, MetricType
 from tests.e2e.dashboards import Dashboard
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN, installation
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "authserver.rules.yaml"
 TYPES = {
-    Kind.COUNTER: "counter",
-    Kind.HISTOGRAM: "histogram",
-    Kind.GAUGE: "gauge",
-    Kind.AGE: "gauge",
+    MetricType.COUNTER: "counter",
+    MetricType.HISTOGRAM: "histogram",
+    MetricType.GAUGE: "gauge",
+    MetricType.AGE: "gauge",
 }
 REQUESTS = 20
 
@@ -149,7 +149,7 @@ def test_prometheus_takes_the_scrape(served: Served) -> None:
 def test_a_scrape_has_every_metric_as_it_is_declared(served: Served) -> None:
     types = {family.name: family.type for family in text_string_to_metric_families(served.scrape())}
     assert types == {
-        name.removesuffix("_total"): TYPES[family.kind] for name, family in FAMILIES.items()
+        name.removesuffix("_total"): TYPES[family.type] for name, family in FAMILIES.items()
     }
 
 
@@ -160,7 +160,7 @@ def test_every_metric_is_documented_as_it_is_declared() -> None:
         re.MULTILINE,
     )
     assert rows == [
-        (name, TYPES[family.kind], ", ".join(f"`{x}`" for x in family.labels), family.help)
+        (name, TYPES[family.type], ", ".join(f"`{x}`" for x in family.labels), family.help)
         for name, family in FAMILIES.items()
     ]
 

@@ -8,7 +8,7 @@ import pytest
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from authserver.core.errors import NotReady
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 from authserver.web.bodies import MAX_BYTES, Bodies
 from tests.world import World
 
@@ -19,21 +19,21 @@ def environ(body: bytes, **more: Any) -> dict[str, Any]:
 
 def test_a_body_that_was_read_is_there_to_be_read_again() -> None:
     request = environ(b"a=b")
-    Bodies(Places(1, 1)).read(request, "client")
+    Bodies(Slots(1, 1)).read(request, "client")
     assert request["wsgi.input"].read() == b"a=b"
     assert request["CONTENT_LENGTH"] == "3"
 
 
 @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": str(MAX_BYTES + 1)}])
 def test_a_body_is_too_large_whether_it_tells_its_length_or_not(length: dict[str, str]) -> None:
-    Bodies(Places(1, 1)).read(environ(b"x" * MAX_BYTES), "client")
+    Bodies(Slots(1, 1)).read(environ(b"x" * MAX_BYTES), "client")
     with pytest.raises(RequestEntityTooLarge):
-        Bodies(Places(1, 1)).read(environ(b"x" * (MAX_BYTES + 1), **length), "client")
+        Bodies(Slots(1, 1)).read(environ(b"x" * (MAX_BYTES + 1), **length), "client")
 
 
 @pytest.mark.parametrize(("sent", "length"), [(b"a=bcd", "3"), (b"a=b", "03"), (b"a=b", "9")])
 def test_a_body_ends_where_it_says_or_is_cut_off(sent: bytes, length: str) -> None:
-    assert Bodies(Places(1, 1)).read(environ(sent, CONTENT_LENGTH=length), "client") == b"a=b"
+    assert Bodies(Slots(1, 1)).read(environ(sent, CONTENT_LENGTH=length), "client") == b"a=b"
 
 
 def test_a_chunked_body_is_too_large_as_well(world: World) -> None:
@@ -48,11 +48,11 @@ def test_a_chunked_body_is_too_large_as_well(world: World) -> None:
 
 def test_a_body_that_comes_too_slowly_is_given_up() -> None:
     with pytest.raises(RequestTimeout):
-        Bodies(Places(1, 1), seconds=-1).read(environ(b"late"), "client")
+        Bodies(Slots(1, 1), seconds=-1).read(environ(b"late"), "client")
 
 
 def test_one_client_gets_a_few_at_once_and_everybody_some_more() -> None:
-    places = Places(3, 2)
+    places = Slots(3, 2)
     reader, coming = Bodies(places), {"wsgi.input": BufferedReader(BytesIO(b"a=b"))}
     with ExitStack() as stack:
         for client in ("2001:db8::1", "2001:db8::2"):

@@ -10,7 +10,7 @@ import pytest
 from werkzeug.exceptions import RequestTimeout
 
 from authserver.core.errors import BadRequest, MustWait
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 from authserver.runtime.metrics.counters import Observations
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.server.front import Front
@@ -41,7 +41,7 @@ class App:
 
 
 def read(environ: "WSGIEnvironment") -> bytes:
-    return Bodies(Places(1, 1)).read(environ, "client")
+    return Bodies(Slots(1, 1)).read(environ, "client")
 
 
 def client_of(environ: "WSGIEnvironment") -> str:
@@ -261,7 +261,7 @@ def test_one_client_has_so_many_bodies_under_way_and_no_more() -> None:
         except Exception as error:  # noqa: BLE001
             return type(error).__name__.encode()
 
-    taking = gateway(App(answer), places=Places(2, 1))
+    taking = gateway(App(answer), places=Slots(2, 1))
     first, second = ask(taking, post(3)), ask(taking, post(3))
     assert second.text == b"NotReady"
     first.come(b"a=b")

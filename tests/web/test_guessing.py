@@ -17,9 +17,9 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Lockout
 from authserver.auth.rate_limits import SharedStorage, Windows
 from authserver.db import accounts
-from authserver.runtime.concurrency import Places
+from authserver.runtime.concurrency import Slots
 from authserver.runtime.settings import Settings
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.shared_memory import SharedMemory
 from tests.unit.clocks import Seconds
 from tests.web.answers import error_of, refused
 from tests.web.test_invitation import invite, redeem
@@ -45,7 +45,7 @@ def over(settings: Settings) -> World:
 def world(settings: Settings, clock: Seconds) -> Iterator[World]:
     made = over(settings)
     made.user("alice")
-    lockout(made).counts.local = Windows(SharedStorage(Shared.make(), clock), clock)
+    lockout(made).counts.local = Windows(SharedStorage(SharedMemory.make(), clock), clock)
     lockout(made).monotonic = clock
     yield made
     made.close()
@@ -349,7 +349,7 @@ def test_new_passwords_are_hashed_by_turns_too(
 
 
 def one_turn(world: World) -> Hashing:
-    hashing = Hashing(Shared.make(), 1, Places(64, 64))
+    hashing = Hashing(SharedMemory.make(), 1, Slots(64, 64))
     object.__setattr__(world.wiring.issuer.backends, "hashing", hashing)
     return hashing
 

@@ -17,9 +17,9 @@ from authserver.auth.rate_limits import counts
 from authserver.core.errors import Busy, NotReady
 from authserver.db.dialects.dialect import Space
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
-from authserver.runtime.metrics.exposition import Sheets
+from authserver.runtime.metrics.exposition import WorkerSheets
 from authserver.runtime.settings import Settings
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.shared_memory import SharedMemory
 from authserver.web.app import create_app
 from authserver.web.server.metrics_reporter import Reporter
 from authserver.web.wiring import wire
@@ -56,7 +56,7 @@ def reported(settings: Settings, tmp_path: Path) -> Iterator[Reported]:
     world = World(wiring, create_app(wiring).test_client())
     populate(world)
     (tmp_path / "sheets").mkdir()
-    sheets = Sheets(tmp_path / "sheets")
+    sheets = WorkerSheets(tmp_path / "sheets")
     used = wiring.issuer.backends.lockout.counts
     reporter = Reporter("1", sheets, wiring.maintenance, wiring.observations, used, world_now)
     yield Reported(world, reporter)
@@ -203,7 +203,7 @@ def test_passwords_that_wait_for_too_long_are_an_outcome(
 def test_a_common_store_of_counts_that_is_away_is_told_of(reported: Reported) -> None:
     used = reported.world.wiring.issuer.backends.lockout.counts
     assert reported.value("authserver_limits_alone") == 0
-    used.remote = counts(Shared.make(), f"redis://127.0.0.1:{free_port()}/0").remote
+    used.remote = counts(SharedMemory.make(), f"redis://127.0.0.1:{free_port()}/0").remote
     reported.world.get("", auth=("alice", "wrong"))
     assert reported.value("authserver_limits_alone") == 1
 

@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from authserver.auth import passwords
 from authserver.auth.bcrypt_queue import Hashing
 from authserver.db import accounts
-from authserver.runtime.concurrency import Places
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.shared_memory import SharedMemory
 from tests.world import COST, PASSWORD, World, basic, wait_until
 
 SECONDS = 10
@@ -96,7 +96,7 @@ def while_it_waits_for_bcrypt(
     meanwhile: Callable[[World], None],
 ) -> TestResponse:
     """Have something happen while a request waits for its turn to have a password checked."""
-    hashing, go = Hashing(Shared.make(), 1, Places(64, 64)), Event()
+    hashing, go = Hashing(SharedMemory.make(), 1, Slots(64, 64)), Event()
     object.__setattr__(world.wiring.issuer.backends, "hashing", hashing)
     blocking = threads.submit(hashing.run, "203.0.113.1", lambda: go.wait(SECONDS), guest=False)
     try:

@@ -47,7 +47,7 @@ class Totals:
         self.gauges[family.name, labels] = [float(value)]
 
 
-class TokenRequestSeen(NamedTuple):
+class TokenRequestObservation(NamedTuple):
     """One token request.
 
     ``registry`` is what the client named, and may be anything; ``refusal`` is the error that
@@ -70,7 +70,7 @@ class Observations:
     """
 
     def __init__(self, most: int = 0) -> None:
-        self.token_requests: deque[TokenRequestSeen] = deque(maxlen=most)
+        self.token_requests: deque[TokenRequestObservation] = deque(maxlen=most)
         self.responses: deque[tuple[str, int]] = deque(maxlen=most)
         self.passwords: deque[str] = deque(maxlen=most)
         self.limits: deque[str] = deque(maxlen=most)

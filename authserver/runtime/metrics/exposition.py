@@ -23,7 +23,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from authserver.runtime.metrics.counters import Totals, Values
-from authserver.runtime.metrics.families import BUCKETS, FAMILIES, Family, Kind
+from authserver.runtime.metrics.families import BUCKETS, FAMILIES, Family, MetricType
 
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
 
@@ -52,9 +52,9 @@ class _Collected(Collector):
 
     def _metric(self, family: Family) -> Metric:
         found = {labels: v for (name, labels), v in self._values.items() if name == family.name}
-        if family.kind is Kind.HISTOGRAM:
+        if family.type is MetricType.HISTOGRAM:
             return _histogram(family, found)
-        if family.kind is Kind.COUNTER:
+        if family.type is MetricType.COUNTER:
             counter = CounterMetricFamily(family.name, family.help, labels=family.labels)
             # One without labels is there from the start, so that its rate can be told.
             for labels, (value,) in (found or ({} if family.labels else {(): [0.0]})).items():
@@ -62,7 +62,7 @@ class _Collected(Collector):
             return counter
         gauge = GaugeMetricFamily(family.name, family.help, labels=family.labels)
         for labels, (value,) in found.items():
-            gauge.add_metric(labels, self._now - value if family.kind is Kind.AGE else value)
+            gauge.add_metric(labels, self._now - value if family.type is MetricType.AGE else value)
         return gauge
 
 
@@ -75,7 +75,7 @@ def _histogram(family: Family, found: dict[tuple[str, ...], list[float]]) -> Met
 
 
 @dataclass(frozen=True)
-class Sheets:
+class WorkerSheets:
     """The directory, which belongs to one running server."""
 
     directory: Path

@@ -8,7 +8,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 """Upper bounds in seconds: from a token that is signed at once to bcrypt under a flood."""
 
 
-class Kind(Enum):
+class MetricType(Enum):
     """The type that Prometheus is told. An AGE is a gauge, written down as when it began."""
 
     COUNTER = auto()
@@ -22,14 +22,14 @@ class Family:
     """One metric. ``name`` is as it is scraped, ``across`` makes one gauge of the workers'."""
 
     name: str
-    kind: Kind
+    type: MetricType
     help: str
     labels: tuple[str, ...] = ()
     across: Callable[[Iterable[float]], float] = max
 
 
 def _counter(name: str, text: str, *labels: str) -> Family:
-    return Family(name, Kind.COUNTER, text, labels)
+    return Family(name, MetricType.COUNTER, text, labels)
 
 
 def _gauge(
@@ -38,7 +38,7 @@ def _gauge(
     *labels: str,
     across: Callable[[Iterable[float]], float] = max,
 ) -> Family:
-    return Family(name, Kind.GAUGE, text, labels, across)
+    return Family(name, MetricType.GAUGE, text, labels, across)
 
 
 TOKEN_REQUESTS = _counter(
@@ -48,7 +48,7 @@ TOKEN_REQUESTS = _counter(
 )
 TOKEN_REQUEST_DURATION = Family(
     "authserver_token_request_duration_seconds",
-    Kind.HISTOGRAM,
+    MetricType.HISTOGRAM,
     "Time from a token request that has been read to its answer, by the credential shown.",
     ("credential",),
 )
@@ -138,7 +138,7 @@ STORE_UNREACHABLE = _gauge(
 )
 SNAPSHOT_AGE = Family(
     "authserver_snapshot_age_seconds",
-    Kind.AGE,
+    MetricType.AGE,
     "Time since the rules and accounts in memory were last known to be the store's, "
     "of the worker that is furthest behind.",
     across=min,

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from authserver.core.errors import Refused
-from authserver.runtime.concurrency import Places
-from authserver.runtime.metrics.exposition import Sheets, expose
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.metrics.exposition import WorkerSheets, expose
 
 PATH = "/metrics"
 READY = "/readyz"
@@ -37,11 +37,11 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is private
 
 
 @dataclass(frozen=True)
-class Scraped:
+class MetricsListener:
     """A running server's listener for scrapes, and its workers' sheets."""
 
     listener: socket.socket
-    sheets: Sheets
+    sheets: WorkerSheets
 
     def serve(self, examined: Examined) -> ThreadingHTTPServer:
         """Answer scrapes in threads of this process until it ends, or the server is shut down.
@@ -54,14 +54,14 @@ class Scraped:
 
 
 @contextmanager
-def scraped(host: str, port: int) -> Iterator[Scraped]:
+def metrics_listener(host: str, port: int) -> Iterator[MetricsListener]:
     """Listen, and share a private directory for the sheets, until the block ends.
 
     Raises:
         Refused: the address cannot be listened on, or there is no place for the directory.
     """
     with _listen(host, port) as listener, _directory() as directory:
-        yield Scraped(listener, Sheets(directory))
+        yield MetricsListener(listener, WorkerSheets(directory))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -93,13 +93,13 @@ def _directory() -> Iterator[Path]:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, listener: socket.socket, sheets: Sheets, examined: Examined) -> None:
+    def __init__(self, listener: socket.socket, sheets: WorkerSheets, examined: Examined) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.sheets = sheets
         self.examined = examined
-        self._places = Places(THREADS, THREADS_EACH)
+        self._places = Slots(THREADS, THREADS_EACH)
         self._open: dict[socket.socket, tuple[str, float]] = {}
 
     def process_request(self, request: _Request, client_address: _Address) -> None:

@@ -14,7 +14,7 @@ from itertools import count
 import structlog
 
 from authserver.core.addresses import household
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.periodic import PeriodicThread
 
 LOOK_EVERY = 0.25
 SAID_EVERY = 60.0
@@ -44,7 +44,7 @@ class Connections:
 
     def start(self) -> None:
         """Start the thread that looks."""
-        Repeating("connections", LOOK_EVERY, self.look).start()
+        PeriodicThread("connections", LOOK_EVERY, self.look).start()
 
     def look(self) -> None:
         """Look at the connections, and end those that are too many."""

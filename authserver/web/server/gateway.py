@@ -21,8 +21,8 @@ import structlog
 from werkzeug.exceptions import RequestTimeout
 
 from authserver.core.errors import BadRequest, MustWait, NotReady
-from authserver.runtime.concurrency import Places
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.periodic import PeriodicThread
 from authserver.web.bodies import LATE, MAX_BYTES, SECONDS, TOO_MANY
 from authserver.web.server import ambiguity
 from authserver.web.server.ambiguity import AMBIGUITY, ENCODING, HOST, ONE_HOST
@@ -76,14 +76,14 @@ class Gateway:
     client_of: "Callable[[WSGIEnvironment], str]"
     slashed: tuple[str, ...] = ()
     seconds: float = SECONDS
-    places: Places = field(default_factory=lambda: Places(ARRIVING, ARRIVING_EACH))
+    places: Slots = field(default_factory=lambda: Slots(ARRIVING, ARRIVING_EACH))
     _quick: frozenset[bytes] = field(init=False)
     _slashed: tuple[bytes, ...] = field(init=False)
     _keys: dict[bytes, str] = field(init=False)
     _arriving: dict["_Arriving", Future] = field(default_factory=dict, init=False)
     _threads: ThreadPoolExecutor = field(init=False)
     _long: ThreadPoolExecutor = field(init=False)
-    _watch: Repeating = field(init=False)
+    _watch: PeriodicThread = field(init=False)
 
     def __post_init__(self) -> None:
         self._quick = frozenset(path.encode() for path in self.quick)
@@ -92,7 +92,7 @@ class Gateway:
         self._threads = ThreadPoolExecutor(THREADS, "request")
         # Several would leave the HTTP server's thread the less, the more of them there are.
         self._long = ThreadPoolExecutor(1, "long")
-        self._watch = Repeating("bodies", LOOK_EVERY, self.give_up_late)
+        self._watch = PeriodicThread("bodies", LOOK_EVERY, self.give_up_late)
 
     def start(self) -> None:
         """Start the thread that gives up bodies that come too slowly."""

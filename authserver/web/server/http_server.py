@@ -19,7 +19,7 @@ from granian.constants import HTTPModes, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from authserver.runtime.shared_memory import ENVIRON, Shared
+from authserver.runtime.shared_memory import ENVIRON, SharedMemory
 from authserver.web.server import drain
 from authserver.web.server.listener import Listener, reserved
 from authserver.web.server.worker import Handlers
@@ -64,7 +64,7 @@ def run(
     multiprocessing.set_start_method("fork", force=True)
     with reserved(listeners):
         pass
-    shared = Shared.make()
+    shared = SharedMemory.make()
     os.environ[ENVIRON] = shared.path
     # A new worker ignores this signal until it has a handler.
     signal.signal(drain.STOP, signal.SIG_IGN)

@@ -19,7 +19,7 @@ from authserver.auth.usage import Rehashes, TokenUses
 from authserver.core.errors import AuthserverError, NotReady, Occupied, StoreFull
 from authserver.db.store import Store
 from authserver.keys import keyring, signing_keys
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.periodic import PeriodicThread
 
 INTERVAL = 0.4
 EACH_ROUND = 0.0
@@ -81,10 +81,10 @@ class Maintenance:
     _is_crowded: bool = False
     """Whether the last checkpoint found MANY_RECORDS of token requests."""
     _is_failing: bool = False
-    _thread: Repeating = field(init=False, repr=False)
+    _thread: PeriodicThread = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._thread = Repeating("maintenance", INTERVAL, self.attempt)
+        self._thread = PeriodicThread("maintenance", INTERVAL, self.attempt)
         self.journal.wake = self._wake
         jobs = (
             Job("refresh", EACH_ROUND, self.state.refresh),

@@ -20,9 +20,9 @@ from authserver.auth.state import AuthState
 from authserver.core.errors import BadRequest, Busy, NotReady, TooManyAttempts, Unauthorized
 from authserver.db.snapshot import Snapshot
 from authserver.runtime.metrics import families
-from authserver.runtime.metrics.counters import Observations, TokenRequestSeen, Totals, taken
-from authserver.runtime.metrics.exposition import Sheets
-from authserver.runtime.periodic import Repeating
+from authserver.runtime.metrics.counters import Observations, TokenRequestObservation, Totals, taken
+from authserver.runtime.metrics.exposition import WorkerSheets
+from authserver.runtime.periodic import PeriodicThread
 from authserver.web.server.maintenance import Maintenance
 
 INTERVAL = 1.0
@@ -48,7 +48,7 @@ class Reporter:
     """
 
     name: str
-    sheets: Sheets
+    sheets: WorkerSheets
     maintenance: Maintenance
     observations: Observations
     counts: Counts
@@ -56,11 +56,11 @@ class Reporter:
     tls_ends: datetime | None = None
     totals: Totals = field(default_factory=Totals)
     _expiries: "_Expiries | None" = None
-    _thread: Repeating = field(init=False)
+    _thread: PeriodicThread = field(init=False)
     _failing: bool = False
 
     def __post_init__(self) -> None:
-        self._thread = Repeating("reporter", INTERVAL, self._try)
+        self._thread = PeriodicThread("reporter", INTERVAL, self._try)
 
     def start(self) -> None:
         """Start the thread."""
@@ -155,7 +155,7 @@ class Reporter:
         self._expiries.read(totals, self.clock())
 
 
-def _outcome(request: TokenRequestSeen) -> str:
+def _outcome(request: TokenRequestObservation) -> str:
     if request.refusal is None:
         return request.outcome
     return next((OUTCOMES[kind] for kind in request.refusal.mro() if kind in OUTCOMES), "failed")

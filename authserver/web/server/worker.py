@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from authserver.db.snapshot import Snapshot
 from authserver.runtime import logs, process, settings
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
-from authserver.runtime.metrics.listener import Scraped
+from authserver.runtime.metrics.listener import MetricsListener
 from authserver.web import health
 from authserver.web.app import create_administration, create_app
 from authserver.web.server import drain, thread_priority
@@ -61,14 +61,14 @@ def spare_the_collector() -> None:
 
 
 @dataclass(frozen=True)
-class Inherited:
+class WorkerInheritance:
     """What the workers of one server have from the process that makes them.
 
     They share the memory of its ``snapshot``, and read only what was altered since.
     """
 
     snapshot: Snapshot
-    scraped: Scraped | None = None
+    metrics: MetricsListener | None = None
     certificates: Sequence[Certificate] = ()
 
 
@@ -89,14 +89,14 @@ class Handlers:
             self.connections.start()
 
 
-def worker(inherited: Inherited) -> Handlers:
+def worker(inherited: WorkerInheritance) -> Handlers:
     """Return what takes one worker's requests; the server calls this in each of them."""
     process.end_with_parent()
     process.keep_memory_private()
     drain.stop_when_told()
     chosen = settings.load(os.environ).settings
     logs.configure(chosen.log_format)
-    observations = Observations(MAX_WAITING) if inherited.scraped else None
+    observations = Observations(MAX_WAITING) if inherited.metrics else None
     wiring = wire(chosen, observations, inherited.snapshot)
     spare_the_collector()
     # In this order: a thread has its nice value from the one that makes it.
@@ -105,8 +105,8 @@ def worker(inherited: Inherited) -> Handlers:
     wiring.start()
     # Worker processes end without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, wiring.stop, exitpriority=10)
-    if inherited.scraped is not None:
-        _report(wiring, inherited.scraped, inherited.certificates)
+    if inherited.metrics is not None:
+        _report(wiring, inherited.metrics, inherited.certificates)
     return Handlers(_gateways(wiring), _connections(wiring))
 
 
@@ -115,10 +115,10 @@ def _connections(wiring: Wiring) -> Connections | None:
     return Connections(each, wiring.client_address.is_proxy) if each else None
 
 
-def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate]) -> None:
+def _report(wiring: Wiring, metrics: MetricsListener, certificates: Sequence[Certificate]) -> None:
     reporter = Reporter(
         f"{os.getpid()}-{secrets.token_hex(4)}",
-        scraped.sheets,
+        metrics.sheets,
         wiring.maintenance,
         wiring.observations,
         wiring.issuer.backends.lockout.counts,
@@ -127,6 +127,6 @@ def _report(wiring: Wiring, scraped: Scraped, certificates: Sequence[Certificate
     )
     reporter.report()
     reporter.start()
-    scraped.serve(lambda: health.readiness(wiring.maintenance))
+    metrics.serve(lambda: health.readiness(wiring.maintenance))
     # After the records are written, and what could not be is known.
     multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)

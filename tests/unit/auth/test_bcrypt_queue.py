@@ -13,8 +13,8 @@ from authserver.auth import bcrypt_queue
 from authserver.auth.bcrypt_queue import PATIENCE, Hashing, at_a_time
 from authserver.core.errors import Busy
 from authserver.runtime import process
-from authserver.runtime.concurrency import Places
-from authserver.runtime.shared_memory import ENVIRON, Shared
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.shared_memory import ENVIRON, SharedMemory
 from tests.world import wait_until
 
 SECONDS = 10
@@ -65,7 +65,7 @@ def test_half_of_the_processors_hash(
 
 
 def test_only_as_many_work_as_there_are_turns(threads: ThreadPoolExecutor) -> None:
-    pool = Hashing(Shared.make(), 2, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 2, Slots(8, 8))
     works = [Slow() for _ in range(4)]
     asked = [threads.submit(pool.run, "a", work, guest=False) for work in works]
     assert wait_until(lambda: sum(work.begun.is_set() for work in works) == 2, SECONDS)
@@ -80,9 +80,12 @@ def test_only_as_many_work_as_there_are_turns(threads: ThreadPoolExecutor) -> No
 def test_processes_that_share_memory_share_the_turns(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = Shared.make()
+    memory = SharedMemory.make()
     monkeypatch.setenv(ENVIRON, memory.path)
-    one, other = Hashing(memory, 1, Places(8, 8)), Hashing(Shared.join(), 1, Places(8, 8))
+    one, other = (
+        Hashing(memory, 1, Slots(8, 8)),
+        Hashing(SharedMemory.join(), 1, Slots(8, 8)),
+    )
     with busy(threads, one):
         work = Slow()
         waiting = threads.submit(other.run, "a", work, guest=False)
@@ -95,9 +98,12 @@ def test_processes_that_share_memory_share_the_turns(
 def test_each_takes_a_turn_that_is_free(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = Shared.make()
+    memory = SharedMemory.make()
     monkeypatch.setenv(ENVIRON, memory.path)
-    pools = [Hashing(memory, 3, Places(8, 8)), *(Hashing(Shared.join(), 3, Places(8, 8)),) * 2]
+    pools = [
+        Hashing(memory, 3, Slots(8, 8)),
+        *(Hashing(SharedMemory.join(), 3, Slots(8, 8)),) * 2,
+    ]
     works = [Slow() for _ in pools]
     for pool, work in zip(pools, works, strict=True):
         threads.submit(pool.run, "a", work, guest=False)
@@ -112,7 +118,7 @@ def test_each_takes_a_turn_that_is_free(
 
 
 def test_a_full_house_is_said_at_once(threads: ThreadPoolExecutor) -> None:
-    pool = Hashing(Shared.make(), 1, Places(4, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(4, 8))
     with busy(threads, pool):
         waiting = [threads.submit(pool.run, f"192.0.2.{n}", bool, guest=False) for n in range(2)]
         assert wait_until(lambda: taken(pool) == 3, SECONDS)
@@ -125,7 +131,7 @@ def test_a_full_house_is_said_at_once(threads: ThreadPoolExecutor) -> None:
 
 
 def test_one_household_leaves_places_to_others(threads: ThreadPoolExecutor) -> None:
-    pool = Hashing(Shared.make(), 1, Places(8, 2))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 2))
     with busy(threads, pool):
         waiting = [threads.submit(pool.run, f"2001:db8::{n}", bool, guest=False) for n in range(2)]
         assert wait_until(lambda: taken(pool) == 3, SECONDS)
@@ -139,7 +145,7 @@ def test_one_household_leaves_places_to_others(threads: ThreadPoolExecutor) -> N
 def test_guests_come_before_strangers_and_have_places_of_their_own(
     threads: ThreadPoolExecutor,
 ) -> None:
-    pool = Hashing(Shared.make(), 1, Places(4, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(4, 8))
     done: list[str] = []
     with busy(threads, pool):
         waiting = []
@@ -160,7 +166,7 @@ def test_nobody_waits_for_ever(
 ) -> None:
     assert PATIENCE < 15, "docker waits 15 seconds"
     monkeypatch.setattr(bcrypt_queue, "PATIENCE", 0.01)
-    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 8))
     with busy(threads, pool):
         with pytest.raises(Busy):
             pool.run("a", bool, guest=False)
@@ -184,7 +190,7 @@ def together(
 
 @pytest.mark.parametrize("result", [True, False])
 def test_equal_checks_share_one(threads: ThreadPoolExecutor, *, result: bool) -> None:
-    pool = Hashing(Shared.make(), 1, Places(16, 16))
+    pool = Hashing(SharedMemory.make(), 1, Slots(16, 16))
     work = Slow(result)
     work.go.set()
     asked = together(threads, pool, *[work] * 8)
@@ -195,7 +201,7 @@ def test_equal_checks_share_one(threads: ThreadPoolExecutor, *, result: bool) ->
 
 
 def test_different_checks_do_not(threads: ThreadPoolExecutor) -> None:
-    pool = Hashing(Shared.make(), 1, Places(16, 16))
+    pool = Hashing(SharedMemory.make(), 1, Slots(16, 16))
     with busy(threads, pool):
         right = threads.submit(pool.once, "a", b"x", lambda: True, guest=False)
         wrong = threads.submit(pool.once, "a", b"y", lambda: False, guest=False)
@@ -208,7 +214,7 @@ def test_what_refuses_the_first_is_no_result_for_the_others(threads: ThreadPoolE
     def refused() -> bool:
         raise ValueError("only for the first")
 
-    pool = Hashing(Shared.make(), 1, Places(16, 16))
+    pool = Hashing(SharedMemory.make(), 1, Slots(16, 16))
     first, *others = together(threads, pool, refused, lambda: True, lambda: True)
     with pytest.raises(ValueError, match="only for the first"):
         first.result(SECONDS)
@@ -217,7 +223,7 @@ def test_what_refuses_the_first_is_no_result_for_the_others(threads: ThreadPoolE
 
 
 def test_once_started_it_hashes_in_threads_apart() -> None:
-    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 8))
     assert pool.run("a", get_ident, guest=False) == get_ident()
     pool.start()
     assert pool.run("a", get_ident, guest=False) != get_ident()
@@ -227,7 +233,7 @@ def test_once_started_it_hashes_in_threads_apart() -> None:
 def test_threads_apart_know_whose_work_they_do() -> None:
     request: ContextVar[str] = ContextVar("request")
     request.set("this one")
-    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 8))
     pool.start()
     assert pool.run("a", request.get, guest=False) == "this one"
 
@@ -235,7 +241,7 @@ def test_threads_apart_know_whose_work_they_do() -> None:
 def test_what_fails_in_a_thread_apart_fails_where_it_is_waited_for(
     threads: ThreadPoolExecutor,
 ) -> None:
-    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 8))
     pool.start()
 
     def fail() -> bool:
@@ -253,7 +259,7 @@ def test_what_fails_in_a_thread_apart_fails_where_it_is_waited_for(
 def test_where_no_more_threads_can_be_made_passwords_are_hashed_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pool = Hashing(Shared.make(), 1, Places(8, 8))
+    pool = Hashing(SharedMemory.make(), 1, Slots(8, 8))
     pool.start()
 
     def refuse(_: Thread) -> None:

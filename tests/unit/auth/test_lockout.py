@@ -24,8 +24,8 @@ from authserver.auth.lockout import (
 from authserver.auth.rate_limits import KINDS, Counts, SharedStorage, Windows
 from authserver.core.addresses import household
 from authserver.core.errors import TooManyAttempts, Unauthorized
-from authserver.runtime.concurrency import Places
-from authserver.runtime.shared_memory import Shared
+from authserver.runtime.concurrency import Slots
+from authserver.runtime.shared_memory import SharedMemory
 from tests.unit.clocks import Seconds
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.1"
@@ -44,9 +44,9 @@ class Door:
     clock: Seconds = field(default_factory=Seconds)
 
     def __post_init__(self) -> None:
-        local = Windows(SharedStorage(Shared.make(), self.clock), self.clock)
+        local = Windows(SharedStorage(SharedMemory.make(), self.clock), self.clock)
         allowed = limits(self.per_address, self.per_account)
-        tarpit = Tarpit(Places(0, 0))
+        tarpit = Tarpit(Slots(0, 0))
         self.lockout = Lockout(Counts(local), allowed, b"k" * 32, tarpit, self.clock)
 
     def wait(self, address: str = HOME, name: str = "alice") -> int:

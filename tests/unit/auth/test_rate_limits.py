@@ -16,7 +16,7 @@ from authserver.auth import rate_limits
 from authserver.auth.rate_limits import TRIED_AGAIN_AFTER, Counts, SharedStorage, Windows, counts
 from authserver.core.errors import Refused
 from authserver.runtime import shared_memory
-from authserver.runtime.shared_memory import ENVIRON, Shared
+from authserver.runtime.shared_memory import ENVIRON, SharedMemory
 from tests.unit.clocks import Seconds
 
 THRICE = RateLimitItemPerMinute(3)
@@ -27,7 +27,7 @@ class Counting:
     """Counts by a clock that is moved by hand."""
 
     clock: Seconds = field(default_factory=Seconds)
-    shared: Shared = field(default_factory=Shared.make)
+    shared: SharedMemory = field(default_factory=SharedMemory.make)
 
     def __post_init__(self) -> None:
         self.storage = SharedStorage(self.shared, self.clock)
@@ -78,7 +78,7 @@ def test_where_memory_is_full_the_oldest_counts_are_lost(monkeypatch: pytest.Mon
 def test_processes_that_share_memory_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Counting()
     monkeypatch.setenv(ENVIRON, one.shared.path)
-    other = Counting(one.clock, Shared.join())
+    other = Counting(one.clock, SharedMemory.join())
     for counted in (one, other, one, other):
         counted.storage.incr("a", 60)
     assert one.storage.get("a") == other.storage.get("a") == 4
@@ -87,17 +87,17 @@ def test_processes_that_share_memory_count_together(monkeypatch: pytest.MonkeyPa
 def test_memory_that_cannot_be_shared_is_replaced_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRON, "/proc/self/fd/none")
     with capture_logs() as logs:
-        joined = Shared.join()
+        joined = SharedMemory.join()
     assert "cannot share memory" in logs[0]["event"]
     assert SharedStorage(joined, Seconds()).incr("a", 60) == 1
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = Shared.make()
+    mine = SharedMemory.make()
     monkeypatch.setenv(ENVIRON, mine.path)
     program = (
-        "import sys; from authserver.runtime.shared_memory import Shared\n"
-        "with Shared.join().alone(7): print('held', flush=True); sys.stdin.read()"
+        "import sys; from authserver.runtime.shared_memory import SharedMemory\n"
+        "with SharedMemory.join().alone(7): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(
@@ -115,7 +115,7 @@ def test_a_lock_ends_with_the_process_that_holds_it(monkeypatch: pytest.MonkeyPa
     assert is_free(mine, 7)
 
 
-def is_free(memory: Shared, number: int) -> bool:
+def is_free(memory: SharedMemory, number: int) -> bool:
     asked = shared_memory._FLOCK.pack(fcntl.F_WRLCK, 0, number, 1, 0)
     answer = fcntl.fcntl(memory._descriptor, fcntl.F_OFD_GETLK, asked)
     return bool(shared_memory._FLOCK.unpack(answer)[0] == fcntl.F_UNLCK)
@@ -165,10 +165,10 @@ def test_a_client_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     for url, extra in (("redis://h/0", "redis"), ("valkeys://h/0", "valkey")):
         monkeypatch.setitem(sys.modules, extra, None)
         with pytest.raises(Refused, match=rf"pip install '\.\[{extra}\]'"):
-            counts(Shared.make(), url)
+            counts(SharedMemory.make(), url)
 
 
 def test_a_url_that_cannot_be_used_is_refused_without_its_password() -> None:
     with pytest.raises(Refused, match="AUTHSERVER_LIMITS_URL") as refused:
-        counts(Shared.make(), "redis://:hunter/22@h:6379/0")
+        counts(SharedMemory.make(), "redis://:hunter/22@h:6379/0")
     assert "hunter" not in str(refused.value)

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from authserver.core.errors import Refused
 from authserver.runtime.metrics import families
 from authserver.runtime.metrics.counters import Observations, Totals, taken
-from authserver.runtime.metrics.exposition import FRESH_SECONDS, Sheets, expose
-from authserver.runtime.metrics.listener import THREADS_EACH, scraped
+from authserver.runtime.metrics.exposition import FRESH_SECONDS, WorkerSheets, expose
+from authserver.runtime.metrics.listener import THREADS_EACH, metrics_listener
 from tests.programs import free_port
 from tests.world import wait_until
 
@@ -26,11 +26,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @pytest.fixture
-def sheets(tmp_path: Path) -> Sheets:
-    return Sheets(tmp_path)
+def sheets(tmp_path: Path) -> WorkerSheets:
+    return WorkerSheets(tmp_path)
 
 
-def samples(sheets: Sheets, now: float = 0.0) -> dict[tuple[str, str], float]:
+def samples(sheets: WorkerSheets, now: float = 0.0) -> dict[tuple[str, str], float]:
     """Return each sample of a scrape by its name and its labels' values."""
     body, _ = expose(sheets.added_up(now), now, "")
     return {
@@ -40,7 +40,7 @@ def samples(sheets: Sheets, now: float = 0.0) -> dict[tuple[str, str], float]:
     }
 
 
-def test_counters_of_all_workers_are_added_up(sheets: Sheets) -> None:
+def test_counters_of_all_workers_are_added_up(sheets: WorkerSheets) -> None:
     for name, number in (("1", 2), ("2", 3)):
         totals = Totals()
         totals.count(families.PASSWORD_CHECKS, "wrong", by=number)
@@ -51,7 +51,9 @@ def test_counters_of_all_workers_are_added_up(sheets: Sheets) -> None:
     assert found["authserver_password_checks_total", "right"] == 2
 
 
-def test_what_a_worker_counted_stays_when_it_has_ended_and_its_gauges_go(sheets: Sheets) -> None:
+def test_what_a_worker_counted_stays_when_it_has_ended_and_its_gauges_go(
+    sheets: WorkerSheets,
+) -> None:
     for name, at in (("ended", 0.0), ("lives", FRESH_SECONDS)):
         totals = Totals()
         totals.count(families.PASSWORD_CHECKS, "wrong")
@@ -66,7 +68,7 @@ def test_what_a_worker_counted_stays_when_it_has_ended_and_its_gauges_go(sheets:
     assert found["authserver_snapshot_age_seconds", ""] == 2
 
 
-def test_a_worker_has_one_sheet_the_last_one(sheets: Sheets) -> None:
+def test_a_worker_has_one_sheet_the_last_one(sheets: WorkerSheets) -> None:
     totals = Totals()
     for _ in range(3):
         totals.count(families.PASSWORD_CHECKS, "wrong")
@@ -74,7 +76,7 @@ def test_a_worker_has_one_sheet_the_last_one(sheets: Sheets) -> None:
     assert samples(sheets)["authserver_password_checks_total", "wrong"] == 3
 
 
-def test_the_worst_worker_is_told_of(sheets: Sheets) -> None:
+def test_the_worst_worker_is_told_of(sheets: WorkerSheets) -> None:
     for name, version, read_at, pending in (("1", 8, 5.0, 1), ("2", 9, 7.0, 2)):
         totals = Totals()
         totals.gauge(families.SNAPSHOT_VERSION, value=version)
@@ -91,7 +93,7 @@ def test_the_worst_worker_is_told_of(sheets: Sheets) -> None:
     ("seconds", "bucket"), [(0.0, "0.0005"), (0.001, "0.001"), (0.0011, "0.0025"), (11, "+Inf")]
 )
 def test_a_duration_is_in_the_bucket_that_ends_at_or_above_it(
-    sheets: Sheets, seconds: float, bucket: str
+    sheets: WorkerSheets, seconds: float, bucket: str
 ) -> None:
     totals = Totals()
     totals.observe(families.TOKEN_REQUEST_DURATION, "none", seconds=seconds)
@@ -103,7 +105,7 @@ def test_a_duration_is_in_the_bucket_that_ends_at_or_above_it(
     assert filled[-1] == "+Inf"
 
 
-def test_openmetrics_is_told_to_whoever_asks_for_it(sheets: Sheets) -> None:
+def test_openmetrics_is_told_to_whoever_asks_for_it(sheets: WorkerSheets) -> None:
     totals = Totals()
     totals.count(families.HTTP_RESPONSES, "token", "200")
     totals.observe(families.TOKEN_REQUEST_DURATION, "none", seconds=0.1)
@@ -115,7 +117,7 @@ def test_openmetrics_is_told_to_whoever_asks_for_it(sheets: Sheets) -> None:
     }
 
 
-def test_counters_without_labels_begin_at_nought(sheets: Sheets) -> None:
+def test_counters_without_labels_begin_at_nought(sheets: WorkerSheets) -> None:
     assert samples(sheets)["authserver_store_errors_total", ""] == 0
 
 
@@ -132,9 +134,9 @@ def test_what_nobody_adds_up_does_not_grow() -> None:
 def test_a_taken_address_is_refused_by_name() -> None:
     port = free_port()
     with (
-        scraped("127.0.0.1", port) as first,
+        metrics_listener("127.0.0.1", port) as first,
         pytest.raises(Refused, match=f"cannot serve metrics on 127.0.0.1:{port}: Address already"),
-        scraped("127.0.0.1", port),
+        metrics_listener("127.0.0.1", port),
     ):
         assert first.sheets.directory.stat().st_mode & 0o777 == 0o700
     assert not first.sheets.directory.exists()
@@ -143,7 +145,7 @@ def test_a_taken_address_is_refused_by_name() -> None:
 @pytest.fixture
 def listening() -> Iterator[tuple[str, int]]:
     """Answer scrapes; give the address."""
-    with scraped("127.0.0.1", free_port()) as made:
+    with metrics_listener("127.0.0.1", free_port()) as made:
         server = made.serve(lambda: (200, {"status": "ok"}))
         yield made.listener.getsockname()
         server.shutdown()
