@@ -165,10 +165,18 @@ def _cut(event: TokenEvent, *, in_vain: bool) -> None:
     """Cut the texts of an event: a client that sends much must not make us keep much."""
     if any(map(gt, map(len, _texts(event)), _LENGTHS)):
         for name, limit in LONGEST.items():
-            setattr(event, name, getattr(event, name)[:limit])
+            if len(text := getattr(event, name)) > limit:
+                setattr(event, name, _beginning(text, limit))
     if in_vain or event.outcome in ("denied", "refused"):
         for name, limit in LONGEST_IN_VAIN.items():
             setattr(event, name, printable(getattr(event, name), limit))
+
+
+@lru_cache(KEPT)
+def _beginning(text: str, limit: int) -> str:
+    # Equal requests share the whole text, so they share its beginning: it is hashed and compared
+    # with each record (by `_kept`), and a thousand characters take longer than the look-up here.
+    return text[:limit]
 
 
 def insert_events(store: Store, session: Session, events: list[TokenEvent]) -> None:
