@@ -70,9 +70,7 @@ def test_an_export_is_a_policy_that_changes_nothing(run: Commands, file: Path) -
     assert json.loads(run("policy", "export", "--json"))["groups"] == {"dev": ["user:alice"]}
 
 
-def test_what_is_wrong_is_said_with_file_and_line_and_exits_with_1(
-    run: Commands, file: Path
-) -> None:
+def test_problems_name_file_and_line_and_exit_with_1(run: Commands, file: Path) -> None:
     file.write_text(POLICY.replace("[user:alice]", "[user:eve]").replace("group:dev", "group:x"))
     for command in ("plan", "apply", "test"):
         run("policy", command, file, status=1)
@@ -189,7 +187,7 @@ def test_verdicts_as_json_and_junit(bare: Commands, file: Path, tmp_path: Path) 
     assert "cannot be written" in bare.err
 
 
-def test_the_time_of_a_test_can_be_said(bare: Commands, file: Path) -> None:
+def test_assertions_are_tested_at_a_given_time(bare: Commands, file: Path) -> None:
     file.write_text(POLICY.replace("[push]}", "[push], valid_from: 2027-01-01}"))
     bare("policy", "test", file, "--at", "2026-12-31", status=1)
     bare("policy", "test", file, "--at", "2027-01-01")

@@ -42,7 +42,7 @@ def test_a_plan_is_shown_and_then_applied(world: World) -> None:
     assert planned(world, after, "?prune=true")["changes"] == []
 
 
-def test_what_is_gained_is_told(world: World) -> None:
+def test_a_plan_shows_gains(world: World) -> None:
     world.user("eve")
     plan = planned(world, {"rules": [RULE]})
     (told,) = plan["changes"][0]["effects"]["told"]
@@ -96,9 +96,7 @@ def test_not_even_force_leaves_nobody_who_can_administer(world: World) -> None:
         ({"rules": [RULE | {"registry": "none"}]}, "/rules/0", "there is no registry 'none'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(
-    world: World, document: Any, where: str, detail: str
-) -> None:
+def test_a_problem_has_a_json_pointer(world: World, document: Any, where: str, detail: str) -> None:
     for path in ("/policy/plan", "/policy/apply?plan=x"):
         told = call(world, "POST", path, status=409, json=document).json
         assert told is not None

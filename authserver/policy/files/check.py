@@ -96,8 +96,8 @@ class _World:
         if asserted is not None and asserted.kind is SubjectKind.GROUP:
             if name not in self._state.groups:
                 return f"there is no group {name!r}"
-            whom = self._accounts(claim)
-            return "the group has no enabled members" if claim.can and not whom else None
+            enabled = self._accounts(claim)
+            return "the group has no enabled members" if claim.can and not enabled else None
         if not name:
             return None
         account = self._asking.get(name)

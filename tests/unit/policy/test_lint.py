@@ -370,7 +370,9 @@ def test_a_rule_that_is_not_in_force_is_not_called_unused(change: dict[str, obje
         (RuleUse(AGES.since + timedelta(days=10), frozenset()), 90, "begin 2026-03-13T12:00:00Z"),
     ],
 )
-def test_records_that_are_too_young_tell_nothing(use: RuleUse, record_days: int, why: str) -> None:
+def test_records_that_are_too_young_find_no_unused_rules(
+    use: RuleUse, record_days: int, why: str
+) -> None:
     rules_found, (note,) = unused(TWO, use, replace(AGES, record_days=record_days))
     assert rules_found == []
     assert why in note

@@ -202,11 +202,11 @@ def test_any_text_survives(name: str, description: str) -> None:
         (b"#" * (yaml_values.MAX_SIZE + 1), "1: the file is larger than 16 MiB"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_its_line(text: str | bytes, problem: str) -> None:
+def test_a_problem_names_its_line(text: str | bytes, problem: str) -> None:
     assert any(said.startswith(problem) for said in refused(text)), refused(text)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     said = refused("""\
 accounts:
   a: {kind: bot}
@@ -230,7 +230,7 @@ _yaml = st.text(alphabet="ab:-[]{}*&!'\"|>#? \n\t%@", max_size=60).map(str.encod
 
 
 @given(st.binary(max_size=60) | _yaml)
-def test_whatever_is_in_a_file_it_is_read_or_refused(content: bytes) -> None:
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with suppress(BadPolicy):
         read(content)
 

@@ -219,7 +219,9 @@ def test_an_export_is_the_same_to_the_byte_and_has_no_secrets(peopled: Store) ->
         ]),
     ],
 )  # fmt: skip
-def test_who_gains_or_loses_is_told(peopled: Store, old: str, new: str, lines: list[str]) -> None:
+def test_a_plan_shows_who_gains_or_loses(
+    peopled: Store, old: str, new: str, lines: list[str]
+) -> None:
     assert old in BASE
     text = BASE.replace(old, new)
     before = contents(peopled)
@@ -274,7 +276,7 @@ def test_a_disabled_account_is_not_enabled_by_a_file_that_does_not_say_so(people
     assert planned(peopled, BASE).steps == []
 
 
-def test_a_rule_that_says_no_more_than_another_once_an_account_is_gone(peopled: Store) -> None:
+def test_a_rule_that_equals_another_without_a_removed_account_goes(peopled: Store) -> None:
     for line in ("allow user:alice b pull", "allow user:alice,robot:ci b pull"):
         with peopled.change("test") as change:
             rules.add(change, said(line))
@@ -325,7 +327,7 @@ def test_two_rules_cannot_be_edited_to_say_the_same(peopled: Store) -> None:
     assert contents(peopled) == before
 
 
-def test_what_is_too_much_to_tell_is_said_to_be(peopled: Store) -> None:
+def test_a_plan_says_if_it_does_not_show_all_effects(peopled: Store) -> None:
     named = ", ".join(f"t/{number}" for number in range(effects.MAX_PIECES + 1))
     deny = "{effect: deny, subjects: [user:bob], patterns: ['**'], actions: [all]}"
     allow = f"{{effect: allow, subjects: [user:bob], patterns: [{named}], actions: [pull]}}"
@@ -371,7 +373,7 @@ def test_a_plan_refuses_what_applying_refuses(peopled: Store) -> None:
             attempt(peopled, text)
 
 
-def test_what_went_with_a_step_is_noted(delegated: Store) -> None:
+def test_notes_name_what_goes_with_a_step(delegated: Store) -> None:
     do(delegated, lambda c: rules.add(c, said("allow user:alice,user:bob b pull")))
     do(delegated, lambda c: rules.add(c, said("allow user:alice b pull")))
     text = "accounts: {admin: {kind: user, admin: true}, alice: {kind: user}}\ngroups: {}"
@@ -621,7 +623,7 @@ def granted(there: PolicyState, name: str, service: str, repository: str, addres
 
 @given(policies(), policies(), st.booleans())
 @settings(max_examples=150)
-def test_whoever_gains_or_loses_is_told_and_nobody_else(
+def test_effects_name_exactly_the_accounts_whose_decisions_differ(
     old: Policy, new: Policy, prune: bool
 ) -> None:
     before = standing(old)
