@@ -1,4 +1,4 @@
-"""Checks of an installation: each passes, or raises what is wrong."""
+"""Checks of an installation, as ``health`` runs them: each passes, or raises an error."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ Check = Callable[[], None]
 
 
 def failures(checks: Mapping[str, Check]) -> dict[str, str | None]:
-    """Run every check; return by its name what is wrong, None for one that passes."""
+    """Run every check; return its error by its name, None for one that passes."""
     return {name: _failure(check) for name, check in checks.items()}
 
 

@@ -19,15 +19,16 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 def available_processors(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     """Return how many processors this process can keep busy, at least one.
 
-    That is by its affinity, and by the limits of its control groups, as containers have them: a
-    part of a processor counts as one.
+    Its affinity counts, and the limits of its control groups, as containers have them. A part of a
+    processor counts as one.
     """
     limits = map(_limit, _directories(cgroups, own))
     return min(len(os.sched_getaffinity(0)), *(ceil(limit) for limit in limits if limit), MOST)
 
 
 def _directories(cgroups: Path, own: Path) -> Iterator[Path]:
-    """Yield where limits may be: the process's groups and all above, in version 2 and 1."""
+    """Yield the directories that may have limits: the process's groups and all above, in cgroup 2
+    and 1."""
     try:
         lines = own.read_text().splitlines()
     except OSError:

@@ -61,9 +61,9 @@ class SharedMemory:
 
     @property
     def path(self) -> str:
-        """Return where this process finds this memory, and each that it forks, to open it anew.
+        """Return the path by which this process and its forks open this memory anew.
 
-        Nobody else does: what a process has open is closed to others where it leaves no core dump.
+        Other users cannot: /proc closes the descriptors of a process that leaves no core dump.
         """
         return f"/proc/self/fd/{self._descriptor}"
 
@@ -79,7 +79,7 @@ class SharedMemory:
 
     @contextmanager
     def one_of(self, numbers: Sequence[int]) -> Iterator[None]:
-        """Hold one of several locks: one that is free, or any if none is."""
+        """Hold one of several locks: a free one if there is one, else any."""
         with ExitStack() as held:
             for number in numbers:
                 if self._take(number):

@@ -1,5 +1,7 @@
-"""Metrics: what is counted while serving, and how it gets to Prometheus.
+"""Metrics: the families, one worker's counters, and the listener that Prometheus scrapes.
 
-Requests leave observations; a thread of each worker adds them up and writes a sheet with all its
-numbers into a directory that the workers share; whichever worker is scraped adds the sheets up.
+Requests append observations. A thread of each worker (``web/server/metrics_reporter``) adds them up
+and writes its sheet, a file with all its numbers, into a directory that the workers share. The
+worker that answers a scrape adds the sheets up. docs/development.md says why this is not
+prometheus_client's multiprocess mode. The room knows nothing of requests, accounts or the store.
 """

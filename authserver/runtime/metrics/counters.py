@@ -17,7 +17,7 @@ Values = dict[tuple[str, tuple[str, ...]], list[float]]
 T = TypeVar("T")
 
 MAX_WAITING = 20_000
-"""So many may come before they are added up."""
+"""Observations that are kept until they are added up."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Totals:
         self.counted.setdefault((family.name, labels), [0.0])[0] += by
 
     def reached(self, family: Family, total: float) -> None:
-        """Set a counter that somebody else counts."""
+        """Set a counter to a total that is counted elsewhere."""
         self.counted[family.name, ()] = [float(total)]
 
     def observe(self, family: Family, *labels: str, seconds: float) -> None:
@@ -78,6 +78,6 @@ class Observations:
 
 
 def taken(waiting: deque[T]) -> Iterator[T]:
-    """Take out what waits now; what comes meanwhile is left."""
+    """Remove and yield what waits now. What comes meanwhile stays."""
     for _ in range(len(waiting)):
         yield waiting.popleft()

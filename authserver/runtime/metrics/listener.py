@@ -1,7 +1,7 @@
-"""Serving ``/metrics`` and ``/readyz`` in full on a listener that is never the public one.
+"""A listener for ``/metrics`` and the full ``/readyz``; it is never the public listener.
 
-It is bound before the workers are made: each takes from the same queue, so whichever has time
-answers, for all of them.
+It is bound before the workers are forked. They accept from the same queue, so any worker answers a
+scrape, for all of them.
 """
 
 import json
@@ -73,14 +73,14 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot serve metrics on {host}:{port}: {error.strerror or error}; "
             "choose another address with AUTHSERVER_METRICS_LISTEN"
         ) from None
-    # Where another worker was faster there is nothing left to accept.
+    # Another worker may have accepted the connection already.
     listener.setblocking(False)  # noqa: FBT003
     return listener
 
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    # It is written every second; and a container may have no other place that is writable.
+    # It is written every second, and a container may have no other place that is writable.
     memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
     try:
         made = TemporaryDirectory(prefix="authserver-metrics-", dir=memory)

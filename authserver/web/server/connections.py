@@ -1,4 +1,7 @@
-"""Connections: how many one address may have, which the HTTP server cannot be asked for."""
+"""A limit of connections by address: closes the newest of an address that has too many.
+
+Granian has no such limit. ``worker`` starts it in each worker.
+"""
 
 import math
 import os
@@ -24,9 +27,9 @@ log = structlog.get_logger()
 
 @dataclass
 class Connections:
-    """Ends the newest connections of an address that has more than ``each`` to this process.
+    """Closes the newest connections of an address that has more than ``each`` to this process.
 
-    Those of addresses that ``trusts`` tells are not counted: proxies have many clients.
+    Addresses that ``trusts`` accepts have no limit: proxies have many clients.
     """
 
     each: int
@@ -53,7 +56,7 @@ class Connections:
             return
         known: dict[int, int] = {}
         clients = defaultdict[str, list[tuple[int, int, int]]](list)
-        # A new one has the lowest number that is free: mostly the higher, the newer.
+        # A new descriptor has the lowest free number: mostly the higher, the newer.
         for descriptor in sorted(map(int, descriptors)):
             with suppress(OSError), _held(descriptor) as (connection, inode):
                 client = self._client(connection)
@@ -68,9 +71,9 @@ class Connections:
                 _end(descriptor, inode)
 
     def _client(self, connection: socket.socket) -> str | None:
-        """Return whose connection this is, if it was accepted and is to be counted."""
+        """Return the client of an accepted connection; None if the connection does not count."""
         here = connection.getsockname()
-        # Others are Unix sockets, behind which there is a proxy.
+        # It is a Unix socket, and a proxy is behind it.
         if not isinstance(here, tuple):
             return None
         if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -97,23 +100,23 @@ class Connections:
 
 @contextmanager
 def _held(descriptor: int) -> Iterator[tuple[socket.socket, int]]:
-    """Hold a socket by a descriptor of its own, for the other one is the HTTP server's to close.
+    """Duplicate a socket's descriptor for the block: the HTTP server may close its own.
 
     Raises:
-        OSError: it is gone, or no socket.
+        OSError: the socket is gone, or the descriptor is not a socket.
     """
     own = os.dup(descriptor)
     status = os.fstat(own)
     if not stat.S_ISSOCK(status.st_mode):
         os.close(own)
         raise OSError
-    # Which family it is of is asked for only where none is named, and matters to nothing here.
+    # Any family will do here, and naming one saves a system call.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=own) as found:
         yield found, status.st_ino
 
 
 def _end(descriptor: int, inode: int) -> None:
-    """Have a connection end, if it has not."""
+    """Close a connection that is still open."""
     with suppress(OSError), _held(descriptor) as (connection, found):
         if found == inode:
             connection.shutdown(socket.SHUT_RDWR)

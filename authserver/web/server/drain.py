@@ -1,6 +1,6 @@
-"""What a worker's listeners do that the HTTP server cannot be asked for.
+"""A worker's listening sockets: stop accepting, and limit the time for writing an answer.
 
-They leave new connections to other workers, and set a time limit for writing answers.
+Granian has no setting for either. ``worker`` and ``granian_worker`` use it.
 """
 
 import os
@@ -11,16 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 STOP = signal.SIGUSR1
-"""The signal by which a worker is told."""
+"""The signal that has a worker stop accepting."""
 
 
 WRITING_SECONDS = 20
 
 
 def limit_writing() -> None:
-    """Have the kernel end connections whose client takes nothing of an answer for so long.
+    """Have the kernel end a connection whose client reads nothing for WRITING_SECONDS.
 
-    Connections that are accepted from now on have it from their listener.
+    Connections that are accepted from now on inherit this from their listener.
     """
     for descriptor in list(_listening()):
         with socket.socket(fileno=os.dup(descriptor)) as listener:
@@ -35,9 +35,9 @@ def stop_when_told() -> None:
 
 
 def stop() -> None:
-    """Put a listener to which nobody connects in the place of each that this process has.
+    """Replace each listener of this process by an idle one, to which nobody connects.
 
-    The others go on with theirs; connections that were accepted are served on.
+    Other processes keep theirs. Accepted connections are served on.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=0) as idle:
         # A thread that is woken must find nothing to accept, not an error.

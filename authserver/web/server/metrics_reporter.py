@@ -1,4 +1,7 @@
-"""What a worker reports of itself: adds up what requests left, reads gauges, writes its sheet."""
+"""One worker's metrics: add up the observations of requests, read gauges, write the sheet.
+
+``worker`` starts it. Requests only append to ``Observations``.
+"""
 
 import os
 import platform
@@ -28,7 +31,7 @@ from authserver.web.server.maintenance import Maintenance
 INTERVAL = 1.0
 EXPIRING_DAYS = (1, 7, 30)
 
-# Error → outcome; what is not here was not foreseen.
+# Error → outcome. Any other error was not expected.
 OUTCOMES: dict[type[Exception], str] = {
     Unauthorized: "unauthorized",
     BadRequest: "bad_request",
@@ -95,7 +98,7 @@ class Reporter:
         state = self.maintenance.state.latest
         known = state.snapshot.registries if state else {}
         for request in taken(seen.token_requests):
-            # What clients name must not become labels without end.
+            # A client can name anything: each name would become a label.
             registry = request.registry if request.registry in known else ""
             labels = registry, _outcome(request), request.credential
             totals.count(families.TOKEN_REQUESTS, *labels)

@@ -1,4 +1,7 @@
-"""TLS certificates that are served: checked before they are taken, watched for successors."""
+"""TLS certificates: checked when they are loaded, and watched for new ones.
+
+``cli/serve`` makes one for each listener with TLS; the server's main process watches its files.
+"""
 
 import os
 import ssl

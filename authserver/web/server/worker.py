@@ -22,12 +22,12 @@ from authserver.web.server.tls import Certificate
 from authserver.web.token import HEADERS, PATHS
 from authserver.web.wiring import Wiring, now, wire
 
-# How many objects there may be more before garbage is looked for, of which requests leave little.
+# New objects until the collector runs. Requests leave little garbage.
 GARBAGE_AFTER = 5_000
 
 
 def _gateways(wiring: Wiring) -> list[Gateway]:
-    """Return what takes the requests of each listener, the public one first."""
+    """Return a gateway for each listener, the public one first."""
     gateways = [gateway_over(wiring)]
     if wiring.settings.admin_listen is not None:
         client_address = wiring.client_address_at_administration
@@ -39,7 +39,7 @@ def _gateways(wiring: Wiring) -> list[Gateway]:
 
 
 def gateway_over(wiring: Wiring) -> Gateway:
-    """Return what takes requests for the application over ``wiring``."""
+    """Return the gateway in front of the public application."""
     prefixes, client_address = ("", wiring.settings.path_prefix or ""), wiring.client_address
     return Gateway(
         create_app(wiring).wsgi_app,
@@ -51,9 +51,9 @@ def gateway_over(wiring: Wiring) -> Gateway:
 
 
 def spare_the_collector() -> None:
-    """Leave what is loaded now out of garbage collection: it stays, and there is much of it.
+    """Exclude all objects that exist now from garbage collection: most of them stay.
 
-    The collector would also write to all of it, and processes share only what nobody writes to.
+    The collector would also write to them, and workers share only memory that is not written.
     """
     gc.collect()
     gc.freeze()
@@ -62,9 +62,9 @@ def spare_the_collector() -> None:
 
 @dataclass(frozen=True)
 class WorkerInheritance:
-    """What the workers of one server have from the process that makes them.
+    """What a worker inherits from the process that forks it.
 
-    They share the memory of its ``snapshot``, and read only what was altered since.
+    Workers share the memory of ``snapshot``, and read only later changes from the store.
     """
 
     snapshot: Snapshot
@@ -90,7 +90,7 @@ class Handlers:
 
 
 def worker(inherited: WorkerInheritance) -> Handlers:
-    """Return what takes one worker's requests; the server calls this in each of them."""
+    """Start one worker's parts and return its handlers; the server calls this in each worker."""
     process.end_with_parent()
     process.keep_memory_private()
     drain.stop_when_told()
@@ -99,7 +99,7 @@ def worker(inherited: WorkerInheritance) -> Handlers:
     observations = Observations(MAX_WAITING) if inherited.metrics else None
     wiring = wire(chosen, observations, inherited.snapshot)
     spare_the_collector()
-    # In this order: a thread has its nice value from the one that makes it.
+    # In this order: a thread inherits its nice value from its creator.
     wiring.issuer.backends.hashing.start()
     thread_priority.give_way()
     wiring.start()
@@ -128,5 +128,5 @@ def _report(wiring: Wiring, metrics: MetricsListener, certificates: Sequence[Cer
     reporter.report()
     reporter.start()
     metrics.serve(lambda: health.readiness(wiring.maintenance))
-    # After the records are written, and what could not be is known.
+    # After the records are written: the last report counts those that were lost.
     multiprocessing.util.Finalize(None, reporter.stop, exitpriority=5)
