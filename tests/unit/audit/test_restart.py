@@ -517,11 +517,31 @@ def test_records_put_in_among_closed_ones_have_no_open_one_pruned(restarted: Off
         assert len(session.scalars(select(TokenRecord.id).where(TokenRecord.id > 10)).all()) == 6
 
 
-def test_closed_records_are_kept_while_the_seal_is_broken(restarted: Office) -> None:
+def test_missing_closed_records_have_no_open_one_pruned(restarted: Office) -> None:
+    restarted.do(delete(TokenRecord).where(TokenRecord.id.between(2, 9)))
+    assert retention.prune(restarted.process(), restarted.clock() - SINCE, 8) == 2
+
+
+@pytest.mark.parametrize("table", [AuditRecord, TokenRecord])
+def test_no_record_that_was_put_in_is_from_before_there_were_chains(
+    restarted: Office, table: Any
+) -> None:
+    """Somebody alters the closed record that says how many there were before."""
+    columns = [c for c in table.__table__.columns if c.name not in ("id", "seq", "mac", "chain_id")]
+    stray = select(text("70"), *columns).where(table.id == 2)
+    restarted.do(
+        *ATTEMPTS["from before there were chains"],
+        insert(table).from_select(["id", *(c.name for c in columns)], stray),
+    )
+    assert len(restarted.faults()) == 1
+
+
+@pytest.mark.parametrize("most", [0, 8])
+def test_closed_records_are_kept_while_the_seal_is_broken(restarted: Office, most: int) -> None:
     """Where a chain is closed is only to be believed while the seal over all chains holds."""
     restarted.do(update(AuditState).values(mac="x"))
     with capture_logs() as logged:
-        assert retention.prune(restarted.process(), restarted.clock() + SINCE, 0) == 0
+        assert retention.prune(restarted.process(), restarted.clock() - SINCE, most) == 0
     assert "are kept" in logged[0]["event"]
 
 
