@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authserver.keys import jose, keyring
+from authserver.keys import header_modes, jose, keyring
 from authserver.keys.compatibility import Version
 from authserver.registry.distribution import key_ids
 from authserver.registry.distribution.trust import ListedKey, RegistryTrust
@@ -225,19 +225,23 @@ def _by_key_id(keys: Keys) -> Iterator[Case]:
 
     private = keys.authority.private
     own, rsa_public, short = private.public_key(), keys.rsa.public_key(), keys.short.public_key()
-    yield case("libtrust", jose.libtrust_id(own), private, ONLY_2, "libtrust id")
-    yield case("rfc7638", jose.thumbprint(own), private, frozenset({Version.V3_1}), "knows")
+    yield case("libtrust", header_modes.libtrust_id(own), private, ONLY_2, "libtrust id")
+    yield case("rfc7638", header_modes.thumbprint(own), private, frozenset({Version.V3_1}), "knows")
     constant = str(key_ids.computed(own, Version.V3_0))
     yield case("the constant of 3.0", constant, private, frozenset({Version.V3_0}), "knows")
-    yield case("rfc7638, RSA", jose.thumbprint(rsa_public), keys.rsa, ONLY_3, "2.8", "RS256")
-    yield case("libtrust, RSA", jose.libtrust_id(rsa_public), keys.rsa, ONLY_2, "lib", "RS256")
-    yield case("leading zero", jose.thumbprint(short), keys.short, NONE, "knows")
+    yield case(
+        "rfc7638, RSA", header_modes.thumbprint(rsa_public), keys.rsa, ONLY_3, "2.8", "RS256"
+    )
+    yield case(
+        "libtrust, RSA", header_modes.libtrust_id(rsa_public), keys.rsa, ONLY_2, "lib", "RS256"
+    )
+    yield case("leading zero", header_modes.thumbprint(short), keys.short, NONE, "knows")
     bare = str(key_ids.computed(short, Version.V3_1))
     yield case("leading zero left out", bare, keys.short, frozenset({Version.V3_1}), "kid")
     yield case("in the JWKS", "listed", keys.listed, ONLY_3, "JWKS")
     yield case("Ed25519 in the JWKS", "ed", keys.ed, ONLY_3, "alg", "EdDSA")
     yield case("another alg than listed", "listed", keys.p384, NONE, "", "ES384")
-    p384 = jose.libtrust_id(keys.p384.public_key())
+    p384 = header_modes.libtrust_id(keys.p384.public_key())
     yield case("libtrust, certificate ended", p384, keys.p384, ONLY_2, "libtrust", "ES384")
     true = key_ids.rfc7638(keys.p384.public_key())
     yield case("rfc7638, ended", true, keys.p384, frozenset({Version.V3_1}), "knows", "ES384")
@@ -253,16 +257,16 @@ def _by_jwk(keys: Keys) -> Iterator[Case]:
         return Case(name, compact(header, claims(), private, "ES256"), accepted, why)
 
     own = keys.authority.private.public_key()
-    full = jose.public_jwk(own, jose.thumbprint(own))
+    full = jose.public_jwk(own, header_modes.thumbprint(own))
     bare = {name: full[name] for name in ("kty", "crv", "x", "y")}
     stranger = ec.generate_private_key(ec.SECP256R1())
-    public = jose.public_jwk(stranger.public_key(), jose.thumbprint(stranger.public_key()))
+    public = jose.public_jwk(stranger.public_key(), header_modes.thumbprint(stranger.public_key()))
     foreign = {name: public[name] for name in ("kty", "crv", "x", "y")}
     signer = keys.authority.private
     yield case("jwk", bare, signer, ONLY_2, "jwk")
     yield case("jwk with kid", full, signer, frozenset({Version.V3_1}), "jwk")
     yield case("jwk of a stranger", foreign, stranger, NONE, "not among the keys")
-    with_kid = foreign | {"kid": jose.thumbprint(own)}
+    with_kid = foreign | {"kid": header_modes.thumbprint(own)}
     yield case("jwk of a stranger with our kid", with_kid, stranger, NONE)
     leaf = keys.leaf.private.public_key()
     inside = {n: v for n, v in jose.public_jwk(leaf, "").items() if n not in ("kid", "alg", "use")}
@@ -320,7 +324,10 @@ def _by_form(keys: Keys) -> Iterator[Case]:
     yield Case("no signature", f"{head}.{middle}.", NONE, "signature")
     none = {"alg": "none", "x5c": x5c(keys.leaf.certificate)}
     yield Case("alg none", _signed(keys, claims(), none), NONE, "alg")
-    symmetric = {"alg": "HS256", "kid": jose.libtrust_id(keys.authority.private.public_key())}
+    symmetric = {
+        "alg": "HS256",
+        "kid": header_modes.libtrust_id(keys.authority.private.public_key()),
+    }
     pem = keys.authority.certificate.public_bytes(Encoding.PEM)
     yield Case("alg HS256", _hmac(symmetric, pem), NONE, "alg")
 

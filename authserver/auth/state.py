@@ -20,6 +20,7 @@ from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
 from authserver.keys import registry_keys, signing_keys
+from authserver.keys.header_modes import signer_of
 from authserver.keys.jose import Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.signing_keys import Ending
@@ -57,7 +58,7 @@ class OpenKeys:
             NotReady: there is no signing key, or it does not open.
         """
         return cls(
-            leaf=Signer.of(signing_keys.load_leaf(session, safe)),
+            leaf=signer_of(signing_keys.load_leaf(session, safe)),
             own=registry_keys.signers(session, safe),
             published=published_keys.by_registry(session, at),
             endings=signing_keys.endings_of(session),

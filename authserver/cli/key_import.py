@@ -13,7 +13,8 @@ from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.db.store import Change
 from authserver.keys import authorities, jose, keyring, registry_keys
-from authserver.keys.jose import HeaderMode, KeyPair
+from authserver.keys.header_modes import HeaderMode
+from authserver.keys.jose import KeyPair
 from authserver.keys.private_keys import Safe
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)

@@ -23,7 +23,8 @@ from authserver.db import lookup
 from authserver.db.models import RegistryRow
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import MODES_HELP, HeaderMode, KeyType
+from authserver.keys.header_modes import MODES_HELP, HeaderMode
+from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from authserver.registry.entries import Installation
 

@@ -1,15 +1,7 @@
-"""Key pairs, and how a registry token is signed and says by which key: JWS, key ids, JWKs.
+"""Key pairs, JWKs and the signer of registry tokens (RFC 7515 to 7518)."""
 
-A registry looks for a token's key by ``x5c``, the certificate itself, or by ``kid``, a key id that
-it computes for each certificate of its bundle or reads in its JWKS. Distribution 2.8 computes the
-libtrust fingerprint, 3.x the RFC 7638 thumbprint.
-"""
-
-import base64
-import hashlib
 import json
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 
 from authserver.core.errors import NotReady, Refused
@@ -35,7 +26,6 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _ES256 = ec.ECDSA(hashes.SHA256())
 
-FINGERPRINT_BYTES = 30
 P256_BYTES = 32
 RSA_BITS = 2048
 
@@ -67,23 +57,6 @@ def public_key(certificate: x509.Certificate) -> PublicKey:
     return public
 
 
-class HeaderMode(StrEnum):
-    """How a token names its key to one registry."""
-
-    X5C = "x5c"
-    LIBTRUST = "libtrust"
-    RFC7638 = "rfc7638"
-
-
-KEY_ID_MODES = tuple(mode for mode in HeaderMode if mode is not HeaderMode.X5C)
-"""The modes that name a key of the registry's own by its id."""
-
-MODES_HELP = (
-    "x5c (the certificate; the usual way), or a key id that Distribution 2.8 (libtrust) or 3 "
-    "(rfc7638) computes, with a key of its own."
-)
-
-
 class KeyType(StrEnum):
     """What a signing key is made of; the value is what an operator writes."""
 
@@ -113,72 +86,12 @@ def algorithm(public: PublicKey) -> str:
     return ALGORITHMS[KeyType.RSA2048 if isinstance(public, rsa.RSAPublicKey) else KeyType.P256]
 
 
-def libtrust_id(public: PublicKey) -> str:
-    """Return the key id that Distribution 2.8 computes: 12 groups of base32."""
-    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    digest = hashlib.sha256(der).digest()[:FINGERPRINT_BYTES]
-    text = base64.b32encode(digest).decode()
-    return ":".join(text[i : i + 4] for i in range(0, len(text), 4))
-
-
-def thumbprint(public: PublicKey) -> str:
-    """Return the key id that Distribution 3.x computes: RFC 7638, SHA-256."""
-    canonical = json.dumps(_members(public), separators=(",", ":"), sort_keys=True)
-    return base64url(hashlib.sha256(canonical.encode()).digest())
-
-
-_KEY_IDS: dict[HeaderMode, Callable[[PublicKey], str]] = {
-    HeaderMode.RFC7638: thumbprint,
-    HeaderMode.LIBTRUST: libtrust_id,
-}
-
-
-def key_id(public: PublicKey, mode: HeaderMode) -> str:
-    """Return the ``kid`` of ``mode``; beside ``x5c`` no registry looks at it."""
-    return _KEY_IDS.get(mode, thumbprint)(public)
-
-
-def jose_header(
-    mode: HeaderMode, public: PublicKey, chain: Sequence[x509.Certificate] = ()
-) -> dict[str, Any]:
-    """Return the header of tokens that ``public``'s private half signs (RFC 7515, 4.1).
-
-    ``chain`` is what ``x5c`` holds: the key's certificate first, and not the authority that the
-    registry's bundle has. The other modes leave it out.
-    """
-    header: dict[str, Any] = {
-        "alg": algorithm(public),
-        "kid": key_id(public, mode),
-        "typ": "JWT",
-    }
-    if mode is HeaderMode.X5C:
-        # Standard base64, not base64url (RFC 7515, 4.1.6).
-        header["x5c"] = [
-            base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
-            for certificate in chain
-        ]
-    return header
-
-
 def public_jwk(public: PublicKey, kid: str) -> dict[str, str]:
     """Return a key as it stands in a JWKS (RFC 7517), under the id ``kid``."""
-    return {**_members(public), "kid": kid, "alg": algorithm(public), "use": "sig"}
+    return {**members(public), "kid": kid, "alg": algorithm(public), "use": "sig"}
 
 
-def public_jwks(public: PublicKey) -> list[dict[str, str]]:
-    """Return a key's entries in a JWKS, one under each of its ids."""
-    return [public_jwk(public, identify(public)) for identify in _KEY_IDS.values()]
-
-
-def has_leading_zero(public: PublicKey) -> bool:
-    """Whether Distribution 3.x computes a wrong key id: it drops a coordinate's leading zeros."""
-    if isinstance(public, rsa.RSAPublicKey):
-        return False
-    numbers = public.public_numbers()
-    return min(numbers.x, numbers.y) < 1 << 8 * (P256_BYTES - 1)
-
-
-def _members(public: PublicKey) -> dict[str, str]:
+def members(public: PublicKey) -> dict[str, str]:
     """Return the members that a thumbprint is computed of (RFC 7638, 3.2)."""
     if isinstance(public, rsa.RSAPublicKey):
         rsa_numbers = public.public_numbers()
@@ -211,11 +124,6 @@ class Signer:
 
     pair: KeyPair
     headers: dict[str, Any]
-
-    @classmethod
-    def of(cls, pair: KeyPair, mode: HeaderMode = HeaderMode.X5C) -> "Signer":
-        public = public_key(pair.certificate)
-        return cls(pair, jose_header(mode, public, [pair.certificate]))
 
     @cached_property
     def not_before(self) -> datetime:

@@ -12,7 +12,8 @@ from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import compatibility, jose, keyring, rows
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyPair, KeyType, Signer
+from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode, signer_of
+from authserver.keys.jose import KeyPair, KeyType, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
 
@@ -170,7 +171,7 @@ def signers(session: Session, safe: Safe) -> dict[str, Signer | NotReady]:
 
 def _signer(row: SigningKeyRow, safe: Safe) -> Signer | NotReady:
     try:
-        return Signer.of(safe.open(row), HeaderMode(row.header_mode))
+        return signer_of(safe.open(row), HeaderMode(row.header_mode))
     except NotReady as error:
         # The other registries' tokens do not need this key.
         return error

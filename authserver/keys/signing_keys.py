@@ -16,7 +16,8 @@ from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
 from authserver.keys import keyring, registry_keys, rows
 from authserver.keys import rows as key_rows
-from authserver.keys.jose import HeaderMode, KeyPair
+from authserver.keys.header_modes import HeaderMode
+from authserver.keys.jose import KeyPair
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Row, Safe, role, sealed_name
 from authserver.keys.rows import SIGNS, described, target

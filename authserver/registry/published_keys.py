@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from authserver.db.models import RegistryRow, SigningKeyRow
-from authserver.keys import authorities, jose, signing_keys
+from authserver.keys import authorities, header_modes, jose, signing_keys
 from authserver.keys import rows as key_rows
 from authserver.keys.compatibility import Trust
 from authserver.keys.rows import certificate
@@ -108,4 +108,4 @@ def _jwks(rows: Sequence[SigningKeyRow]) -> str:
 
 def _jwk_entries(rows: Sequence[SigningKeyRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
-        yield from jose.public_jwks(jose.public_key(key_rows.certificate(row)))
+        yield from header_modes.public_jwks(jose.public_key(key_rows.certificate(row)))

@@ -10,7 +10,7 @@ import pytest
 from authserver.core.claims import Claims
 from authserver.db.store import open_store
 from authserver.keys import signing_keys
-from authserver.keys.jose import Signer
+from authserver.keys.header_modes import signer_of
 from authserver.keys.private_keys import Safe
 from tests import odd_tokens, stores
 from tests.cli.commands import Commands
@@ -29,7 +29,7 @@ def issued(data_dir: Path, audience: str = SERVICE, at: datetime | None = None) 
     store.engine.dispose()
     moment = at or datetime.now(UTC)
     claims = Claims.of("authserver", "alice", audience, 300, GRANT)
-    return Signer.of(pair).sign(claims.encode(int(moment.timestamp()), "id"), moment)
+    return signer_of(pair).sign(claims.encode(int(moment.timestamp()), "id"), moment)
 
 
 def test_our_own_token_is_accepted_by_every_version(run: Commands) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from authserver.core.claims import Claims
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyPair, KeyType, Signer, public_jwks, public_key
+from authserver.keys.header_modes import HeaderMode, public_jwks, signer_of
+from authserver.keys.jose import KeyPair, KeyType, public_key
 from authserver.keys.keyring import make_authority, make_leaf, make_own
 from tests.e2e.lab import PROGRAMS, serving_registry
 
@@ -69,7 +70,7 @@ class Keys:
         mode, key_type, whose = row
         now = datetime.now(UTC)
         claims = Claims.of(ISSUER, "alice", SERVICE, 300, ()).encode(int(now.timestamp()), "matrix")
-        return Signer.of(self.pairs[key_type, whose], mode).sign(claims, now)
+        return signer_of(self.pairs[key_type, whose], mode).sign(claims, now)
 
 
 def recorded(keys: Keys, column: Column, directory: Path) -> dict[Row, str]:

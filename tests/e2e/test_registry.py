@@ -11,6 +11,7 @@ import pytest
 from authserver.core.claims import Claims
 from authserver.db.store import open_store
 from authserver.keys import keyring, signing_keys
+from authserver.keys.header_modes import signer_of
 from authserver.keys.jose import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
@@ -297,23 +298,23 @@ def signing(lab: Lab) -> KeyPair:
 
 
 def test_a_token_that_we_sign_is_taken(lab: Lab, signing: KeyPair) -> None:
-    assert _registry_says(lab, _signed(Signer.of(signing))) == 200
+    assert _registry_says(lab, _signed(signer_of(signing))) == 200
 
 
 def test_an_expired_token_is_refused(lab: Lab, signing: KeyPair) -> None:
-    expired = _signed(Signer.of(signing), datetime.now(UTC) - timedelta(minutes=10))
+    expired = _signed(signer_of(signing), datetime.now(UTC) - timedelta(minutes=10))
     assert _registry_says(lab, expired) == 401
 
 
 def test_a_token_under_a_foreign_authority_is_refused(lab: Lab) -> None:
     now = datetime.now(UTC)
     foreign = keyring.make_leaf(keyring.make_authority("authserver", now), now)
-    assert _registry_says(lab, _signed(Signer.of(foreign))) == 401
+    assert _registry_says(lab, _signed(signer_of(foreign))) == 401
 
 
 def test_a_token_that_another_key_signed_is_refused(lab: Lab, signing: KeyPair) -> None:
     foreign = keyring.make_authority("authserver", datetime.now(UTC))
-    forged = Signer(KeyPair(foreign.private, signing.certificate), Signer.of(signing).headers)
+    forged = Signer(KeyPair(foreign.private, signing.certificate), signer_of(signing).headers)
     assert _registry_says(lab, _signed(forged)) == 401
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from authserver.keys.compatibility import Version, refusal
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.header_modes import HeaderMode
+from authserver.keys.jose import KeyType
 from tests.cli.commands import Commands
 from tests.e2e import registry_matrix
 from tests.e2e.fetching import Answer, ask_for_token

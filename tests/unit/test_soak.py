@@ -9,6 +9,7 @@ from email.message import Message
 import pytest
 
 from authserver.keys import keyring
+from authserver.keys.header_modes import signer_of
 from authserver.keys.jose import Signer
 from tests.e2e.fetching import Answer
 from tests.soak import page
@@ -22,7 +23,7 @@ from tests.soak.questions import ALWAYS, basic_question
 
 NOW = datetime.now(UTC)
 AUTHORITY = keyring.make_authority("authserver", NOW)
-SIGNER = Signer.of(keyring.make_leaf(AUTHORITY, NOW))
+SIGNER = signer_of(keyring.make_leaf(AUTHORITY, NOW))
 STORED = Stored(10, 5, (), (), 100, 0, 3, 0, "15 changes: all as written", "")
 SERVER = "127.0.0.1:1"
 
@@ -165,7 +166,7 @@ def test_a_token_of_something_else_is_wrong(wrong: dict[str, object]) -> None:
 
 
 def test_a_token_by_another_authority_is_wrong() -> None:
-    other = Signer.of(keyring.make_leaf(keyring.make_authority("authserver", NOW), NOW))
+    other = signer_of(keyring.make_leaf(keyring.make_authority("authserver", NOW), NOW))
     with pytest.raises(Wrong, match="by no authority of the bundle"):
         judge().verdict(question(ALWAYS), answer("pull", signer=other), 1.0, 1.1)
 

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.header_modes import HeaderMode
+from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from tests.world import World
 

@@ -6,7 +6,7 @@ import json
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from authserver.keys import jose
+from authserver.keys import header_modes, jose
 from authserver.keys.compatibility import Version
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -22,7 +22,7 @@ def computed(public: PublicKey, version: Version) -> str | None:
         case _ if version is Version.V2_8:
             return libtrust(public)
         case rsa.RSAPublicKey():
-            return jose.thumbprint(public)
+            return header_modes.thumbprint(public)
     # 3.0 hashes the curve's generator instead of the key: all keys of a curve have one id
     # (distribution#4683).
     return _of_curve(_generator(public.curve) if version is Version.V3_0 else public)
@@ -34,13 +34,15 @@ def rfc7638(public: PublicKey) -> str:
         case ed25519.Ed25519PublicKey():
             return _of_ed25519(public)
         case rsa.RSAPublicKey():
-            return jose.thumbprint(public)
+            return header_modes.thumbprint(public)
     return _of_curve(public, (public.curve.key_size + 7) // 8)
 
 
 def libtrust(public: PublicKey) -> str | None:
     """Return the id that 2.8 computes; None for Ed25519, with which 2.8 does not start."""
-    return None if isinstance(public, ed25519.Ed25519PublicKey) else jose.libtrust_id(public)
+    return (
+        None if isinstance(public, ed25519.Ed25519PublicKey) else header_modes.libtrust_id(public)
+    )
 
 
 def _generator(curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:

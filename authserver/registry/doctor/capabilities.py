@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from authserver.keys import keyring
 from authserver.keys.compatibility import Version
-from authserver.keys.jose import KEY_ID_MODES, HeaderMode
+from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode
 from authserver.registry.distribution import key_ids
 from authserver.registry.doctor import probe
 from authserver.registry.doctor.expected import Expected, OwnAuthority

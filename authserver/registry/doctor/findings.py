@@ -8,7 +8,7 @@ from typing import Any
 from authserver.core.names import printable
 from authserver.keys.authorities import Sighting
 from authserver.keys.compatibility import Version
-from authserver.keys.jose import HeaderMode
+from authserver.keys.header_modes import HeaderMode
 
 
 class Status(StrEnum):

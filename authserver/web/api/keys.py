@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.jose import HeaderMode
+from authserver.keys.header_modes import HeaderMode
 from authserver.keys.private_keys import Row
 from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys

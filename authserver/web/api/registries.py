@@ -10,7 +10,8 @@ from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import KEY_ID_MODES, HeaderMode, KeyType
+from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode
+from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody

@@ -12,7 +12,7 @@ from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import authorities
 from authserver.keys.compatibility import Version
-from authserver.keys.jose import HeaderMode
+from authserver.keys.header_modes import HeaderMode
 from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected

@@ -23,7 +23,8 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import registry_keys
 from authserver.keys import signing_keys as key_store
-from authserver.keys.jose import HeaderMode, KeyType
+from authserver.keys.header_modes import HeaderMode
+from authserver.keys.jose import KeyType
 from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
 from authserver.registry import entries, published_keys

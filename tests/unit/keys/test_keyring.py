@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
-from authserver.keys.jose import HeaderMode, KeyPair, KeyType, Signer, has_leading_zero
+from authserver.keys.header_modes import HeaderMode, has_leading_zero, signer_of
+from authserver.keys.jose import KeyPair, KeyType
 from authserver.keys.keyring import (
     LEAF_LIFETIME,
     ROTATED_AFTER,
@@ -296,7 +297,7 @@ def test_a_certificate_of_another_kind_of_key_has_no_key_id() -> None:
 
 def signed(at: datetime = NOW, pair: KeyPair = LEAF, mode: HeaderMode = HeaderMode.X5C) -> str:
     claims = Claims.of("authserver", "alice", "registry", 300, ())
-    return Signer.of(pair, mode).sign(claims.encode(int(at.timestamp()), "id"), at)
+    return signer_of(pair, mode).sign(claims.encode(int(at.timestamp()), "id"), at)
 
 
 def test_a_token_carries_the_leaf_and_its_key_id() -> None:
@@ -344,18 +345,18 @@ def test_a_leaf_signs_nothing_outside_its_life(at: datetime, why: str) -> None:
     with pytest.raises(NotReady, match=why):
         signed(at)
     with pytest.raises(NotReady, match=why):
-        Signer.of(LEAF).require_usable(at)
+        signer_of(LEAF).require_usable(at)
 
 
 @pytest.mark.parametrize("at", [NOW - HOUR, NOW, LEAF_END - SECOND])
 def test_a_leaf_signs_during_its_life(at: datetime) -> None:
-    Signer.of(LEAF).require_usable(at)
+    signer_of(LEAF).require_usable(at)
     assert signed(at)
 
 
 def test_the_private_key_is_not_shown() -> None:
     assert isinstance(LEAF.private, ec.EllipticCurvePrivateKey)
     secret = LEAF.private.private_numbers().private_value
-    for shown in (repr(LEAF), repr(Signer.of(LEAF))):
+    for shown in (repr(LEAF), repr(signer_of(LEAF))):
         assert "EllipticCurvePrivateKey" not in shown
         assert str(secret) not in shown

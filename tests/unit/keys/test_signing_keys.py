@@ -17,9 +17,10 @@ from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db import schema
 from authserver.db.models import AuditRecord, AuthorityRow, RegistryRow, SigningKeyRow
 from authserver.db.store import Change, Store, open_store
-from authserver.keys import authorities, jose, keyring, registry_keys, signing_keys
+from authserver.keys import authorities, keyring, registry_keys, signing_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.jose import HeaderMode, KeyPair, KeyType, libtrust_id, public_key, thumbprint
+from authserver.keys.header_modes import HeaderMode, libtrust_id, thumbprint
+from authserver.keys.jose import KeyPair, KeyType, Signer, public_key
 from authserver.keys.keyring import key_id, make_authority, make_own
 from authserver.keys.master_key import (
     MasterKey,
@@ -312,7 +313,7 @@ def test_a_registrys_own_key_waits_until_it_is_activated(
     with store.read() as session:
         signer = registry_keys.signers(session, safe)[SERVICE]
         leaf = signing_keys.load_leaf(session, safe)
-    assert isinstance(signer, jose.Signer)
+    assert isinstance(signer, Signer)
     assert signer.headers["kid"] == thumbprint(public_key(signer.pair.certificate))
     assert (signer.headers["alg"], "x5c" in signer.headers) == ("RS256", False)
     assert leaf.certificate != signer.pair.certificate
@@ -484,7 +485,7 @@ def test_a_private_key_in_a_file_never_enters_the_store(
     assert row(store, SigningKeyRow, made.id).private_key is None
     with store.read() as session:
         signer = registry_keys.signers(session, near)[SERVICE]
-        assert isinstance(signer, jose.Signer)
+        assert isinstance(signer, Signer)
         assert signer.pair.private_der() == pair.private_der()
         assert signing_keys.open_all(session, near) == 3
         path.chmod(0o604)

@@ -10,20 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authserver.core.errors import Refused
-from authserver.keys.jose import (
+from authserver.keys.header_modes import (
     KEY_ID_MODES,
     HeaderMode,
-    KeyType,
-    PublicKey,
     has_leading_zero,
     jose_header,
     key_id,
-    key_type,
     libtrust_id,
-    public_jwk,
     public_jwks,
     thumbprint,
 )
+from authserver.keys.jose import KeyType, PublicKey, key_type, public_jwk
 from authserver.keys.keyring import make_authority, make_leaf
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
