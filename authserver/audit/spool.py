@@ -76,7 +76,7 @@ class SpoolFile:
         return whole.split(b"\n"), self.offset + len(whole) + 1
 
     def close(self) -> None:
-        """Let go of the file, and remove it; one with bad lines is kept under another name."""
+        """Close the file and remove it; keep one with bad lines under another name."""
         if self.bad:
             self.path.rename(self.path.with_suffix(DAMAGED))
         else:
@@ -260,11 +260,11 @@ def _line(event: TokenEvent) -> bytes:
 def _event(line: bytes) -> TokenEvent | None:
     """Read a line; None if it was cut off or altered."""
     try:
-        told = json.loads(line)
-        requests = told.pop("requests", None)
-        texts = told | {"jwt_id": told["jwt_id"] or ""}
-        at = datetime.fromisoformat(told["at"]).astimezone(UTC)
-        event = TokenEvent(**told | {"at": at}, requests=requests and int(requests))
+        fields = json.loads(line)
+        requests = fields.pop("requests", None)
+        texts = fields | {"jwt_id": fields["jwt_id"] or ""}
+        at = datetime.fromisoformat(fields["at"]).astimezone(UTC)
+        event = TokenEvent(**fields | {"at": at}, requests=requests and int(requests))
     except (ValueError, TypeError, KeyError):
         return None
     return event if all(isinstance(text, str) for text in texts.values()) else None

@@ -59,11 +59,11 @@ class ChangeMark:
 @contextmanager
 def noted(session: Session, at: datetime) -> Iterator[None]:
     """Note what the session writes in this block."""
-    found: dict[Row, None] = {}
+    written: dict[Row, None] = {}
 
     def flushed(session: Session, _: object) -> None:
-        for written in (*session.new, *session.dirty, *session.deleted):
-            found.update(dict.fromkeys(_rows(written)))
+        for row in (*session.new, *session.dirty, *session.deleted):
+            written.update(dict.fromkeys(_rows(row)))
 
     def executed(state: ORMExecuteState) -> None:
         mapper = state.bind_mapper
@@ -71,7 +71,7 @@ def noted(session: Session, at: datetime) -> Iterator[None]:
             table = mapper.class_.__tablename__
             # Its version alone goes up by statement, with each change.
             if table not in _UNNOTED and table != StoreStateRow.__tablename__:
-                found[table, None] = None
+                written[table, None] = None
 
     event.listen(session, "after_flush", flushed)
     event.listen(session, "do_orm_execute", executed)
@@ -80,7 +80,7 @@ def noted(session: Session, at: datetime) -> Iterator[None]:
     # A dry run takes back what it did.
     if transaction is not None and transaction.is_active:
         session.flush()
-        note(session, at, found)
+        note(session, at, written)
 
 
 def note(session: Session, at: datetime, rows: Iterable[Row]) -> None:
@@ -133,10 +133,10 @@ def since(session: Session, mark: ChangeMark | None) -> Mapping[str, set[int | N
     # A version that went up without any note is no change that could be followed.
     if not 0 < len(rows) - first <= MAX_FOLLOWED:
         return None
-    found: defaultdict[str, set[int | None]] = defaultdict(set)
+    written: defaultdict[str, set[int | None]] = defaultdict(set)
     for row in rows[first:]:
-        found[row.noun].add(row.row_id)
-    return found
+        written[row.noun].add(row.row_id)
+    return written
 
 
 def prune(session: Session) -> None:

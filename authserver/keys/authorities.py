@@ -122,10 +122,10 @@ def news(session: Session, service: str, seen: Sighting) -> str:
     Raises:
         NotFound: there is no such registry.
     """
-    known, row = lookup.registry(session, service).confirmed_authority_id, newest(session)
-    if row.id in seen.trusted and known != row.id:
+    confirmed, row = lookup.registry(session, service).confirmed_authority_id, newest(session)
+    if row.id in seen.trusted and confirmed != row.id:
         return f"{service} trusts authority {row.id}"
-    if row.id in seen.absent and known == row.id:
+    if row.id in seen.absent and confirmed == row.id:
         return f"{service} does not trust authority {row.id} any more"
     return ""
 
@@ -148,10 +148,10 @@ def unconfirmed(session: Session, row: AuthorityRow) -> list[str]:
         SIGNS, SigningKeyRow.registry_id.is_not(None)
     )
     other = RegistryRow.confirmed_authority_id
-    found = select(RegistryRow.service).where(
+    query = select(RegistryRow.service).where(
         RegistryRow.id.not_in(with_own_key), or_(other.is_(None), other != row.id)
     )
-    return list(session.scalars(found.order_by(RegistryRow.service)))
+    return list(session.scalars(query.order_by(RegistryRow.service)))
 
 
 def activate(change: Change, safe: Safe, *, force: bool = False) -> AuthorityRow:
@@ -209,9 +209,9 @@ def retire(
 def _to_retire(session: Session, present: AuthorityRow, authority_id: int | None) -> AuthorityRow:
     if authority_id is None:
         others = (AuthorityRow.id != present.id, AuthorityRow.activated_at.is_not(None))
-        if (found := newest_authority(session, *others)) is None:
+        if (row := newest_authority(session, *others)) is None:
             raise NotFound("there is no authority before the active one")
-        return found
+        return row
     return _not_retired(session, authority_id)
 
 

@@ -67,12 +67,12 @@ def read_certificate(pem: bytes) -> x509.Certificate:
         Refused: it is no PEM, or not exactly one certificate.
     """
     try:
-        found = x509.load_pem_x509_certificates(pem)
+        certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise Refused("holds no certificate (PEM)") from None
-    if len(found) != 1:
-        raise Refused(f"holds {len(found)} certificates: leave only the one of the key")
-    return found[0]
+    if len(certificates) != 1:
+        raise Refused(f"holds {len(certificates)} certificates: leave only the one of the key")
+    return certificates[0]
 
 
 def require_usable_key(certificate: x509.Certificate) -> None:
@@ -160,10 +160,10 @@ def _signs_only(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
 def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         # An authority that was made elsewhere may name its key in a way of its own.
-        found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key(issuer))
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
 def _certificate(

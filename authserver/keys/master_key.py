@@ -108,13 +108,13 @@ def find_master_key(path: Path, wanted: str) -> MasterKey:
     Raises:
         NotReady: as :func:`read_master_key`, or neither file holds it.
     """
-    found = read_master_key(path)
-    if found.is_named(wanted):
-        return found
+    master = read_master_key(path)
+    if master.is_named(wanted):
+        return master
     if beside(path).exists() and (following := read_master_key(beside(path))).is_named(wanted):
         return following
     raise NotReady(
-        f"the master key {found.id} in {path} is not the one of this store ({wanted}): "
+        f"the master key {master.id} in {path} is not the one of this store ({wanted}): "
         "bring the master key file that belongs to it"
     )
 

@@ -1,4 +1,4 @@
-"""The keys that some registries have of their own, because they must be told of each."""
+"""The keys that some registries have of their own, because each must be named to them."""
 
 from typing import Any
 
@@ -43,10 +43,10 @@ def terms(registry: RegistryRow) -> dict[str, Any]:
     """
     waits = next((row for row in registry.own_keys if row.activated_at is None), None)
     signs = next((row for row in registry.own_keys if row.activated_at is not None), None)
-    chosen = waits or signs
+    key = waits or signs
     return {
-        "header_mode": HeaderMode(chosen.header_mode) if chosen else HeaderMode.X5C,
-        "key_type": _key_type(chosen) if chosen else KeyType.P256,
+        "header_mode": HeaderMode(key.header_mode) if key else HeaderMode.X5C,
+        "key_type": _key_type(key) if key else KeyType.P256,
         "own_key": signs.id if signs else None,
         "waiting_key": waits.id if waits else None,
     }
@@ -252,5 +252,5 @@ def _retire(change: Change, row: SigningKeyRow) -> None:
 def _one(
     session: Session, registry: RegistryRow, condition: ColumnElement[bool]
 ) -> SigningKeyRow | None:
-    found = select(SigningKeyRow).where(SigningKeyRow.registry_id == registry.id, condition)
-    return session.scalars(found.order_by(SigningKeyRow.id.desc())).first()
+    query = select(SigningKeyRow).where(SigningKeyRow.registry_id == registry.id, condition)
+    return session.scalars(query.order_by(SigningKeyRow.id.desc())).first()

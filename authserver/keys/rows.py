@@ -27,9 +27,9 @@ def all_rows(session: Session) -> Sequence[Row]:
 
 def newest_authority(session: Session, *conditions: ColumnElement[bool]) -> AuthorityRow | None:
     """Return the authority that was activated last, or came last, and is not retired."""
-    found = select(AuthorityRow).where(AuthorityRow.retired_at.is_(None), *conditions)
+    query = select(AuthorityRow).where(AuthorityRow.retired_at.is_(None), *conditions)
     order = (AuthorityRow.activated_at.desc(), AuthorityRow.id.desc())
-    return session.scalars(found.order_by(*order)).first()
+    return session.scalars(query.order_by(*order)).first()
 
 
 def active_authority(session: Session) -> AuthorityRow:
@@ -38,10 +38,10 @@ def active_authority(session: Session) -> AuthorityRow:
     Raises:
         NotReady: the store has no such key.
     """
-    found = newest_authority(session, AuthorityRow.activated_at.is_not(None))
-    if found is None:
+    authority = newest_authority(session, AuthorityRow.activated_at.is_not(None))
+    if authority is None:
         raise NotReady("there is no valid authority to certify a signing key")
-    return found
+    return authority
 
 
 def certificate(row: Row) -> x509.Certificate:

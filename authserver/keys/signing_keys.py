@@ -109,8 +109,8 @@ def rotate_if_due(change: Change, safe: Safe) -> bool:
 
 def signing(session: Session) -> SigningKeyRow | None:
     """Return the leaf that signs for every registry without a key of its own."""
-    found = select(SigningKeyRow).where(SIGNS, SigningKeyRow.authority_id.is_not(None))
-    return session.scalars(found.order_by(SigningKeyRow.id.desc())).first()
+    query = select(SigningKeyRow).where(SIGNS, SigningKeyRow.authority_id.is_not(None))
+    return session.scalars(query.order_by(SigningKeyRow.id.desc())).first()
 
 
 def require_signing(session: Session) -> SigningKeyRow:
@@ -206,22 +206,22 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
 
 def listed(session: Session) -> list[Listed]:
     """Return every key, authorities first."""
-    return [told(row) for row in key_rows.all_rows(session)]
+    return [listing(row) for row in key_rows.all_rows(session)]
 
 
-def told(row: Row) -> Listed:
+def listing(row: Row) -> Listed:
     """Return a key as an operator sees it."""
     signing_key = row if isinstance(row, SigningKeyRow) else None
     own = signing_key.for_registry if signing_key else None
-    found, state = key_rows.certificate(row), _state(row)
+    certificate, state = key_rows.certificate(row), _state(row)
     return Listed(
         role=role(row),
         id=row.id,
-        key_id=keyring.key_id(found),
-        key_type=keyring.type_name(found),
-        subject=found.subject.rfc4514_string(),
-        not_before=found.not_valid_before_utc,
-        not_after=found.not_valid_after_utc,
+        key_id=keyring.key_id(certificate),
+        key_type=keyring.type_name(certificate),
+        subject=certificate.subject.rfc4514_string(),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
         state=state,
         registry=own.service if own else None,
         header_mode=signing_key.header_mode if signing_key else None,

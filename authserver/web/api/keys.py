@@ -71,7 +71,7 @@ def show_bundle(call: BareCall) -> Bundle:
 
 def key(row: Row) -> Key:
     """Return the answer that shows a key."""
-    return Key.model_validate(asdict(signing_keys.told(row)))
+    return Key.model_validate(asdict(signing_keys.listing(row)))
 
 
 @OPERATIONS.operation("POST", "/keys/{id}/rotate")
