@@ -17,16 +17,30 @@ STOP = signal.SIGUSR1
 WRITING_SECONDS = 20
 
 
-def limit_writing() -> None:
+def limit_writing() -> bool:
     """Have the kernel end a connection whose client reads nothing for WRITING_SECONDS.
 
-    Connections that are accepted from now on inherit this from their listener.
+    Return whether this process listens. Connections that are accepted from now on inherit the limit
+    from their listener; those that were accepted before get it too.
     """
-    for descriptor in list(_listening()):
-        with socket.socket(fileno=os.dup(descriptor)) as listener:
-            if listener.family != socket.AF_UNIX:
+    listening = list(_listening())
+    ports = set(map(_port, listening)) - {None}
+    accepted = (each for each in _sockets() if _port(each) in ports)
+    for descriptor in (*listening, *accepted):
+        # It may be closed by now.
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as each:
+            if each.family != socket.AF_UNIX:
                 milliseconds = WRITING_SECONDS * 1000
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return bool(listening)
+
+
+def _port(descriptor: int) -> int | None:
+    """Return the port of a socket's own end; None for another kind of socket, or a closed one."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+        here = found.getsockname()
+        return here[1] if isinstance(here, tuple) else None
+    return None
 
 
 def stop_when_told() -> None:
@@ -48,12 +62,15 @@ def stop() -> None:
 
 
 def _listening() -> Iterator[int]:
+    for descriptor in _sockets():
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+            if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                yield descriptor
+
+
+def _sockets() -> Iterator[int]:
     for entry in Path("/proc/self/fd").iterdir():
         # It may be gone by now.
         with suppress(OSError):
-            descriptor = int(entry.name)
-            if not str(entry.readlink()).startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(descriptor)) as found:
-                if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    yield descriptor
+            if str(entry.readlink()).startswith("socket:"):
+                yield int(entry.name)

@@ -25,13 +25,14 @@ from granian import Granian
 from granian.constants import Interfaces, Loops, SSLProtocols
 
 from authserver.runtime import process
+from authserver.web.server import drain
 from authserver.web.server.gateway import Gateway
 from authserver.web.server.listener import Address, Listener
 from authserver.web.server.tls import watch
 from authserver.web.server.worker import Handlers
 
 # Granian makes a worker's sockets after it has loaded the application, and does not say when.
-SOCKETS_SECONDS = 1.0
+SOCKETS_SECONDS, SOCKETS_EVERY = 10.0, 0.02
 START_SECONDS = 30.0
 
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -96,10 +97,17 @@ def _load(
     with suppress(RuntimeError):
         _stop_once(asyncio.get_event_loop())
     handlers = load()
-    timer = threading.Timer(SOCKETS_SECONDS, handlers.start, [options["backpressure"]])
-    timer.daemon = True
-    timer.start()
+    start = partial(_start, handlers, options["backpressure"])
+    threading.Thread(target=start, name="start", daemon=True).start()
     return application(handlers.gateways[number])
+
+
+def _start(handlers: Handlers, connections: int) -> None:
+    """Start the threads of a worker as soon as it listens."""
+    deadline = time.monotonic() + SOCKETS_SECONDS
+    while not drain.limit_writing() and time.monotonic() < deadline:
+        time.sleep(SOCKETS_EVERY)
+    handlers.start(connections)
 
 
 def _stop_once(loop: asyncio.AbstractEventLoop) -> None:
