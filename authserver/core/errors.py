@@ -105,6 +105,6 @@ class BadRequest(TokenRequestError):
 
 
 class UnsupportedGrantType(BadRequest):
-    """The grant type is missing, or the server does not offer it."""
+    """The server does not offer this grant type."""
 
     oauth = "unsupported_grant_type"

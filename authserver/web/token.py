@@ -111,8 +111,8 @@ class Endpoint:
 
         Raises:
             MethodNotAllowed: it is neither GET nor POST.
-            BadRequest: it is a POST without a form, or a parameter is missing or repeated.
-            UnsupportedGrantType: the grant type is missing or unknown.
+            BadRequest: it is a POST without a form, or a parameter is missing, empty or repeated.
+            UnsupportedGrantType: the grant type is unknown.
         """
         match environ["REQUEST_METHOD"]:
             case "GET":
@@ -260,15 +260,17 @@ _known_query = lru_cache(maxsize=1024)(_read_query)
 
 
 def _credential(form: _Parameters) -> Credential:
-    match form.get("grant_type"):
-        case ["password"]:
+    match _required(form, "grant_type"):
+        case "password":
             return of_name_and_secret(_required(form, "username"), _required(form, "password"))
-        case ["refresh_token"]:
+        case "refresh_token":
             return RefreshToken.of(_required(form, "refresh_token"))
     raise UnsupportedGrantType("the grant_type must be password or refresh_token")
 
 
 def _required(form: _Parameters, name: str) -> str:
-    if name not in form:
+    """Return a parameter's value. An empty one counts as missing (RFC 6749, section 3.2)."""
+    value, *_ = form.get(name, ("",))
+    if not value:
         raise BadRequest(f"the parameter {name} is missing")
-    return form[name][0]
+    return value

@@ -32,7 +32,7 @@ def grant(world: World, **form: Any) -> Any:
     return response.json
 
 
-def refused(world: World, status: int, error: str, **form: Any) -> None:
+def refused(world: World, status: int, error: str, **form: Any) -> Any:
     response = world.post(**form)
     assert response.status_code == status, response.text
     body = response.json
@@ -40,6 +40,7 @@ def refused(world: World, status: int, error: str, **form: Any) -> None:
     assert body["error"] == error
     assert body["error_description"] == body["details"] == body["errors"][0]["message"]
     assert "access_token" not in body
+    return body
 
 
 def test_a_password_grant_answers_as_oauth_says(alice: World) -> None:
@@ -94,16 +95,45 @@ def test_bytes_that_are_no_text_are_no_fault_of_ours(alice: World, name: str) ->
     assert response.status_code in (400, 401)
 
 
-@pytest.mark.parametrize("grant_type", [None, "", "authorization_code", "Password", "anonymous"])
-def test_another_grant_type_is_not_supported(alice: World, grant_type: str | None) -> None:
+@pytest.mark.parametrize("grant_type", ["authorization_code", "Password", "anonymous", " "])
+def test_another_grant_type_is_not_supported(alice: World, grant_type: str) -> None:
     form = {"username": "alice", "password": PASSWORD}
     refused(alice, 400, "unsupported_grant_type", grant_type=grant_type, **form)
 
 
-@pytest.mark.parametrize("missing", ["username", "password", "client_id"])
-def test_a_missing_parameter_is_named(alice: World, missing: str) -> None:
-    form = {"grant_type": "password", "username": "alice", "password": PASSWORD, "client_id": "c"}
-    refused(alice, 400, "invalid_request", **{**form, missing: None})
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(
+    ("grant_type", "name"),
+    [
+        *(("password", name) for name in ("grant_type", "username", "password", "client_id")),
+        *(("refresh_token", name) for name in ("grant_type", "refresh_token", "client_id")),
+    ],
+)
+def test_a_missing_or_empty_parameter_is_named(
+    alice: World, grant_type: str, name: str, value: str | None
+) -> None:
+    form = {
+        "grant_type": grant_type, "username": "alice", "password": PASSWORD,
+        "refresh_token": "x", "client_id": "c",
+    }  # fmt: skip
+    body = refused(alice, 400, "invalid_request", **{**form, name: value})
+    assert body["details"] == f"the parameter {name} is missing"
+
+
+@pytest.mark.parametrize("form", ["grant_type=&client_id=x&service=registry", "account=ann", ""])
+def test_a_form_without_a_grant_type_is_an_invalid_request(alice: World, form: str) -> None:
+    kind = "application/x-www-form-urlencoded"
+    for auth in (None, ("alice", PASSWORD)):
+        response = alice.client.post("/token", data=form, content_type=kind, auth=auth)
+        assert response.status_code == 400
+        assert response.json is not None
+        assert response.json["error"] == "invalid_request"
+        assert response.json["error_description"] == "the parameter grant_type is missing"
+
+
+@pytest.mark.parametrize("name", ["service", "scope", "access_type", "account"])
+def test_an_empty_parameter_that_is_not_required_is_left_out(alice: World, name: str) -> None:
+    assert grant(alice, **{name: ""})["access_token"]
 
 
 @pytest.mark.parametrize("name", ["grant_type", "username", "password", "service", "client_id"])
@@ -120,8 +150,8 @@ def test_a_repeated_parameter_is_refused(alice: World, name: str) -> None:
     [
         {"username": "alice", "password": "wrong"},
         {"username": "nobody", "password": PASSWORD},
-        {"username": "", "password": PASSWORD},
-        {"username": "alice", "password": ""},
+        {"username": " ", "password": PASSWORD},
+        {"username": "alice", "password": " "},
     ],
 )
 def test_wrong_credentials_are_an_invalid_grant(alice: World, form: dict[str, str]) -> None:
