@@ -17,6 +17,7 @@ from threading import Condition, Thread
 from typing import TypeVar
 
 from authserver.auth import passwords
+from authserver.auth.passwords import NewPasswords
 from authserver.core.errors import Busy
 from authserver.runtime import process
 from authserver.runtime.concurrency import Slots
@@ -65,14 +66,15 @@ class Hashing:
         """
         self._threads = _HashingThreads()
 
-    def hash_new(self, client: str, password: str, cost: int) -> str:
-        """Return the hash of a new password; ``client`` is the address that it comes from.
+    def hash_new(self, client: str, text: str, name: str, new: NewPasswords) -> str:
+        """Return the hash of ``name``'s new password; ``client`` is the address it comes from.
 
         Raises:
-            Refused: as :func:`passwords.hash_new`.
+            Refused: as :meth:`NewPasswords.require`, before anything waits.
             Busy: as :meth:`run`.
         """
-        return self.run(client, lambda: passwords.hash_new(password, cost), guest=True)
+        new.require(text, name)
+        return self.run(client, lambda: passwords.hash_password(text, new.cost), guest=True)
 
     def run(self, client: str, work: Callable[[], _T], *, guest: bool) -> _T:
         """Do ``work`` in a turn of its own; ``client`` is the address that it is for.

@@ -16,6 +16,8 @@ from threading import Lock
 import bcrypt
 import structlog
 
+from authserver.auth import common_passwords
+from authserver.core import password_rules
 from authserver.core.names import nfc
 from authserver.core.password_rules import (
     MAX_BYTES,
@@ -23,8 +25,8 @@ from authserver.core.password_rules import (
     hashable,
     is_imported,
     normalised,
-    require_new,
 )
+from authserver.runtime.settings import Settings
 
 REMEMBERED_MAX = 20_000
 _NOBODYS = "." * 53
@@ -32,10 +34,25 @@ _NOBODYS = "." * 53
 log = structlog.get_logger()
 
 
-def hash_new(text: str, cost: int) -> str:
-    """Return the bcrypt hash of a new password. Raises as :func:`require_new`."""
-    require_new(text)
-    return hash_password(text, cost)
+@dataclass(frozen=True)
+class NewPasswords:
+    """How new passwords are checked and hashed. Whatever sets a password uses it."""
+
+    minimum: int
+    cost: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "NewPasswords":
+        return cls(settings.password_min_length, settings.bcrypt_cost)
+
+    def require(self, text: str, name: str) -> None:
+        """Check a new password of ``name``. Raises as :func:`password_rules.require_new`."""
+        password_rules.require_new(text, name, self.minimum, common_passwords.is_common)
+
+    def hash(self, text: str, name: str) -> str:
+        """Return the bcrypt hash of a new password of ``name``. Raises as :meth:`require`."""
+        self.require(text, name)
+        return hash_password(text, self.cost)
 
 
 def hash_password(text: str, cost: int) -> str:

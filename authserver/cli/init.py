@@ -2,14 +2,16 @@
 
 import secrets
 import sys
+from math import ceil
 from pathlib import Path
 
 import click
 
-from authserver.auth import passwords
+from authserver.auth.passwords import NewPasswords
 from authserver.cli import new_store
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
+from authserver.cli.new_password import SetsPassword
 from authserver.cli.new_store import First
 from authserver.cli.output import ask_password, note, note_on_name, program
 from authserver.core.errors import NotReady
@@ -21,7 +23,7 @@ from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
 
 
-@click.command("init")
+@click.command("init", cls=SetsPassword)
 @click.option(
     "--admin",
     metavar="NAME",
@@ -56,8 +58,7 @@ def command(
     Run again it changes nothing; after a crash it completes. The administrator's password comes
     from --admin-password-stdin or AUTHSERVER_ADMIN_PASSWORD_FILE; otherwise one is generated and
     printed once, to a terminal or with --print-password. Elsewhere the administrator has no
-    password until `authserver user passwd`. A password has at least 8 characters and at most 72
-    bytes.
+    password until `authserver user passwd`.
     """
     settings = context.settings
     admin, service = admin or settings.admin, service or settings.registry
@@ -65,7 +66,7 @@ def command(
         ask_password(from_stdin=True) if admin_password_stdin else configured_password(settings)
     )
     generate = print_password or sys.stdout.isatty()
-    password_made = secrets.token_urlsafe(18) if generate and password_given is None else None
+    password_made = _generated(settings) if generate and password_given is None else None
     password = password_made if password_given is None else password_given
     if not set_up(context, admin, service, password):
         note("This store is set up already; nothing was changed.")
@@ -78,6 +79,11 @@ def command(
         click.echo(f"    user      {admin}\n    password  {password}")
     note_on_name(admin)
     _next_steps(service, settings.master_key_path)
+
+
+def _generated(settings: Settings) -> str:
+    # Three bytes make four characters, and a minimum of 64 characters stays below 72 bytes.
+    return secrets.token_urlsafe(max(18, ceil(settings.password_min_length * 3 / 4)))
 
 
 def configured_password(settings: Settings) -> str | None:
@@ -99,7 +105,7 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         if _is_done(context):
             return False
         # Not before: a password that is there for `serve --init` is not looked at twice.
-        hashed = None if password is None else passwords.hash_new(password, settings.bcrypt_cost)
+        hashed = None if password is None else NewPasswords.of(settings).hash(password, admin)
         schema.upgrade(context.store.engine)
         master = _master_key(settings.master_key_path)
         safe = Safe(master, settings.master_key_path, settings.private_key_dir)

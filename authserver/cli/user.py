@@ -9,9 +9,10 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from authserver.auth import passwords
+from authserver.auth.passwords import NewPasswords
 from authserver.cli import account_switches
 from authserver.cli.context import Context, pass_context
+from authserver.cli.new_password import SetsPassword
 from authserver.cli.output import (
     ask_password,
     json_option,
@@ -41,7 +42,7 @@ def command() -> None:
     """People: accounts with a password."""
 
 
-@command.command("add")
+@command.command("add", cls=SetsPassword)
 @click.argument("name")
 @_password_stdin
 @click.option(
@@ -52,14 +53,11 @@ def command() -> None:
 )
 @pass_context
 def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
-    """Add the user NAME with a password.
-
-    A password has at least 8 characters and at most 72 bytes.
-    """
+    """Add the user NAME with a password."""
     with context.read() as session:
         lookup.free_name(session, AccountRow, name)
     password = ask_password(from_stdin=password_stdin)
-    hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
+    hashed = NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
         row = accounts.add_user(change, name, hashed, admin=admin)
     note(f"Added the user {row.name}.")
@@ -128,20 +126,19 @@ def invite(context: Context, name: str, as_json: bool) -> None:
         note(f"Warning: {doubt}")
 
 
-@command.command("passwd")
+@command.command("passwd", cls=SetsPassword)
 @click.argument("name", type=USER)
 @_password_stdin
 @pass_context
 def passwd(context: Context, name: str, password_stdin: bool) -> None:
     """Give the user NAME a new password.
 
-    A password has at least 8 characters and at most 72 bytes. Logins with the old one end: their
-    clients have to log in again. App tokens stay good.
+    Logins with the old one end: their clients have to log in again. App tokens stay good.
     """
     with context.read() as session:
         lookup.account(session, name, AccountKind.USER)
     password = ask_password(from_stdin=password_stdin)
-    hashed = passwords.hash_new(password, context.settings.bcrypt_cost)
+    hashed = NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
         accounts.set_password(change, name, hashed)
     note(f"Changed the password of {name}.")

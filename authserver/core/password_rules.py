@@ -1,14 +1,18 @@
-"""What a password may be, and the forms and costs of bcrypt hashes."""
+"""What a password may be, and the forms and costs of bcrypt hashes.
+
+New passwords follow NIST SP 800-63B: a minimum length, no common password, no rule about kinds of
+characters.
+"""
 
 import re
+from collections.abc import Callable
 
 from authserver.core.errors import Refused
-from authserver.core.names import nfc
+from authserver.core.names import folded, nfc
 from authserver.core.secret_tokens import Prefix
 
 MIN_LENGTH, MAX_BYTES = 8, 72
-NEW_PASSWORD = f"at least {MIN_LENGTH} characters, at most {MAX_BYTES} bytes"
-"""What a new password must be, for help and forms."""
+"""The least minimum length that may be configured, and the bytes that bcrypt reads."""
 
 MIN_COST, MAX_COST = 4, 31
 OURS = "$2b$"
@@ -18,17 +22,45 @@ OURS = "$2b$"
 _hash = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 
 
-def require_new(text: str) -> None:
-    """Check a new password. An imported one may be shorter.
+def wanted(minimum: int) -> str:
+    """Return how long a new password must be, for messages and forms."""
+    return f"at least {minimum} characters, at most {MAX_BYTES} bytes"
+
+
+def require_new(text: str, name: str, minimum: int, is_common: Callable[[str], bool]) -> None:
+    """Check a new password of the account ``name``. Imported hashes are not checked.
+
+    Args:
+        text: the password.
+        name: the account's name.
+        minimum: the configured minimum length, in characters in NFC.
+        is_common: whether many people have a password; called with case-folded text in NFC.
 
     Raises:
-        Refused: the password is shorter than 8 characters in NFC, or cannot be hashed.
+        Refused: the password is too short, common, or the account's name, or cannot be hashed.
     """
-    if text and len(nfc(text)) < MIN_LENGTH:
+    if text and len(nfc(text)) < minimum:
         raise Refused(
-            f"a password of {len(nfc(text))} characters is too short: choose one of {NEW_PASSWORD}"
+            f"a password of {len(nfc(text))} characters is too short: "
+            f"choose one of {wanted(minimum)}"
         )
     hashable(text)
+    password = folded(text)
+    if is_common(password):
+        raise Refused(
+            "this password is one of the most common, which attackers try first: "
+            f"choose another one of {wanted(minimum)}"
+        )
+    if _is_made_of(password, folded(name)) or _is_made_of(password, folded(name[::-1])):
+        raise Refused(
+            "a password must not be the account's name, reversed or with digits after it either: "
+            f"choose another one of {wanted(minimum)}"
+        )
+
+
+def _is_made_of(password: str, name: str) -> bool:
+    rest = password.removeprefix(name)
+    return password == name or (rest != password and rest.isdecimal())
 
 
 def hashable(text: str) -> bytes:

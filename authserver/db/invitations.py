@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from authserver.core import password_rules, secret_tokens
+from authserver.core import secret_tokens
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
@@ -61,26 +61,27 @@ def redeem(change: Change, code: str, password_hash: str) -> AccountRow:
     return account
 
 
-def accept(store: Store, code: str, password: str, hash_new: Callable[[str], str]) -> str:
+def accept(store: Store, code: str, password: str, hash_new: Callable[[str, str], str]) -> str:
     """Set the invited user's password and return the user's name; the code is used up.
 
-    ``hash_new`` hashes the password after a first check of the code, and before the change.
+    ``hash_new`` checks and hashes a password for an account's name: after a first check of the
+    code, which strangers do not pass, and before the change.
 
     Raises:
         NotFound: the code is unknown, used, or has expired, or its user is disabled.
         Refused: the password is refused; the code stays good.
     """
-    password_rules.require_new(password)
     with store.read() as session:
-        require_open(session, store.clock(), code)
-    hashed = hash_new(password)
+        name = require_open(session, store.clock(), code)
+    hashed = hash_new(password, name)
     with store.change("invitation") as change:
         return redeem(change, code, hashed).name
 
 
-def require_open(session: Session, now: datetime, code: str) -> None:
-    """Check a code before the work of hashing a password. Raises as :func:`redeem`."""
-    _open(session, now, code)
+def require_open(session: Session, now: datetime, code: str) -> str:
+    """Check a code before a password is hashed; return its user. Raises as :func:`redeem`."""
+    row = _open(session, now, code)
+    return session.get_one(AccountRow, row.account_id).name
 
 
 def open_until(session: Session, now: datetime) -> dict[int, datetime]:

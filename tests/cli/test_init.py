@@ -109,6 +109,24 @@ def test_a_new_administrators_password_follows_the_rule(bare: Commands) -> None:
     assert not (bare.data_dir / "authserver.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("password", "why"), [("sunshine", "most common"), ("root-of-all-7", "the account's name")]
+)
+def test_a_new_administrators_password_is_no_guess(bare: Commands, password: str, why: str) -> None:
+    args = ["init", "--admin", "root-of-all-", "--admin-password-stdin"]
+    bare(*args, stdin=password, status=1)
+    assert why in bare.err
+    assert not (bare.data_dir / "authserver.db").exists()
+
+
+@pytest.mark.parametrize("minimum", [8, 25, 63, 64])
+def test_a_generated_password_follows_the_rules(bare: Commands, minimum: int) -> None:
+    bare.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = str(minimum)
+    (password,) = re.findall(r"password  (\S+)", bare("init", "--print-password"))
+    assert max(minimum, 24) <= len(password) <= 72
+    assert knows(bare, "admin", password)
+
+
 def test_init_again_does_not_look_at_the_password(run: Commands) -> None:
     run("init", "--admin-password-stdin", stdin="seven77")
     assert "already" in run.err

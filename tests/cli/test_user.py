@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from authserver.core import password_rules
@@ -130,6 +131,62 @@ def test_a_new_password_replaces_the_old_one(run: Commands, settings: Settings) 
     run("user", "passwd", "alice", "--password-stdin", stdin="tomorrow\n")
     assert logs_in(settings, "alice", "tomorrow")
     assert not logs_in(settings, "alice", PASSWORD)
+
+
+@pytest.mark.parametrize("command", ["add", "passwd"])
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("of 15 character", "15 characters is too short: choose one of at least 16 characters"),
+        ("123456789987654321", "one of the most common"),
+        ("Alice00000000000", "the account's name"),
+    ],
+)
+def test_a_new_password_follows_the_rules(
+    run: Commands, command: str, password: str, why: str
+) -> None:
+    if command == "passwd":
+        add(run, "alice")
+    before = run.json("user", "list")
+    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = "16"
+    run("user", command, "alice", "--password-stdin", stdin=password, status=1)
+    assert why in run.err
+    assert run.json("user", "list") == before
+
+
+@pytest.mark.parametrize("command", [["init"], ["user", "add"], ["user", "passwd"]])
+def test_help_says_the_configured_minimum(run: Commands, command: list[str]) -> None:
+    assert "has at least 8 characters, at most 72 bytes" in " ".join(
+        run(*command, "--help").split()
+    )
+    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = "20"
+    assert "has at least 20 characters" in " ".join(run(*command, "--help").split())
+    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = "7"
+    assert "has at least 8 characters" in " ".join(run(*command, "--help").split())
+
+
+@pytest.mark.parametrize("minimum", ["7", "65", "x"])
+def test_a_minimum_below_8_or_above_64_is_refused(run: Commands, minimum: str) -> None:
+    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = minimum
+    run("user", "list", status=1)
+    assert "AUTHSERVER_PASSWORD_MIN_LENGTH" in run.err
+
+
+def test_a_password_from_before_a_longer_minimum_stays_good(
+    run: Commands, settings: Settings
+) -> None:
+    add(run, "alice")
+    longer = settings.model_copy(update={"password_min_length": 64})
+    assert logs_in(longer, "alice", PASSWORD)
+
+
+def test_an_imported_hash_of_a_common_password_stays_good(
+    run: Commands, settings: Settings, tmp_path: Path
+) -> None:
+    weak = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+    (tmp_path / "htpasswd").write_text(f"alice:{weak}\n")
+    run("import", "htpasswd", tmp_path / "htpasswd")
+    assert logs_in(settings, "alice", "password")
 
 
 def test_a_password_is_hashed_at_the_configured_cost(run: Commands, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.db import accounts, app_tokens, groups, lookup
+from authserver.runtime.settings import Settings
 from authserver.web.api import router
 from tests.world import ADMIN, PASSWORD, World, basic
 
@@ -503,6 +504,40 @@ def test_an_invitation_is_redeemed_without_an_account(office: World) -> None:
     call(office, "POST", "/invitations/redeem", None, 200, json=good)
     call(office, "POST", "/invitations/redeem", None, 404, json=good)
     assert got(office, "/me", ("dora", "a new password"))["name"] == "dora"
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("fifteen letters", "15 characters is too short: choose one of at least 16 characters"),
+        ("brief", "choose one of at least 16 characters"),
+        ("", "a password is empty"),
+        ("123456789987654321", "one of the most common"),
+        ("Alice00000000000", "the account's name"),
+    ],
+)
+def test_each_way_to_a_new_password_has_its_rules(
+    settings: Settings, password: str, why: str
+) -> None:
+    office = World.over(settings.model_copy(update={"password_min_length": 16}))
+    made = call(office, "POST", "/invitations", status=201, json={"user": "alice"}).json
+    assert made is not None
+    redemption = {"code": made["code"], "password": password}
+    refusals = [call(office, "POST", "/invitations/redeem", None, 409, json=redemption)]
+    office.wiring.state.refresh()
+    good = {"code": made["code"], "password": PASSWORD + " battery"}
+    call(office, "POST", "/invitations/redeem", None, 200, json=good)
+    office.wiring.state.refresh()
+    own = {"current": good["password"], "new": password}
+    refusals += [
+        call(office, "POST", "/me/password", ("alice", good["password"]), 409, json=own),
+        call(office, "POST", "/users/alice/password", status=409, json={"password": password}),
+    ]
+    for refusal in refusals:
+        assert why in str(refusal.json)
+        assert not password or password not in refusal.text
+    got(office, "/me", ("alice", good["password"]))
+    office.close()
 
 
 def test_too_many_at_once_are_sent_away(office: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,25 @@ def test_the_page_says_the_rule_for_passwords_and_asks_for_the_code(
     assert world.client.post(path, data={"password": NEW, "again": NEW}).status_code == 404
 
 
+def test_the_page_says_and_asks_for_the_configured_minimum(settings: Settings) -> None:
+    world = World.over(settings.model_copy(update={"password_min_length": 20}))
+    page = world.client.get("/invitation").text
+    assert "At least 20 characters, at most 72 bytes." in page
+    assert 'minlength="20"' in page
+    code = invite(world)
+    response = redeem(world, code, "nineteen characters")
+    assert response.status_code == 400
+    assert "choose one of at least 20 characters" in response.text
+    assert redeem(world, code, "twenty characters in").status_code == 200
+    world.close()
+
+
+def test_without_the_code_nothing_is_said_of_a_password(world: World) -> None:
+    invite(world)
+    for password in ("x", "password", "dora2026"):
+        assert redeem(world, "authserver_invite_" + "a" * 49, password).status_code == 404
+
+
 def test_the_page_names_the_registry_where_its_host_is_known(settings: Settings) -> None:
     named = settings.model_copy(update={"registry_host": "r.example.com:5000"})
     world = World.over(named)
@@ -113,6 +132,8 @@ def test_a_later_invitation_ends_the_earlier_one(world: World) -> None:
         (NEW, "other", "The two passwords are not the same."),
         ("", "", "A password is empty."),
         ("seven77", "seven77", "A password of 7 characters is too short"),
+        ("Football", "Football", "This password is one of the most common"),
+        ("dora2026", "dora2026", "A password must not be the account&#39;s name"),
         ("x" * 73, "x" * 73, "73 bytes"),
     ],
 )

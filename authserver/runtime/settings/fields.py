@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from authserver.core.password_rules import MAX_COST, MIN_COST
+from authserver.core.password_rules import MAX_COST, MIN_COST, MIN_LENGTH
 
 
 class SettingsFields(BaseSettings):
@@ -145,6 +145,13 @@ class SettingsFields(BaseSettings):
         ge=MIN_COST,
         le=MAX_COST,
         description="Cost of password hashes; hashes of a lower cost are made anew on login.",
+    )
+    password_min_length: int = Field(
+        MIN_LENGTH,
+        ge=MIN_LENGTH,
+        le=64,
+        description="Characters that a new password has at least, from 8 to 64; passwords that are "
+        "set already and imported hashes stay good.",
     )
     remember_passwords: int = Field(
         300,

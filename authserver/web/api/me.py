@@ -5,7 +5,7 @@ from typing import Any, TypeVar, Unpack
 
 from pydantic import Field
 
-from authserver.core import password_rules
+from authserver.auth.passwords import NewPasswords
 from authserver.db import accounts
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Password
@@ -80,9 +80,9 @@ def show_me(call: BareCall) -> Me:
 def change_password(call: Call[OwnPassword, ApiQuery]) -> None:
     """Change my password. This ends my sessions."""
     callers, caller = call.parts.callers, call.caller
-    password_rules.require_new(call.body.new)
+    NewPasswords.of(call.parts.settings).require(call.body.new, caller.name)
     prover = callers.prove(caller, call.body.current, call.origin)
-    hashed = call.hash_new(call.body.new)
+    hashed = call.hash_new(call.body.new, caller.name)
     with call.change() as change:
         callers.require_still(change, prover, Need.ANY)
         accounts.set_password(change, caller.name, hashed)

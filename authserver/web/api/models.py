@@ -103,7 +103,17 @@ Sought = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=2000)]
 Text = Annotated[str, Field(min_length=1)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
-Password = Annotated[str, Field(min_length=MIN_LENGTH, max_length=72, repr=False)]
+# The minimum is a setting, and its refusal names it: the schema has none.
+Password = Annotated[
+    str,
+    Field(
+        max_length=72,
+        repr=False,
+        description=f"At least as many characters as AUTHSERVER_PASSWORD_MIN_LENGTH says "
+        f"({MIN_LENGTH} by default), at most 72 bytes; no common password, and not the user's "
+        "name. Otherwise 409.",
+    ),
+]
 
 
 class Paging(ApiQuery):

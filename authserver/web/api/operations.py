@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.credentials import Origin
+from authserver.auth.passwords import NewPasswords
 from authserver.core.errors import NotFound, Refused
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
@@ -126,10 +127,10 @@ class Call(Generic[_Body, _Query]):
         """Return the account to which the call is confined: the caller's own, below ``/me``."""
         return self.caller.name if self.operation.path.startswith("/me/") else None
 
-    def hash_new(self, password: str) -> str:
-        """Return a new password's hash. Raises as :meth:`Hashing.hash_new`."""
-        cost = self.parts.settings.bcrypt_cost
-        return self.parts.hashing.hash_new(self.origin.address, password, cost)
+    def hash_new(self, password: str, name: str) -> str:
+        """Return the hash of ``name``'s new password. Raises as :meth:`Hashing.hash_new`."""
+        new = NewPasswords.of(self.parts.settings)
+        return self.parts.hashing.hash_new(self.origin.address, password, name, new)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

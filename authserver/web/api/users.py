@@ -54,7 +54,7 @@ class Users(Page[User]):
 
 
 class NewPassword(ApiBody):
-    """A password: 8 characters or more, and at most 72 bytes."""
+    """A password to set."""
 
     password: Password
 
@@ -105,6 +105,6 @@ def set_password(call: Call[NewPassword, ApiQuery]) -> None:
     name = call.path["name"]
     with call.read() as session:
         lookup.account(session, name, _USER)
-    hashed = call.hash_new(call.body.password)
+    hashed = call.hash_new(call.body.password, name)
     with call.change() as change:
         accounts.set_password(change, name, hashed)

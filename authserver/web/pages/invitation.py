@@ -1,14 +1,16 @@
 """The page on which an invited user sets a first password."""
 
 import secrets
+from functools import partial
 from http import HTTPStatus
 
 from flask import Flask, Response, render_template, request
 from werkzeug.datastructures import MultiDict
 
 from authserver.auth.bcrypt_queue import Hashing
+from authserver.auth.passwords import NewPasswords
 from authserver.core.errors import NotFound, Refused
-from authserver.core.password_rules import MIN_LENGTH, NEW_PASSWORD
+from authserver.core.password_rules import wanted
 from authserver.db import invitations
 from authserver.db.store import Store
 from authserver.runtime.settings import Settings
@@ -25,12 +27,13 @@ def register(
     settings: Settings,
 ) -> None:
     """Serve ``/invitation``. The code is the only credential; there is no cookie and no session."""
-    host = settings.registry_host
+    new = NewPasswords.of(settings)
+    page = partial(_page, new.minimum, host=settings.registry_host)
 
     @app.get("/invitation")
     @app.get("/invitation/")
     def invitation() -> Response:
-        return _page(host=host)
+        return page()
 
     @app.post("/invitation")
     @app.post("/invitation/")
@@ -40,16 +43,16 @@ def register(
         form = request.form
         code = form.get("code", "").strip()
 
-        def hash_new(password: str) -> str:
-            return hashing.hash_new(client, password, settings.bcrypt_cost)
+        def hash_new(password: str, name: str) -> str:
+            return hashing.hash_new(client, password, name, new)
 
         try:
             account = invitations.accept(store, code, _new_password(form), hash_new)
         except NotFound as error:
-            return _page(HTTPStatus.NOT_FOUND, host=host, problem=_sentence(error))
+            return page(HTTPStatus.NOT_FOUND, problem=_sentence(error))
         except Refused as error:
-            return _page(HTTPStatus.BAD_REQUEST, host=host, problem=_sentence(error), code=code)
-        return _page(host=host, account=account)
+            return page(HTTPStatus.BAD_REQUEST, problem=_sentence(error), code=code)
+        return page(account=account)
 
 
 def _new_password(form: MultiDict[str, str]) -> str:
@@ -64,10 +67,10 @@ def _sentence(error: Refused) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _page(status: HTTPStatus = HTTPStatus.OK, **values: str | None) -> Response:
+def _page(minimum: int, status: HTTPStatus = HTTPStatus.OK, **values: str | None) -> Response:
     nonce = secrets.token_urlsafe(16)
     page = render_template(
-        "invitation.html", nonce=nonce, rule=NEW_PASSWORD, minimum=MIN_LENGTH, **values
+        "invitation.html", nonce=nonce, rule=wanted(minimum), minimum=minimum, **values
     )
     response = Response(page, status, mimetype="text/html")
     response.headers["Content-Security-Policy"] = (

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from authserver.auth import passwords
-from authserver.auth.passwords import Passwords, hash_new, hash_password
+from authserver.auth.passwords import Passwords, hash_password
 from authserver.core.errors import Refused
 from authserver.core.names import nfc
-from authserver.core.password_rules import MIN_LENGTH, cost_of, require_new
+from authserver.core.password_rules import cost_of
 from authserver.db import accounts
 from authserver.runtime.settings import Settings
 from tests.unit.clocks import Seconds
@@ -308,25 +308,6 @@ def test_other_passwords_are_refused(text: str, why: str) -> None:
     with pytest.raises(Refused, match=why) as refused:
         hash_password(text, 4)
     assert not text or text not in str(refused.value)
-
-
-@pytest.mark.parametrize("text", ["x" * MIN_LENGTH, " " * MIN_LENGTH, "😀" * MIN_LENGTH])
-def test_a_new_password_has_8_characters_or_more(text: str) -> None:
-    assert Checker(cost=4).passwords.check(text, hash_new(text, 4), 4)
-
-
-# Eight characters and more before they are composed, and four.
-@pytest.mark.parametrize("text", ["x", "x" * 7, "😀" * 4, "e\u0301" * 7])
-def test_a_shorter_new_password_is_refused_with_the_rule(text: str) -> None:
-    with pytest.raises(Refused, match="at least 8 characters") as refused:
-        hash_new(text, 4)
-    assert text not in str(refused.value).replace("72 bytes", "")
-
-
-@pytest.mark.parametrize("text", ["", "x" * 73, "1234567\0", "authserver_app_x"])
-def test_what_cannot_be_hashed_is_no_new_password(text: str) -> None:
-    with pytest.raises(Refused):
-        require_new(text)
 
 
 @pytest.mark.parametrize(
