@@ -31,11 +31,6 @@ def make(prefix: Prefix, random: Callable[[int], bytes]) -> str:
     return f"{prefix}{body}{_checksum(body)}"
 
 
-def claims_to_be(text: str, prefix: Prefix) -> bool:
-    """Whether ``text`` begins as such a secret does, right or wrong."""
-    return text.startswith(prefix)
-
-
 def is_well_formed(text: str) -> bool:
     """Whether ``text`` has the form and checksum of a secret; False for a typo."""
     if _secret.fullmatch(text) is None:
