@@ -79,10 +79,12 @@ def _prune_in(session: Session, key: AuditKey, period: tuple[datetime, datetime]
     rows = _oldest(session, (cutoff, now + FUTURE), most, last_closed)
     if not rows:
         return 0
+    # Since a restart each record is in a chain; one that is in none was put in.
+    restarted = last_closed > closed_chains.NONE_CLOSED[RecordKind.TOKEN]
     chained = [
         (row_id, row)
         for row_id, row in rows
-        if row_id > last_closed and (row is None or row["chain_id"] is not None)
+        if row_id > last_closed and (restarted or row is None or row["chain_id"] is not None)
     ]
     if chained or rows[0][0] <= last_closed:
         _trim(session, key, chained, now)

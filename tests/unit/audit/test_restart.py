@@ -376,6 +376,19 @@ def test_whatever_is_done_to_a_restart_an_altered_open_record_is_an_alarm(
         assert office.faults()
 
 
+def test_a_record_put_in_after_a_restart_is_not_pruned(restarted: Office) -> None:
+    """Only before there were chains was a record in none."""
+    columns = [
+        c for c in TokenRecord.__table__.columns if c.name not in ("id", "seq", "mac", "chain_id")
+    ]
+    stray = select(text("70"), *columns).where(TokenRecord.id == 2)
+    restarted.do(insert(TokenRecord).from_select(["id", *(c.name for c in columns)], stray))
+    assert restarted.faults()
+    with capture_logs():
+        retention.prune(restarted.process(), restarted.clock() + SINCE, 0)
+    assert restarted.faults()
+
+
 def test_a_forged_restart_has_no_open_record_pruned(restarted: Office) -> None:
     """The seal over all chains holds, and retention does not look at the changes."""
     with restarted.store.read() as session:
