@@ -49,7 +49,7 @@ class Password(Credential):
         if (
             account is None
             or not self._is_remembered(backends, account)
-            or not backends.lockout.may_be_remembered(origin.address, self.name)
+            or not backends.lockout.may_be_remembered(origin.address, str(account.id))
         ):
             return None
         backends.observations.passwords.append("remembered")
@@ -66,8 +66,9 @@ class Password(Credential):
             raise NotReady("the store cannot be reached, and this password was not checked lately")
         account = snapshot.accounts.get(self.name)
         state = (account.password_hash, account.disabled) if account else ()
-        exists, client = account is not None, origin.address
-        with backends.lockout.attempt(client, self.name, exists=exists) as attempt:
+        client, exists = origin.address, account is not None
+        counted = str(account.id) if account else self.name
+        with backends.lockout.attempt(client, counted, exists=exists) as attempt:
             right = backends.hashing.once(
                 client,
                 backends.passwords.check_id(self.name, self.password, *state),

@@ -275,10 +275,10 @@ class Issuer:
             self.storing.release()
 
     def _store_login(self, origin: Origin, identity: Identity, service: str) -> str:
-        known = identity.known
-        login = refresh_tokens.Login(known.id, known.password_hash, origin.address, origin.client)
+        known, name = identity.known, identity.known.account.name
+        login = refresh_tokens.Login(known.id, name, known.password_hash, *origin)
         secret = secret_tokens.make(Prefix.REFRESH, self.random)
-        with self.store.change(f"account:{known.account.name}", wait=LOGIN_WAITS) as change:
+        with self.store.change(f"account:{name}", wait=LOGIN_WAITS) as change:
             refresh_tokens.add(change, login, service, secret, self.backends.uses.idle)
         return secret
 

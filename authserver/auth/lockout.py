@@ -98,10 +98,11 @@ class Lockout:
 
     @contextmanager
     def attempt(self, client: str, name: str, *, exists: bool) -> Iterator["Attempt"]:
-        """Give one attempt to log in as ``name`` from the address ``client``.
+        """Give one attempt to log in from the address ``client``.
 
-        ``exists`` tells whether an account has the name. A block that ends without an error has
-        proved the password: the name is a guest at this address from then on.
+        ``name`` is the account's id if it ``exists``, so that no later account of its name has its
+        counts; otherwise it is the name that the client sent. A block that ends without an error
+        has proved the password: the account is a guest at this address from then on.
 
         Raises:
             TooManyAttempts: too many passwords from this address, or with this name from it, were
@@ -117,7 +118,7 @@ class Lockout:
         self.counts.local.hit(_guest, attempt.account)
 
     def may_be_remembered(self, client: str, name: str) -> bool:
-        """Whether a remembered password is good enough.
+        """Whether a remembered password is good enough for the account with the id ``name``.
 
         It is, even while the lockout refuses to check others. A client that tries on and on then
         would find the password in the end, so after CHEAP_TRIES it is not. While no client is
@@ -156,10 +157,11 @@ class Attempt:
     """One attempt to log in. Its counts are those of the client's address and of the name there."""
 
     def __init__(self, lockout: Lockout, client: str, name: str, *, exists: bool) -> None:
-        self._lockout, self._name, self._exists = lockout, name, exists
-        self._household = household(client)
-        self.home = lockout.hashed("home", self._household)
-        self.account = lockout.hashed("account", self._household, name)
+        self._lockout, self._exists = lockout, exists
+        # A name that no account has may be written like an id.
+        self._who = ("account" if exists else "name", household(client), name)
+        self.home = lockout.hashed("home", household(client))
+        self.account = lockout.hashed(*self._who)
 
     def require_few(self) -> None:
         """Check that the password may be checked.
@@ -201,7 +203,7 @@ class Attempt:
 
     def count(self, password: str) -> None:
         """Count a password that was wrong."""
-        guess = self._lockout.hashed("guess", self._household, self._name, password)
+        guess = self._lockout.hashed("guess", *self._who, password)
         for limit in self._lockout.limits:
             if self._lockout.counts.hit(limit.each_password, guess):
                 self._lockout.counts.hit(limit.per_address, self.home)

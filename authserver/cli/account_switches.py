@@ -1,24 +1,37 @@
-"""What `user` and `robot` share: `disable`, `enable`, `remove`, and how `show` lists rules."""
+"""What `user` and `robot` share: switching, renaming, removing, and how `show` lists rules."""
 
 from collections.abc import Sequence
 from functools import partial
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note
+from authserver.cli.output import note, note_on_name
 from authserver.cli.params import OF_KIND
-from authserver.cli.views import remove_command
+from authserver.cli.views import remove_command, rename_command
+from authserver.core.names import is_path_component
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, rule_rows
 from authserver.db.models import RuleRow
 
 
 def add_to(group: click.Group, kind: AccountKind) -> None:
-    """Add the three commands to the group of that kind of account."""
+    """Add the four commands to the group of that kind of account."""
     no_more = f"Disable the {kind} NAME: no credential of it is good any more."
     group.add_command(_switch(kind, "disable", no_more, disabled=True))
     group.add_command(_switch(kind, "enable", f"Enable the {kind} NAME again.", disabled=False))
+    group.add_command(
+        rename_command(
+            kind,
+            click.Argument(["name"], type=OF_KIND[kind]),
+            f"Give the {kind} NAME the name NEW_NAME.\n\nRules, groups, tokens and sessions stay. "
+            "With a password or an app token, clients send the new name from then on. The former "
+            "name is free, and a new account of that name inherits nothing.",
+            partial(accounts.rename, kind=kind),
+            _note_on_repositories,
+        )
+    )
     group.add_command(
         remove_command(
             kind,
@@ -34,6 +47,18 @@ def rules_of(rows: Sequence[RuleRow]) -> str:
     """Return the rules that name an account, as `show` has them."""
     rules = (f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
     return "; ".join(rules) or "none of its own"
+
+
+def _note_on_repositories(session: Session, name: str, new_name: str) -> None:
+    """Say which repositories follow a name and not the account, if any do."""
+    if not accounts.any_by_name(session):
+        return
+    note_on_name(new_name)
+    if is_path_component(name):
+        note(
+            f"{{account}} in patterns stands for {new_name} now: repositories under {name}/ stay "
+            f"where they are, and an account that is called {name} later may reach them."
+        )
 
 
 def _switch(kind: AccountKind, verb: str, what: str, *, disabled: bool) -> click.Command:

@@ -14,6 +14,7 @@ from authserver.cli.views import (
     Fields,
     list_command,
     remove_command,
+    rename_command,
     show_command,
 )
 from authserver.db import groups, lookup
@@ -33,6 +34,16 @@ def add(context: Context, name: str) -> None:
         row = groups.add(change, name)
     note(f"Added the group {row.name}.")
 
+
+command.add_command(
+    rename_command(
+        "group",
+        click.Argument(["name"], type=GROUP),
+        "Give the group NAME the name NEW_NAME.\n\nIts members, rules and delegations stay. The "
+        "former name is free, and a new group of that name inherits nothing.",
+        groups.rename,
+    )
+)
 
 command.add_command(
     remove_command(

@@ -1,4 +1,4 @@
-"""The commands `list`, `show` and `remove`, made from what is particular to a noun.
+"""The commands `list`, `show`, `rename` and `remove`, made from what is particular to a noun.
 
 Each noun's file says what it finds and which columns or fields a person sees. Here is the rest: the
 flags, reading the store, JSON, tables, and notes.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
@@ -19,6 +20,7 @@ from authserver.cli.output import (
     print_table,
     removed_rules,
 )
+from authserver.db.store import Change
 
 _Item = TypeVar("_Item")
 
@@ -97,6 +99,37 @@ def _command(
     params = [*json_option(lambda: None).__click_params__, *getattr(function, _PARAMS, ())]  # type: ignore[attr-defined]
     setattr(run, _PARAMS, params)
     return click.command(name, short_help=short_help)(pass_context(run))
+
+
+def rename_command(
+    kind: str,
+    name: click.Argument,
+    help_text: str,
+    rename: Callable[[Change, str, str], bool],
+    consequences: Callable[[Session, str, str], None] | None = None,
+) -> click.Command:
+    """Make a command that gives an item another name.
+
+    ``consequences`` takes a session, the former name and the new one, and notes what follows.
+    """
+
+    @click.command("rename", help=help_text)
+    @click.argument("new_name")
+    @pass_context
+    def run(context: Context, name: str, new_name: str) -> None:
+        with context.change() as change:
+            renamed = rename(change, name, new_name)
+            if renamed and consequences is not None:
+                consequences(change.session, name, new_name)
+        note(
+            f"Renamed the {kind} {name} to {new_name}. A policy file that names {name} must "
+            f"say {new_name} before it is applied again."
+            if renamed
+            else f"The {kind} is called {new_name} already."
+        )
+
+    run.params.insert(0, name)
+    return run
 
 
 def remove_command(

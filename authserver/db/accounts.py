@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Forbidden, Refused, Unauthorized
 from authserver.core.names import folded, one_line
+from authserver.core.patterns import ACCOUNT
 from authserver.core.subjects import AccountKind
 from authserver.db import app_tokens, lookup, refresh_tokens, rules
 from authserver.db.lookup import Window
@@ -132,6 +133,34 @@ def replace_robot(
     row.description = one_line(description, "a description")
     row.outlives_owner = outlives_owner
     change.record("robot.edit", f"robot:{row.name}", before=before, after=_ownership(row))
+
+
+def rename(change: Change, name: str, new_name: str, *, kind: str | None = None) -> bool:
+    """Give an account another name; False if it has that name already.
+
+    Rules, memberships, tokens, sessions, robots and an invitation stay with the account.
+
+    Raises:
+        NotFound: there is no such account.
+        Refused: the new name is malformed, or another account has it in this or another case.
+    """
+    row = lookup.account(change.session, name, kind)
+    new_name = lookup.free_name(change.session, AccountRow, new_name, besides=row)
+    if new_name == row.name:
+        return False
+    before = {"name": row.name}
+    target = f"{row.kind}:{row.name}"
+    row.name, row.folded_name = new_name, folded(new_name)
+    change.session.flush()
+    change.record(f"{row.kind}.rename", target, before=before, after={"name": new_name})
+    return True
+
+
+def any_by_name(session: Session) -> bool:
+    """Whether a rule or an app token covers repositories by the account's name."""
+    patterns = session.scalars(select(RuleRow.patterns))
+    ceilings = session.scalars(select(AppTokenRow.ceiling))
+    return any(ACCOUNT in text for texts in (*patterns, *ceilings) for text in texts or ())
 
 
 class AdminTokens(StrEnum):
@@ -312,15 +341,18 @@ def _ownership(row: AccountRow) -> dict[str, Any]:
     }
 
 
-def require_account(session: Session, account_id: int) -> AccountRow:
-    """Return an account that still exists and is enabled.
+def require_account(session: Session, account_id: int, name: str) -> AccountRow:
+    """Return an account that still exists, is enabled, and has that name.
 
     Raises:
-        Unauthorized: it, or its owner, was removed or disabled meanwhile.
+        Unauthorized: it was removed, disabled or renamed meanwhile, or its owner disabled.
     """
     row = session.get(AccountRow, account_id, options=[joinedload(AccountRow.owner)])
     if row is None:
         raise Unauthorized("the account was removed meanwhile")
+    if row.name != name:
+        # Another account may have the former name by now, also in what is looked up by name.
+        raise Unauthorized("the account was renamed meanwhile")
     owner_disabled = row.owner is not None and row.owner.disabled_at is not None
     if row.disabled_at is not None or (owner_disabled and not row.outlives_owner):
         raise Unauthorized("the account was disabled meanwhile")

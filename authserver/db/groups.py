@@ -27,6 +27,27 @@ def add(change: Change, name: str) -> GroupRow:
     return row
 
 
+def rename(change: Change, name: str, new_name: str) -> bool:
+    """Give a group another name; False if it has that name already.
+
+    Members, rules and delegations stay with the group.
+
+    Raises:
+        NotFound: there is no such group.
+        Refused: the new name is malformed, or another group has it in this or another case.
+    """
+    row = lookup.group(change.session, name)
+    new_name = lookup.free_name(change.session, GroupRow, new_name, besides=row)
+    if new_name == row.name:
+        return False
+    before = {"name": row.name}
+    target = f"group:{row.name}"
+    row.name, row.folded_name = new_name, folded(new_name)
+    change.session.flush()
+    change.record("group.rename", target, before=before, after={"name": new_name})
+    return True
+
+
 def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
     """Remove a group and end its delegations; return, in words, what happened to its rules.
 

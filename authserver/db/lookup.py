@@ -62,15 +62,17 @@ def _entry(session: Session, service: str) -> RegistryRow | None:
     return session.scalars(select(RegistryRow).where(RegistryRow.service == service)).one_or_none()
 
 
-def free_name(session: Session, table: type[_Named], text: str) -> str:
-    """Return a new name in NFC.
+def free_name(
+    session: Session, table: type[_Named], text: str, *, besides: _Named | None = None
+) -> str:
+    """Return a new name in NFC; ``besides`` is the row that is to have it, for a rename.
 
     Raises:
         Refused: the name is malformed, or taken in this or another case.
     """
     name = account_name(text)
     taken = similar(session, table, name)
-    if taken is not None:
+    if taken is not None and taken is not besides:
         kind = getattr(taken, "kind", "group")
         hint = "" if taken.name == name else ": names must differ in more than case"
         raise Refused(f"there is already a {kind} {taken.name}{hint}")

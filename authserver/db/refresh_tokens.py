@@ -29,6 +29,7 @@ class Login:
     """A login with a password: the account, the stored hash that it matched, and the client."""
 
     account_id: int
+    name: str
     password_hash: str | None = field(repr=False)
     address: str
     client: str
@@ -43,12 +44,14 @@ def add(
     MAX_SESSIONS last used sessions of an account on a registry are kept.
 
     Raises:
-        NotFound: the account or the registry is gone, the account was disabled, its password was
-            changed, or the registry gives no refresh tokens any more.
+        NotFound: the account or the registry is gone, the account was disabled or renamed, its
+            password was changed, or the registry gives no refresh tokens any more.
     """
     account = change.session.get(AccountRow, login.account_id)
     if account is None or account.disabled_at is not None:
         raise NotFound("the account was removed or disabled meanwhile")
+    if account.name != login.name:
+        raise NotFound("the account was renamed meanwhile")
     if account.password_hash != login.password_hash:
         raise NotFound("the account's password was changed meanwhile")
     registry = lookup.registry(change.session, service)

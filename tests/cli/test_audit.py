@@ -29,6 +29,8 @@ CHANGES: list[tuple[list[str], str, str, Any, Any]] = [
     (["user", "add", "bob", "--password-stdin", "--admin"], "user.add", "user:bob", None, True),
     (["user", "passwd", "alice", "--password-stdin"], "user.passwd", "user:alice", None, None),
     (["user", "disable", "alice"], "user.disable", "user:alice", None, None),
+    (["user", "rename", "alice", "al"], "user.rename", "user:alice", "alice", "al"),
+    (["group", "rename", "dev", "ops"], "group.rename", "group:dev", "dev", "ops"),
     (["user", "remove", "alice"], "user.remove", "user:alice", "alice", None),
     (["group", "add", "ops"], "group.add", "group:ops", None, None),
     (["group", "remove", "dev"], "group.remove", "group:dev", "user:alice", None),

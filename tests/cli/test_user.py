@@ -413,3 +413,35 @@ def test_at_a_terminal_it_asks_about_forgotten_app_tokens(
     assert (done.returncode == 0) == (left is not None)
     assert forgetful.json("user", "show", "alice")["admin"] == (left is not None)
     assert tokens_of_alice(forgetful) == (left or ["old", "both", "plain"])
+
+
+def test_a_user_is_renamed_and_told_what_goes_by_the_name(
+    run: Commands, settings: Settings
+) -> None:
+    add(run, "alice")
+    assert run("user", "rename", "alice", "alicia") == ""
+    assert "Renamed the user alice to alicia." in run.err
+    assert "policy file" in run.err
+    assert "{account}" not in run.err
+    assert logs_in(settings, "alicia", PASSWORD)
+    assert not logs_in(settings, "alice", PASSWORD)
+    run("acl", "allow", "authenticated", "{account}/**", "pull")
+    run("user", "rename", "alicia", "alice@example.com")
+    assert "under alicia/ stay" in run.err
+    assert "matches nothing" in run.err
+    run("user", "rename", "alice@example.com", "Alice@example.com")
+    run("user", "rename", "Alice@example.com", "Alice@example.com")
+    assert "already" in run.err
+
+
+@pytest.mark.parametrize("noun", ["user", "robot", "group"])
+def test_a_name_that_is_taken_is_not_given_again(run: Commands, noun: str) -> None:
+    add(run, "alice")
+    run("robot", "add", "ci")
+    for group in ("dev", "ops"):
+        run("group", "add", group)
+    name, taken = {"user": ("alice", "CI"), "robot": ("ci", "alice"), "group": ("dev", "OPS")}[noun]
+    run(noun, "rename", name, taken, status=1)
+    assert "already" in run.err
+    run(noun, "rename", "nobody", "new", status=1)
+    run(noun, "rename", name, "a b", status=1)

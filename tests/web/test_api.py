@@ -67,6 +67,8 @@ ADMINISTRATIVE = [
     ("PATCH", "/users/alice"),
     ("DELETE", "/users/nobody"),
     ("POST", "/users/alice/password"),
+    ("POST", "/users/alice/rename"),
+    ("POST", "/groups/nobody/rename"),
     ("GET", "/robots/ci"),
     ("GET", "/groups"),
     ("GET", "/tokens/99"),

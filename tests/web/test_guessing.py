@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.auth.bcrypt_queue import Hashing
-from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Lockout
+from authserver.auth.lockout import CHEAP_TRIES, MINUTE, Attempt, Lockout
 from authserver.auth.rate_limits import SharedStorage, Windows
 from authserver.db import accounts
 from authserver.runtime.concurrency import Slots
@@ -390,3 +390,39 @@ def lone_log_in(world: World, password: str, address: str) -> int:
     headers = {"Authorization": basic("alice", password)}
     where = {"REMOTE_ADDR": address}
     return client.get("/token", headers=headers, environ_overrides=where).status_code
+
+
+def locked_out(world: World, name: str) -> None:
+    assert [log_in(world, f"wrong {n}", name).status_code for n in range(11)][-1] == 429
+
+
+def rename(world: World) -> None:
+    with world.wiring.store.change("test") as change:
+        accounts.rename(change, "alice", "alicia")
+
+
+def remove(world: World) -> None:
+    with world.wiring.store.change("test") as change:
+        accounts.remove(change, "alice")
+
+
+@pytest.mark.parametrize("leave", [rename, remove])
+def test_counts_stay_with_the_account_and_a_new_one_of_its_name_inherits_none(
+    world: World, leave: Callable[[World], None]
+) -> None:
+    assert log_in(world, PASSWORD).status_code == 200
+    locked_out(world, "alice")
+    leave(world)
+    world.user("alice", "another")
+    known = world.wiring.state.current.snapshot.accounts
+    attempt = Attempt(lockout(world), HOME, str(known["alice"].id), exists=True)
+    guest_before = attempt.is_guest
+    assert log_in(world, "another").status_code == 200
+    assert (guest_before, attempt.is_guest) == (False, True)
+    if "alicia" in known:
+        assert log_in(world, "wrong", "alicia").status_code == 429
+
+
+def test_a_name_that_is_written_like_an_id_locks_nobody_out(world: World) -> None:
+    locked_out(world, str(world.wiring.state.current.snapshot.accounts["alice"].id))
+    assert log_in(world, PASSWORD).status_code == 200

@@ -56,6 +56,21 @@ def make_again(world: World) -> None:
     world.wiring.state.refresh()
 
 
+def rename(world: World) -> None:
+    with world.wiring.store.change("test") as change:
+        accounts.rename(change, "alice", "alicia")
+    world.wiring.state.refresh()
+
+
+def give_name_away(world: World) -> None:
+    """Rename alice; another account gets her name, her hash, and the right to administer."""
+    stored = world.wiring.state.current.snapshot.accounts["alice"].password_hash
+    rename(world)
+    with world.wiring.store.change("test") as change:
+        accounts.add_user(change, "alice", stored, admin=True)
+    world.wiring.state.refresh()
+
+
 def change_password(world: World) -> None:
     with world.wiring.store.change("test") as change:
         accounts.set_password(change, "alice", passwords.hash_password("another one", COST))
@@ -117,7 +132,7 @@ def granted(world: World, response: TestResponse) -> list[object]:
 
 
 PULLED = [{"type": "repository", "name": "team/app", "actions": ["pull"]}]
-ENDINGS = [disable, remove, change_password]
+ENDINGS = [disable, remove, rename, change_password]
 
 
 @pytest.mark.parametrize("meanwhile", ENDINGS)
@@ -133,10 +148,11 @@ def test_a_login_that_waits_for_bcrypt_is_answered_by_the_rules_after_it(
     assert granted(world, while_it_waits_for_bcrypt(world, threads, log_in, deny)) == []
 
 
+@pytest.mark.parametrize("meanwhile", [make_again, give_name_away])
 def test_an_account_that_was_made_again_inherits_nothing_of_a_login_that_waits(
-    world: World, threads: ThreadPoolExecutor
+    world: World, threads: ThreadPoolExecutor, meanwhile: Callable[[World], None]
 ) -> None:
-    answer = while_it_waits_for_bcrypt(world, threads, log_in, make_again)
+    answer = while_it_waits_for_bcrypt(world, threads, log_in, meanwhile)
     assert granted(world, answer) == []
 
 
@@ -180,7 +196,7 @@ def demote(world: World) -> None:
     world.wiring.state.refresh()
 
 
-LOSSES = {disable: 401, remove: 401, change_password: 401, demote: 403}
+LOSSES = {disable: 401, remove: 401, rename: 401, change_password: 401, demote: 403}
 
 
 @pytest.mark.parametrize(("meanwhile", "status"), LOSSES.items())

@@ -167,7 +167,7 @@ class Callers:
             Unauthorized: the account or the credential is no longer good.
             Forbidden: the account is no longer an administrator.
         """
-        row = accounts.require_account(change.session, caller.identity.known.id)
+        row = accounts.require_account(change.session, caller.identity.known.id, caller.name)
         caller.credential.require_still(caller.identity, self.backends, change, row)
         if need is Need.ADMINISTRATOR and not row.admin:
             raise Forbidden("only an administrator may do this")

@@ -81,6 +81,7 @@ Resource(
         change, row.name, terms.members, force=call.query.force
     ),
     remove=lambda change, row, force: groups.remove(change, row.name, force=force),
+    rename=groups.rename,
 ).declare(OPERATIONS)
 
 

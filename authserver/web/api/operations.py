@@ -19,6 +19,7 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.credentials import Origin
 from authserver.auth.passwords import NewPasswords
 from authserver.core.errors import NotFound, Refused
+from authserver.db import accounts
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
@@ -134,8 +135,13 @@ class Call(Generic[_Body, _Query]):
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that sees one consistent state."""
+        """Give a session that sees one consistent state.
+
+        Below ``/me`` it is checked that the name, by which things are found, is still the caller's.
+        """
         with self.parts.store.read() as session:
+            if self.owner is not None:
+                accounts.require_account(session, self.caller.identity.known.id, self.owner)
             yield session
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The five operations on things that have a name: list, show, put, change, remove."""
+"""The operations on things that have a name: list, show, put, change, remove, and rename."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from authserver.web.api.models import (
     ApiBody,
     ApiQuery,
     Force,
+    Name,
     Nothing,
     Paging,
     Removed,
@@ -28,6 +29,12 @@ from authserver.web.api.preconditions import tag
 _Answer = TypeVar("_Answer", bound=ApiAnswer)
 _Row = TypeVar("_Row", bound=Base)
 _Terms = TypeVar("_Terms", bound=ApiBody)
+
+
+class NewName(ApiBody):
+    """Another name, under the same rules as the name of a new one."""
+
+    name: Name
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Resource(Generic[_Row, _Terms]):
     """A noun that clients list, show, put, change and remove by name.
 
     ``terms`` is the body: each of its fields is also a field of ``view.described``. ``order`` is
-    the column that lists are ordered by, ``editing`` the query of PUT and PATCH.
+    the column that lists are ordered by, ``editing`` the query of PUT and PATCH. ``rename`` takes
+    the change, the name and the new one; None where names are for ever.
     """
 
     noun: str
@@ -98,6 +106,7 @@ class Resource(Generic[_Row, _Terms]):
     edit: Callable[[Call[Any, Any], Change, _Row, _Terms], None]
     remove: Callable[[Change, _Row, bool], list[str]]
     editing: type[Force] = Force
+    rename: Callable[[Change, str, str], bool] | None = None
 
     def list(self, call: Call[Nothing, Paging]) -> Page[Any]:
         """List them."""
@@ -133,6 +142,18 @@ class Resource(Generic[_Row, _Terms]):
             row = self.view.seen(call, change.session)
             return Removed(rules=self.remove(change, row, call.query.force))
 
+    def give_name(self, call: Call[NewName, ApiQuery]) -> Tagged[Any]:
+        """Give it another name. The former one is free at once, and all that it has stays with it.
+
+        Sent again, the request finds nothing under the former name.
+        """
+        if self.rename is None:
+            raise RuntimeError(f"a {self.noun} keeps its name")
+        with call.change() as change:
+            row = self.view.find(change.session, call.path[self.view.key])
+            self.rename(change, call.path[self.view.key], call.body.name)
+            return self.view.changed(change, row)
+
     def terms_of(self, row: _Row) -> _Terms:
         """Return the body that would change nothing."""
         state = self.view.described(row)
@@ -155,7 +176,7 @@ class Resource(Generic[_Row, _Terms]):
         return self.view.changed(change, row)
 
     def declare(self, on: Operations) -> None:
-        """Declare the five operations."""
+        """Declare the operations."""
         one, noun, answer = f"{self.path}/{{{self.view.key}}}", self.noun, self.view.answer
         body, edits = changes_of(self.terms), self.editing
         on.operation("GET", self.path, name=f"list_{on.tag}", answer=self.page)(self.list)
@@ -173,3 +194,7 @@ class Resource(Generic[_Row, _Terms]):
             self.patch
         )
         on.operation("DELETE", one, name=f"remove_{noun}")(self.delete)
+        if self.rename is not None:
+            on.operation("POST", f"{one}/rename", name=f"rename_{noun}", answer=answer)(
+                self.give_name
+            )

@@ -1,6 +1,7 @@
 """Robots: programs."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -85,4 +86,5 @@ Resource(
     add=_add,
     edit=_edit,
     remove=lambda change, row, force: accounts.remove(change, row.name, force=force, kind=_ROBOT),
+    rename=partial(accounts.rename, kind=_ROBOT),
 ).declare(OPERATIONS)

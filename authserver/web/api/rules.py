@@ -139,7 +139,7 @@ def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
     Raises:
         Forbidden: the caller is neither.
     """
-    row = accounts.require_account(session, call.caller.identity.known.id)
+    row = accounts.require_account(session, call.caller.identity.known.id, call.caller.name)
     if row.admin:
         return None
     if not delegations.held_by(session, row):

@@ -1,6 +1,7 @@
 """Users: people."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -95,6 +96,7 @@ Resource(
     edit=_edit,
     remove=_remove,
     editing=Editing,
+    rename=partial(accounts.rename, kind=_USER),
 ).declare(OPERATIONS)
 
 

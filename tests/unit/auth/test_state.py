@@ -188,7 +188,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def log_in(change: Change) -> None:
     admin = lookup.account(change.session, ADMIN)
-    login = refresh_tokens.Login(admin.id, admin.password_hash, "192.0.2.1", "docker")
+    login = refresh_tokens.Login(admin.id, ADMIN, admin.password_hash, "192.0.2.1", "docker")
     refresh_tokens.add(change, login, SERVICE, "secret", timedelta(days=30))
 
 

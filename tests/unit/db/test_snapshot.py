@@ -47,7 +47,7 @@ def allow(change: Change, about: str, pattern: str) -> None:
 
 def log_in(change: Change, name: str, secret: str) -> None:
     account_id = next(row.id for row in accounts.listed(change.session) if row.name == name)
-    login = refresh_tokens.Login(account_id, HASH, "192.0.2.1", "docker")
+    login = refresh_tokens.Login(account_id, name, HASH, "192.0.2.1", "docker")
     refresh_tokens.add(change, login, SERVICE, secret, MONTH)
 
 
