@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.fetching import ask_for_token
 from tests.e2e.lab import ADMIN, installation
 from tests.programs import Authserver, alive, free_port
-from tests.world import wait_until
+from tests.world import PASSWORD, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -33,7 +33,7 @@ def killed(authserver: Authserver, name: str, after: float) -> str | None:
         env=authserver.environ,
     ) as process:
         assert process.stdin is not None
-        process.stdin.write(b"password\n")
+        process.stdin.write(f"{PASSWORD}\n".encode())
         process.stdin.close()
         try:
             return name if process.wait(after) == 0 else None
@@ -45,7 +45,8 @@ def killed(authserver: Authserver, name: str, after: float) -> str | None:
 def typical_seconds(authserver: Authserver) -> float:
     begun = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda n: killed(authserver, f"first-{n}", 60), range(AT_ONCE)))
+        added = pool.map(lambda n: killed(authserver, f"first-{n}", 60), range(AT_ONCE))
+        assert all(list(added))
     return time.monotonic() - begun
 
 
