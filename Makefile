@@ -8,8 +8,9 @@ run: .venv/.run
 	@$(BIN)/authserver init --print-password
 	@exec $(BIN)/authserver serve
 
+# In the order of the files: by default those with few tests come last, and they take longest (e2e).
 test: .venv/.dev lint
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -n auto --dist loadfile --engine postgresql tests/unit tests/web/test_api_schema.py
 
 # All that has a store on PostgreSQL too, which takes some minutes more.
