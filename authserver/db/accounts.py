@@ -145,15 +145,7 @@ def rename(change: Change, name: str, new_name: str, *, kind: str | None = None)
         Refused: the new name is malformed, or another account has it in this or another case.
     """
     row = lookup.account(change.session, name, kind)
-    new_name = lookup.free_name(change.session, AccountRow, new_name, besides=row)
-    if new_name == row.name:
-        return False
-    before = {"name": row.name}
-    target = f"{row.kind}:{row.name}"
-    row.name, row.folded_name = new_name, folded(new_name)
-    change.session.flush()
-    change.record(f"{row.kind}.rename", target, before=before, after={"name": new_name})
-    return True
+    return lookup.rename(change, row, row.kind, new_name)
 
 
 def any_by_name(session: Session) -> bool:

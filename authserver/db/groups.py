@@ -36,16 +36,7 @@ def rename(change: Change, name: str, new_name: str) -> bool:
         NotFound: there is no such group.
         Refused: the new name is malformed, or another group has it in this or another case.
     """
-    row = lookup.group(change.session, name)
-    new_name = lookup.free_name(change.session, GroupRow, new_name, besides=row)
-    if new_name == row.name:
-        return False
-    before = {"name": row.name}
-    target = f"group:{row.name}"
-    row.name, row.folded_name = new_name, folded(new_name)
-    change.session.flush()
-    change.record("group.rename", target, before=before, after={"name": new_name})
-    return True
+    return lookup.rename(change, lookup.group(change.session, name), "group", new_name)
 
 
 def remove(change: Change, name: str, *, force: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name, folded
 from authserver.db.models import AccountRow, GroupRow, RegistryRow
+from authserver.db.store import Change
 
 _Named = TypeVar("_Named", AccountRow, GroupRow)
 
@@ -77,6 +78,22 @@ def free_name(
         hint = "" if taken.name == name else ": names must differ in more than case"
         raise Refused(f"there is already a {kind} {taken.name}{hint}")
     return name
+
+
+def rename(change: Change, row: _Named, kind: str, new_name: str) -> bool:
+    """Give an account or a group another name; False if it has that name already.
+
+    Raises:
+        Refused: as :func:`free_name`.
+    """
+    new_name = free_name(change.session, type(row), new_name, besides=row)
+    if new_name == row.name:
+        return False
+    before, target = {"name": row.name}, f"{kind}:{row.name}"
+    row.name, row.folded_name = new_name, folded(new_name)
+    change.session.flush()
+    change.record(f"{kind}.rename", target, before=before, after={"name": new_name})
+    return True
 
 
 def _exactly(session: Session, table: type[_Named], name: str, kind: str) -> _Named:

@@ -8,7 +8,6 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from authserver.cli import COMMANDS, cli
-from authserver.cli.params import SUBJECT
 from tests import stores
 from tests.cli.commands import Commands
 from tests.programs import Authserver
@@ -71,10 +70,17 @@ def test_commands_are_completed() -> None:
     assert "--help" in completed(incomplete="-")
 
 
-def test_subjects_are_completed(peopled: Commands) -> None:
-    context = cli.make_context("authserver", ["key"])
-    found = SUBJECT.shell_complete(context, cli.params[0], "")
-    assert [item.value for item in found] == [
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["acl", "allow"],
+        ["acl", "deny"],
+        ["acl", "list", "--subject"],
+        ["acl", "edit", "--subjects"],
+    ],
+)
+def test_subjects_are_completed(peopled: Commands, args: list[str]) -> None:
+    assert completed(*args) == [
         "anonymous", "authenticated", "everyone",
         "user:admin", "user:alice", "robot:ci", "group:developers",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, note
-from authserver.cli.params import Moment
+from authserver.cli.params import SUBJECT, Moment
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.conditions import FIELDS, KINDS, Conditions, ValueKind
 from authserver.core.errors import Refused
@@ -63,7 +63,7 @@ def _removals(function: _F) -> _F:
 
 
 def _write(effect: Effect) -> click.Command:
-    @click.argument("subject", metavar="SUBJECTS")
+    @click.argument("subject", metavar="SUBJECTS", type=SUBJECT)
     @click.argument("pattern", metavar="PATTERNS")
     @click.argument("actions")
     @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
@@ -160,7 +160,7 @@ def _empty(about: str | None, pattern: str | None) -> str:
 
 
 @list_command(_COLUMNS, _empty, in_json=lambda listed: listed[0])
-@click.option("--subject", "about", metavar="S", help="Only rules on this subject.")
+@click.option("--subject", "about", metavar="S", type=SUBJECT, help="Only rules on this subject.")
 @click.option("--pattern", metavar="P", help="Only rules with exactly this pattern.")
 def list_(
     _: Context, session: Session, about: str | None, pattern: str | None
@@ -185,7 +185,7 @@ def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]
 
 @click.command("edit", cls=PatternCommand, short_help="Change what a rule says.")
 @click.argument("rule_id", metavar="ID", type=ID)
-@click.option("--subjects", "about", metavar="S,…", help="Whom it is about.")
+@click.option("--subjects", "about", metavar="S,…", type=SUBJECT, help="Whom it is about.")
 @click.option("--patterns", metavar="P,…", help="What it covers.")
 @click.option("--actions", metavar="A,…", help="pull, push, delete, or all.")
 @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
