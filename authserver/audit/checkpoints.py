@@ -185,6 +185,10 @@ def _of_rows(chains_: Sound[AuditChain], marks_: Sound[AuditMark]) -> Iterator[s
     for model, others in ((AuditChain, chains_.others), (AuditMark, marks_.others)):
         for row_id in others:
             yield f"row {row_id} of {model.__tablename__} cannot be read"
+    # Chains have numbers from 1 on, so that one that is missing is noticed.
+    for number in (*chains_.rows, *marks_.rows):
+        if number < CHANGES:
+            yield f"a chain or a mark was put in with the number {number}"
 
 
 def _of_marks(

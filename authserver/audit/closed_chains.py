@@ -5,9 +5,11 @@ first in the new chain of changes: its HMAC follows from the start of a chain wh
 itself contains. Without the key of the chains nobody can write such a record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+from json import dumps
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -32,7 +34,8 @@ class Restart:
     """The record of a restart.
 
     ``chain`` is the chain of changes that begins with it, ``faults`` how many faults of each kind
-    there were, ``last_ids`` the last row of each kind that is in a closed chain.
+    there were, ``last_ids`` the last row of each kind that is in a closed chain, ``closed`` the
+    :func:`digest` of the chains that it closed.
     """
 
     record: int
@@ -42,6 +45,7 @@ class Restart:
     chain: str
     faults: Mapping[str, int]
     last_ids: Mapping[RecordKind, int]
+    closed: str
 
 
 def restarts(session: Session, key: AuditKey) -> list[Restart]:
@@ -84,8 +88,21 @@ def _restart(key: AuditKey, row_id: int, row: RowMapping) -> Restart | None:
     # follows it. Where it is moved up, records of the open chain are missing.
     last_ids = {RecordKind.CHANGE: row_id - 1, RecordKind.TOKEN: int(after["last_token"])}
     return Restart(
-        row_id, row["at"], row["actor"], after["reason"], chain, after["faults"], last_ids
+        row_id,
+        row["at"],
+        row["actor"],
+        after["reason"],
+        chain,
+        after["faults"],
+        last_ids,
+        after["closed"],
     )
+
+
+def digest(rows: Iterable[AuditClosedChain]) -> str:
+    """Return a digest of closed chains, which the record of their restart holds."""
+    chains = sorted([row.number, row.name, row.seq, row.mac, row.last_id] for row in rows)
+    return sha256(dumps(chains).encode()).hexdigest()
 
 
 class ClosedChains:
@@ -102,6 +119,13 @@ class ClosedChains:
                 self._by_number.setdefault(row.number, []).append(row)
             else:
                 self._last_lost[kind_of(row)] = row.last_id
+
+    def unlike(self, restarts: Iterable[Restart]) -> Iterator[str]:
+        """Give what is not as the records of these restarts say."""
+        closed = {restart.record: restart.closed for restart in restarts}
+        for record in sorted({row.restart_id for row in self.rows} | closed.keys()):
+            if closed.get(record) != digest(row for row in self.rows if row.restart_id == record):
+                yield f"the list of the chains that row {record} closed was altered"
 
     def has(self, kind: RecordKind, row_id: int) -> bool:
         """Whether a record was there when chains were closed."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from authserver.audit import checkpoints
 from authserver.audit.chain import AuditKey, Head, RecordKind
 from authserver.audit.chain_walk import Fault
-from authserver.audit.closed_chains import RESTART, kind_of
+from authserver.audit.closed_chains import RESTART, digest, kind_of
 from authserver.audit.record_rows import CHANGES, CHANGES_NAME, TABLES
 from authserver.audit.recorder import Trail
 from authserver.core.errors import ChainsLost, Refused
@@ -20,6 +20,8 @@ from authserver.db.models import AuditClosedChain
 from authserver.db.store import Change
 
 MAX_REASON = 1000
+HIGHEST_ID = MAX_NUMBER // 2
+"""A row up to this leaves room for all that will ever be recorded."""
 MAX_COUNTS = 50
 """How many kinds of faults a record counts apart: a syslog daemon may cut a long line."""
 MAX_WHAT = 200
@@ -73,11 +75,14 @@ def restart(change: Change, faults: Mapping[str, int], reason: str) -> None:
         "last_token": last_ids[RecordKind.TOKEN],
         "faults": dict(faults),
     }
+    for row in closed:
+        row.last_id = last_ids[kind_of(row)]
+    after["closed"] = digest(closed)
     change.record(RESTART, "audit records", after=after)
     trail.checkpoint(session, change.at)
     restart_id = checkpoints.ends(session)[CHANGES].record or 0
     for row in closed:
-        row.restart_id, row.last_id = restart_id, last_ids[kind_of(row)]
+        row.restart_id = restart_id
     session.add_all(closed)
     session.flush()
 
@@ -102,12 +107,14 @@ def _go_on_after_all(session: Session, kind: RecordKind) -> int:
     """
     table = TABLES[kind]
     last = session.scalar(select(func.max(table.id))) or 0
-    if last > MAX_NUMBER:
+    if last > HIGHEST_ID:
         raise Refused(
             f"row {last} of {table.__tablename__} has a number that leaves no room for new "
             "records: delete that row, or restore a backup"
         )
     connection, name = session.connection(), table.__tablename__
-    if last > dialect_of(connection).highest_ids(connection).get(name, 0):
-        dialect_of(connection).continue_ids(connection, name, last)
+    highest = dialect_of(connection).highest_ids(connection).get(name, 0)
+    # Where such a row was deleted, the database still goes on from its number.
+    if last > highest or highest > HIGHEST_ID:
+        dialect_of(connection).continue_ids(connection, name, max(last, 1))
     return int(last)

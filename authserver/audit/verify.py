@@ -75,6 +75,8 @@ class Verification:
         troubles = checkpoints.troubles(self.session, self.key, self.state)
         self.faults += [Fault("", trouble) for trouble in troubles]
         self._begin()
+        unlike = self.closed_chains.unlike(closed_chains.restarts(self.session, self.key))
+        self.closed_faults += [Fault("", trouble) for trouble in unlike]
         self._walk()
         for number, walk in self.walks.items():
             self.faults += walk.end(self._head(number))
@@ -95,6 +97,11 @@ class Verification:
                 mark = checkpoints.mark_of(marks[number], name)
                 begin, sealed = mark.trimmed, mark.sealed
             self.walks[number] = Walk(self.key, name, kind, begin, sealed)
+        # Changes are never pruned: of their closed chains the first record is missed, too.
+        for row in self.closed_chains.rows:
+            if row.number == CHANGES and row.name:
+                genesis = self.key.genesis(row.name)
+                self.closed_walks[row.id] = self._closed_walk(row, RecordKind.CHANGE, genesis)
 
     def _head(self, number: int) -> Head | None:
         """Return where a chain should end; None if that cannot be read."""

@@ -126,9 +126,10 @@ def _print(report: VerificationReport) -> None:
         click.echo(f"{closed} in closed chains: {faults}, which raise no alarm")
     if any(report.unchained.values()):
         before = report.unchained
+        since = "in closed chains or " if report.restarts else ""
         click.echo(
-            f"in no chain: {before['change']} changes, {before['token']} token requests from "
-            "before there were chains; whether they were altered cannot be said"
+            f"in no chain: {before['change']} changes, {before['token']} token requests "
+            f"{since}from before there were chains; whether they were altered cannot be said"
         )
     if report.checkpoint_at is not None:
         click.echo(

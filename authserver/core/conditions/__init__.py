@@ -92,7 +92,7 @@ class Conditions:
         """Read what :meth:`dump` returned.
 
         Raises:
-            Refused: a later version wrote a condition that this one does not know.
+            Refused: it has a condition that this version does not know, or does not understand.
         """
         return _load(text)
 
@@ -163,11 +163,15 @@ def samples(rules: Iterable[Conditions], circumstances: Circumstances) -> list[C
 # The rules of one store have few different conditions, and most have none.
 @lru_cache(maxsize=1024)
 def _load(text: str) -> Conditions:
-    stored = json.loads(text)
-    _require_known(stored)
-    # Their texts were checked when they were written. Reading is part of changes, during which
-    # all other writers wait.
-    return _parsed({name: _value(FIELDS[name], value) for name, value in stored.items()}) or ALWAYS
+    try:
+        stored = json.loads(text)
+        _require_known(stored)
+        # Their texts were checked when they were written. Reading is part of changes, during which
+        # all other writers wait.
+        values = {name: _value(FIELDS[name], value) for name, value in stored.items()}
+        return _parsed(values) or ALWAYS
+    except (ValueError, TypeError, AttributeError):
+        raise Refused("its conditions are not what a version writes") from None
 
 
 def _parsed(values: Mapping[str, Value]) -> Conditions:
@@ -193,4 +197,12 @@ def _plain(value: Value) -> object:
 
 
 def _value(field: ConditionField, stored: Any) -> Value:  # noqa: ANN401 - by its kind
-    return datetime.fromisoformat(stored) if field.kind is ValueKind.TIME else stored
+    """Return a stored value. One that is not understood must not count as no condition."""
+    if field.kind is ValueKind.TIME:
+        at = datetime.fromisoformat(stored)
+        if at.tzinfo is None:
+            raise ValueError(field.name)
+        return at
+    if not isinstance(stored, list) or not stored or not all(isinstance(x, str) for x in stored):
+        raise ValueError(field.name)
+    return stored

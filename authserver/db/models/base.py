@@ -58,7 +58,8 @@ class StoredConditions(TypeDecorator[Conditions]):
         try:
             return Conditions.load(value)
         except Refused as error:
-            raise NotReady(f"a rule cannot be read, a later version wrote it: {error}") from error
+            why = f"a rule cannot be read; perhaps a later version wrote it: {error}"
+            raise NotReady(why) from error
 
 
 class Base(DeclarativeBase):

@@ -115,7 +115,8 @@ class AuditClosedChain(Base):
     ``restart_id`` is the row of the restart's record, ``number`` the id that the chain had,
     ``name`` empty where its key was lost. ``seq`` and ``mac`` are of its last record, ``last_id``
     the highest id in the table of its records when it was closed: a later chain may have the same
-    number. Nothing vouches for these rows. They raise no alarm, and a forged one hides nothing.
+    number. They raise no alarm. The record of the restart has a digest of them, so `audit verify`
+    lists a forged one.
     """
 
     __tablename__ = "audit_closed_chain"

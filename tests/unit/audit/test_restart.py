@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, literal, select, text, update
 from structlog.testing import capture_logs
 
 from authserver.audit import closed_chains, former_acceptances, retention
@@ -376,13 +376,72 @@ def test_whatever_is_done_to_a_restart_an_altered_open_record_is_an_alarm(
         assert office.faults()
 
 
+def put_in(model: Any, row_id: int, **values: Any) -> Any:
+    """Return what copies row 2 of a table to another id, with these values."""
+    columns = [c for c in model.__table__.columns if c.name != "id"]
+    copy = [literal(values[c.name], c.type) if c.name in values else c for c in columns]
+    row = select(literal(row_id), *copy).where(model.id == 2)
+    return insert(model).from_select(["id", *(c.name for c in columns)], row)
+
+
+NO_PLACE = {"seq": None, "mac": None}
+
+
+@pytest.mark.parametrize("row_id", [2**61 + 1, 2**62 - 3, 2**62])
+def test_a_row_that_leaves_no_room_has_to_go_before_a_restart(busy: Office, row_id: int) -> None:
+    busy.do(put_in(AuditRecord, row_id, **NO_PLACE))
+    with pytest.raises(Refused, match=f"row {row_id} of audit_record .* delete that row"):
+        restart(busy)
+    busy.do(delete(AuditRecord).where(AuditRecord.id == row_id))
+    busy.do(change_in(3).values(actor="x"))
+    _goes_on(busy)
+
+
+def test_closed_records_are_not_too_many_by_a_row_with_a_high_number(busy: Office) -> None:
+    busy.do(put_in(TokenRecord, 5_000_000_000, **NO_PLACE, chain_id=None))
+    restart(busy)
+    with busy.store.read() as session:
+        rows = len(session.scalars(select(TokenRecord.id)).all())
+        assert retention.kept(session, Trail.of(busy.store).key(session)) <= rows
+    assert retention.prune(busy.process(), busy.clock() - SINCE, 2_000_000) == 0
+
+
+def test_a_chain_put_in_below_the_others_is_an_alarm(restarted: Office) -> None:
+    """It could have the name of a closed one, whose records could then stand in as open ones."""
+    with restarted.store.read() as session:
+        closed = next(row for row in session.scalars(select(AuditClosedChain)) if row.number == 2)
+        values = {"name": closed.name, "seq": closed.seq, "mac": closed.mac}
+    restarted.do(insert(AuditChain).values(id=0, ended=False, **values))
+    assert any("a chain or a mark was put in" in str(fault) for fault in restarted.faults())
+    assert restarted.seal() is not None
+
+
+def test_that_all_closed_changes_are_missing_is_listed(restarted: Office) -> None:
+    (told,) = restarts(restarted)
+    restarted.do(delete(AuditRecord).where(AuditRecord.id < told.record))
+    assert any("missing" in fault for fault in closed_faults(restarted))
+    assert restarted.faults() == []
+
+
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        insert(AuditClosedChain).values(
+            restart_id=1, number=1, name="", seq=0, mac="", last_id=10**6
+        ),
+        update(AuditClosedChain).values(last_id=AuditClosedChain.last_id + 1),
+        delete(AuditClosedChain).where(AuditClosedChain.number == 2),
+    ],
+)
+def test_an_altered_list_of_closed_chains_is_listed(restarted: Office, alteration: Any) -> None:
+    assert not any("list of the chains" in fault for fault in closed_faults(restarted))
+    restarted.do(alteration)
+    assert any("list of the chains" in fault for fault in closed_faults(restarted))
+
+
 def test_a_record_put_in_after_a_restart_is_not_pruned(restarted: Office) -> None:
     """Only before there were chains was a record in none."""
-    columns = [
-        c for c in TokenRecord.__table__.columns if c.name not in ("id", "seq", "mac", "chain_id")
-    ]
-    stray = select(text("70"), *columns).where(TokenRecord.id == 2)
-    restarted.do(insert(TokenRecord).from_select(["id", *(c.name for c in columns)], stray))
+    restarted.do(put_in(TokenRecord, 70, **NO_PLACE, chain_id=None))
     assert restarted.faults()
     with capture_logs():
         retention.prune(restarted.process(), restarted.clock() + SINCE, 0)

@@ -250,6 +250,22 @@ def test_conditions_of_the_former_columns_are_brought_over_and_back(peopled: Sto
     assert [rule.conditions.values() for rule in seen(peopled).rules][-5:] == CONDITIONS
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"networks":5}', '{"networks":null}', '{"networks":true}', '{"networks":{}}',
+        '{"networks":[]}', '{"networks":[1]}',
+        '{"networks":[1.5]}', '{"networks":["x"]}', '{"valid_until":null}', '{"valid_until":""}',
+        '{"valid_until":"2026-01-01"}', '{"valid_until":5}', "[]", "null", "", "{",
+    ],
+)  # fmt: skip
+def test_a_condition_that_is_not_understood_is_never_none(peopled: Store, stored: str) -> None:
+    with peopled.engine.begin() as connection:
+        connection.execute(text("UPDATE rule SET conditions = :stored"), {"stored": stored})
+    with pytest.raises(NotReady, match="a rule cannot be read"):
+        seen(peopled)
+
+
 def test_a_condition_of_a_later_version_is_neither_dropped_nor_passed_over(peopled: Store) -> None:
     later = text('UPDATE rule SET conditions = \'{"moon":["full"]}\' WHERE id = 3')
     with peopled.engine.begin() as connection:
