@@ -235,6 +235,13 @@ def test_an_app_token_leads_to_no_password(office: World) -> None:
     assert got(office, "/me", ("bob", PASSWORD))["name"] == "bob"
 
 
+def test_an_app_token_does_not_widen_itself_by_another_name(office: World) -> None:
+    _, secret = office.app_token(ADMIN, "admin", "repository:{account}/**:all")
+    for path in (f"/users/{ADMIN}", "/users/bob"):
+        call(office, "POST", f"{path}/rename", (ADMIN, secret), 403, json={"name": "prod"})
+    assert got(office, "/me", (ADMIN, PASSWORD))["name"] == ADMIN
+
+
 def test_an_app_token_that_rotates_itself_keeps_its_end(office: World) -> None:
     number, secret = office.app_token("alice", "admin")
     before = got(office, f"/tokens/{number}")

@@ -274,11 +274,15 @@ def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> 
     world.wiring.state.refresh()
     assert log_in(world, PASSWORD, address=ELSEWHERE).status_code == 200
     auth = ("alice", PASSWORD)
-    statuses = [
-        api(world, "/me/password", auth, json={"current": f"{n}", "new": "x" * 8}).status_code
-        for n in range(12)
-    ]
+    with capture_logs() as logs:
+        statuses = [
+            api(world, "/me/password", auth, json={"current": f"{n}", "new": "x" * 8}).status_code
+            for n in range(12)
+        ]
     assert statuses == [403] * 10 + [429] * 2
+    # Each guess has its record and its line, as a guess at a login.
+    assert [line["event"] for line in logs] == ["api request refused"] * 12
+    assert [line["reason"] for line in logs][:10] == ["wrong password"] * 10
 
 
 # Turns.
@@ -298,9 +302,11 @@ def test_where_too_many_wait_that_is_said_at_once(world: World) -> None:
         error_of(answer, 503)
         assert answer.headers["Retry-After"] == "5"
         assert [line["log_level"] for line in logs] == ["warning"], "a flood is no fault of ours"
-    answer = api(world, "/me", (ADMIN, PASSWORD))
+    with capture_logs() as logs:
+        answer = api(world, "/me", (ADMIN, PASSWORD))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
+    assert [line["log_level"] for line in logs] == ["warning"], "a flood is no fault of ours"
     for secret in (PASSWORD, app_token):
         assert log_in(world, secret).status_code == 200
 

@@ -1,5 +1,7 @@
 """The caller of the API, and what the caller may do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -12,12 +14,15 @@ from authserver.auth.authenticator import identify, of_name_and_secret
 from authserver.auth.credentials import Backends, Credential, Identity, Malformed, Origin
 from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
-from authserver.core.errors import Forbidden, NotReady, TooManyAttempts, Unauthorized
+from authserver.core.errors import Busy, Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.db import accounts
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
 from authserver.web.token import read_authorization
+
+NO_CREDENTIAL = Malformed("none")
+"""What stands for the credential of a request without one."""
 
 log = structlog.get_logger()
 
@@ -100,18 +105,23 @@ class Callers:
         Raises:
             Unauthorized: the request has no good credentials.
             NotReady: the store cannot be reached.
-            TooManyAttempts, Busy: as :meth:`Authenticator.authenticate`.
+            TooManyAttempts, Busy: as :func:`identify`.
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
-        credential = Malformed("none") if header is None else read_authorization(header)
+        credential = NO_CREDENTIAL if header is None else read_authorization(header)
         origin = Origin(address, request.headers.get("User-Agent", ""))
+        with self._refusals_recorded(credential, origin):
+            return Caller(self._identity(credential, origin), credential)
+
+    @contextmanager
+    def _refusals_recorded(self, credential: Credential, origin: Origin) -> Iterator[None]:
+        """Record why the block refuses a credential that was sent."""
         try:
-            identity = self._identity(credential, origin)
-        except (Unauthorized, TooManyAttempts) as error:
-            if header is not None:
-                self._record(credential, origin, error.reason)
+            yield
+        except (Unauthorized, TooManyAttempts, Busy) as error:
+            if credential != NO_CREDENTIAL:
+                self._record(credential, origin, getattr(error, "reason", str(error)))
             raise
-        return Caller(identity, credential)
 
     def _identity(self, credential: Credential, origin: Origin) -> Identity:
         self.state.current_with(credential.is_known)
@@ -152,8 +162,9 @@ class Callers:
         """
         credential = of_name_and_secret(caller.name, password)
         try:
-            snapshot = self.state.current.snapshot
-            identity = identify(credential, self.backends, snapshot, origin)
+            with self._refusals_recorded(credential, origin):
+                snapshot = self.state.current.snapshot
+                identity = identify(credential, self.backends, snapshot, origin)
         except Unauthorized:
             identity = None
         if identity is None or identity.app_token is not None:

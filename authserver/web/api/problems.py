@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from authserver.core.errors import (
     AuthserverError,
     BadRequest,
+    Busy,
     Forbidden,
     NotFound,
     NotReady,
@@ -82,7 +83,9 @@ def _domain(error: AuthserverError) -> Response:
             response.headers["WWW-Authenticate"] = CHALLENGE
         case HTTPStatus.SERVICE_UNAVAILABLE:
             # Only the operator may read what is wrong with the installation: it is in the log.
-            log.error("api request failed", error=str(error))
+            # What clients do is no fault of the installation, and has its record.
+            if not isinstance(error, Busy):
+                log.error("api request failed", error=str(error))
             response = _problem(status, UNAVAILABLE)
         case _:
             response = _problem(status, str(error))

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
+from authserver.core.bounds import UNBOUNDED
 from authserver.core.errors import NotFound
 from authserver.db.lookup import Window
 from authserver.db.models import Base
@@ -149,6 +150,8 @@ class Resource(Generic[_Row, _Terms]):
         """
         if self.rename is None:
             raise RuntimeError(f"a {self.noun} keeps its name")
+        # Bounds on repositories below {account} follow the name.
+        call.caller.require_within(UNBOUNDED)
         with call.change() as change:
             row = self.view.find(change.session, call.path[self.view.key])
             self.rename(change, call.path[self.view.key], call.body.name)
