@@ -19,7 +19,7 @@ class SetsPassword(click.Command):
             minimum = Settings.model_fields["password_min_length"].default
         formatter.write_paragraph()
         formatter.write_text(
-            f"A new password has {wanted(minimum)} (AUTHSERVER_PASSWORD_MIN_LENGTH). It is none of "
-            "the 10,000 most common, and not NAME, reversed or with digits after it either. Which "
-            "kinds of characters it has does not matter."
+            f"A new password has {wanted(minimum)} (AUTHSERVER_PASSWORD_MIN_LENGTH). The 10,000 "
+            "most common passwords are refused, and NAME, also reversed or with digits after it. "
+            "Which kinds of characters it has does not matter."
         )

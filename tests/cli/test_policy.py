@@ -90,7 +90,7 @@ def test_prune_and_force(run: Commands, file: Path) -> None:
     file.write_text("groups: {}\n")
     assert run("policy", "apply", file, "--yes").endswith("Nothing to change.\n")
     run("policy", "apply", file, "--yes", "--prune", status=1)
-    assert "refused, unless --force is said" in run.err
+    assert "refused, unless forced (--force" in run.err
     run("policy", "apply", file, "--yes", "--prune", "--force")
     assert run.json("group", "list") == []
 

@@ -1,6 +1,7 @@
 """TLS served directly: what is spoken, and that a new certificate is taken and loses no request."""
 
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -92,11 +93,11 @@ class Served:
 
 @contextmanager
 def serving_tls(
-    place: Path, program: Sequence[str] = KNOWN_GRANIAN, *, workers: int = 2
+    place: Path, program: Sequence[str] = KNOWN_GRANIAN, *, workers: int = 2, folder: str = "."
 ) -> Iterator[Served]:
     port, metrics_port = free_port(), free_port()
     authority = Authority.make(place)
-    files = place / "tls.pem", place / "tls.key"
+    files = place / folder / "tls.pem", place / folder / "tls.key"
     authority.certify(*files)
     made = installation(place / "data", port, program)
     made.env |= {
@@ -208,6 +209,26 @@ def test_a_new_certificate_is_taken_and_no_request_is_lost(served: Served) -> No
     assert wait_until(lambda: served.expiries() == [expiry.timestamp()], 20)
     assert "the TLS certificate was replaced" in served.process.output()
     assert "Unexpected exit" not in served.process.output()
+
+
+def test_a_new_certificate_behind_a_link_is_taken(tmp_path: Path, program: Sequence[str]) -> None:
+    """As certbot and Kubernetes renew: the folder of the files is a link, and the old one goes."""
+    require("curl")
+    live, former, renewed = (tmp_path / name for name in ("live", "1", "2"))
+    former.mkdir()
+    live.symlink_to(former)
+    with serving_tls(tmp_path, program, workers=1, folder="live") as served:
+        old, workers = served.serial(), served.process.workers
+        renewed.mkdir()
+        served.authority.certify(renewed / "tls.pem", renewed / "tls.key")
+        (tmp_path / "next").symlink_to(renewed)
+        (tmp_path / "next").replace(live)
+        shutil.rmtree(former)
+        replaced = wait_until(
+            lambda: not set(workers) & set(served.process.workers), REPLACED_SECONDS
+        )
+        assert replaced, served.process.output()
+        assert served.serial() != old
 
 
 def test_files_that_are_no_pair_are_not_taken(served: Served) -> None:

@@ -32,7 +32,7 @@ from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, LintReport, 
     "days",
     metavar="N",
     type=click.IntRange(1, MAX_DAYS),
-    help="LintReport rules that no token request touched, or that were disabled, for so many days; "
+    help="Report rules that no token request touched, or that were disabled, for so many days; "
     "unless given, for as long as records of token requests are kept (token_record_days).",
 )
 @json_option

@@ -185,7 +185,7 @@ def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]
 
 @click.command("edit", cls=PatternCommand, short_help="Change what a rule says.")
 @click.argument("rule_id", metavar="ID", type=ID)
-@click.option("--subjects", "about", metavar="S,…", type=SUBJECT, help="Whom it is about.")
+@click.option("--subjects", "about", metavar="S,…", type=SUBJECT, help="The subjects.")
 @click.option("--patterns", metavar="P,…", help="What it covers.")
 @click.option("--actions", metavar="A,…", help="pull, push, delete, or all.")
 @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")

@@ -44,6 +44,11 @@ from authserver.registry.entries import TTL_MAX, TTL_MIN
 
 _T = TypeVar("_T")
 
+MAX_PROBLEMS = 1000
+"""After so many reading ends: a file from a stranger must not fill the memory."""
+AT_ONCE, MAX_KEYS = 1000, 100
+
+_MORE = f"more than {MAX_PROBLEMS} problems: there may be others from here on"
 _MEMBERS = (SubjectKind.USER, SubjectKind.ROBOT)
 
 
@@ -56,8 +61,11 @@ def read(content: bytes, file: str) -> Policy:
         BadPolicy: anything is wrong with it.
     """
     document = yaml_values.read(content, file)
-    reader = _Reader(document.lines, document.problems)
-    return reader.policy(reader.well_formed(document.value), file)
+    reader = _Reader(document.lines, document.problems[:MAX_PROBLEMS])
+    try:
+        return reader.policy(reader.well_formed(document.value), file)
+    except _TooManyProblems:
+        raise BadPolicy(file, reader.problems) from None
 
 
 def read_document(document: PolicySections) -> Policy:
@@ -67,12 +75,20 @@ def read_document(document: PolicySections) -> Policy:
         BadPolicy: anything else is wrong with it.
     """
     sections = {name: dict(_keyed(getattr(document, name))) for name in document.model_fields_set}
-    return _Reader().policy(sections, "the document")
+    reader = _Reader()
+    try:
+        return reader.policy(sections, "the document")
+    except _TooManyProblems:
+        raise BadPolicy("the document", reader.problems) from None
 
 
 def _keyed(section: Any) -> Iterator[tuple[str | int, Any]]:  # noqa: ANN401 - any value of YAML
     """Give the entries of a section, by name or by position."""
     yield from section.items() if isinstance(section, dict) else enumerate(section)
+
+
+class _TooManyProblems(Exception):
+    """There are MAX_PROBLEMS already."""
 
 
 @dataclass
@@ -93,19 +109,55 @@ class _Reader:
 
     def section(self, name: str, given: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
         """Give the entries of a section that the model takes, by name or by position."""
+        if not isinstance(given, dict | list) or not given:
+            self.entries(name, given, ())
+            return
+        pairs = list(_keyed(given))
+        # pydantic reports all that is wrong at once: of a million entries that is gigabytes.
+        for begin in range(0, len(pairs), AT_ONCE):
+            some = pairs[begin : begin + AT_ONCE]
+            small = [pair for pair in some if self.is_small(name, *pair)]
+            part = dict(small) if isinstance(given, dict) else [entry for _, entry in small]
+            good = self.entries(name, part, [key for key, _ in small])
+            if good is None:
+                return
+            yield from good
+
+    def entries(
+        self,
+        name: str,
+        given: Any,  # noqa: ANN401 - any value of YAML
+        keys: Sequence[Any],
+    ) -> list[tuple[Any, Any]] | None:
+        """Return the entries that the model takes; None if it does not take the section.
+
+        ``keys`` are where they stand in the section.
+        """
         bad: set[str | int] = set()
         try:
-            PolicySections.model_validate({name: given})
+            read = PolicySections.model_validate({name: given})
         except ValidationError as error:
             for each in error.errors(include_url=False):
-                self.wrong(each["loc"], _message(each))
-                if len(each["loc"]) == 1:
-                    return
-                bad.add(each["loc"][1])
-        good = {key: entry for key, entry in _keyed(given) if key not in bad}
-        rest = good if isinstance(given, dict) else list(good.values())
-        read = getattr(PolicySections.model_validate({name: rest}), name)
-        yield from zip(good, (entry for _, entry in _keyed(read)), strict=True)
+                place = each["loc"]
+                if len(place) == 1:
+                    self.wrong(place, _message(each))
+                    return None
+                bad.add(place[1])
+                key = keys[place[1]] if isinstance(place[1], int) else place[1]
+                self.wrong((name, key, *place[2:]), _message(each))
+            pairs = [pair for pair in _keyed(given) if pair[0] not in bad]
+            rest = dict(pairs) if isinstance(given, dict) else [entry for _, entry in pairs]
+            read = PolicySections.model_validate({name: rest})
+        good = [key for (own, _), key in zip(_keyed(given), keys, strict=True) if own not in bad]
+        taken = (entry for _, entry in _keyed(getattr(read, name)))
+        return list(zip(good, taken, strict=True))
+
+    def is_small(self, name: str, key: str | int, entry: Any) -> bool:  # noqa: ANN401
+        """Whether an entry has few keys; otherwise say so."""
+        if isinstance(entry, dict) and len(entry) > MAX_KEYS:
+            self.wrong((name, key), f"{len(entry)} keys: more than {MAX_KEYS} are not read")
+            return False
+        return True
 
     # Names, patterns, subjects: what the types do not tell.
 
@@ -263,6 +315,9 @@ class _Reader:
 
     def wrong(self, place: Place, text: str) -> None:
         self.problems.append(PolicyProblem(self.location(place), text))
+        if len(self.problems) > MAX_PROBLEMS:
+            self.problems[-1] = PolicyProblem(self.location(place), _MORE)
+            raise _TooManyProblems
 
 
 def _time(key: str, text: str) -> object:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from shlex import quote
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -179,11 +180,12 @@ def require_safe(plan: Plan, *, force: bool) -> None:
             set.
     """
     if plan.unsafe and not force:
-        raise Refused("\n".join(("refused, unless --force is said:", *plan.unsafe)))
+        refusal = "refused, unless forced (--force, or force=true in the API):"
+        raise Refused("\n".join((refusal, *plan.unsafe)))
 
 
 def _starting_disabled(steps: Iterable[Step]) -> Iterator[str]:
     for step in steps:
         if step.verb is Verb.ADD and isinstance(step.entry, AccountEntry):
             kind, name = step.entry.kind, step.entry.name
-            yield f"{kind} {name} starts disabled: authserver {kind} enable {name}"
+            yield f"{kind} {name} starts disabled: authserver {kind} enable {quote(name)}"

@@ -7,7 +7,7 @@ by ``parser``, which reads a model into a :class:`Policy`.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
 from authserver.core.conditions import FIELDS, ConditionField, ValueKind
@@ -52,10 +52,13 @@ _Flag = Annotated[bool, BeforeValidator(_flag)]
 _Seconds = Annotated[int, Field(ge=TTL_MIN, le=TTL_MAX), BeforeValidator(_whole_number)]
 # A date without quotes is a date to YAML 1.1 and a text to YAML 1.2.
 _Time = Annotated[str, Field(pattern=DATE)]
-_Names = Annotated[list[str], Field(min_length=1)]
+# Of the texts of one entry the first that is none is enough.
+_Texts = Annotated[list[str], FailFast()]
+_Names = Annotated[list[str], FailFast(), Field(min_length=1)]
 _ACTION_WORDS = (*(a for a in ACTIONS["repository"] if a != ALL), ALL_WORD, ALL)
 _Actions = Annotated[
     list[Literal[_ACTION_WORDS]],  # type: ignore[valid-type]
+    FailFast(),
     Field(min_length=1, description="pull, push, delete, or all."),
 ]
 _COMMENT = "Why it is there."
@@ -119,7 +122,7 @@ class _UnconditionalRule(PolicyPart):
 
 
 def _condition(field: ConditionField) -> tuple[Any, Any]:
-    kind = _Time if field.kind is ValueKind.TIME else list[str]
+    kind = _Time if field.kind is ValueKind.TIME else _Texts
     return kind, optional(field.description)
 
 
@@ -149,7 +152,7 @@ class PolicySections(PolicyPart):
     accounts: dict[str, PolicyAccount] = optional(
         "Users and robots, by name. Passwords and tokens are never in a file."
     )
-    groups: dict[str, list[str]] = optional(
+    groups: dict[str, _Texts] = optional(
         "Groups, each with a list of its members: user:NAME or robot:NAME."
     )
     rules: list[PolicyRule] = optional("The rules. Their order never matters.")

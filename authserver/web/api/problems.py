@@ -24,6 +24,8 @@ from authserver.web.errors import CHALLENGE, say_when_to_retry
 
 MEDIA_TYPE = "application/problem+json"
 UNAUTHORIZED = "no credentials, or an incorrect user name or password"
+MAX_FAULTS = 100
+"""How many faults of a body an answer lists."""
 UNAVAILABLE = "the server cannot answer now; try again"
 
 # Domain error → status. `operations.references` makes Refused of a missing name in a body.
@@ -51,10 +53,8 @@ class Refusal(HTTPException):
 
 def invalid(error: ValidationError, where: Callable[[Iterable[object]], str]) -> Refusal:
     """Return the refusal of a body or a query; ``where`` writes a place in it."""
-    faults = [
-        Invalid(where=where(item["loc"]), detail=item["msg"])
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = [Invalid(where=where(each["loc"]), detail=each["msg"]) for each in found[:MAX_FAULTS]]
     detail = "; ".join(f"{fault.where}: {fault.detail}" for fault in faults[:5])
     return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults)
 

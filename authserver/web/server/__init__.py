@@ -2,6 +2,6 @@
 
 ``cli/serve`` starts it with ``http_server.run``. Each worker process makes the parts of ``wiring``
 and a ``web.app`` (``worker``). A request goes from Granian through ``gateway``, which decides which
-thread answers it, past ``ambiguity`` and ``rate_limit`` to the application. The room knows nothing
+thread answers it, past ``front`` (rate limit, ambiguity) to the application. The room knows nothing
 of rules or accounts. Only ``granian_worker`` uses private parts of Granian.
 """

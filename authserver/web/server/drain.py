@@ -14,6 +14,8 @@ STOP = signal.SIGUSR1
 """The signal that has a worker stop accepting."""
 
 
+STOP_TIMEOUT = 30
+"""Seconds after which a worker that was told to end is killed."""
 WRITING_SECONDS = 20
 
 

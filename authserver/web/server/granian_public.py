@@ -86,6 +86,19 @@ def _server(listener: Listener, options: dict[str, Any]) -> Any:  # noqa: ANN401
     if certificate is not None:
         renewed = partial(os.kill, os.getpid(), signal.SIGHUP)
         server.on_startup(lambda: watch([certificate], renewed))
+        # Granian keeps what the paths led to. Where they are links (certbot, Kubernetes), new
+        # workers would read the former files.
+        server.on_reload(
+            lambda: server.build_ssl_context(
+                certificate.certificate,
+                certificate.key,
+                None,
+                SSLProtocols.tls12,
+                certificate.clients,
+                [],
+                certificate.clients is not None,
+            )
+        )
     return server
 
 

@@ -39,7 +39,6 @@ from authserver.web.server.worker import Handlers
 # What new workers are given to start, and old ones to answer the clients that are connected.
 STARTING_SECONDS = 3.0
 LEAVING_SECONDS = 10.0
-STOP_TIMEOUT = 30
 
 _WORKER_CLASS = (
     "worker_id sock ipc threads blocking_threads py_threads py_threads_idle_timeout backpressure "
@@ -284,5 +283,5 @@ class _Server(MPServer):
         for worker in before:
             worker.inner.terminate()
         for worker in before:
-            worker.inner.join(STOP_TIMEOUT)
+            worker.inner.join(drain.STOP_TIMEOUT)
             worker.inner.kill()

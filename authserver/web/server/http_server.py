@@ -32,7 +32,6 @@ OTHER_DESCRIPTORS = 128
 HEADER_TIMEOUT_MS = 10_000
 # Request line and headers together; 12 KiB of scopes may be three times as long when encoded.
 HEADER_BYTES = 128 * 1024
-STOP_TIMEOUT = 30
 
 # The server's own log lines go where ours go.
 _LOGGING: dict[str, Any] = {
@@ -103,7 +102,7 @@ def _options(workers: int, listeners: int) -> dict[str, Any]:
         ),
         "websockets": False,
         "respawn_failed_workers": True,
-        "workers_kill_timeout": STOP_TIMEOUT,
+        "workers_kill_timeout": drain.STOP_TIMEOUT,
         "log_dictconfig": _LOGGING,
         "log_level": LogLevels.error,
     }

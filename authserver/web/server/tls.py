@@ -31,8 +31,8 @@ class Certificate:
 
     ``clients`` is the PEM file of the authorities that clients need a certificate of, if any.
 
-    What was found good is held in memory, and that is what workers read: a file that is being
-    replaced, or is damaged, never gets to them, nor does one that they may not read.
+    What was found good is held in memory. Workers of ``granian_worker`` read that: a file that is
+    being replaced, or is damaged, never gets to them, nor does one that they may not read.
     """
 
     certificate: Path

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -261,3 +262,41 @@ def test_the_schema_takes_what_is_exported_and_refuses_what_is_not_known() -> No
         for name in (name for name, key in known.items() if key.is_required()):
             lacking = {key: value for key, value in first.items() if key != name}
             assert not validator.is_valid(whole | {section: [lacking]})
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"rules: [{'a,' * MANY}]",
+        f"delegations: [{'1,' * MANY}]",
+        f"tests: [{'{},' * MANY}]",
+        "groups: {" + "".join(f"g{n}: 1," for n in range(MANY)) + "}",
+        "accounts: {" + "".join(f"a{n}: 1," for n in range(MANY)) + "}",
+        "accounts: {" + "".join(f"a b{n}: {{kind: user}}," for n in range(MANY)) + "}",
+        f"groups: {{dev: [{'1,' * MANY}]}}",
+        f"rules: [{{effect: allow, subjects: [{'1,' * MANY}], patterns: [a], actions: [pull]}}]",
+        "rules: [{" + "".join(f"k{n}: 1," for n in range(MANY)) + "}]",
+        "".join(f"k{n}: 1\n" for n in range(MANY)),
+    ],
+    ids=range(10),
+)
+def test_however_much_is_wrong_the_problems_are_bounded_and_so_is_the_memory(content: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(BadPolicy) as refused:
+        parser.read(content.encode(), "policy.yaml")
+    _, whole = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(refused.value.problems) <= parser.MAX_PROBLEMS + 1
+    # Of each entry, what YAML makes of it; and some for each problem that is told.
+    assert whole < 1_600 * MANY
+
+
+def test_problems_after_the_first_slice_have_their_own_lines() -> None:
+    rules = [f"  - {{{RULE.replace('[a]', f'[a{n}]')}}}\n" for n in range(parser.AT_ONCE + 5)]
+    rules[-1] = "  - {effect: maybe}\n"
+    with pytest.raises(BadPolicy) as refused:
+        parser.read(("rules:\n" + "".join(rules)).encode(), "policy.yaml")
+    assert {problem.line for problem in refused.value.problems} == {parser.AT_ONCE + 6}
