@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import StaticPool, create_engine, insert, select
+from sqlalchemy import RowMapping, StaticPool, create_engine, insert, select
 from sqlalchemy.orm import Session
 
 from authserver.db.models import (
@@ -42,6 +42,16 @@ _TABLES = (
 )
 
 
+def _without_secrets(table: type[Base], row: RowMapping) -> dict[str, Any]:
+    """Return what takes the place of hashes: a plan asks only whether there is a password."""
+    if table is AccountRow:
+        return {"password_hash": None if row["password_hash"] is None else ""}
+    if table is AppTokenRow:
+        # Unique, as the digest is.
+        return {"secret_hash": str(row["id"]), "previous_hash": None}
+    return {}
+
+
 class _Unrecorded(NoRecorder):
     def change(self, session: Session, record: AuditRecord) -> None:
         """Do nothing: what is done to a copy has not happened."""
@@ -58,7 +68,10 @@ class StoreCopy:
     def of(cls, session: Session) -> "StoreCopy":
         """Read the policy of a store."""
         read: dict[type[Base], list[dict[str, Any]]] = {
-            table: [dict(row) for row in session.execute(select(*table.__table__.c)).mappings()]
+            table: [
+                dict(row) | _without_secrets(table, row)
+                for row in session.execute(select(*table.__table__.c)).mappings()
+            ]
             for table in _TABLES
         }
         return cls(database_time(session), read)

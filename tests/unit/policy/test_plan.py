@@ -24,7 +24,7 @@ from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKin
 from authserver.db import accounts, app_tokens, delegations, groups, rule_rows, rules
 from authserver.db.app_tokens import Wanted
 from authserver.db.delegations import extent
-from authserver.db.models import AlterationRow
+from authserver.db.models import AccountRow, AlterationRow, AppTokenRow
 from authserver.db.store import Change, NoRecorder, Store
 from authserver.policy.files import current_state, effects, export, parser
 from authserver.policy.files import plan as policy_plan
@@ -345,6 +345,21 @@ def test_a_plan_needs_neither_the_lock_nor_the_master_key(peopled: Store) -> Non
     with peopled.change("cli:tester"):
         plan = planned(replace(peopled, trail=NoRecorder()), text)
     assert [str(step.verb) for step in plan.steps] == ["edit"]
+
+
+def test_the_copy_that_a_plan_is_made_on_holds_no_hash(peopled: Store) -> None:
+    with peopled.change("cli:tester") as change:
+        accounts.set_password(change, "alice", "$2b$04$" + "a" * 53)
+        app_tokens.create(change, "alice", Wanted("t", None), secrets.token_bytes)
+    with peopled.read() as session:
+        kept = [
+            *session.scalars(select(AccountRow.password_hash)),
+            *session.scalars(select(AppTokenRow.secret_hash)),
+        ]
+        copied = str(StoreCopy.of(session).rows)
+    hashes = [each for each in kept if each is not None]
+    assert len(hashes) == 2
+    assert not [each for each in hashes if each in copied]
 
 
 def test_a_plan_uses_up_no_ids(peopled: Store) -> None:
