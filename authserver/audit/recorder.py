@@ -33,6 +33,7 @@ from authserver.audit.record_rows import (
     TokenRow,
 )
 from authserver.audit.sinks import open_sink
+from authserver.core.commands import program
 from authserver.core.errors import ChainsLost, NotReady
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.dialects.unreadable_rows import held, is_of_a_value
@@ -84,7 +85,7 @@ class _Changing:
 def lost(what: str) -> ChainsLost:
     """Return what to raise where the chains cannot be gone on with; ``what`` says why."""
     return ChainsLost(
-        f"{what}: look into it, and restore a backup; or `authserver audit restart`, which begins "
+        f"{what}: look into it, and restore a backup; or `{program()} audit restart`, which begins "
         "them anew and goes on telling so",
         what,
     )
@@ -259,7 +260,7 @@ class Trail:
                 return chain
         if self._last_restart(session) <= self._own.restart:
             log.error(
-                "audit records were altered in the store: run `authserver audit verify`",
+                f"audit records were altered in the store: run `{program()} audit verify`",
                 chain=self._own.name,
                 seq=self._own.head.seq,
             )
@@ -321,7 +322,7 @@ def _changing(session: Session) -> _Changing:
     if _locked(session, CHANGES) is None:
         raise NotReady(
             "row 1 of audit_chain, where the chain of changes ends, is gone or cannot be read: "
-            "run `authserver audit verify`, or restore a backup"
+            f"run `{program()} audit verify`, or restore a backup"
         )
     chain = session.get_one(AuditChain, CHANGES, populate_existing=True)
     changing_ = session.info[_CHANGING] = _Changing(session.get_transaction(), chain)

@@ -15,6 +15,7 @@ from authserver.audit.chain import AuditKey, ChainMark, Head, RecordKind
 from authserver.audit.chain_walk import Walk
 from authserver.audit.record_rows import CHANGES
 from authserver.audit.recorder import Trail
+from authserver.core.commands import program
 from authserver.core.errors import Refused
 from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
@@ -52,7 +53,7 @@ def prune(store: Store, cutoff: datetime, most: int) -> int:
             return _prune_in(session, Trail.of(store).key(session), (cutoff, now), most)
     except Broken as broken:
         log.error(
-            "old token records are kept, for they were altered: run `authserver audit verify`",
+            f"old token records are kept, for they were altered: run `{program()} audit verify`",
             error=str(broken),
         )
     return 0
@@ -69,7 +70,7 @@ def prune_by_hand(change: Change, cutoff: datetime, most: int) -> int:
         return _prune_in(session, key, (cutoff, change.at), most)
     except Broken as broken:
         raise Refused(
-            f"the oldest records were altered, {broken}: run `authserver audit verify`"
+            f"the oldest records were altered, {broken}: run `{program()} audit verify`"
         ) from None
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from threading import Lock
 
 import structlog
@@ -133,7 +134,8 @@ class Spool:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.directory.stat().st_mode & stat.S_IWOTH:
-                raise NotReady(f"everybody may write into the spool {self.directory}: chmod 700 it")
+                chmod = f"chmod 700 {quote(str(self.directory.absolute()))}"
+                raise NotReady(f"everybody may write into the spool {self.directory}: {chmod}")
         except OSError as error:
             raise self._unusable(error) from None
 

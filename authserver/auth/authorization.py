@@ -6,6 +6,7 @@ from authserver.audit.records import MAX_RULES
 from authserver.auth.credentials import Identity
 from authserver.core import scope
 from authserver.core.claims import Claims, access
+from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import Decision, decide
 from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
@@ -124,7 +125,7 @@ def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
         raise BadRequest("the parameter service is missing; the registry's challenge names it")
     raise BadRequest(
         "unknown service; the registry's auth.token.service must be one of this server's "
-        "registry entries, see `authserver registry list`"
+        f"registry entries, see `{program()} registry list`"
     )
 
 

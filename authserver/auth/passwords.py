@@ -18,6 +18,7 @@ import structlog
 
 from authserver.auth import common_passwords
 from authserver.core import password_rules
+from authserver.core.commands import shell_command
 from authserver.core.names import nfc
 from authserver.core.password_rules import (
     MAX_BYTES,
@@ -128,8 +129,9 @@ class Passwords:
         """Say once in the log whose imported password should be set anew, and why."""
         if account_id not in self._warned:
             self._warned.add(account_id)
+            passwd = shell_command("user", "passwd", operand=name)
             log.warning(
-                "an imported password should be set anew: authserver user passwd",
+                f"an imported password should be set anew: {passwd}",
                 account=name,
                 reason=reason,
             )

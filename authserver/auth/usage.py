@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Update, update
 
 from authserver.audit.journal import MAX_PENDING
+from authserver.core.commands import shell_command
 from authserver.core.names import printable
 from authserver.db import accounts, change_log
 from authserver.db.models import AppTokenRow, RefreshTokenRow, StoreStateRow
@@ -71,8 +72,9 @@ class TokenUses:
         self._noted[key] = use.at
         self._pending[key] = use
         if use.ends is not None and use.ends - use.at < EXPIRES_SOON:
+            rotate = shell_command("token", "rotate", use.id)
             log.warning(
-                "an app token in use expires soon: authserver token rotate",
+                f"an app token in use expires soon: {rotate}",
                 account=use.account,
                 token=use.token,
                 id=use.id,

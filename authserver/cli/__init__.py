@@ -18,6 +18,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from authserver import __version__
+from authserver.cli.output import ARGUMENTS, called
+from authserver.core.commands import called_as
 from authserver.core.errors import AuthserverError
 from authserver.runtime import process
 
@@ -83,11 +85,13 @@ class Commands(click.Group):
                 arg.encode()
             except UnicodeEncodeError:
                 raise click.UsageError(f"the argument {arg!a} is not UTF-8 text", ctx) from None
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
-            return super().invoke(ctx)
+            with called_as(called()):
+                return super().invoke(ctx)
         except AuthserverError as error:
             raise click.ClickException(str(error)) from error
         except click.NoSuchOption as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import click
 from sqlalchemy.orm import Session
@@ -16,7 +17,8 @@ from sqlalchemy.orm import Session
 from authserver.audit.log_writer import SecondCopy
 from authserver.audit.recorder import Trail, trail_of
 from authserver.cli import new_store
-from authserver.cli.output import note, program
+from authserver.cli.output import called_by, note
+from authserver.core.commands import program
 from authserver.core.errors import Refused
 from authserver.db import schema
 from authserver.db.store import Change, Store, open_store
@@ -108,7 +110,7 @@ class Context:
         path = self.store.file
         if path is not None and not path.exists():
             raise Refused(
-                f"there is no store at {path}: run `authserver init`, "
+                f"there is no store at {path}: run `{program()} init`, "
                 "or name the right directory with AUTHSERVER_DATA_DIR or --data-dir"
             )
 
@@ -127,7 +129,10 @@ def require_owner(data_dir: Path) -> None:
         return
     status = data_dir.stat()
     if status.st_mode & stat.S_IWOTH:
-        raise Refused(f"everybody may write into the data directory {data_dir}: chmod 700 it")
+        raise Refused(
+            f"everybody may write into the data directory {data_dir}: "
+            f"chmod 700 {quote(str(data_dir.absolute()))}"
+        )
     owner = status.st_uid
     if owner == os.geteuid():
         return
@@ -137,5 +142,5 @@ def require_owner(data_dir: Path) -> None:
         name = f"#{owner}"
     raise Refused(
         f"the data directory {data_dir} belongs to {name}, and files written by another user "
-        f"could not be read by the server: run it as that user, as in `sudo -u {name} authserver …`"
+        f"could not be read by the server. As that user: {called_by(name, status.st_gid)}"
     )

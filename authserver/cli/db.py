@@ -12,6 +12,7 @@ from authserver.audit.recorder import Trail
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.output import json_option, note, print_json
+from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.backup import copy as store_copy
@@ -115,4 +116,4 @@ def _audit_chains(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
     key, state = Trail.of(context.store).key(session), checkpoints.state_of(session)
     if trouble := checkpoints.trouble(session, key, state):
-        raise NotReady(f"{trouble}: run `authserver audit verify`")
+        raise NotReady(f"{trouble}: run `{program()} audit verify`")

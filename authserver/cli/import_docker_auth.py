@@ -19,6 +19,7 @@ from authserver.cli.output import (
     print_table,
     progress_bar,
 )
+from authserver.core.commands import program
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
@@ -135,7 +136,7 @@ def _write(change: Change, plan: _Plan) -> int:
             written += 1
         elif same.disabled_at is not None:
             raise Refused(
-                f"rule {rules.cite([same])} is there already: authserver acl enable {same.id}, "
+                f"rule {rules.cite([same])} is there already: {program()} acl enable {same.id}, "
                 "or remove it"
             )
     return written

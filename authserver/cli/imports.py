@@ -9,7 +9,8 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.import_docker_auth import from_docker_auth
 from authserver.cli.inputs import read_input
-from authserver.cli.output import json_option, note, note_on_name, print_json, program, progress_bar
+from authserver.cli.output import json_option, note, note_on_name, print_json, progress_bar
+from authserver.core.commands import program
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import accounts, lookup, rule_rows, rules

@@ -13,7 +13,8 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
 from authserver.cli.new_password import SetsPassword
 from authserver.cli.new_store import First
-from authserver.cli.output import ask_password, note, note_on_name, program
+from authserver.cli.output import ask_password, note, note_on_name
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotReady
 from authserver.core.names import account_name, service_name
 from authserver.db import schema
@@ -73,7 +74,8 @@ def command(
         return
     click.echo(f"Set up in {settings.data_dir.absolute()}.")
     if password is None:
-        note(f"The administrator {admin} has no password yet: {program()} user passwd {admin}")
+        passwd = shell_command("user", "passwd", operand=admin)
+        note(f"The administrator {admin} has no password yet: {passwd}")
     elif password_made:
         click.echo("\nThe first administrator; the password is shown once and stored nowhere:\n")
         click.echo(f"    user      {admin}\n    password  {password}")
@@ -137,10 +139,11 @@ def _master_key(path: Path) -> MasterKey:
 
 def _next_steps(service: str, master_key: Path) -> None:
     run = program()
+    section = shell_command("registry", "config", "--output-dir", "DIR", operand=service)
     click.echo(f"""
 Next steps:
 
-    the registry's section   {run} registry config {service} --output-dir DIR
+    the registry's section   {section}
     a user                   {run} user add alice
     who may do what          {run} acl allow user:alice 'team/**' pull,push
     and why                  {run} acl explain alice repository:team/app:push

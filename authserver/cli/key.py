@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from authserver.cli import key_authority, key_import
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
-from authserver.cli.output import note, program, require_sure, when, yes, yes_option
+from authserver.cli.output import note, require_sure, when, yes, yes_option
 from authserver.cli.params import REGISTRY
 from authserver.cli.views import Columns, list_command
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
@@ -142,7 +143,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         present = registry_keys.active(session, registry)
     if next_key is None and present is None:
         raise Refused(
-            f"the registry {service} has no key of its own: `authserver key rotate` rotates the "
+            f"the registry {service} has no key of its own: `{program()} key rotate` rotates the "
             "one that signs for it"
         )
     if next_key is None:
@@ -163,11 +164,12 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
 
 def waiting_note(service: str, key_id: int) -> str:
     """Return what to do with a registry's own key that waits."""
-    run = program()
+    section = shell_command("registry", "config", "--output-dir", "DIR", operand=service)
+    rotate_own = shell_command("key", "rotate", "--registry", service)
     return (
         f"Signing key {key_id} waits. Give it to the registry, which then knows both keys:\n"
-        f"    {run} registry config {service} --output-dir DIR\n"
-        f"restart the registry, and have the key sign: {run} key rotate --registry {service}"
+        f"    {section}\n"
+        f"restart the registry, and have the key sign: {rotate_own}"
     )
 
 

@@ -3,8 +3,9 @@
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note, program
+from authserver.cli.output import note
 from authserver.cli.params import REGISTRY
+from authserver.core.commands import program
 from authserver.keys import authorities, signing_keys
 from authserver.registry import entries
 

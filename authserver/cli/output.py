@@ -18,6 +18,9 @@ from authserver.core.errors import Refused
 from authserver.core.names import is_path_component, printable
 
 MAX_CELL = 10_000
+ARGUMENTS = "authserver.arguments"
+"""The key of click's meta under which a command's arguments are."""
+PLACES = ("AUTHSERVER_CONFIG_FILE", "AUTHSERVER_DATA_DIR")
 MAX_CLIENT = 40
 ID = click.IntRange(0, 2**63 - 1)
 
@@ -143,28 +146,45 @@ def require_sure(question: str, *, sure: bool) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def program() -> str:
-    """Return how this program is called from where the operator stands."""
-    return shlex.join([_called(), *_flags()])
+def called(*, absolute: bool = False) -> str:
+    """Return how this program is called from where the operator stands, quoted for the shell.
+
+    With ``absolute`` it works from any directory, as a command in a log must.
+    """
+    return shlex.join([_path(absolute=absolute), *_flags(absolute=absolute)])
 
 
-def _called() -> str:
+def called_by(owner: str, group: int) -> str:
+    """Return the command that runs now as one that works as ``owner``, for this user to paste."""
+    arguments = click.get_current_context().meta.get(ARGUMENTS, ())
+    words = [_path(absolute=True), *arguments]
+    if os.geteuid() == 0 and shutil.which("runuser") and not owner.startswith("#"):
+        # It keeps the environment and the working directory.
+        return shlex.join(["runuser", "-u", owner, "--", *words])
+    if os.geteuid() == 0:
+        change = ["setpriv", f"--reuid={owner.lstrip('#')}", f"--regid={group}", "--clear-groups"]
+        return shlex.join([*change, *words])
+    environ = [f"{name}={os.environ[name]}" for name in PLACES if name in os.environ]
+    return shlex.join(["sudo", "-u", owner, *(["env", *environ] if environ else []), *words])
+
+
+def _path(*, absolute: bool) -> str:
     path = Path(sys.argv[0])
     on_path = shutil.which("authserver")
     if path.name != "authserver" or (on_path and Path(on_path).samefile(path)):
         return "authserver"
     near = os.path.relpath(path)
-    return str(path.absolute()) if near.startswith("..") else near
+    return str(path.absolute()) if absolute or near.startswith("..") else near
 
 
-def _flags() -> list[str]:
+def _flags(*, absolute: bool) -> list[str]:
     """Return the flags before the command that another command needs as well."""
     root = click.get_current_context().find_root()
     return [
         word
         for flag, name in (("--config", "config_file"), ("--data-dir", "data_dir"))
         if (value := root.params.get(name)) is not None
-        for word in (flag, str(value))
+        for word in (flag, str(value.absolute() if absolute else value))
     ]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from authserver.cli import registry_check, registry_config
 from authserver.cli.context import Context, pass_context
 from authserver.cli.key import waiting_note
-from authserver.cli.output import note, program, require_sure, when, yes, yes_option
+from authserver.cli.output import note, require_sure, when, yes, yes_option
 from authserver.cli.params import REGISTRY, Values
 from authserver.cli.views import (
     Columns,
@@ -19,6 +19,7 @@ from authserver.cli.views import (
     remove_command,
     show_command,
 )
+from authserver.core.commands import shell_command
 from authserver.db import lookup
 from authserver.db.models import RegistryRow
 from authserver.keys import registry_keys
@@ -107,7 +108,8 @@ def add(
         )
         safe = context.safe_of(change.session)
         registry_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
-    note(f"Added the registry {service}; its section: {program()} registry config {service}")
+    section = shell_command("registry", "config", operand=service)
+    note(f"Added the registry {service}; its section: {section}")
 
 
 @command.command("edit")

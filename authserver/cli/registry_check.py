@@ -1,13 +1,15 @@
 """``authserver registry check``: why a registry does not accept our tokens."""
 
+import re
 import textwrap
 from pathlib import Path
 
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ask_password, json_option, note, print_json, program
+from authserver.cli.output import ask_password, json_option, note, print_json
 from authserver.cli.params import REGISTRY
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.db import lookup
@@ -103,8 +105,8 @@ def _known_url(context: Context, service: str) -> str | None:
 def _required(url: str | None, service: str) -> str:
     if url is None:
         raise click.UsageError(
-            f"say where to ask it with --url, or once and for all: {program()} registry edit "
-            f"{service} --url URL"
+            "say where to ask it with --url, or once and for all: "
+            + shell_command("registry", "edit", "--url", "URL", operand=service)
         )
     return url
 
@@ -136,4 +138,19 @@ def _print(report: DoctorReport) -> None:
 def _print_finding(finding: DoctorFinding) -> None:
     click.echo(f"{finding.status:<9}  {finding.check}")
     for text in filter(None, (finding.why, finding.cure and f"→ {finding.cure}")):
-        click.echo(textwrap.fill(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))
+        click.echo(_wrapped(text))
+
+
+def _wrapped(text: str) -> str:
+    """Wrap at words, but no command: its lines could not be pasted."""
+    kept = re.sub(
+        "`(?:'[^']*'|\"[^\"]*\"|[^`'\"])*`", lambda match: match[0].replace(" ", "\0"), text
+    )
+    return textwrap.fill(
+        kept,
+        WIDTH,
+        initial_indent=INDENT,
+        subsequent_indent=INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace("\0", " ")

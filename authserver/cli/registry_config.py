@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note, program
+from authserver.cli.output import note
 from authserver.cli.params import REGISTRY
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
@@ -99,8 +100,8 @@ def _place(file: _TrustFile, directory: Path | None, path: str | None, service: 
         note(f"Wrote the {file.kind} to {written}.")
         return path or written
     path = path or f"{DIRECTORY}/{file.name}"
-    command = f"{program()} key {file.command} {quote(service)} > {quote(path)}"
-    note(f"Write the {file.kind} there: {command}")
+    write = f"{shell_command('key', file.command, operand=service)} > {quote(path)}"
+    note(f"Write the {file.kind} there: {write}")
     return path
 
 

@@ -13,6 +13,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
 from authserver.cli.inputs import passphrase, passphrase_option, read_input
 from authserver.cli.output import note, progress_bar, when
+from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.db import schema
 from authserver.db.backup import archive, dump
@@ -44,7 +45,7 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
     note("What was disabled, revoked or changed since then is not: look it through.")
     with context.store.read() as session:
         if not _has_chains(session):
-            note("It has no audit chains: `authserver audit restart` begins them.")
+            note(f"It has no audit chains: `{program()} audit restart` begins them.")
     if not context.settings.master_key_path.exists():
         note("Without the master key no audit record could be made of this.")
         note(f"Now bring the master key to {context.settings.master_key_path}.")

@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from authserver.cli import account_switches
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note, note_on_name, program, when, yes
+from authserver.cli.output import note, note_on_name, when, yes
 from authserver.cli.params import ROBOT, USER
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
+from authserver.core.commands import shell_command
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
 from authserver.db.models import RuleSubjectRow
@@ -37,7 +38,8 @@ def add(
             change, name, owner=owner, description=description, outlives_owner=outlives_owner
         )
     note_on_name(row.name)
-    note(f"Added the robot {row.name}; its token: {program()} token create {row.name} --name NAME")
+    create = shell_command("token", "create", "--name", "NAME", operand=row.name)
+    note(f"Added the robot {row.name}; its token: {create}")
 
 
 @command.command("edit")

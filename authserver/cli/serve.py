@@ -10,6 +10,8 @@ import structlog
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.init import configured_password, set_up
+from authserver.cli.output import called
+from authserver.core.commands import called_as, shell_command
 from authserver.core.errors import NotReady, StoreFull
 from authserver.db import schema
 from authserver.db.space import reserve_of
@@ -61,6 +63,8 @@ def command(
     Requests in flight finish. With --init and --upgrade several replicas may start at once: one
     does the work.
     """
+    # The log is read later, and elsewhere.
+    click.get_current_context().with_resource(called_as(called(absolute=True)))
     chosen = context.settings
     logs.configure(chosen.log_format)
     _make_space(context)
@@ -157,7 +161,8 @@ def _set_up(context: Context) -> None:
         return
     log.info("set up", data_dir=str(chosen.data_dir.absolute()), registry=chosen.registry)
     if password is None:
-        log.warning("the administrator has no password: authserver user passwd", admin=chosen.admin)
+        passwd = shell_command("user", "passwd", operand=chosen.admin)
+        log.warning(f"the administrator has no password: {passwd}", admin=chosen.admin)
 
 
 def _upgrade(context: Context) -> None:

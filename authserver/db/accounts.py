@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import Forbidden, Refused, Unauthorized
 from authserver.core.names import folded, one_line
 from authserver.core.patterns import ACCOUNT
@@ -186,11 +187,13 @@ def _decided(change: Change, row: AccountRow, admin_tokens: AdminTokens | None) 
     """Revoke or keep the app tokens of a new administrator; return the ids of those kept."""
     tokens = app_tokens.administering(change.session, row, change.at)
     if tokens and admin_tokens is None:
-        edit = f"authserver user edit {row.name} --admin --admin-tokens"
+        edit = ("user", "edit", "--admin", "--admin-tokens")
+        revoke = shell_command(*edit, "revoke", operand=row.name)
+        keep = shell_command(*edit, "keep", operand=row.name)
         names = ", ".join(f"{token.id} ({token.name})" for token in tokens)
         raise Refused(
             f"{row.name} has app tokens that would administer from then on: {names}. To revoke "
-            f"them: `{edit} revoke`; to let them: `{edit} keep`"
+            f"them: `{revoke}`; to let them: `{keep}`"
         )
     if admin_tokens is AdminTokens.KEEP:
         return [token.id for token in tokens]
@@ -278,7 +281,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
         names = ", ".join(robot.name for robot in robots)
         raise Refused(
             f"{row.name} owns the robots {names}: give them another owner with "
-            "`authserver robot edit NAME --owner USER`, or remove them first"
+            f"`{program()} robot edit NAME --owner USER`, or remove them first"
         )
     before = described(row)
     removed = rules.unname(change, naming, named_in)

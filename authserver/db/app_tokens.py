@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from authserver.core import scope, secret_tokens
 from authserver.core.addresses import Network, parse_network
 from authserver.core.bounds import Bounds, placed, str_limit
+from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
@@ -149,7 +150,7 @@ def get(session: Session, token_id: int) -> AppTokenRow:
     """
     row = session.get(AppTokenRow, token_id, options=[joinedload(AppTokenRow.account)])
     if row is None:
-        raise NotFound(f"there is no app token {token_id}; see `authserver token list`")
+        raise NotFound(f"there is no app token {token_id}; see `{program()} token list`")
     return row
 
 

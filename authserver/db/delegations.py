@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.pattern_sets import within
@@ -123,7 +124,7 @@ def get(session: Session, delegation_id: int) -> DelegationRow:
     """
     row = session.get(DelegationRow, delegation_id)
     if row is None:
-        raise NotFound(f"there is no delegation {delegation_id}; see `authserver acl delegations`")
+        raise NotFound(f"there is no delegation {delegation_id}; see `{program()} acl delegations`")
     return row
 
 

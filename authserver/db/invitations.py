@@ -7,6 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from authserver.core import secret_tokens
+from authserver.core.commands import shell_command
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
@@ -31,9 +32,11 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
         account = accounts.add_user(change, name, None)
     account = lookup.account(session, name, AccountKind.USER)
     if account.password_hash is not None:
-        raise Refused(f"{account.name} has a password; a new one: authserver user passwd")
+        passwd = shell_command("user", "passwd", operand=account.name)
+        raise Refused(f"{account.name} has a password; a new one: {passwd}")
     if account.disabled_at is not None:
-        raise Refused(f"{account.name} is disabled: authserver user enable {account.name}")
+        enable = shell_command("user", "enable", operand=account.name)
+        raise Refused(f"{account.name} is disabled: {enable}")
     end(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(

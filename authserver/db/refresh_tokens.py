@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core import secret_tokens
+from authserver.core.commands import program
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
 from authserver.db import change_log, lookup
@@ -106,7 +107,7 @@ def get(session: Session, session_id: int) -> RefreshTokenRow:
     """
     row = session.get(RefreshTokenRow, session_id, options=_LOADED)
     if row is None:
-        raise NotFound(f"there is no session {session_id}; see `authserver session list`")
+        raise NotFound(f"there is no session {session_id}; see `{program()} session list`")
     return row
 
 

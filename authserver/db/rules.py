@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core import rules
+from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.rules import Effect, in_order
@@ -129,7 +130,7 @@ def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
     with change.session.no_autoflush:
         for rule, comment in wanted:
             if rule.id not in there:
-                raise NotFound(f"there is no rule {rule.id}; see `authserver acl list`")
+                raise NotFound(f"there is no rule {rule.id}; see `{program()} acl list`")
             _edit_known(change, there[rule.id], rule, one_line(comment, "a comment"))
     change.session.flush()
     _refuse_same(rule_rows.load(change.session))
@@ -208,7 +209,7 @@ def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
     there = {row.id: row for row in listed(change.session)}
     for rule_id in rule_ids:
         if rule_id not in there:
-            raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
+            raise NotFound(f"there is no rule {rule_id}; see `{program()} acl list`")
         change.record("acl.remove", f"rule:{rule_id}", before=rule_rows.described(there[rule_id]))
         change.session.delete(there[rule_id])
     change.session.flush()
@@ -247,7 +248,7 @@ def get(session: Session, rule_id: int) -> RuleRow:
     """
     row = session.get(RuleRow, rule_id, options=_LOADED)
     if row is None:
-        raise NotFound(f"there is no rule {rule_id}; see `authserver acl list`")
+        raise NotFound(f"there is no rule {rule_id}; see `{program()} acl list`")
     return row
 
 
@@ -358,7 +359,9 @@ def _edited(change: Change, row: RuleRow, author_id: int | None, delegation_id: 
 
 def _refuse_duplicate(session: Session, row: RuleRow) -> None:
     if (found := _like(session, row)) is not None:
-        hint = "" if found.disabled_at is None else f"; enable it: authserver acl enable {found.id}"
+        hint = (
+            "" if found.disabled_at is None else f"; enable it: {program()} acl enable {found.id}"
+        )
         raise Refused(f"that rule is there already: {cite([found])}{hint}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect
 
+from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.db.dialects import dialect_of
 from authserver.db.dialects.dialect import WRITE
@@ -160,11 +161,11 @@ def require_head(connection: Connection) -> None:
         return
     if at is None:
         tables = inspect(connection).get_table_names()
-        remedy = "run `authserver db upgrade`" if tables else "run `authserver init`"
+        remedy = f"run `{program()} db upgrade`" if tables else f"run `{program()} init`"
         raise NotReady(f"the store is not set up: {remedy}")
     if at in revisions():
         raise NotReady(
             f"the store's schema is at {at} and this version needs {wanted}: "
-            "run `authserver db upgrade`"
+            f"run `{program()} db upgrade`"
         )
     raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")

@@ -8,6 +8,7 @@ from cryptography import x509
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
 from authserver.db import lookup
 from authserver.db.models import AuthorityRow, RegistryRow, SigningKeyRow
@@ -57,7 +58,7 @@ def _add(
     if (other := _waiting(change.session)) is not None:
         raise Refused(
             f"authority {other.id} waits already: activate it, or give it up with "
-            f"`authserver key authority retire {other.id}`"
+            f"`{program()} key authority retire {other.id}`"
         )
     row = AuthorityRow(
         certificate=rows.pem(certificate),
@@ -164,12 +165,12 @@ def activate(change: Change, safe: Safe, *, force: bool = False) -> AuthorityRow
     """
     row = _waiting(change.session)
     if row is None:
-        raise NotFound("no authority waits: make one with `authserver key authority rotate`")
+        raise NotFound(f"no authority waits: make one with `{program()} key authority rotate`")
     missing = unconfirmed(change.session, row)
     if missing and not force:
         raise Refused(
             f"not known to trust authority {row.id}: {', '.join(missing)}. Give each the new "
-            "bundle, restart it, and say so: authserver key authority confirm SERVICE"
+            f"bundle, restart it, and say so: {program()} key authority confirm SERVICE"
         )
     row.activated_at = change.at
     change.record("authority.activate", target(row), after={"unconfirmed": missing})
@@ -193,7 +194,7 @@ def retire(
     if row is present:
         raise Refused(
             f"authority {row.id} certifies the signing key: activate another one first, "
-            "`authserver key authority rotate` begins it"
+            f"`{program()} key authority rotate` begins it"
         )
     until = (present.activated_at or change.at) + longest_token + AFTER_LAST_TOKEN
     if row.activated_at is not None and change.at < until and not force:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -87,7 +88,8 @@ def read_master_key(path: Path) -> MasterKey:
     except OSError as error:
         raise NotReady(f"the master key file {path} cannot be read: {error.strerror}") from None
     if mode & 0o007:
-        raise NotReady(f"the master key file {path} is open to everyone: chmod 600 {path}")
+        chmod = f"chmod 600 {quote(str(path.absolute()))}"
+        raise NotReady(f"the master key file {path} is open to everyone: {chmod}")
     try:
         secret = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):

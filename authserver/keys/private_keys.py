@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from sqlalchemy import select
@@ -75,7 +76,8 @@ class Safe:
         for path, private in self._outside():
             if private.public_key() == certificate.public_key():
                 if path.stat().st_mode & 0o007:
-                    raise NotReady(f"the private key file {path} is open to everyone: chmod 600 it")
+                    chmod = f"chmod 600 {quote(str(path.absolute()))}"
+                    raise NotReady(f"the private key file {path} is open to everyone: {chmod}")
                 return private
         place = self.directory or "AUTHSERVER_PRIVATE_KEY_DIR, which is not set"
         raise NotReady(f"the private key of {name} is in no file of {place}")

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
@@ -87,7 +88,7 @@ def succeed(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     """
     row = change.session.get(SigningKeyRow, key_id)
     if row is None:
-        raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
+        raise NotFound(f"there is no signing key {key_id}: see `{program()} key list`")
     if row.activated_at is None or row.retired_at is not None:
         raise Refused(f"signing key {key_id} does not sign, or not any more: look again")
     if row.for_registry is not None:
@@ -121,7 +122,7 @@ def require_signing(session: Session) -> SigningKeyRow:
     """
     present = signing(session)
     if present is None:
-        raise NotReady("the store has no signing key: run `authserver init`")
+        raise NotReady(f"the store has no signing key: run `{program()} init`")
     return present
 
 
@@ -145,14 +146,14 @@ def revoke(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     """
     row = change.session.get(SigningKeyRow, key_id)
     if row is None:
-        raise NotFound(f"there is no signing key {key_id}: see `authserver key list`")
+        raise NotFound(f"there is no signing key {key_id}: see `{program()} key list`")
     if row.revoked:
         raise Refused(f"signing key {key_id} is revoked already")
     if row.registry_id is not None and row.activated_at and not row.retired_at:
         service = row.for_registry.service if row.for_registry else ""
         raise Refused(
             f"signing key {key_id} is the own key of the registry {service}: replace it there, "
-            f"then revoke it: authserver key rotate --registry {service}"
+            f"then revoke it: {shell_command('key', 'rotate', '--registry', service)}"
         )
     if row is signing(change.session):
         rotate(change, safe)
@@ -169,7 +170,7 @@ def require_initialised(session: Session) -> None:
         NotReady: it has not.
     """
     if session.get(StoreStateRow, 1) is None:
-        raise NotReady("the store is not set up: run `authserver init`")
+        raise NotReady(f"the store is not set up: run `{program()} init`")
 
 
 def issuer(session: Session) -> str:
@@ -263,7 +264,7 @@ def endings_of(session: Session) -> tuple[Ending, ...]:
 
 def _of(session: Session) -> Iterator[Ending]:
     authority = rows.active_authority(session)
-    remedy = "begin with `authserver key authority rotate`"
+    remedy = f"begin with `{program()} key authority rotate`"
     yield Ending(f"authority {authority.id}", authority.not_after, BEFORE_AUTHORITY, remedy)
     leaf = signing(session)
     # One that ends with its authority cannot be followed by one that lives longer.
@@ -274,6 +275,7 @@ def _of(session: Session) -> Iterator[Ending]:
         select(SigningKeyRow).where(SIGNS, SigningKeyRow.registry_id.is_not(None))
     ):
         service = row.for_registry.service if row.for_registry else ""
-        remedy = f"begin with `authserver key rotate --registry {service}`"
+        rotate_own = shell_command("key", "rotate", "--registry", service)
+        remedy = f"begin with `{rotate_own}`"
         name = f"signing key {row.id} of the registry {service}"
         yield Ending(name, row.not_after, BEFORE_AUTHORITY, remedy)

@@ -308,5 +308,5 @@ def test_another_user_than_the_owner_of_the_data_is_refused(
     before = sorted(foreign.data_dir.iterdir())
     foreign(*args, stdin=PASSWORD, status=1)
     assert "belongs to nobody" in foreign.err
-    assert "sudo -u nobody authserver" in foreign.err
+    assert f"runuser -u nobody -- authserver {args[0]}" in foreign.err
     assert sorted(foreign.data_dir.iterdir()) == before

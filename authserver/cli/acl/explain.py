@@ -10,6 +10,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, note, print_json, print_table
 from authserver.cli.params import Moment
 from authserver.core.addresses import Address, parse_address
+from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
@@ -229,7 +230,7 @@ def _service(session: Session, service: str | None) -> str:
         raise click.UsageError(
             f"name the registry with --registry: {', '.join(services)}"
             if services
-            else "there is no registry yet: authserver registry add SERVICE"
+            else f"there is no registry yet: {program()} registry add SERVICE"
         )
     return services[0]
 

@@ -23,6 +23,7 @@ from authserver.cli.output import (
 )
 from authserver.cli.params import ACCOUNT, REGISTRY, Moment
 from authserver.cli.views import Columns, Described, list_command
+from authserver.core.commands import program
 from authserver.core.errors import NotReady
 from authserver.core.names import printable
 
@@ -200,7 +201,7 @@ def export(context: Context, wanted: Filter) -> None:
     if unread:
         raise NotReady(
             f"{len(unread)} records cannot be read, the first is {unread[0]}: "
-            "run `authserver audit verify`"
+            f"run `{program()} audit verify`"
         )
     note(f"Exported {done} records.")
 

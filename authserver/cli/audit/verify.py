@@ -24,6 +24,7 @@ from authserver.cli.output import (
     when,
     yes_option,
 )
+from authserver.core.commands import program
 from authserver.core.errors import ChainsLost, Refused
 from authserver.core.names import printable
 
@@ -59,7 +60,7 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     if report.faults:
         note(
             "Look into it. If the records cannot be put right, begin new chains: "
-            "`authserver audit restart --reason TEXT`."
+            f"`{program()} audit restart --reason TEXT`."
         )
         raise SystemExit(1)
 
@@ -189,7 +190,7 @@ def _verified(context: Context) -> list[Fault]:
 @json_option
 def accept(reason: str | None, sure: bool, as_json: bool) -> NoReturn:  # noqa: ARG001
     """Say what replaces this command."""
-    raise click.UsageError("`authserver audit restart --reason TEXT` replaces `audit accept`.")
+    raise click.UsageError(f"`{program()} audit restart --reason TEXT` replaces `audit accept`.")
 
 
 def _number(count: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.exc import InternalError, OperationalError, StatementError
 
+from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.times import parse_time
 from authserver.db import schema
@@ -117,7 +118,7 @@ def dump(connection: Connection, told: Header) -> Iterator[Record]:
                 raise
             raise NotReady(
                 f"a row of {table.name} holds a value that cannot be read: "
-                "run `authserver audit verify`"
+                f"run `{program()} audit verify`"
             ) from error
     yield {"end": told.total}
 

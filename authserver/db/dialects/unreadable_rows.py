@@ -16,6 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from authserver.core.commands import program
 from authserver.core.errors import NotReady
 from authserver.db.models import Base
 
@@ -34,7 +35,7 @@ _Model = TypeVar("_Model", bound=Base)
 def unreadable(table: str, row_id: int) -> NotReady:
     """Return what to raise where a row must be read and cannot be."""
     return NotReady(
-        f"row {row_id} of {table} holds a value that cannot be read: run `authserver audit verify`"
+        f"row {row_id} of {table} holds a value that cannot be read: run `{program()} audit verify`"
     )
 
 

@@ -1,10 +1,10 @@
 """Describe what an ACL entry covers in the terms of our rules, and what rules cannot express."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from authserver.core.addresses import Network
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import account_name
 from authserver.core.patterns import ANY_SEGMENTS, Pattern
@@ -243,7 +243,7 @@ class _Reading:
             elif name not in context.accounts:
                 self._fail(
                     f"there is no account {name!r}",
-                    f"authserver user add {shlex.quote(name)}, or remove the entry",
+                    f"{shell_command('user', 'add', operand=name)}, or remove the entry",
                     exact=True,
                 )
         return words & context.requesters
@@ -264,7 +264,7 @@ class _Reading:
         if pattern not in context.services:
             self._fail(
                 f"there is no registry {pattern!r}",
-                f"authserver registry add {shlex.quote(pattern)}, or correct the name",
+                f"{shell_command('registry', 'add', operand=pattern)}, or correct the name",
                 exact=True,
             )
         return pattern

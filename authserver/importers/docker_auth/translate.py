@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from authserver.core.commands import program
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, new_rule, rule_actions
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.importers.docker_auth.config import AclEntry, Config
@@ -153,7 +154,7 @@ class _KindTranslation:
         if not claim.region.accounts and not claim.obstacles:
             return ImportProblem(
                 'docker_auth lets no request without credentials in: users has no "": {}',
-                "authserver acl allow anonymous PATTERN ACTIONS, if you want it now",
+                f"{program()} acl allow anonymous PATTERN ACTIONS, if you want it now",
             )
         if claim.idle:
             return claim.idle

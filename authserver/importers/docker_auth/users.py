@@ -4,10 +4,10 @@ Users are imported with their passwords, or skipped with a reason. Other section
 imported: each gets a remedy.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, folded, printable
 from authserver.core.subjects import AccountKind
@@ -97,7 +97,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def _password_problem(user: ConfigUser) -> ImportProblem | None:
-    remedy = f"authserver user add {shlex.quote(user.name)}"
+    remedy = shell_command("user", "add", operand=user.name)
     if not user.usable:
         return ImportProblem("it has no settings, and no one can log in with it", remedy)
     if user.password is None:
@@ -137,15 +137,15 @@ def _notes_on_tokens(config: Config, issuer: str) -> Iterator[str]:
     if theirs != issuer:
         yield (
             f"token.issuer is {theirs!r}, ours is {issuer!r}: give registries the new auth section "
-            "(authserver registry config), or set AUTHSERVER_ISSUER before `authserver init`"
+            f"({program()} registry config), or set AUTHSERVER_ISSUER before `{program()} init`"
         )
     if {"certificate", "key"} & {*config.token, *config.server}:
         yield (
             "tokens are signed with our own keys: give registries the new rootcertbundle "
-            "(authserver registry config SERVICE --output-dir DIR)"
+            f"({program()} registry config SERVICE --output-dir DIR)"
         )
     if "expiration" in config.token:
         yield (
             f"token.expiration is {config.token['expiration']} seconds: "
-            "AUTHSERVER_TOKEN_TTL, or authserver registry edit SERVICE --token-ttl"
+            f"AUTHSERVER_TOKEN_TTL, or {program()} registry edit SERVICE --token-ttl"
         )

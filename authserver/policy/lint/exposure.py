@@ -1,8 +1,8 @@
 """Find allows that let anybody, or every account, change what is in a registry."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
+from authserver.core.commands import program, shell_command
 from authserver.core.patterns import ACCOUNT
 from authserver.core.rules import Effect, Rule, expand, in_order
 from authserver.core.subjects import Subject
@@ -67,9 +67,8 @@ def _among(rule: Rule, subjects: Sequence[Subject]) -> list[Subject]:
 
 def _without(rule: Rule, subjects: Sequence[Subject]) -> str:
     """Return the command that takes subjects out of a rule, or that narrows or removes the rule."""
-    edit = f"authserver acl edit {rule.id}"
     if kept := [str(subject) for subject in rule.subjects if subject not in subjects]:
-        return f"{edit} --subjects {shlex.quote(','.join(kept))}"
+        return shell_command("acl", "edit", rule.id, "--subjects", ",".join(kept))
     if rule.type == "repository" and "pull" in expand(rule.type, rule.actions):
-        return f"{edit} --actions pull"
-    return f"authserver acl remove {rule.id}"
+        return shell_command("acl", "edit", rule.id, "--actions", "pull")
+    return f"{program()} acl remove {rule.id}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from authserver.core.commands import program
 from authserver.core.rules import Effect, Rule
 
 
@@ -96,5 +97,5 @@ def idle(code: Code, rule: Rule, text: str) -> LintFinding:
         level=Level.INFO if is_deny else Level.WARNING,
         rules=(rule.id,),
         text=f"{cite(rule)} {text}",
-        remedy=None if is_deny else f"authserver acl disable {rule.id}",
+        remedy=None if is_deny else f"{program()} acl disable {rule.id}",
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from authserver.core.commands import program
 from authserver.core.rules import ALL, Effect, Rule, expand
 from authserver.policy.lint.coverage import RulePart, RulesInForce, parts
 from authserver.policy.lint.findings import Code, Level, LintFinding, cite
@@ -27,7 +28,7 @@ def _denied(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> Lint
             rules=(rule.id, *(deny.id for deny in denies)),
             text=f"{cite(rule)} never has any effect: "
             f"{_and(denies)} denies all of it{_now(standing, rule, denies)}",
-            remedy=f"authserver acl remove {rule.id}",
+            remedy=f"{program()} acl remove {rule.id}",
         )
     if "push" in expand(rule.type, rule.actions) and (
         denies := _together(standing, rule, own, _denies_uploads)
@@ -89,7 +90,7 @@ def _shadowed(standing: RulesInForce, rule: Rule, own: Sequence[RulePart]) -> Li
                 rules=(rule.id, other.id),
                 text=f"{cite(rule)} adds nothing: "
                 f"{cite(other)} says all of it{_now(standing, rule, [other])}",
-                remedy=f"authserver acl remove {rule.id}",
+                remedy=f"{program()} acl remove {rule.id}",
             )
     return None
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from authserver.core.commands import program
 from authserver.core.rules import Rule
 from authserver.core.times import format_time
 from authserver.policy.lint.coverage import in_force
@@ -43,7 +44,7 @@ def expired(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterat
 
 
 def _leftover(code: Code, rule: Rule, text: str) -> LintFinding:
-    return LintFinding(code, Level.INFO, (rule.id,), text, f"authserver acl remove {rule.id}")
+    return LintFinding(code, Level.INFO, (rule.id,), text, f"{program()} acl remove {rule.id}")
 
 
 def unused(rules: Iterable[Rule], upkeep: RuleUpkeep, ages: LintAges) -> Iterator[LintFinding]:

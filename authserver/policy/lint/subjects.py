@@ -1,10 +1,10 @@
 """Find rules and delegations whose subjects cannot make a request."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from authserver.core.commands import program, shell_command
 from authserver.core.patterns import ACCOUNT
 from authserver.core.rules import Effect, Rule
 from authserver.core.subjects import Subject, SubjectKind
@@ -70,7 +70,7 @@ def _some(rule: Rule, absent: Mapping[Subject, Code]) -> Iterator[LintFinding]:
             text=f"{cite(rule)} is about some who are not there: {_reasons(subjects)}",
             remedy=None
             if rule.effect is Effect.DENY
-            else f"authserver acl edit {rule.id} --subjects {shlex.quote(kept)}",
+            else shell_command("acl", "edit", rule.id, "--subjects", kept),
         )
 
 
@@ -102,7 +102,7 @@ def of_delegations(rules: Mapping[int, Rule], upkeep: RuleUpkeep) -> Iterator[Li
                 rules=(),
                 text=f"delegation {delegation.id} ({delegation.text}) is nobody's: "
                 f"group:{delegation.group} has no members",
-                remedy=f"authserver acl undelegate {delegation.id}",
+                remedy=f"{program()} acl undelegate {delegation.id}",
             )
         for rule_id, author in sorted(delegation.strangers.items()):
             yield LintFinding(
@@ -111,5 +111,5 @@ def of_delegations(rules: Mapping[int, Rule], upkeep: RuleUpkeep) -> Iterator[Li
                 rules=(rule_id,),
                 text=f"{cite(rules[rule_id])} was written by {author}, who is in "
                 f"group:{delegation.group} no more, under delegation {delegation.id}",
-                remedy=f"authserver acl show {rule_id}",
+                remedy=f"{program()} acl show {rule_id}",
             )

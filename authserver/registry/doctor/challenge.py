@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
+from authserver.core.commands import program
 from authserver.core.names import printable
 from authserver.registry.doctor.findings import DoctorFinding, compared, failed, not_tried, passed
 from authserver.registry.doctor.http import HttpAnswer
@@ -113,7 +114,7 @@ def check_service(challenge: Challenge, service: str) -> DoctorFinding:
         challenge.service,
         service,
         f'set `service: "{service}"` in its auth.token section and restart it, or add the registry '
-        "under its own name with `authserver registry add`",
+        f"under its own name with `{program()} registry add`",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from urllib.parse import urlencode, urlsplit
 
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.registry.distribution import parsing
@@ -125,7 +126,8 @@ class ClientWalk:
 
     def _not_granted(self, check: str, scope: str) -> DoctorFinding:
         why = f"the rules do not grant {self.account} {scope}"
-        cure = f"if they should: authserver acl explain {self.account} {scope}"
+        explain = shell_command("acl", "explain", "--", self.account, scope)
+        cure = f"if they should: `{explain}`"
         # An operator who names a repository expects at least a pull to work.
         return failed(check, why, cure) if check == "walk.pull" else not_tried(check, why, cure)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from authserver.core.commands import program, shell_command
 from authserver.core.names import printable
 from authserver.registry.doctor.expected import Expected
 from authserver.registry.doctor.findings import DoctorFinding, DoctorReport, Status, failed
@@ -40,10 +41,10 @@ def _set(option: str, value: str) -> str:
 
 def _other_mode(expected: Expected, usual: Probe, working: Probe) -> tuple[str, str]:
     why = f"it finds no key for header mode {usual.mode}, and finds one for {working.mode}"
-    cure = (
-        f"`authserver registry edit {expected.service} --header-mode {working.mode}`, or give it "
-        f"what `authserver registry config {expected.service}` names and restart it"
-    )
+    edit = ("registry", "edit", "--header-mode", working.mode)
+    edited = shell_command(*edit, operand=expected.service)
+    section = shell_command("registry", "config", operand=expected.service)
+    cure = f"`{edited}`, or give it what `{section}` names and restart it"
     return why, cure
 
 
@@ -52,7 +53,7 @@ def _other_authority(expected: Expected, trusted_id: int) -> tuple[str, str]:
         f"its bundle holds authority {trusted_id} and not authority {expected.authority.id}, "
         "under which tokens are signed"
     )
-    return why, "write `authserver key bundle` to its rootcertbundle file and restart it"
+    return why, f"write `{program()} key bundle` to its rootcertbundle file and restart it"
 
 
 def unexplained(expected: Expected, report: DoctorReport) -> DoctorFinding:
@@ -73,12 +74,13 @@ def unexplained(expected: Expected, report: DoctorReport) -> DoctorFinding:
             "with REGISTRY_AUTH_TOKEN_… variables, or with the files as they were at its start",
             "restart it with this file, and take REGISTRY_AUTH_TOKEN_… out of its environment",
         )
+    section = shell_command("registry", "config", operand=expected.service)
     return failed(
         CHECK,
         f"{REFUSES}: its rootcertbundle does not hold our authority, its issuer is not "
         f'"{expected.issuer}", or it was not restarted since they were set',
-        f"compare its section with `authserver registry config {expected.service}` and its bundle "
-        "with `authserver key bundle`, and restart it; with --config its file is read here",
+        f"compare its section with `{section}` and its bundle with `{program()} key bundle`, and "
+        "restart it; with --config its file is read here",
     )
 
 

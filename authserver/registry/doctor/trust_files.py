@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.keys.header_modes import HeaderMode, key_id
@@ -31,7 +33,7 @@ def check_bundle(
         yield _without(config, expected)
         return
     path = here or Path(named)
-    cure = f"authserver key bundle > {printable(named)}, and restart the registry"
+    cure = f"`{program()} key bundle > {quote(printable(named))}`, and restart the registry"
     if here is None and not path.is_file():
         yield _absent(BUNDLE, named, "copy it here and name the copy with --bundle")
         return
@@ -47,17 +49,19 @@ def check_bundle(
 
 def _without(config: ConfigFile, expected: Expected) -> DoctorFinding:
     if config.text("jwks") is None:
+        section = shell_command("registry", "config", operand=expected.service)
         return failed(
             BUNDLE,
             "it has neither rootcertbundle nor jwks, and does not start",
-            f"write what `authserver registry config {expected.service}` prints; restart it",
+            f"write what `{section}` prints; restart it",
         )
     if expected.mode is HeaderMode.X5C:
         return failed(
             BUNDLE,
             "it has a jwks and no rootcertbundle: it refuses tokens that carry their certificate "
             "(x5c), and 2.8 does not start",
-            "set `rootcertbundle:` to a file with what `authserver key bundle` prints; restart it",
+            f"write what `{program()} key bundle` prints to a file, set `rootcertbundle:` to it, "
+            "and restart it",
         )
     return passed(BUNDLE, f"it has a jwks, with which header mode {expected.mode} needs no bundle")
 
@@ -68,7 +72,7 @@ def _holds_our_certificate(
     own = expected.anchor
     if own in certificates:
         if why := x509_chain.untimely(own, expected.clock()):
-            return failed(BUNDLE, why, "make a new authority: authserver key authority rotate")
+            return failed(BUNDLE, why, f"make a new authority: `{program()} key authority rotate`")
         return passed(BUNDLE, "it holds the certificate that our tokens need")
     if same := [other for other in certificates if other.subject == own.subject]:
         end = f"{same[0].not_valid_after_utc:%Y-%m-%d}"
@@ -125,7 +129,7 @@ def check_jwks(
             yield failed(JWKS, why, "write a file's path")
         return
     path = here or Path(named)
-    cure = f"authserver key jwks > {printable(named)}, and restart the registry"
+    cure = f"`{program()} key jwks > {quote(printable(named))}`, and restart the registry"
     if here is None and not path.is_file():
         remedy = "copy it here and name the copy with --jwks; it must be a file: no URL is read"
         yield _absent(JWKS, named, remedy)

@@ -14,6 +14,7 @@ from authserver.auth.authenticator import identify, of_name_and_secret
 from authserver.auth.credentials import Backends, Credential, Identity, Malformed, Origin
 from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
+from authserver.core.commands import program
 from authserver.core.errors import Busy, Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
 from authserver.db import accounts
@@ -85,7 +86,7 @@ class Caller:
         if need in (Need.SELF, Need.ADMINISTRATOR) and self.is_narrow:
             raise Forbidden(
                 "this app token has no admin ceiling: use one that was made with "
-                "`authserver token create --admin`, or the password"
+                f"`{program()} token create --admin`, or the password"
             )
         if need is Need.ADMINISTRATOR and not self.identity.known.admin:
             raise Forbidden("only an administrator may do this")

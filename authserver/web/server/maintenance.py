@@ -16,6 +16,7 @@ from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
 from authserver.auth.state import StateCache
 from authserver.auth.usage import Rehashes, TokenUses
+from authserver.core.commands import program
 from authserver.core.errors import AuthserverError, NotReady, Occupied, StoreFull
 from authserver.db.store import Store
 from authserver.keys import keyring, signing_keys
@@ -218,7 +219,7 @@ class Maintenance:
             self.jobs["prune"].hasten()
         if self.altered:
             log.error(
-                "audit records were altered in the store: run `authserver audit verify`",
+                f"audit records were altered in the store: run `{program()} audit verify`",
                 error=self.altered,
             )
 
