@@ -10,7 +10,7 @@ import click
 import pytest
 
 from authserver.cli import COMMANDS, cli
-from authserver.cli.output import called
+from authserver.cli.output import ARGUMENTS, called, called_by
 from authserver.cli.registry_check import _wrapped
 from authserver.core.commands import called_as, shell_command
 from tests.cli.commands import Commands
@@ -168,6 +168,29 @@ def docstrings(tree: ast.Module) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr):
             yield node.value
+
+
+@pytest.mark.parametrize(
+    ("euid", "runuser", "owner", "expected"),
+    [
+        (0, True, "git", "runuser -u git -- authserver user add 'a b'"),
+        (0, False, "git", "setpriv --reuid=git --regid=7 --clear-groups authserver user add 'a b'"),
+        (0, True, "#99", "setpriv --reuid=99 --regid=7 --clear-groups authserver user add 'a b'"),
+        (5, True, "git", "sudo -u git env 'AUTHSERVER_DATA_DIR=/a b' authserver user add 'a b'"),
+        (5, True, "#99", "sudo -u '#99' env 'AUTHSERVER_DATA_DIR=/a b' authserver user add 'a b'"),
+    ],
+)
+def test_another_user_gets_the_line_that_works(
+    monkeypatch: pytest.MonkeyPatch, euid: int, runuser: bool, owner: str, expected: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/pytest"])
+    monkeypatch.setattr("os.geteuid", lambda: euid)
+    monkeypatch.setattr("shutil.which", lambda _: "/sbin/runuser" if runuser else None)
+    monkeypatch.delenv("AUTHSERVER_CONFIG_FILE", raising=False)
+    monkeypatch.setenv("AUTHSERVER_DATA_DIR", "/a b")
+    with click.Context(cli) as context:
+        context.meta[ARGUMENTS] = ("user", "add", "a b")
+        assert called_by(owner, 7) == expected
 
 
 @pytest.mark.parametrize("user", ["root", "owner", "other"])
