@@ -126,7 +126,8 @@ class ClientWalk:
 
     def _not_granted(self, check: str, scope: str) -> DoctorFinding:
         why = f"the rules do not grant {self.account} {scope}"
-        explain = shell_command("acl", "explain", "--", self.account, scope)
+        dash = ["--"] if self.account.startswith("-") else []
+        explain = shell_command("acl", "explain", *dash, self.account, scope)
         cure = f"if they should: `{explain}`"
         # An operator who names a repository expects at least a pull to work.
         return failed(check, why, cure) if check == "walk.pull" else not_tried(check, why, cure)
