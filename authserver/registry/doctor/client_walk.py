@@ -126,7 +126,7 @@ class ClientWalk:
 
     def _not_granted(self, check: str, scope: str) -> DoctorFinding:
         why = f"the rules do not grant {self.account} {scope}"
-        dash = ["--"] if self.account.startswith("-") else []
+        dash = ["--"] if str(self.account).startswith("-") else []
         explain = shell_command("acl", "explain", *dash, self.account, scope)
         cure = f"if they should: `{explain}`"
         # An operator who names a repository expects at least a pull to work.
