@@ -10,9 +10,13 @@ from sqlalchemy.orm import Session
 from authserver.core import scope
 from authserver.core.addresses import parse_network
 from authserver.core.conditions import HINDRANCES, Circumstances, Hindrance
-from authserver.core.decision import Decision, decide
+from authserver.core.decision import Cause, Decision, decide
 from authserver.core.errors import NotFound, Refused
+from authserver.core.names import is_repository_name
 from authserver.core.rules import (
+    ACTIONS,
+    ALL,
+    CATALOG,
     IS_DISABLED,
     OTHER_ACTIONS,
     OTHER_NAME,
@@ -32,6 +36,8 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
 
 MAX_CLOSE = 5
+LIST = "list"
+"""What a policy test says for the action on the catalog."""
 
 # What kept a rule from applying, the nearest miss first.
 _NEARNESS = (
@@ -57,24 +63,48 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class ScopeExplanation:
-    """A decision; if it grants less than was asked, also the rules that came close."""
+    """A decision; if it grants less than was asked, also the rules that came close.
+
+    ``barred`` has the reasons why the credential gets no token, whatever the rules say.
+    """
 
     decision: Decision
     close: Sequence[NearMiss] = ()
+    barred: Sequence[str] = ()
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        return () if self.barred else self.decision.granted
+
+    @property
+    def complete(self) -> bool:
+        return not self.barred and self.decision.complete
+
+    @property
+    def sentences(self) -> list[str]:
+        """Say why, the reason that outweighs all others first."""
+        return [
+            *(f"{why}: no token is issued" for why in self.barred),
+            *map(str, self.decision.reasons),
+            *map(str, self.close),
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return {
             "scope": str(self.decision.scope),
-            "granted": list(self.decision.granted),
-            "complete": self.decision.complete,
+            "granted": list(self.granted),
+            "complete": self.complete,
             "reasons": [
-                {
-                    "cause": reason.cause,
-                    "actions": list(reason.actions),
-                    "rule": reason.rule.id if reason.rule else None,
-                    "text": str(reason),
-                }
-                for reason in self.decision.reasons
+                *({"cause": "barred", "actions": [], "rule": None, "text": w} for w in self.barred),
+                *(
+                    {
+                        "cause": reason.cause,
+                        "actions": list(reason.actions),
+                        "rule": reason.rule.id if reason.rule else None,
+                        "text": str(reason),
+                    }
+                    for reason in self.decision.reasons
+                ),
             ],
             "close": [
                 {"rule": close.rule.id, "text": str(close), "why": close.hindrance.name}
@@ -109,7 +139,7 @@ class AccessAnswer:
             not self.barred
             and not self.malformed
             and bool(self.explained)
-            and all(each.decision.complete for each in self.explained)
+            and all(each.complete for each in self.explained)
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -150,7 +180,8 @@ def explain(
 ) -> AccessAnswer:
     """Decide scopes for an account of that name, or for ``anonymous``.
 
-    ``barred`` are reasons why the credential gets no token at all.
+    ``texts`` are read as by :func:`parse_scope`. ``barred`` are reasons why the credential gets no
+    token at all.
 
     Raises:
         NotFound: there is no such account in ``state``.
@@ -161,7 +192,7 @@ def explain(
     read, malformed = [], {}
     for text in scope.split(texts):
         try:
-            read.append(scope.parse(text))
+            read.append(parse_scope(text))
         except MalformedScope as error:
             malformed[text] = str(error)
     who = known.account if known else None
@@ -169,8 +200,34 @@ def explain(
     for merged in scope.merge(read):
         decision = decide(state.rules, who, service, merged, ceiling, circumstances)
         asked = Asked(who, service, _missing(decision), circumstances)
-        explained.append(ScopeExplanation(decision, came_close(state.rules, asked)))
+        applied = {reason.rule for reason in decision.reasons}
+        others = (rule for rule in state.rules if rule not in applied)
+        explained.append(ScopeExplanation(decision, came_close(others, asked), barred))
     return AccessAnswer(service, known, circumstances, explained, malformed, barred)
+
+
+def parse_scope(text: str) -> Scope:
+    """Read a scope as a client sends it, or its short form: ``team/app:pull``, ``catalog:list``.
+
+    The short form takes ``all`` for ``*``.
+
+    Raises:
+        MalformedScope: the text is neither, or a short form names an unknown action.
+    """
+    name, colon, words = text.rpartition(":")
+    kind = text.partition(":")[0].partition("(")[0]
+    # A host's port has a colon too, so that host:5000/app:pull looks like a scope of type host.
+    if not colon or not name or (":" in name and (kind in ACTIONS or not is_repository_name(name))):
+        return scope.parse(text)
+    if (name, words) == (CATALOG, LIST):
+        return Scope("registry", CATALOG, (ALL,))
+    actions = ",".join(ALL if word == "all" else word for word in words.split(","))
+    if unknown := [word for word in actions.split(",") if word not in ACTIONS["repository"]]:
+        raise MalformedScope(
+            f"malformed scope {text!r}: unknown action {unknown[0]!r}, "
+            "choose from pull, push, delete, all"
+        )
+    return scope.parse(f"repository:{name}:{actions}")
 
 
 def token_bounds(
@@ -207,10 +264,15 @@ def known_account(state: Snapshot, name: str) -> KnownAccount | None:
 
 
 def _missing(decision: Decision) -> Scope:
-    """Return the part of the scope that was not granted."""
+    """Return the part of the scope that no rule allows.
+
+    Another allow does not help against a deny, a ceiling or an impossible name.
+    """
     asked = decision.scope
-    short = tuple(action for action in asked.actions if action not in decision.granted)
-    return Scope(asked.type, asked.name, short)
+    unmatched = [r.actions for r in decision.reasons if r.cause is Cause.NO_RULE]
+    actions = tuple(action for each in unmatched for action in each)
+    named = tuple(action for action in actions if action != ALL)
+    return Scope(asked.type, asked.name, named or actions)
 
 
 def came_close(rules: Iterable[Rule], asked: Asked) -> list[NearMiss]:

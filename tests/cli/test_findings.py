@@ -115,9 +115,12 @@ def test_a_comment_is_one_printable_line(run: Run) -> None:
 
 
 def test_a_scope_from_elsewhere_does_not_reach_the_terminal_as_it_is(run: Run) -> None:
-    done = run("acl", "explain", "anonymous", "repository:a\x1b[31m:pull", "x\x1b]0;y\x07")
+    done = run("acl", "explain", "anonymous", "repository:a\x1b[31m:pull")
     assert done.exit_code == 0
     assert "\x1b" not in done.stdout
+    done = run("acl", "explain", "anonymous", "x\x1b]0;y\x07")
+    assert done.exit_code == 2
+    assert "\x1b" not in done.output
 
 
 def test_a_strange_data_directory_keeps_its_store(tmp_path: Path) -> None:

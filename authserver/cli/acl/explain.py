@@ -1,5 +1,6 @@
 """Questions about the rules: explain, check, who-can, effective."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
+from authserver.core.scope import MalformedScope, split
 from authserver.core.subjects import ANONYMOUS
 from authserver.db import lookup, snapshot
 from authserver.policy import access
@@ -70,9 +72,11 @@ def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it i
 def explain(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
     """Say what ACCOUNT (or anonymous) would be granted of each SCOPE, and why.
 
-    A SCOPE is type:name:actions, as in repository:team/app:pull,push. The answer comes from the
-    function that decides token requests. Where not all would be granted, the rules that came
-    close are named. Without --from a rule for some networks only does not hold, unless it denies.
+    A SCOPE is team/app:pull,push, or in full repository:team/app:pull,push as clients send it;
+    catalog:list stands for registry:catalog:*. A malformed SCOPE exits with 2. The answer comes
+    from the function that decides token requests. Where no rule allows an action, the rules that
+    came close are named. A disabled account is granted nothing. Without --from a rule for some
+    networks only does not hold, unless it denies.
     """
     _print_answer(_answer(context, **asked), as_json=as_json)
 
@@ -80,7 +84,11 @@ def explain(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN
 @click.command("check", short_help="Exit with 0 if all would be granted.")
 @_question
 def check(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as _answer takes it
-    """Exit with 0 if ACCOUNT (or anonymous) would be granted all of every SCOPE, else with 1."""
+    """Exit with 0 if ACCOUNT (or anonymous) would be granted all of every SCOPE, else with 1.
+
+    A SCOPE is team/app:pull,push, or in full repository:team/app:pull,push. A malformed SCOPE
+    exits with 2.
+    """
     answer = _answer(context, **asked)
     _print_answer(answer, as_json=as_json)
     if not answer.complete:
@@ -157,7 +165,7 @@ def effective(
         print_json(answer.as_json())
         return
     if answer.disabled:
-        note(f"{name} is disabled: no token is issued to it.")
+        note(f"{name} is disabled and may do nothing. Once it is enabled, it may do this:")
     rows = [
         (
             entry.service,
@@ -181,6 +189,7 @@ def _answer(
     at: datetime | None,
     token_id: int | None,
 ) -> AccessAnswer:
+    _require_scopes(scopes)
     when = Circumstances(address, at or now())
     with context.read() as session:
         registry = _service(session, service)
@@ -192,6 +201,16 @@ def _answer(
             else policy_explain.token_bounds(session, name, token_id, when)
         )
     return policy_explain.explain(state, registry, name, scopes, when, ceiling, barred)
+
+
+def _require_scopes(texts: Sequence[str]) -> None:
+    """Check that each text holds scopes, and nothing else."""
+    try:
+        for text in texts:
+            for part in split([text]) or [text]:
+                policy_explain.parse_scope(part)
+    except MalformedScope as error:
+        raise click.UsageError(printable(str(error))) from None
 
 
 def _account(session: Session, text: str) -> str:
@@ -210,16 +229,11 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
         return
     where = f" from {answer.circumstances.address}" if answer.circumstances.address else ""
     click.echo(f"{answer.name} on the registry {answer.service}{where}")
-    for why in answer.barred:
-        click.echo(f"  {why}: no token is issued")
     for each in answer.explained:
-        decision = each.decision
-        click.echo(printable(str(decision.scope)))
-        click.echo(f"  granted: {','.join(decision.granted) or 'nothing'}")
-        for line in (*decision.reasons, *each.close):
-            click.echo(f"  - {printable(str(line))}")
-    for why in answer.malformed.values():
-        click.echo(printable(why))
+        click.echo(printable(str(each.decision.scope)))
+        click.echo(f"  granted: {','.join(each.granted) or 'nothing'}")
+        for sentence in each.sentences:
+            click.echo(f"  - {printable(sentence)}")
 
 
 def _service(session: Session, service: str | None) -> str:

@@ -41,7 +41,11 @@ class ApiQuestion(ApiBody):
 
     account: Name = Field(description="Or anonymous.")
     registry: Text
-    scopes: list[str] = Field(min_length=1, examples=[["repository:team/app:pull"]])
+    scopes: list[str] = Field(
+        min_length=1,
+        description="As clients send them, or in short as team/app:pull.",
+        examples=[["repository:team/app:pull"]],
+    )
     address: str | None = Field(
         default=None, alias="from", description="As a request from this address."
     )

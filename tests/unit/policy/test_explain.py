@@ -90,6 +90,25 @@ def test_what_is_granted_has_no_near_misses() -> None:
     assert close([rule("allow user:alice a pull"), far], "alice", "repository:a:pull") == []
 
 
+@pytest.mark.parametrize("asked", ["pull,push", "*", "pull,push,delete", "push", "fly,push"])
+def test_a_rule_that_applied_did_not_come_close(asked: str) -> None:
+    used = [
+        rule("allow user:alice a pull,push", 1),
+        rule("allow everyone a pull", 2),
+        rule("deny user:alice a delete", 3),
+    ]
+    assert close(used, "alice", f"repository:a:{asked}") == []
+    assert close([*used, rule("deny everyone a push", 4)], "alice", f"repository:a:{asked}") == []
+
+
+def test_no_rule_came_close_to_what_another_allow_cannot_grant() -> None:
+    off = rule("allow user:alice ** all", enabled=False)
+    denied = [off, rule("deny user:alice a all", 2)]
+    assert close(denied, "alice", "repository:a:pull") == []
+    assert close([off], "alice", "repository:a/B:pull") == []
+    assert close([off], "alice", "repository:a:fly") == []
+
+
 def test_the_nearest_come_first_and_not_too_many() -> None:
     others = [rule(f"allow user:alice x{n} pull", n) for n in range(10, 30)]
     like = rule("allow user:alice team/b pull", 40)
@@ -104,7 +123,11 @@ def test_a_disabled_account_and_a_bad_credential_bar_everything() -> None:
     asked = ("r1", "alice", ["repository:a:pull"], HERE)
     assert explain(allowed, *asked).barred == ("the account is disabled",)
     assert not explain(allowed, *asked).complete
+    (scope,) = explain(allowed, *asked).explained
+    assert (scope.granted, scope.complete, scope.as_json()["granted"]) == ((), False, [])
+    assert scope.sentences[0] == "the account is disabled: no token is issued"
     barred = explain(state([rule("allow everyone ** all")]), *asked, None, ["it has expired"])
+    assert barred.explained[0].granted == ()
     assert not barred.complete
     with pytest.raises(NotFound):
         explain(allowed, "r1", "nobody", [], HERE)
