@@ -20,6 +20,8 @@ from authserver.core.subjects import Account, Subject
 
 ALL = "*"
 CATALOG = "catalog"
+LIST = "list"
+"""What people write for the one action on the catalog."""
 
 # The actions of each resource type, in the order in which answers list them.
 ACTIONS = {"repository": ("pull", "push", "delete", ALL), "registry": (ALL,)}

@@ -18,6 +18,7 @@ from authserver.core.rules import (
     ALL,
     CATALOG,
     IS_DISABLED,
+    LIST,
     OTHER_ACTIONS,
     OTHER_NAME,
     OTHER_REGISTRY,
@@ -36,8 +37,6 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
 
 MAX_CLOSE = 5
-LIST = "list"
-"""What a policy test says for the action on the catalog."""
 
 # What kept a rule from applying, the nearest miss first.
 _NEARNESS = (

@@ -9,12 +9,10 @@ from authserver.core.addresses import Address, parse_address
 from authserver.core.errors import Refused
 from authserver.core.names import account_name, is_repository_name
 from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
-from authserver.core.rules import ACTIONS, ALL, CATALOG, expand, in_order
+from authserver.core.rules import ACTIONS, ALL, CATALOG, LIST, expand, in_order
 from authserver.core.subjects import Subject, SubjectKind, subject
 from authserver.core.times import parse_time
 from authserver.policy.files.document import AssertionLine, BadPolicy, PolicyProblem
-
-LIST = "list"
 
 _form = re.compile(
     r"(?P<who>\S+) (?P<can>can|cannot) (?P<actions>\S+) (?P<pattern>\S+)"
