@@ -146,7 +146,7 @@ Next steps:
     the registry's section   {section}
     a user                   {run} user add alice
     who may do what          {run} acl allow user:alice 'team/**' pull,push
-    and why                  {run} acl explain alice repository:team/app:push
+    and why                  {run} acl explain alice team/app:push
 
 Keep {master_key.absolute()} safe, and apart from backups of the store:
 without it the private keys do not open.""")
