@@ -27,7 +27,7 @@ _WAYS = 8
 _BUCKET = _ENTRY.size * _WAYS
 _LOCK = LOCKS - 1
 
-KINDS = ("password", "address", "account", "cheap", "guest")
+KINDS = ("password", "address", "account", "cheap", "guest", "proxies")
 """Kinds of counts: the namespaces of limits. Each has a part of the memory; the others share one.
 
 A flood of one kind evicts counts of that kind alone.

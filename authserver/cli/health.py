@@ -37,18 +37,31 @@ def command(context: Context, url: str | None) -> None:
     """
     settings = context.settings
     where = url or _here(settings)
+    ready, body = readiness(settings, url)
     try:
-        connection, path = _connect(where) if url else (_connect_here(settings), "")
-        connection.request("GET", f"{path}/readyz")
-        response = connection.getresponse()
-        ready, body = response.status == 200, response.read()
-        connection.close()
         status = json.loads(body)["status"] if ready else body.decode(errors="replace")
-    except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise Refused(f"the server at {where} does not answer: {error}") from None
     click.echo(status)
     if not ready:
         raise Refused(f"the server at {where} is not ready")
+
+
+def readiness(settings: Settings, url: str | None = None) -> tuple[bool, bytes]:
+    """Return whether the server at ``url``, or that of this machine, is ready, and its answer.
+
+    Raises:
+        Refused: it does not answer.
+    """
+    try:
+        connection, path = _connect(url) if url else (_connect_here(settings), "")
+        connection.request("GET", f"{path}/readyz")
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+    except (OSError, ValueError, HTTPException) as error:
+        raise Refused(f"the server at {url or _here(settings)} does not answer: {error}") from None
+    return response.status == 200, body
 
 
 def _here(settings: Settings) -> str:

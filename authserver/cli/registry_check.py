@@ -1,12 +1,15 @@
 """``authserver registry check``: why a registry does not accept our tokens."""
 
+import json
 import re
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import click
 
 from authserver.cli.context import Context, pass_context
+from authserver.cli.health import readiness
 from authserver.cli.output import ask_password, json_option, note, print_json
 from authserver.cli.params import REGISTRY
 from authserver.core.commands import shell_command
@@ -20,6 +23,11 @@ from authserver.registry.doctor.client_walk import WalkAccount
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected
 from authserver.registry.doctor.findings import DoctorFinding, DoctorReport
+from authserver.registry.doctor.http import Unreachable
+from authserver.registry.doctor.serving import Serving
+from authserver.runtime.settings import Settings
+from authserver.runtime.settings.public_url import contradictions
+from authserver.web import proxies
 
 WIDTH = 100
 INDENT = " " * 11
@@ -68,6 +76,7 @@ def command(
         account=_account(account, repository, password_stdin=password_stdin),
         repository=repository,
         ca_file=ca_file,
+        serving=_serving(context.settings),
         ask_foreign_realm=True,
     )
     url_ = _known_url(context, service)
@@ -85,6 +94,24 @@ def _files(config: Path | None, bundle: Path | None, jwks: Path | None) -> Files
             raise click.UsageError("--bundle and --jwks go with --config")
         return None
     return Files(config, bundle, jwks)
+
+
+def _serving(settings: Settings) -> Serving:
+    doubts = contradictions(settings.public_url, None if settings.unix_socket else settings.host)
+    return Serving(tuple(doubts), partial(_proxy_warning, settings), proxies.FEWEST)
+
+
+def _proxy_warning(settings: Settings) -> str | None:
+    """Return what the server on this machine says of the proxies before it, None for nothing."""
+    try:
+        _, body = readiness(settings)
+        warnings = json.loads(body)["warnings"]
+        return next((text for text in warnings if text.startswith(proxies.WARNING)), None)
+    except (Refused, ValueError, LookupError, TypeError, AttributeError):
+        raise Unreachable(
+            "no server that tells was found on this machine",
+            "run this where serve runs, with the same settings",
+        ) from None
 
 
 def _account(name: str | None, repository: str | None, *, password_stdin: bool) -> WalkAccount:

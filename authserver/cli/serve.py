@@ -18,6 +18,7 @@ from authserver.db.space import reserve_of
 from authserver.runtime import logs, process
 from authserver.runtime.metrics.listener import MetricsListener, metrics_listener
 from authserver.runtime.settings import Settings
+from authserver.runtime.settings.public_url import contradictions
 from authserver.web.server import http_server
 from authserver.web.server.listener import Address, Listener
 from authserver.web.server.tls import Certificate
@@ -90,6 +91,8 @@ def command(
             realm=chosen.realm,
             port=port,
         )
+    for warning in contradictions(chosen.public_url, None if chosen.unix_socket else host):
+        log.warning(warning)
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()
     context.store.engine.dispose()

@@ -62,7 +62,8 @@ def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGI
 
     app, backends = _flask(wiring), wiring.issuer.backends
     callers = Callers(wiring.state, backends, wiring.issuer.journal)
-    parts = Parts(wiring.settings, wiring.store, callers, backends.hashing)
+    proxies = wiring.maintenance.proxies
+    parts = Parts(wiring.settings, wiring.store, callers, backends.hashing, proxies)
     router.register(app, parts, client_address, bodies)
     return app.wsgi_app
 

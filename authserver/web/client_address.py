@@ -1,7 +1,7 @@
 """The client's address: the socket's, or what a trusted proxy says."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -11,6 +11,8 @@ import structlog
 
 from authserver.core.names import printable
 from authserver.runtime.metrics.counters import Observations
+from authserver.web import forwarded as forwarded_header
+from authserver.web.proxies import ProxyWatch, UnheededProxy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -20,9 +22,13 @@ Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"
 CLIENT = "authserver.client"
 """In the environment of a request: the client's address, once it is known."""
-FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+NAMING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+"""Headers in which most proxies name the client."""
+PROBES = frozenset({"/livez", "/readyz"})
 LONGEST = 60
-"""No address with a port is longer. Clients write some of them, and the cache keeps them."""
+"""No address with a port is longer."""
+LONGEST_KEPT = 256
+"""Characters of a header whose reading is remembered. Clients write some of them."""
 
 _with_port = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::\d{1,5})?")
 
@@ -40,12 +46,18 @@ class ClientAddress:
     header: str
     unix_socket: bool = False
     observations: Observations = field(default_factory=Observations, repr=False)
+    watch: ProxyWatch = field(default_factory=ProxyWatch, repr=False)
     _warned: bool = field(default=False, init=False)
     _reported: bool = field(default=False, init=False)
 
     @cached_property
     def environ_name(self) -> str:
         return "HTTP_" + self.header.upper().replace("-", "_")
+
+    @cached_property
+    def naming(self) -> tuple[str, ...]:
+        """Return the headers that are looked for, the one that is read first."""
+        return tuple(dict.fromkeys((self.environ_name, *NAMING)))
 
     def of_request(self, environ: "WSGIEnvironment") -> str:
         """Return the address of the client that sends this request, or UNKNOWN.
@@ -59,18 +71,40 @@ class ClientAddress:
 
     def _find(self, environ: "WSGIEnvironment") -> str:
         peer, forwarded = environ.get("REMOTE_ADDR") or "", environ.get(self.environ_name)
-        long = len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST)
+        long = len(peer) > LONGEST or (forwarded is not None and len(forwarded) > LONGEST_KEPT)
         address = self.of(peer, forwarded) if long else self._cached(peer, forwarded)
         if address == UNKNOWN and forwarded is not None:
             self._report(peer, forwarded)
+        watch = self.watch
+        # Most requests have none of them: a loop would take twice as long as all of this.
+        if (
+            forwarded is not None
+            or "HTTP_X_FORWARDED_FOR" in environ
+            or "HTTP_FORWARDED" in environ
+            or "HTTP_X_REAL_IP" in environ
+        ):
+            self._look_at_proxy(watch, peer, environ)
+        elif environ.get("PATH_INFO") not in PROBES:
+            watch.requests += 1
         return address
+
+    def _look_at_proxy(self, watch: ProxyWatch, peer: str, environ: "WSGIEnvironment") -> None:
+        """Count a request with a header about the client; note a proxy that is not heeded."""
+        watch.requests += environ.get("PATH_INFO") not in PROBES
+        is_trusted = self.unix_socket or self.is_proxy(peer)
+        if is_trusted and self.environ_name in environ:
+            return
+        name = next(name for name in self.naming if name in environ)
+        watch.unheeded += 1
+        watch.last = UnheededProxy(peer, name, self.header, is_trusted)
+        self.observations.unheeded.append(name)
 
     def is_local(self, environ: "WSGIEnvironment") -> bool:
         """Whether a client on this machine sent the request to this machine, without a proxy.
 
         Some proxies add no header about the client, but pass on the host that it asked for.
         """
-        if any(name in environ for name in (*FORWARDING, self.environ_name)):
+        if any(name in environ for name in ("HTTP_VIA", *self.naming)):
             return False
         host, peer = environ.get("HTTP_HOST", ""), environ.get("REMOTE_ADDR") or ""
         return _is_loopback(host) and (self.unix_socket or _is_loopback(peer))
@@ -98,16 +132,26 @@ class ClientAddress:
         return self._behind_proxy(forwarded)
 
     def _behind_proxy(self, forwarded: str) -> str:
-        for entry in reversed(forwarded.split(",")):
-            address = _parse(entry.strip())
+        for entry in self._entries(forwarded):
+            address = _parse(entry)
             if address is None:
                 return UNKNOWN
             if not self._trusts(address):
                 break
         return str(address)
 
-    def is_proxy(self, peer: str) -> bool:
-        """Whether this is the address of a proxy that is trusted."""
+    def _entries(self, header: str) -> Iterator[str]:
+        """Yield the addresses in a header, the nearest proxy's first."""
+        if self.environ_name == "HTTP_FORWARDED":
+            return forwarded_header.nodes(header)
+        return (entry.strip() for entry in reversed(header.split(",")))
+
+    @cached_property
+    def is_proxy(self) -> Callable[[str], bool]:
+        """Return what tells whether an address is that of a proxy that is trusted."""
+        return lru_cache(maxsize=1024)(self._is_proxy)
+
+    def _is_proxy(self, peer: str) -> bool:
         address = _parse(peer)
         return address is not None and self._trusts(address)
 

@@ -51,7 +51,11 @@ def readiness(maintenance: Maintenance) -> tuple[int, dict[str, Any]]:
             name: _check(reason, staleness if name in NEED_THE_STORE else None)
             for name, reason in reasons.items()
         },
-        "warnings": [*(state.warnings if state else ()), *maintenance.capacity.warnings],
+        "warnings": [
+            *(state.warnings if state else ()),
+            *maintenance.capacity.warnings,
+            *([proxies] if (proxies := maintenance.proxies.warning) else ()),
+        ],
     }
     return (200 if is_ready else 503), body
 

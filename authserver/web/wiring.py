@@ -21,7 +21,7 @@ from authserver.auth.credentials import Backends
 from authserver.auth.issuer import Issuer
 from authserver.auth.lockout import Lockout, Tarpit, limits
 from authserver.auth.passwords import Passwords
-from authserver.auth.rate_limits import counts
+from authserver.auth.rate_limits import SharedStorage, counts
 from authserver.auth.state import StateCache
 from authserver.auth.usage import Rehashes, TokenUses
 from authserver.core.errors import NotReady
@@ -38,6 +38,7 @@ from authserver.runtime.settings import Settings
 from authserver.runtime.shared_memory import SharedMemory
 from authserver.web.bodies import Bodies
 from authserver.web.client_address import ClientAddress
+from authserver.web.proxies import ProxyWatch
 from authserver.web.server.gateway import THREADS
 from authserver.web.server.maintenance import Maintenance
 
@@ -83,7 +84,8 @@ class Wiring:
 
     def _client_address(self, *, unix_socket: bool) -> ClientAddress:
         proxies, header = self.settings.trusted_proxies, self.settings.proxy_header
-        return ClientAddress(proxies, header, unix_socket, self.observations)
+        watch = self.maintenance.proxies
+        return ClientAddress(proxies, header, unix_socket, self.observations, watch)
 
     def start(self) -> None:
         """Start the threads, and write back what earlier processes left in the spool."""
@@ -128,6 +130,7 @@ def wire(
     journal = Journal(safe.master.derive("names in records"), now)
     uses, rehashes = TokenUses(timedelta(days=settings.refresh_token_days)), Rehashes()
     state = StateCache(store, safe, journal, settings.max_staleness, time.monotonic)
+    shared = SharedMemory.join()
     maintenance = Maintenance(
         state,
         uses,
@@ -135,6 +138,7 @@ def wire(
         _spool(settings),
         _capacity(settings, store),
         settings.token_record_days,
+        ProxyWatch(SharedStorage(shared, time.monotonic)),
     )
     state.refresh(known)
     # The other jobs are left to the thread: another writer may hold the store for longer than a
@@ -143,7 +147,6 @@ def wire(
     passwords = Passwords(
         settings.bcrypt_cost, settings.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    shared = SharedMemory.join()
     observations = observations or Observations()
     hashing = Hashing(shared, at_a_time(), Slots(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
     lockout = _lockout(settings, shared, safe.master, observations)

@@ -83,6 +83,38 @@ def test_kubernetes_takes_the_manifests() -> None:
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def test_in_kubernetes_the_ingress_is_heeded_and_nobody_else_gets_in(tmp_path: Path) -> None:
+    documents = manifests("authserver.yaml")
+    (pod,) = [d["spec"]["template"] for d in documents if d["kind"] == "Deployment"]
+    (policy,) = [d["spec"] for d in documents if d["kind"] == "NetworkPolicy"]
+    container = pod["spec"]["containers"][0]
+    given = {env["name"]: env["value"] for env in container["env"]}
+    files = {"AUTHSERVER_ADMIN_PASSWORD_FILE", "AUTHSERVER_MASTER_KEY_FILE"}
+    assert files < given.keys()
+    script = (
+        "import os; from authserver.runtime import settings;"
+        "from authserver.web.client_address import ClientAddress;"
+        "s = settings.load(os.environ).settings;"
+        "c = ClientAddress(s.trusted_proxies, s.proxy_header);"
+        "ask = lambda p, a: c.of_request({'REMOTE_ADDR': p, 'PATH_INFO': '/token', "
+        "'HTTP_X_REAL_IP': a, 'HTTP_X_FORWARDED_FOR': '9.9.9.9'});"
+        "pods = ('10.244.1.9', '172.17.3.4', '192.168.0.7', '100.64.3.3', 'fd00::9');"
+        "print([ask(pod, a) for pod in pods for a in ('198.51.100.7', '10.0.0.5')], "
+        "ask('203.0.113.5', '198.51.100.7'))"
+    )
+    values = {name: value for name, value in given.items() if name not in files}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=values, capture_output=True, text=True, check=True)
+    printed = done.stdout.splitlines()[-1]
+    assert printed == f"{['198.51.100.7', '10.0.0.5'] * 5} 203.0.113.5"
+    # What the policy is on, and what it lets in.
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (rule,) = policy["ingress"]
+    (source,) = rule["from"]
+    assert set(source) == {"namespaceSelector", "podSelector"}
+    assert rule["ports"] == [{"port": container["ports"][0]["name"]}]
+
+
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     require("systemd-analyze")

@@ -37,6 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairing]:
     place = tmp_path_factory.mktemp("doctor")
     port = free_port()
     authserver = installation(place / "data", port)
+    authserver.env["AUTHSERVER_PORT"] = str(port)
     authserver.run("user", "add", "reader", "--password-stdin", stdin=f"{PASSWORD}\n")
     authserver.run("acl", "allow", "user:reader", "team/**", "pull")
     authserver.run("user", "add", "pusher", "--password-stdin", stdin=f"{PASSWORD}\n")
@@ -113,6 +114,51 @@ def test_the_api_examines_the_registry_of_the_entry_and_notes_what_it_trusts(
     assert (answer.status, answer.json()["healthy"]) == (200, True), answer.body
     assert (answer.json()["url"], answer.json()["authorities"]) == (url, [1])
     assert elsewhere.failed == {}
+
+
+# Our own server
+
+
+def test_a_proxy_before_our_server_that_it_does_not_heed(tmp_path: Path) -> None:
+    require("registry-3.1.1", "nginx")
+    port = free_port()
+    ours = installation(tmp_path / "data", port)
+    ours.env["AUTHSERVER_PORT"] = str(port)
+    trust = str(tmp_path / "trust")
+    printed = ours.run("registry", "config", "registry", "--output-dir", trust).stdout
+    section = dict(re.findall(r"^    (\w+): (.*)$", printed, re.MULTILINE))
+    pairing = Pairing(ours, tmp_path, {name: json.loads(text) for name, text in section.items()})
+    names = "proxy_set_header X-Forwarded-For $remote_addr;"
+    with (
+        ours.serving(port, "--workers", "2"),
+        proxied(tmp_path, f"http://localhost:{port}", names) as front,
+        pairing.registry(V3_1, {"token": pairing.options(realm=f"{front}/token")}) as url,
+    ):
+        pairing.authserver.env["AUTHSERVER_PUBLIC_URL"] = front
+        found = pairing.check(url)
+        api = f"http://127.0.0.1:{port}/api/v1/checks"
+        head = {"Authorization": basic(*ADMIN), "Content-Type": "application/json"}
+        ours.run("registry", "edit", "registry", "--url", url)
+        asked = fetch(api, "POST", headers=head, body=b'{"registry": "registry"}').json()
+    assert found.failed.keys() == {"serve.proxies"}
+    assert "AUTHSERVER_TRUSTED_PROXIES" in found.failed["serve.proxies"]
+    assert "lock out all" in found.failed["serve.proxies"]
+    assert [it["check"] for it in asked["findings"] if it["status"] == "failed"] == [
+        "challenge.realm",
+        "serve.proxies",
+    ]
+
+
+def test_a_public_url_that_clients_cannot_use(pairing: Pairing, program: str) -> None:
+    token = pairing.section["realm"]
+    with pairing.registry(program, {"token": pairing.options(realm=f"{token}/token")}) as url:
+        ended = pairing.check(url, AUTHSERVER_PUBLIC_URL=token)
+        elsewhere = pairing.check("http://registry.invalid", AUTHSERVER_HOST="0.0.0.0")
+        here = pairing.check(url, AUTHSERVER_HOST="0.0.0.0")
+    assert "ends in /token" in ended.failed["serve.url"]
+    assert token.removesuffix("/token") in ended.failed["serve.url"]
+    assert "listens on every address" in elsewhere.failed["serve.url"]
+    assert here.failed.keys() == {"challenge.realm", "serve.url"}
 
 
 # 1 to 5: the token section

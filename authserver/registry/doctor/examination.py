@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from authserver.registry.doctor import auth_section, challenge, realm, token_check
+from authserver.registry.doctor import auth_section, challenge, realm, serving, token_check
 from authserver.registry.doctor.auth_section import Files
 from authserver.registry.doctor.challenge import ObservedChallenge
 from authserver.registry.doctor.client_walk import ClientWalk, WalkAccount
@@ -16,6 +16,7 @@ from authserver.registry.doctor.http import (
     Remote,
     Unreachable,
 )
+from authserver.registry.doctor.serving import Serving
 
 _REACHABLE = "registry.reachable"
 
@@ -32,6 +33,7 @@ class Options:
     account: WalkAccount = field(default_factory=WalkAccount)
     repository: str | None = None
     ca_file: Path | None = None
+    serving: Serving | None = None
     ask_foreign_realm: bool = False
     request_seconds: float = REQUEST_SECONDS
     all_seconds: float = ALL_SECONDS
@@ -66,6 +68,7 @@ class _Examination:
             has_ours = self.report.has_passed("challenge.realm")
             proven_realm = observed.challenge.realm if observed and has_ours else None
             self.report.extend(auth_section.check(self.options.files, self.expected, proven_realm))
+        self._check_serving()
         self._check_token(observed)
         self._walk()
         return self.report
@@ -90,6 +93,12 @@ class _Examination:
             realm.check(observed.challenge, self.remote, self.expected, ask_foreign=foreign)
         )
         self.report.add(challenge.check_clock(observed.ahead))
+
+    def _check_serving(self) -> None:
+        ours = self.options.serving
+        if ours is not None:
+            answers = self.report.has_passed("realm.answers")
+            self.report.extend(serving.check(ours, self.expected, self.remote, answers=answers))
 
     def _check_token(self, observed: ObservedChallenge | None) -> None:
         if observed is None:

@@ -66,7 +66,8 @@ class Observations:
 
     ``responses`` are parts of the application and status codes, ``passwords`` are ``remembered``,
     ``right`` or ``wrong``, ``limits`` the names of limits that were hit, ``unreadable`` the name of
-    the header in which a trusted proxy's address of the client could not be read.
+    the header in which a trusted proxy's address of the client could not be read, ``unheeded`` the
+    WSGI key of a header about the client that was not heeded.
     """
 
     def __init__(self, most: int = 0) -> None:
@@ -75,6 +76,7 @@ class Observations:
         self.passwords: deque[str] = deque(maxlen=most)
         self.limits: deque[str] = deque(maxlen=most)
         self.unreadable: deque[str] = deque(maxlen=most)
+        self.unheeded: deque[str] = deque(maxlen=most)
 
 
 def taken(waiting: deque[T]) -> Iterator[T]:

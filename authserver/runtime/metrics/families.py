@@ -72,6 +72,12 @@ UNREADABLE_ADDRESSES = _counter(
     "Requests whose client is unknown: a trusted proxy's header could not be read.",
     "header",
 )
+UNHEEDED_PROXIES = _counter(
+    "authserver_unheeded_proxy_requests_total",
+    "Requests whose header about the client is not heeded: the peer is no trusted proxy, or the "
+    "header is not the one that is read.",
+    "header",
+)
 LIMITS_ALONE = _gauge(
     "authserver_limits_alone",
     "1 while failed logins are counted by this server alone: the common store of counts is away.",

@@ -126,7 +126,8 @@ class SettingsFields(BaseSettings):
     proxy_header: str = Field(
         "X-Forwarded-For",
         pattern=r"^[A-Za-z0-9-]+$",
-        description="The one header in which those proxies name the client, read from the right.",
+        description="The one header in which those proxies name the client, read from the right: "
+        "X-Forwarded-For, Forwarded (RFC 7239), or another that holds addresses and nothing else.",
     )
     token_ttl: int = Field(
         300,

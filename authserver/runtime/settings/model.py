@@ -27,6 +27,14 @@ LIMITS_SCHEMES = ("redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+
 # As it is written by various programs; the driver is always psycopg.
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 
+# Headers that hold something else, or what a client wrote.
+_no_address = re.compile(
+    r"X-Forwarded(-(?!For$).*)?|Via|X-Real-(?!IP$).*|Host|Origin|Referer|From|Cookie2?|User-Agent|"
+    r"(Proxy-)?Authorization|(Proxy-)?Connection|Accept(-.*)?|Content(-.*)?|Sec-.*|If-.*|TE|Trailer|"
+    r"Transfer-Encoding|Upgrade|Expect|Range|Date|Pragma|Cache-Control|Keep-Alive|Max-Forwards|"
+    r"X-Request-ID|X-Correlation-ID|Traceparent|Tracestate",
+    re.IGNORECASE,
+)
 
 REMEDIES = {
     "trusted_proxies": "must be networks like 10.0.0.0/8 or 192.0.2.7/32 with commas between "
@@ -135,10 +143,10 @@ class Settings(SettingsFields):
     @field_validator("proxy_header")
     @classmethod
     def _proxy_header(cls, value: str) -> str:
-        if value.lower() == "forwarded":
+        if _no_address.fullmatch(value):
             raise ValueError(
-                "must not be Forwarded (RFC 7239), which is not read yet: have the proxy set "
-                "X-Forwarded-For to the client's address, and name that"
+                f"{value} holds no address of a client: name X-Forwarded-For, Forwarded, or the "
+                "header in which your proxy writes nothing but that address"
             )
         return value
 

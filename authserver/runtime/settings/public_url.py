@@ -3,6 +3,8 @@
 import ipaddress
 from urllib.parse import urlsplit
 
+EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared
+
 
 def doubts(what: str, public_url: str) -> list[str]:
     """Return why ``what``, which is under that URL, will not do for other people."""
@@ -13,6 +15,22 @@ def doubts(what: str, public_url: str) -> list[str]:
     if url.scheme == "http":
         return [f"{what} is http: passwords cross the network readable; use https"]
     return []
+
+
+def contradictions(public_url: str, host: str | None) -> list[str]:
+    """Return why clients will not find a server that listens on ``host`` (None: on a socket)."""
+    url, why = urlsplit(public_url), []
+    if url.path.endswith("/token"):
+        why.append(
+            f"AUTHSERVER_PUBLIC_URL ends in /token: the realm becomes {public_url}/token; "
+            f"set it to {public_url.removesuffix('/token')}"
+        )
+    if is_this_machine(url.hostname) and host in EVERY_ADDRESS:
+        why.append(
+            f"AUTHSERVER_PUBLIC_URL is {url.hostname} and serve listens on every address: clients "
+            "elsewhere ask themselves for tokens; set it to the URL that they use"
+        )
+    return why
 
 
 def is_address(host: str | None) -> bool:

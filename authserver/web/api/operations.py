@@ -27,6 +27,7 @@ from authserver.web.api.caller import Caller, Callers, Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Nothing
 from authserver.web.api.preconditions import Preconditions
 from authserver.web.bodies import MAX_BYTES
+from authserver.web.proxies import ProxyWatch
 
 CHANGE_WAITS = 5.0
 
@@ -44,6 +45,7 @@ class Parts:
     store: Store
     callers: Callers
     hashing: Hashing
+    proxies: ProxyWatch
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,16 @@ from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected
 from authserver.registry.doctor.findings import DoctorReport
+from authserver.registry.doctor.serving import Serving
+from authserver.runtime.settings.public_url import contradictions
+from authserver.web import proxies
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery
 from authserver.web.api.operations import Call, Operations, references
 
 OPERATIONS = Operations("checks", "Finding out why a registry does not accept our tokens.")
 
 # Less than proxies wait for an answer. A check also asks our own realm, which needs free threads.
-OPTIONS = Options(request_seconds=5.0, all_seconds=20.0)
+REQUEST_SECONDS, ALL_SECONDS = 5.0, 20.0
 
 log = structlog.get_logger()
 _examining = Lock()
@@ -64,7 +67,10 @@ def check_registry(call: Call[NewCheck, ApiQuery]) -> Check:
     with _alone():
         service, caller = expectation.service, call.caller.name
         log.info("a registry is examined", registry=service, url=url, by=caller)
-        report = examine(expectation, url, OPTIONS)
+        options = Options(
+            serving=_serving(call), request_seconds=REQUEST_SECONDS, all_seconds=ALL_SECONDS
+        )
+        report = examine(expectation, url, options)
     _note(call, report)
     return Check.model_validate(report.as_json())
 
@@ -77,6 +83,12 @@ def _expectation(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
             raise Refused(f"the entry of the registry {row.service} has no url: it is asked there")
         safe = call.safe(session)
         return row.url, expected.load(session, safe, row.service, settings.realm, store.clock)
+
+
+def _serving(call: Call[NewCheck, ApiQuery]) -> Serving:
+    settings, watch = call.parts.settings, call.parts.proxies
+    doubts = contradictions(settings.public_url, None if settings.unix_socket else settings.host)
+    return Serving(tuple(doubts), lambda: watch.warning, proxies.FEWEST)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import structlog
 from authserver.core.addresses import household
 from authserver.runtime.metrics.counters import Observations
 from authserver.web import errors
+from authserver.web.client_address import PROBES
 from authserver.web.server import ambiguity
 from authserver.web.server.ambiguity import AMBIGUITY
 from authserver.web.server.gateway import AT_ONCE
@@ -28,7 +29,6 @@ BURST = 20
 """Times what is allowed in a second: so many requests may come at once."""
 ADDRESSES = 10_000
 """Addresses that are remembered; those that have been within the rate are then forgotten."""
-PROBES = frozenset({"/livez", "/readyz"})
 SAID_EVERY = 60.0
 API = "/api/"
 MESSAGE = "too many requests from your address; try again in a moment"

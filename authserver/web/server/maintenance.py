@@ -21,6 +21,7 @@ from authserver.core.errors import AuthserverError, NotReady, Occupied, StoreFul
 from authserver.db.store import Store
 from authserver.keys import keyring, signing_keys
 from authserver.runtime.periodic import PeriodicThread
+from authserver.web.proxies import ProxyWatch
 
 INTERVAL = 0.4
 EACH_ROUND = 0.0
@@ -73,6 +74,7 @@ class Maintenance:
     spool: Spool
     capacity: Capacity
     record_days: int
+    proxies: ProxyWatch
     errors: int = 0
     altered: str | None = None
     jobs: dict[str, Job] = field(init=False, repr=False)
@@ -94,6 +96,7 @@ class Maintenance:
             Job("seal", SEAL_EVERY, self._seal),
             Job("prune", PRUNE_EVERY, self._prune),
             Job("warn", WARN_EVERY, self._warn),
+            Job("proxies", EACH_ROUND, self.proxies.add_up),
             # Last: a disk that fails must not keep the signing key from being rotated.
             Job("spool", EACH_ROUND, lambda: self.spool.write(self.store)),
         )

@@ -26,6 +26,7 @@ from authserver.runtime.metrics import families
 from authserver.runtime.metrics.counters import Observations, TokenRequestObservation, Totals, taken
 from authserver.runtime.metrics.exposition import WorkerSheets
 from authserver.runtime.periodic import PeriodicThread
+from authserver.web.proxies import header_name
 from authserver.web.server.maintenance import Maintenance
 
 INTERVAL = 1.0
@@ -112,6 +113,8 @@ class Reporter:
             totals.count(families.LIMITED, limit)
         for header in taken(seen.unreadable):
             totals.count(families.UNREADABLE_ADDRESSES, header)
+        for key in taken(seen.unheeded):
+            totals.count(families.UNHEEDED_PROXIES, header_name(key))
 
     def _read(self) -> None:
         totals, maintenance = self.totals, self.maintenance

@@ -44,7 +44,7 @@ def gateway_over(wiring: Wiring) -> Gateway:
     return Gateway(
         create_app(wiring).wsgi_app,
         frozenset(prefix + path for prefix in prefixes for path in PATHS),
-        (*HEADERS, client_address.environ_name),
+        (*HEADERS, *client_address.naming),
         client_address.of_request,
         tuple(prefix + WITH_SLASHES for prefix in prefixes),
     )

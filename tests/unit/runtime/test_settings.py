@@ -1,6 +1,7 @@
 """Settings: their sources, and what is refused before anything starts."""
 
 import os
+import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -100,6 +101,30 @@ def test_an_empty_variable_is_not_set(host: Host) -> None:
 def test_a_secret_can_stand_in_a_file_of_its_own(host: Host) -> None:
     chosen = host.load(DATABASE_URL_FILE=host.file(f"{SECRET}\n")).settings
     assert make_url(chosen.store_url) == make_url(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({"PUBLIC_URL": "https://example.com/token"}, "set it to https://example.com$"),
+        ({"PUBLIC_URL": "https://example.com/auth/token/"}, "set it to https://example.com/auth$"),
+        ({"PUBLIC_URL": "https://example.com/tokens"}, None),
+        ({"HOST": "0.0.0.0"}, "localhost and serve listens on every address"),
+        ({"HOST": "::", "PUBLIC_URL": "http://127.0.0.1:5001"}, "listens on every address"),
+        ({"HOST": "::", "PUBLIC_URL": "http://[::1]:5001"}, "listens on every address"),
+        ({"HOST": "0.0.0.0", "PUBLIC_URL": "https://example.com"}, None),
+        ({"HOST": "192.0.2.7"}, None),
+        ({"HOST": "0.0.0.0", "UNIX_SOCKET": "/run/a.sock"}, None),
+        ({}, None),
+    ],
+)
+def test_a_public_url_that_clients_cannot_use_is_warned_of(
+    host: Host, values: dict[str, str], warning: str | None
+) -> None:
+    warnings = host.load(**values).warnings
+    assert len(warnings) == (warning is not None)
+    if warning:
+        assert re.search(warning, warnings[0])
 
 
 # What is unknown.
@@ -262,8 +287,10 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(
         ("LOG_FORMAT", "xml", "must be one of console, json"),
         ("TRUSTED_PROXIES", "proxy.example.com, 10.0.0.1/8", "must be networks like"),
         ("PROXY_HEADER", "X Forwarded For", "must be the name of one header"),
-        ("PROXY_HEADER", "Forwarded", "must not be Forwarded (RFC 7239), which is not read yet"),
-        ("PROXY_HEADER", "forwarded", "must not be Forwarded (RFC 7239), which is not read yet"),
+        ("PROXY_HEADER", "X-Forwarded-Host", "X-Forwarded-Host holds no address of a client"),
+        ("PROXY_HEADER", "x-forwarded-fro", "x-forwarded-fro holds no address of a client"),
+        ("PROXY_HEADER", "via", "via holds no address of a client"),
+        ("PROXY_HEADER", "Authorization", "Authorization holds no address of a client"),
         ("REGISTRY_HOST", "https://r.example.com", "must be a host name"),
         ("PUBLIC_URL", "auth.example.com", "must be a URL like"),
     ],
