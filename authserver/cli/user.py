@@ -27,6 +27,7 @@ from authserver.cli.views import Columns, Described, Fields, list_command, show_
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
 from authserver.db.accounts import AdminTokens
+from authserver.db.invitations import Reset
 from authserver.db.models import AccountRow, RuleSubjectRow
 from authserver.runtime.settings.public_url import doubts
 
@@ -106,16 +107,25 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
 
 @command.command("invite")
 @click.argument("name", type=USER)
+@click.option(
+    "--reset",
+    is_flag=True,
+    help="For a user who has a password: it and its logins go on until the new one is set.",
+)
+@click.option("--now", is_flag=True, help="With --reset: they end at once.")
 @json_option
 @pass_context
-def invite(context: Context, name: str, as_json: bool) -> None:
-    """Print a link for the user NAME to set a first password.
+def invite(context: Context, name: str, reset: bool, now: bool, as_json: bool) -> None:
+    """Print a link for the user NAME to set a password.
 
     It is good once, for 72 hours. The user is added if not there. An earlier invitation of the
-    same user ends.
+    same user ends. A user who has a password gets a link with --reset only.
     """
+    if now and not reset:
+        raise click.UsageError("--now goes with --reset")
+    until = (Reset.NOW if now else Reset.LATER) if reset else None
     with context.change() as change:
-        row, code = invitations.invite(change, name, secrets.token_bytes)
+        row, code = invitations.invite(change, name, secrets.token_bytes, until)
     link = context.settings.invitation_link(code)
     if as_json:
         print_json({"user": row.name, "link": link, "code": code})
@@ -150,9 +160,9 @@ account_switches.add_to(command, AccountKind.USER)
 def _state(user: Mapping[str, Any]) -> str:
     if user["disabled"]:
         return "disabled"
-    if user["password"]:
-        return "enabled"
     until = user["invited_until"]
+    if user["password"]:
+        return f"enabled, reset until {when(until)}" if until else "enabled"
     return f"invited until {when(until)}" if until else "no password yet"
 
 

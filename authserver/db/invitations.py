@@ -1,7 +1,8 @@
-"""Invitations: a code with which a user sets a first password, once."""
+"""Invitations: a code with which a user sets a password, once: a first one, or another one."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -11,33 +12,47 @@ from authserver.core.commands import shell_command
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup
+from authserver.db import accounts, lookup, refresh_tokens
 from authserver.db.models import AccountRow, InvitationRow
 from authserver.db.store import Change, Store
 
 LIFETIME = timedelta(hours=72)
 
 
-def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[AccountRow, str]:
+class Reset(StrEnum):
+    """Whether a password that is there ends when the new one is set, or at once."""
+
+    LATER = "later"
+    NOW = "now"
+
+
+def invite(
+    change: Change, name: str, random: Callable[[int], bytes], reset: Reset | None = None
+) -> tuple[AccountRow, str]:
     """Invite a user, adding the account if need be; return the account and the code.
 
-    An earlier invitation of the same user ends.
+    An earlier invitation of the same user ends. With ``reset`` the user must be there, and may
+    have a password: that one and its sessions end as it says.
 
     Raises:
-        Refused: the name is malformed, or the user has a password or is disabled.
+        NotFound: there is no such user to reset.
+        Refused: the name is malformed, the user is disabled, or has a password without ``reset``.
     """
     session = change.session
-    account = lookup.similar(session, AccountRow, name)
-    if account is None:
-        account = accounts.add_user(change, name, None)
+    if reset is None and lookup.similar(session, AccountRow, name) is None:
+        accounts.add_user(change, name, None)
     account = lookup.account(session, name, AccountKind.USER)
-    if account.password_hash is not None:
-        passwd = shell_command("user", "passwd", operand=account.name)
-        raise Refused(f"{account.name} has a password; a new one: {passwd}")
+    if account.password_hash is not None and reset is None:
+        again = shell_command("user", "invite", "--reset", operand=account.name)
+        raise Refused(f"{account.name} has a password; a link to set another one: {again}")
     if account.disabled_at is not None:
         enable = shell_command("user", "enable", operand=account.name)
         raise Refused(f"{account.name} is disabled: {enable}")
     end(change, account)
+    resets = reset if account.password_hash is not None else None
+    if resets is Reset.NOW:
+        account.password_hash = None
+        refresh_tokens.end_all(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(
         InvitationRow(
@@ -47,7 +62,8 @@ def invite(change: Change, name: str, random: Callable[[int], bytes]) -> tuple[A
             expires_at=change.at + LIFETIME,
         )
     )
-    change.record("user.invite", f"user:{account.name}")
+    after = {"reset": resets} if resets else None
+    change.record("user.invite", f"user:{account.name}", after=after)
     return account, code
 
 

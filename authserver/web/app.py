@@ -1,15 +1,18 @@
 """The Flask application: the token endpoint, public pages, and the admin API when first asked."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
 from authserver.web import api, errors, health, public_keys
+from authserver.web.api.caller import Callers
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
-from authserver.web.pages import invitation
+from authserver.web.pages import invitation, password
+from authserver.web.pages.page import FormPage
 from authserver.web.server.front import Front, Rates
 from authserver.web.token import Endpoint
 from authserver.web.wiring import Wiring, new_bodies
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
     app, settings = _flask(wiring), wiring.settings
-    client_address = wiring.client_address
-    hashing = wiring.issuer.backends.hashing
-    invitation.register(app, wiring.store, client_address, wiring.bodies, hashing, settings)
+    client_address, backends = wiring.client_address, wiring.issuer.backends
+    page = partial(FormPage, settings=settings, client_address=client_address, bodies=wiring.bodies)
+    invitation.register(app, page("invitation"), wiring.store, backends.hashing)
+    callers = Callers(wiring.state, backends, wiring.issuer.journal, "password page")
+    password.register(app, page("password"), wiring.store, callers)
     health.register(app, wiring.maintenance, client_address)
     public_keys.register(app, wiring.state)
     others = app.wsgi_app
@@ -57,7 +62,6 @@ def _in_front(
 def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":
     # To import the models takes a good part of a start.
     from authserver.web.api import router  # noqa: PLC0415
-    from authserver.web.api.caller import Callers  # noqa: PLC0415
     from authserver.web.api.operations import Parts  # noqa: PLC0415
 
     app, backends = _flask(wiring), wiring.issuer.backends

@@ -75,14 +75,16 @@ def answer_to(error: Exception, method: str) -> Response:
     )
 
 
-def _domain_error(error: AuthserverError, method: str) -> Response:
+def told(error: AuthserverError) -> tuple[HTTPStatus, str, str]:
+    """Return the status, the code and the message of an error."""
     status, code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     # The log says what is wrong with the installation: that is for the operator alone.
-    message = (
-        "the token server cannot answer now; try again"
-        if isinstance(error, NotReady)
-        else str(error)
-    )
+    hidden = isinstance(error, NotReady)
+    return status, code, "the token server cannot answer now; try again" if hidden else str(error)
+
+
+def _domain_error(error: AuthserverError, method: str) -> Response:
+    status, code, message = told(error)
     oauth = getattr(error, "oauth", "server_error") if method == "POST" else None
     response = error_response(status, code, message, oauth)
     if status == HTTPStatus.UNAUTHORIZED:

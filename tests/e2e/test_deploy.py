@@ -67,6 +67,7 @@ def test_the_ingress_leads_to_the_service_and_its_port() -> None:
         "/token",
         "/auth/token",
         "/invitation",
+        "/password",
     ]
     for path in rule["http"]["paths"]:
         to = path["backend"]["service"]

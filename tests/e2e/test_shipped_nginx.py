@@ -80,13 +80,15 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
             yield Front(base, cert, asked)
 
 
-@pytest.mark.parametrize("path", ["/token", "/auth/token/", "/invitation"])
+@pytest.mark.parametrize(
+    "path", ["/token", "/auth/token/", "/invitation", "/password", "/password/"]
+)
 def test_get_and_post_come_through(front: Front, path: str) -> None:
     assert front.ask(f"{path}?a=%61&b=/../c")[1] == [f"GET {path}?a=%61&b=/../c"]
     assert front.ask(path, "--data", "a=b")[1] == [f"POST {path}"]
 
 
-@pytest.mark.parametrize("path", ["/token", "/invitation"])
+@pytest.mark.parametrize("path", ["/token", "/invitation", "/password"])
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "FOO"])
 def test_no_other_method_comes_through(front: Front, path: str, method: str) -> None:
     answer, asked = front.ask(path, "--request", method, "--data", "a=b")
@@ -111,7 +113,18 @@ def test_a_path_comes_through_as_nginx_read_it(front: Front, path: str, means: s
 
 
 @pytest.mark.parametrize(
-    "path", ["/token%0a", "/token%00", "/token%3fa", "/token/..%2fapi%2fv1", "/api/v1", "/%61pi/v1"]
+    "path",
+    [
+        "/token%0a",
+        "/token%00",
+        "/password%0a",
+        "/passwords",
+        "/invitation/password",
+        "/token%3fa",
+        "/token/..%2fapi%2fv1",
+        "/api/v1",
+        "/%61pi/v1",
+    ],
 )
 def test_no_other_path_comes_through(front: Front, path: str) -> None:
     answer, asked = front.ask(path)
@@ -137,7 +150,7 @@ def test_a_registry_that_is_down_is_told_so_in_json(front: Front) -> None:
     assert answer.headers["Retry-After"] == "5"
 
 
-@pytest.mark.parametrize("path", ["/token", "/invitation"])
+@pytest.mark.parametrize("path", ["/token", "/invitation", "/password"])
 def test_a_server_that_is_down_or_takes_too_long_is_told_so_in_json(
     tmp_path: Path, path: str
 ) -> None:

@@ -508,6 +508,35 @@ def test_an_invitation_is_redeemed_without_an_account(office: World) -> None:
     assert got(office, "/me", ("dora", "a new password"))["name"] == "dora"
 
 
+def test_a_user_with_a_password_is_reset(office: World) -> None:
+    office.user("erin", "the former one")
+    erin = ("erin", "the former one")
+    for reset, status in ((None, 409), ("later", 201), ("now", 201)):
+        assert got(office, "/me", erin)["name"] == "erin"
+        body = {"user": "erin", "reset": reset}
+        made = call(office, "POST", "/invitations", status=status, json=body).json
+        office.wiring.state.refresh()
+    call(office, "GET", "/me", erin, 401)
+    assert made is not None
+    good = {"code": made["code"], "password": "a new password"}
+    call(office, "POST", "/invitations/redeem", None, 200, json=good)
+    office.wiring.state.refresh()
+    assert got(office, "/me", ("erin", "a new password"))["name"] == "erin"
+
+
+def test_what_must_not_be_reset_is_not(office: World) -> None:
+    for user, reset, status in (
+        ("nobody", "later", 409),
+        ("nobody", "now", 409),
+        ("alice", "soon", 422),
+        # The last one that can log in.
+        (ADMIN, "now", 409),
+    ):
+        body = {"user": user, "reset": reset}
+        call(office, "POST", "/invitations", status=status, json=body)
+    assert got(office, "/me", (ADMIN, PASSWORD))["name"] == ADMIN
+
+
 @pytest.mark.parametrize(
     ("password", "why"),
     [

@@ -281,7 +281,7 @@ def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> 
         ]
     assert statuses == [403] * 10 + [429] * 2
     # Each guess has its record and its line, as a guess at a login.
-    assert [line["event"] for line in logs] == ["api request refused"] * 12
+    assert [line["event"] for line in logs] == ["request refused"] * 12
     assert [line["reason"] for line in logs][:10] == ["wrong password"] * 10
 
 

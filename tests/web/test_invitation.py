@@ -1,14 +1,17 @@
-"""The page on which an invited user sets a first password."""
+"""The page on which an invited user sets a password."""
 
 import re
 import secrets
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from authserver.core.errors import Refused
+from authserver.core.errors import NotFound, Refused
 from authserver.db import accounts, invitations
+from authserver.db.invitations import Reset
+from authserver.db.models import AuditRecord, InvitationRow
 from authserver.runtime.settings import Settings
 from authserver.web.bodies import Bodies
 from tests.stores import dumped
@@ -27,6 +30,17 @@ def invite(world: World, name: str = "dora") -> str:
 def redeem(world: World, code: str, password: str = NEW, again: str | None = None) -> TestResponse:
     form = {"code": code, "password": password, "again": password if again is None else again}
     return world.client.post("/invitation", data=form)
+
+
+def opened(world: World, code: str) -> TestResponse:
+    """Return the answer to the code alone, as the page's script sends it."""
+    return world.client.post("/invitation/", data={"code": code})
+
+
+def refreshes(world: World, session: str) -> bool:
+    world.wiring.state.refresh()
+    response = world.post(grant_type="refresh_token", refresh_token=session)
+    return response.status_code == 200
 
 
 def logs_in(world: World, name: str, password: str) -> bool:
@@ -72,23 +86,112 @@ def test_another_code_is_none(world: World, code: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/invitation", "/invitation/"])
-def test_the_page_says_the_rule_for_passwords_and_asks_for_the_code(
-    world: World, path: str
-) -> None:
+def test_the_page_asks_for_the_code_where_the_link_has_none(world: World, path: str) -> None:
     response = world.client.get(path)
     assert (response.status_code, response.mimetype) == (200, "text/html")
-    assert "At least 8 characters, at most 72 bytes." in response.text
     assert "There is no invitation in this link." in response.text
     assert 'name="code" required' in response.text
+    assert 'name="password"' not in response.text
     assert world.client.post(path, data={"password": NEW, "again": NEW}).status_code == 404
+
+
+def test_the_code_alone_shows_whose_it_is_and_is_used_up_by_a_password_only(world: World) -> None:
+    code = invite(world)
+    for _ in range(2):
+        page = opened(world, code)
+        assert page.status_code == 200
+        assert "At least 8 characters, at most 72 bytes." in page.text
+        assert 'name="username" value="dora" readonly autocomplete="username"' in page.text
+        assert f'name="code" type="hidden" value="{code}"' in page.text
+    assert redeem(world, code).status_code == 200
+
+
+def test_a_refused_password_leaves_the_name_and_the_code_hidden(world: World) -> None:
+    code = invite(world)
+    page = redeem(world, code, "short").text
+    assert 'name="username" value="dora" readonly' in page
+    assert f'name="code" type="hidden" value="{code}"' in page
+
+
+@pytest.mark.parametrize("end", ["used", "replaced", "disabled", "expired", "unknown"])
+def test_a_link_that_is_no_longer_good_shows_no_form(world: World, end: str) -> None:
+    code = invite(world)
+    match end:
+        case "used":
+            redeem(world, code)
+        case "replaced":
+            invite(world)
+        case "disabled":
+            world.disable("dora")
+        case "expired":
+            with world.wiring.store.change("test") as change:
+                change.session.execute(update(InvitationRow).values(expires_at=change.at))
+        case "unknown":
+            code += "a"
+    for response in (opened(world, code), redeem(world, code)):
+        assert response.status_code == 404
+        assert "was used, or has expired: ask for a new one" in response.text
+        assert "<form" not in response.text
+        assert "dora" not in response.text
+
+
+def reset(world: World, how: Reset) -> str:
+    with world.wiring.store.change("test") as change:
+        _, code = invitations.invite(change, "bob", secrets.token_bytes, how)
+    world.wiring.state.refresh()
+    return code
+
+
+def test_a_reset_leaves_the_former_password_good_until_the_new_one_is_set(world: World) -> None:
+    world.user("bob")
+    session = world.log_in("bob")
+    code = reset(world, Reset.LATER)
+    assert logs_in(world, "bob", PASSWORD)
+    assert refreshes(world, session)
+    assert redeem(world, code).status_code == 200
+    assert not logs_in(world, "bob", PASSWORD)
+    assert not refreshes(world, session)
+    assert logs_in(world, "bob", NEW)
+
+
+def test_a_reset_now_ends_the_former_password_at_once(world: World) -> None:
+    world.user("bob")
+    session = world.log_in("bob")
+    code = reset(world, Reset.NOW)
+    assert not logs_in(world, "bob", PASSWORD)
+    assert not refreshes(world, session)
+    assert redeem(world, code).status_code == 200
+    assert logs_in(world, "bob", NEW)
+    assert not refreshes(world, session)
+
+
+@pytest.mark.parametrize("how", Reset)
+def test_only_a_user_that_is_there_is_reset(world: World, how: Reset) -> None:
+    with pytest.raises(NotFound):
+        reset(world, how)
+    world.user("bob")
+    world.disable("bob")
+    with pytest.raises(Refused, match="authserver user enable bob"):
+        reset(world, how)
+
+
+def test_a_reset_is_recorded_as_one(world: World) -> None:
+    world.user("bob")
+    reset(world, Reset.NOW)
+    reset(world, Reset.LATER)
+    with world.wiring.store.read() as session:
+        query = select(AuditRecord.after).where(AuditRecord.action == "user.invite")
+        recorded = session.scalars(query.order_by(AuditRecord.id)).all()
+    # Of the second one there is nothing left to reset.
+    assert recorded == [{"reset": "now"}, None]
 
 
 def test_the_page_says_and_asks_for_the_configured_minimum(settings: Settings) -> None:
     world = World.over(settings.model_copy(update={"password_min_length": 20}))
-    page = world.client.get("/invitation").text
+    code = invite(world)
+    page = opened(world, code).text
     assert "At least 20 characters, at most 72 bytes." in page
     assert 'minlength="20"' in page
-    code = invite(world)
     response = redeem(world, code, "nineteen characters")
     assert response.status_code == 400
     assert "choose one of at least 20 characters" in response.text
@@ -105,10 +208,9 @@ def test_without_the_code_nothing_is_said_of_a_password(world: World) -> None:
 def test_the_page_names_the_registry_where_its_host_is_known(settings: Settings) -> None:
     named = settings.model_copy(update={"registry_host": "r.example.com:5000"})
     world = World.over(named)
-    assert (
-        "the container registry <strong>r.example.com:5000" in world.client.get("/invitation").text
-    )
-    response = redeem(world, invite(world))
+    code = invite(world)
+    assert "<strong>r.example.com:5000</strong>" in opened(world, code).text
+    response = redeem(world, code)
     assert "<code>docker login -u dora r.example.com:5000</code>" in response.text
     world.close()
 
@@ -178,15 +280,18 @@ def test_a_user_that_is_made_again_inherits_no_invitation(world: World) -> None:
     assert logs_in(world, "dora", "first")
 
 
-def test_the_page_runs_nothing_but_its_own_script(world: World) -> None:
-    response = world.client.get("/invitation")
+@pytest.mark.parametrize("path", ["/invitation", "/password"])
+def test_the_page_runs_nothing_but_its_own_script(world: World, path: str) -> None:
+    response = world.client.get(path)
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     nonces = set(re.findall(r'nonce="([^"]+)"', response.text))
     assert {f"'nonce-{nonce}'" for nonce in nonces} == set(re.findall(r"'nonce-[^']+'", policy))
-    assert response.headers["Referrer-Policy"] == "no-referrer"
-    other = world.client.get("/invitation")
+    assert "form-action 'self'" in policy
+    assert response.headers["Referrer-Policy"] == "same-origin"
+    assert response.headers["Cache-Control"] == "no-store"
+    other = world.client.get(path)
     assert not nonces & set(re.findall(r'nonce="([^"]+)"', other.text))
 
 

@@ -126,7 +126,7 @@ def test_no_exchange_outlives_an_unexpected_error(
     for place in (
         "authserver.auth.issuer.Issuer.issue",
         "authserver.web.health.failures",
-        "authserver.web.pages.invitation._page",
+        "authserver.web.pages.page.FormPage.answer",
     ):
         monkeypatch.setattr(place, fail)
     asking = Asking(gateway_over(world.wiring))

@@ -199,7 +199,7 @@ class RefreshTokenRow(Base):
 
 
 class InvitationRow(Base):
-    """A code with which a user sets a first password, once."""
+    """A code with which a user sets a password, once."""
 
     __tablename__ = "invitation"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -1,7 +1,7 @@
 """The caller of the API, and what the caller may do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -12,6 +12,7 @@ from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
 from authserver.auth.authenticator import identify, of_name_and_secret
 from authserver.auth.credentials import Backends, Credential, Identity, Malformed, Origin
+from authserver.auth.passwords import NewPasswords
 from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.commands import program
@@ -21,6 +22,9 @@ from authserver.db import accounts
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
 from authserver.web.token import read_authorization
+
+CHANGE_WAITS = 5.0
+"""Seconds for which a change waits for other writers."""
 
 NO_CREDENTIAL = Malformed("none")
 """What stands for the credential of a request without one."""
@@ -94,11 +98,15 @@ class Caller:
 
 @dataclass(frozen=True)
 class Callers:
-    """Identifies callers, by the same check as the token endpoint's."""
+    """Identifies callers, by the same check as the token endpoint's.
+
+    ``where`` is the place to which they come, as records have it.
+    """
 
     state: StateCache
     backends: Backends
     journal: Journal
+    where: str = "admin API"
 
     def of(self, request: Request, address: str) -> Caller:
         """Return the caller of a request.
@@ -155,17 +163,43 @@ class Callers:
             raise Unauthorized("the account was removed, disabled or changed meanwhile")
         return Caller(identity, credential)
 
-    def prove(self, caller: Caller, password: str, origin: Origin) -> Caller:
-        """Return the caller with ``password`` as credential, for the same work as a login.
+    def change_password(
+        self,
+        name: str,
+        current: str,
+        password: str,
+        origin: Origin,
+        new: NewPasswords,
+        change: Callable[[], AbstractContextManager[Change]],
+    ) -> str:
+        """Give the account that ``current`` proves another password; return the account's name.
+
+        Its sessions end. ``change`` gives the change of the store.
 
         Raises:
-            Forbidden: it is not the caller's password.
+            Refused: as :meth:`NewPasswords.require`, before anything depends on the account.
+            Forbidden: ``current`` is not the password of ``name``.
+            Unauthorized: the account or its password was changed meanwhile.
+            NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
-        credential = of_name_and_secret(caller.name, password)
+        new.require(password, name)
+        prover = self._prove(name, current, origin)
+        hashed = self.backends.hashing.hash_new(origin.address, password, prover.name, new)
+        with change() as begun:
+            self.require_still(begun, prover, Need.ANY)
+            accounts.set_password(begun, prover.name, hashed)
+        return prover.name
+
+    def _prove(self, name: str, password: str, origin: Origin) -> Caller:
+        """Return the user whose ``password`` it is, for the same work as a login.
+
+        Raises:
+            Forbidden: it is not that user's password.
+        """
+        credential = of_name_and_secret(name, password)
         try:
             with self._refusals_recorded(credential, origin):
-                snapshot = self.state.current.snapshot
-                identity = identify(credential, self.backends, snapshot, origin)
+                identity = identify(credential, self.backends, self._snapshot, origin)
         except Unauthorized:
             identity = None
         if identity is None or identity.app_token is not None:
@@ -192,10 +226,10 @@ class Callers:
             address=origin.address,
             client=origin.client,
             account=account,
-            reason=f"admin API: {reason}",
+            reason=f"{self.where}: {reason}",
             at=self.state.store.clock(),
         )
         if self.journal.add(event):
             details = {"account": account, "address": origin.address, "reason": printable(reason)}
-            log.warning("api request refused", **details)
+            log.warning("request refused", where=self.where, **details)
         self.journal.give_way()

@@ -6,7 +6,6 @@ from typing import Any, TypeVar, Unpack
 from pydantic import Field
 
 from authserver.auth.passwords import NewPasswords
-from authserver.db import accounts
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Password
 from authserver.web.api.operations import BareCall, Call, OperationOptions, Operations
@@ -79,10 +78,7 @@ def show_me(call: BareCall) -> Me:
 @OPERATIONS.operation("POST", "/me/password", need=Need.SELF)
 def change_password(call: Call[OwnPassword, ApiQuery]) -> None:
     """Change my password. This ends my sessions."""
-    callers, caller = call.parts.callers, call.caller
-    NewPasswords.of(call.parts.settings).require(call.body.new, caller.name)
-    prover = callers.prove(caller, call.body.current, call.origin)
-    hashed = call.hash_new(call.body.new, caller.name)
-    with call.change() as change:
-        callers.require_still(change, prover, Need.ANY)
-        accounts.set_password(change, caller.name, hashed)
+    body, new = call.body, NewPasswords.of(call.parts.settings)
+    call.parts.callers.change_password(
+        call.caller.name, body.current, body.new, call.origin, new, call.change
+    )

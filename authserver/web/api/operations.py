@@ -23,13 +23,11 @@ from authserver.db import accounts
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
-from authserver.web.api.caller import Caller, Callers, Need
+from authserver.web.api.caller import CHANGE_WAITS, Caller, Callers, Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Nothing
 from authserver.web.api.preconditions import Preconditions
 from authserver.web.bodies import MAX_BYTES
 from authserver.web.proxies import ProxyWatch
-
-CHANGE_WAITS = 5.0
 
 _Answer = TypeVar("_Answer", bound=ApiAnswer)
 _Body = TypeVar("_Body", bound=ApiBody)
