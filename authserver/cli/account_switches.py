@@ -7,13 +7,17 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note, note_on_name
+from authserver.cli.output import force_option, note, note_on_name
 from authserver.cli.params import OF_KIND
 from authserver.cli.views import remove_command, rename_command
 from authserver.core.names import is_path_component
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, rule_rows
+from authserver.db import accounts, lookup, rule_rows
 from authserver.db.models import RuleRow
+
+_OR_LAST = {AccountKind.USER: "; and even the last administrator", AccountKind.ROBOT: ""}
+
+force_last_option = force_option("Do it even to the last administrator that can log in.")
 
 
 def add_to(group: click.Group, kind: AccountKind) -> None:
@@ -37,7 +41,8 @@ def add_to(group: click.Group, kind: AccountKind) -> None:
             kind,
             click.Argument(["name"], type=OF_KIND[kind]),
             f"Remove the {kind} NAME with its tokens, memberships and rules.",
-            "Remove it even where a deny names it, and that rule with it.",
+            f"Remove it even where a deny names it, and that rule with it{_OR_LAST[kind]}.",
+            partial(lookup.account, kind=kind),
             partial(accounts.remove, kind=kind),
         )
     )
@@ -65,9 +70,9 @@ def _switch(kind: AccountKind, verb: str, what: str, *, disabled: bool) -> click
     @click.command(verb, help=what)
     @click.argument("name", type=OF_KIND[kind])
     @pass_context
-    def switch(context: Context, name: str) -> None:
+    def switch(context: Context, name: str, *, force: bool = False) -> None:
         with context.change() as change:
-            changed = accounts.set_disabled(change, name, disabled=disabled, kind=kind)
+            changed = accounts.set_disabled(change, name, disabled=disabled, kind=kind, force=force)
         note(f"{verb.capitalize()}d {name}." if changed else f"{name} was {verb}d already.")
 
-    return switch
+    return force_last_option(switch) if disabled and kind is AccountKind.USER else switch

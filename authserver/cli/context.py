@@ -3,8 +3,8 @@
 import os
 import pwd
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,6 +30,10 @@ from authserver.runtime.settings import Loaded, Settings
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class _TakenBack(Exception):
+    """Ends a change that is not to be."""
 
 
 @dataclass
@@ -90,6 +94,12 @@ class Context:
         if trouble:
             note(f"Warning: audit records were altered, {trouble}: {program()} audit verify")
         self.copy_records()
+
+    def rehearse(self, act: Callable[[Change], object]) -> None:
+        """Make a change and take it back, so that a refusal comes before any question."""
+        with suppress(_TakenBack), self.store.change(self.actor) as change:
+            act(change)
+            raise _TakenBack
 
     def copy_records(self) -> None:
         """Write the second copy of what was recorded; say so if that cannot be done."""

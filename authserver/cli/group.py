@@ -51,6 +51,7 @@ command.add_command(
         click.Argument(["name"], type=GROUP),
         "Remove the group NAME and the rules that name it.",
         "Remove it even where a deny names it, so that its members gain.",
+        lookup.group,
         groups.remove,
     )
 )

@@ -1,11 +1,14 @@
 """``authserver key authority``: replacing the authority, one step at a time."""
 
+from functools import partial
+
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import note
+from authserver.cli.output import note, require_losses, yes_option
 from authserver.cli.params import REGISTRY
 from authserver.core.commands import program
+from authserver.db import losses
 from authserver.keys import authorities, signing_keys
 from authserver.registry import entries
 
@@ -72,15 +75,25 @@ def activate(context: Context, force: bool) -> None:
 @click.option(
     "--force", is_flag=True, help="Do it though tokens under it may be in use; those are refused."
 )
+@yes_option
 @pass_context
-def retire(context: Context, authority_id: int | None, force: bool) -> None:
+def retire(context: Context, authority_id: int | None, force: bool, sure: bool) -> None:
     """Take an authority out of the bundle and destroy its private key.
 
-    Without ID it is the one before the active one; with ID it may be one that waits.
+    Without ID it is the one before the active one; with ID it may be one that waits. The command
+    says which registries are not known to trust another one, and asks.
     """
+    with context.read() as session:
+        row = authorities.to_retire(session, authority_id)
+        going = losses.of(session, [row])
+        longest = entries.longest_token(session, context.settings.token_ttl)
+    retired = partial(authorities.retire, authority_id=row.id, longest_token=longest, force=force)
+    if not sure:
+        context.rehearse(retired)
+    question = f"Retire authority {row.id} and destroy its private key?"
+    require_losses(question, going, sure=sure)
     with context.change() as change:
-        longest = entries.longest_token(change.session, context.settings.token_ttl)
-        row = authorities.retire(change, authority_id, longest, force=force)
+        retired(change)
     context.store.overwrite_deleted()
     note(
         f"Authority {row.id} is retired. A registry trusts it until it has the new bundle and was "

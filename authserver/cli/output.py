@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from authserver.core.errors import Refused
 from authserver.core.names import is_path_component, printable
+
+if TYPE_CHECKING:
+    from authserver.db.losses import Loss
 
 MAX_CELL = 10_000
 ARGUMENTS = "authserver.arguments"
@@ -142,8 +145,22 @@ def require_sure(question: str, *, sure: bool) -> None:
     if sure:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"there is no terminal to ask: {question} If so, say --yes")
+        raise click.UsageError(f"there is no terminal to ask: {question} If so: {_again('--yes')}")
     click.confirm(question, abort=True, err=True)
+
+
+def require_losses(question: str, losses: "Sequence[Loss]", *, sure: bool) -> None:
+    """Show what would be lost, and ask as :func:`require_sure` does, unless ``sure``."""
+    for loss in () if sure else losses:
+        note(f"Goes with it: {loss}")
+    require_sure(question, sure=sure)
+
+
+def _again(option: str) -> str:
+    """Return the command that runs now with one more option, quoted for the shell."""
+    words = [*click.get_current_context().meta.get(ARGUMENTS, ())]
+    words.insert(words.index("--") if "--" in words else len(words), option)
+    return shlex.join([_path(absolute=False), *words])
 
 
 def called(*, absolute: bool = False) -> str:

@@ -222,6 +222,8 @@ def _print(planned: Plan) -> None:
             _line(f"  {step}")
     for text in planned.notes:
         note(printable(text, MAX_LINE))
+    for text in planned.goes:
+        note(text)
     for text in planned.unsafe:
         note(f"Only with --force: {printable(text, MAX_LINE)}")
     if planned.steps:

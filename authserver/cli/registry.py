@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from authserver.cli import registry_check, registry_config
 from authserver.cli.context import Context, pass_context
 from authserver.cli.key import waiting_note
-from authserver.cli.output import note, require_sure, when, yes, yes_option
+from authserver.cli.output import note, require_losses, require_sure, when, yes, yes_option
 from authserver.cli.params import REGISTRY, Values
 from authserver.cli.views import (
     Columns,
@@ -20,8 +20,8 @@ from authserver.cli.views import (
     show_command,
 )
 from authserver.core.commands import shell_command
-from authserver.db import lookup
-from authserver.db.models import RegistryRow
+from authserver.db import lookup, losses
+from authserver.db.models import RefreshTokenRow, RegistryRow
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
 from authserver.keys.header_modes import MODES_HELP, HeaderMode
@@ -146,6 +146,8 @@ def edit(
             "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, --url, "
             "--header-mode, --registry-version, --trust"
         )
+    if refresh_tokens is False:
+        _ask_about_logins(context, service, sure=sure)
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
         present = Installation.of(lookup.registry(change.session, service))
@@ -176,6 +178,14 @@ def _changed(
         version=version or present.version,
         trust=trust or present.trust,
     )
+
+
+def _ask_about_logins(context: Context, service: str, *, sure: bool) -> None:
+    with context.read() as session:
+        row = lookup.registry(session, service)
+        ending = [*losses.logins(session, RefreshTokenRow.registry_id == row.id)]
+    if ending:
+        require_losses(f"End all logins on the registry {service}?", ending, sure=sure)
 
 
 def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool) -> None:
@@ -228,7 +238,9 @@ command.add_command(
         "registry",
         click.Argument(["service"], type=REGISTRY),
         "Remove a registry; no token is issued for it any more.",
-        "Remove it even where rules are on it, and those rules with it.",
+        "Remove it even where rules are on it, and those rules with it; and even the only one that "
+        "was asked for tokens in the past day.",
+        lookup.registry,
         entries.remove,
     )
 )

@@ -6,10 +6,11 @@ import click
 from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, client, last_used, note, when
+from authserver.cli.output import ID, client, last_used, note, require_losses, when, yes_option
 from authserver.cli.params import ACCOUNT
 from authserver.cli.views import Columns, Described, list_command
-from authserver.db import lookup, refresh_tokens
+from authserver.db import lookup, losses, refresh_tokens
+from authserver.db.models import RefreshTokenRow
 
 
 @click.group("session")
@@ -43,14 +44,21 @@ def _list(_: Context, session: Session, account: str | None) -> Sequence[Describ
 @command.command("revoke")
 @click.argument("session_id", metavar="[ID]", type=ID, required=False)
 @click.option("--account", metavar="NAME", type=ACCOUNT, help="End all sessions of this account.")
+@yes_option
 @pass_context
-def revoke(context: Context, session_id: int | None, account: str | None) -> None:
-    """End the session ID, or all of an --account.
+def revoke(context: Context, session_id: int | None, account: str | None, sure: bool) -> None:
+    """End the session ID, or all of an --account, which it shows first.
 
     Its clients have to log in again.
     """
     if (session_id is None) == (account is None):
         raise click.UsageError("name one session by its ID, or an account with --account")
+    if account is not None:
+        with context.read() as session:
+            of_account = RefreshTokenRow.account_id == lookup.account(session, account).id
+            ending = [*losses.logins(session, of_account)]
+        if ending:
+            require_losses(f"End all sessions of {account}?", ending, sure=sure)
     with context.change() as change:
         if account is not None:
             row = lookup.account(change.session, account)

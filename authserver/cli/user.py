@@ -74,8 +74,11 @@ def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     help="With --admin: keep or revoke the app tokens that would administer from then on, "
     "instead of asking.",
 )
+@account_switches.force_last_option
 @pass_context
-def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | None) -> None:
+def edit(
+    context: Context, name: str, admin: bool, admin_tokens: AdminTokens | None, force: bool
+) -> None:
     """Grant or revoke NAME's administrator role.
 
     App tokens that were made with --admin while NAME was no administrator would administer as
@@ -86,7 +89,9 @@ def edit(context: Context, name: str, admin: bool, admin_tokens: AdminTokens | N
     if admin and admin_tokens is None and sys.stdin.isatty():
         admin_tokens = _asked(context, name)
     with context.change() as change:
-        changed = accounts.set_admin(change, name, admin=admin, admin_tokens=admin_tokens)
+        changed = accounts.set_admin(
+            change, name, admin=admin, admin_tokens=admin_tokens, force=force
+        )
     state = "may administer" if admin else "may not administer"
     note(f"{name} {state} now." if changed else f"{name} {state}, as before.")
 

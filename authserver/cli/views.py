@@ -19,7 +19,11 @@ from authserver.cli.output import (
     print_json,
     print_table,
     removed_rules,
+    require_losses,
+    yes_option,
 )
+from authserver.db import losses
+from authserver.db.losses import Removable
 from authserver.db.store import Change
 
 _Item = TypeVar("_Item")
@@ -137,22 +141,32 @@ def remove_command(
     name: click.Argument,
     help_text: str,
     force: str,
+    find: Callable[[Session, str], Removable],
     remove: Callable[..., Sequence[str]],
 ) -> click.Command:
     """Make a command that removes an item with the rules that name it.
 
-    ``remove`` takes the change, the item's name and ``force``, and returns the rules that went.
+    It says what goes with the item, and asks. ``remove`` takes the change, the item's name and
+    ``force``, and returns the rules that went.
     """
 
-    @click.command("remove", help=help_text)
+    @click.command("remove", help=f"{help_text}\n\nIt says what goes with it, and asks.")
     @force_option(force)
+    @yes_option
     @pass_context
-    def run(context: Context, /, *, force: bool, **params: str) -> None:
+    def run(context: Context, /, *, force: bool, sure: bool, **params: str) -> None:
         (item,) = params.values()
+        with context.read() as session:
+            going = losses.of(session, [find(session, item)])
+        if not sure:
+            context.rehearse(lambda change: remove(change, item, force=force))
+        require_losses(f"Remove the {kind} {item}?", going, sure=sure)
         with context.change() as change:
             rules = remove(change, item, force=force)
         removed_rules(rules)
-        note(f"Removed the {kind} {item}.")
+        # What became of the rules was said.
+        numbers = ", ".join(loss.number for loss in going if loss.what != "rule")
+        note(f"Removed the {kind} {item}{numbers and f' with {numbers}'}.")
 
     run.params.insert(0, name)
     return run

@@ -13,7 +13,7 @@ from authserver.core.errors import Forbidden, Refused, Unauthorized
 from authserver.core.names import folded, one_line
 from authserver.core.patterns import ACCOUNT
 from authserver.core.subjects import AccountKind
-from authserver.db import app_tokens, lookup, refresh_tokens, rules
+from authserver.db import app_tokens, lookup, losses, refresh_tokens, rules
 from authserver.db.lookup import Window
 from authserver.db.models import (
     AccountRow,
@@ -164,18 +164,25 @@ class AdminTokens(StrEnum):
 
 
 def set_admin(
-    change: Change, name: str, *, admin: bool, admin_tokens: AdminTokens | None = None
+    change: Change,
+    name: str,
+    *,
+    admin: bool,
+    admin_tokens: AdminTokens | None = None,
+    force: bool = False,
 ) -> bool:
     """Grant or revoke a user's administrator role; False if it was so already.
 
     Raises:
         NotFound: there is no such user.
         Refused: the user has app tokens that would administer from then on, and ``admin_tokens``
-            is None.
+            is None; or it is the last administrator, and ``force`` is not set.
     """
     row = lookup.account(change.session, name, AccountKind.USER)
     if row.admin == admin:
         return False
+    if not admin and not force:
+        require_other_administrator(change.session, row)
     kept = _decided(change, row, admin_tokens) if admin else []
     row.admin = admin
     after = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
@@ -214,14 +221,16 @@ def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
 
 
 def require_other_administrator(session: Session, row: AccountRow) -> None:
-    """Check that another account can administer with a password.
+    """Check that an account is not the last administrator: another can log in with a password.
 
     Raises:
-        Refused: no other can.
+        Refused: it is the last one.
     """
-    if not has_administrator(session, AccountRow.id != row.id):
+    administers = row.admin and row.disabled_at is None
+    if administers and not has_administrator(session, AccountRow.id != row.id):
         raise Refused(
-            f"{row.name} is the last administrator that can log in: make another one first"
+            f"{row.name} is the last administrator that can log in: make another one first. "
+            "Only the command line does it all the same, with --force"
         )
 
 
@@ -248,17 +257,22 @@ def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
     return True
 
 
-def set_disabled(change: Change, name: str, *, disabled: bool, kind: str | None = None) -> bool:
+def set_disabled(
+    change: Change, name: str, *, disabled: bool, kind: str | None = None, force: bool = False
+) -> bool:
     """Disable or enable an account; False if it was so already.
 
     Disabling ends its docker logins for good, also if it is enabled again.
 
     Raises:
         NotFound: there is no such account.
+        Refused: it is the last administrator, and ``force`` is not set.
     """
     row = lookup.account(change.session, name, kind)
     if (row.disabled_at is not None) == disabled:
         return False
+    if disabled and not force:
+        require_other_administrator(change.session, row)
     row.disabled_at = change.at if disabled else None
     change.record(f"{row.kind}.{'disable' if disabled else 'enable'}", f"{row.kind}:{row.name}")
     if disabled:
@@ -271,9 +285,12 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
 
     Raises:
         NotFound: there is no such account.
-        Refused: the account owns robots, or a deny names it and ``force`` is not set.
+        Refused: the account owns robots; or a deny names it or it is the last administrator, and
+            ``force`` is not set.
     """
     row = lookup.account(change.session, name, kind)
+    if not force:
+        require_other_administrator(change.session, row)
     named_in = RuleSubjectRow.account_id == row.id
     naming = rules.naming(change.session, named_in)
     rules.refuse_denies(naming, f"rules deny {row.kind} {row.name} something", force=force)
@@ -283,7 +300,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
             f"{row.name} owns the robots {names}: give them another owner with "
             f"`{program()} robot edit NAME --owner USER`, or remove them first"
         )
-    before = described(row)
+    before = losses.counts(losses.of(change.session, [row])) | described(row)
     removed = rules.unname(change, naming, named_in)
     change.session.execute(
         update(RuleRow).where(RuleRow.author_id == row.id).values(author_id=None)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import delegations, lookup, rules
+from authserver.db import delegations, lookup, losses, rules
 from authserver.db.lookup import Window
 from authserver.db.models import DelegationRow, GroupRow, RuleSubjectRow
 from authserver.db.store import Change
@@ -51,7 +51,7 @@ def remove(change: Change, name: str, *, force: bool = False) -> list[str]:
     naming = rules.naming(change.session, named_in)
     what = f"rules deny group {row.name} something that its members would gain"
     rules.refuse_denies(naming, what, force=force)
-    before = described(row)
+    before = losses.counts(losses.of(change.session, [row])) | described(row)
     removed = rules.unname(change, naming, named_in)
     removed += delegations.end_all(change, DelegationRow.group_id == row.id)
     row.members.clear()

@@ -190,7 +190,7 @@ def retire(
         Refused: it certifies, or tokens under it may be in use and ``force`` is not set.
     """
     present = rows.active_authority(change.session)
-    row = _to_retire(change.session, present, authority_id)
+    row = to_retire(change.session, authority_id)
     if row is present:
         raise Refused(
             f"authority {row.id} certifies the signing key: activate another one first, "
@@ -207,8 +207,14 @@ def retire(
     return row
 
 
-def _to_retire(session: Session, present: AuthorityRow, authority_id: int | None) -> AuthorityRow:
+def to_retire(session: Session, authority_id: int | None) -> AuthorityRow:
+    """Return the authority of an id; without one, that before the active one.
+
+    Raises:
+        NotFound: there is no such authority.
+    """
     if authority_id is None:
+        present = rows.active_authority(session)
         others = (AuthorityRow.id != present.id, AuthorityRow.activated_at.is_not(None))
         if (row := newest_authority(session, *others)) is None:
             raise NotFound("there is no authority before the active one")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.core.urls import site
-from authserver.db import delegations, lookup, rules
+from authserver.db import delegations, lookup, losses, rules
 from authserver.db import refresh_tokens as sessions
 from authserver.db.lookup import Window
 from authserver.db.models import DelegationRow, RegistryRow, RuleRow
@@ -143,7 +143,7 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
 
     Raises:
         NotFound: the entry does not exist.
-        Refused: rules name the registry and ``force`` is not set.
+        Refused: rules name the registry, or it is the last one in use, and ``force`` is not set.
     """
     row = lookup.registry(change.session, service)
     own_rules = rules.naming(change.session, RuleRow.registry_id == row.id)
@@ -152,12 +152,15 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
             f"{len(own_rules)} rules are on the registry {service} and would be removed with it: "
             f"{rules.cite(own_rules)}; say --force"
         )
+    if not force:
+        losses.require_not_last(change.session, row, change.at)
+    before = _terms(row) | losses.counts(losses.of(change.session, [row]))
     removed = [f"{rules.delete(change, rule)} was removed" for rule in own_rules]
     removed += delegations.end_all(change, DelegationRow.registry_id == row.id)
     sessions.end_on(change, row)
     registry_keys.delete_all(change, row)
     change.session.delete(row)
-    change.record("registry.remove", f"registry:{service}", before=_terms(row))
+    change.record("registry.remove", f"registry:{service}", before=before)
     return removed
 
 

@@ -345,7 +345,7 @@ def test_an_account_that_does_not_exist_is_not_found(
 
 def test_a_disabled_account_is_granted_nothing(run: Commands) -> None:
     run("acl", "check", ADMIN, "repository:a:*")
-    run("user", "disable", ADMIN)
+    run("user", "disable", ADMIN, "--force")
     run("acl", "check", ADMIN, "repository:a:*", status=1)
     said = run("acl", "explain", ADMIN, "repository:a:*", "b:pull")
     assert said.count("granted: nothing\n  - the account is disabled: no token is issued") == 2

@@ -24,16 +24,16 @@ SELF = f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"
 # A change, what it is called, what it is about, and some of what it says of before and after.
 CHANGES: list[tuple[list[str], str, str, Any, Any]] = [
     (["registry", "add", "hub", "--token-ttl", "60"], "registry.add", "registry:hub", None, 60),
-    (["registry", "remove", "spare"], "registry.remove", "registry:spare", None, None),
+    (["registry", "remove", "spare", "--yes"], "registry.remove", "registry:spare", None, None),
     (["user", "add", "bob", "--password-stdin"], "user.add", "user:bob", None, False),
     (["user", "add", "bob", "--password-stdin", "--admin"], "user.add", "user:bob", None, True),
     (["user", "passwd", "alice", "--password-stdin"], "user.passwd", "user:alice", None, None),
     (["user", "disable", "alice"], "user.disable", "user:alice", None, None),
     (["user", "rename", "alice", "al"], "user.rename", "user:alice", "alice", "al"),
     (["group", "rename", "dev", "ops"], "group.rename", "group:dev", "dev", "ops"),
-    (["user", "remove", "alice"], "user.remove", "user:alice", "alice", None),
+    (["user", "remove", "alice", "--yes"], "user.remove", "user:alice", "alice", None),
     (["group", "add", "ops"], "group.add", "group:ops", None, None),
-    (["group", "remove", "dev"], "group.remove", "group:dev", "user:alice", None),
+    (["group", "remove", "dev", "--yes"], "group.remove", "group:dev", "user:alice", None),
     (["group", "add-member", "dev", ADMIN], "group.add-member", "group:dev", None, f"user:{ADMIN}"),
     (
         ["group", "remove-member", "dev", "alice"],

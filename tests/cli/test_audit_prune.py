@@ -76,7 +76,8 @@ def test_it_is_recorded_who_did_it_and_what_was_asked(asked: Commands) -> None:
 def test_without_a_terminal_it_has_to_be_said_to_be_sure(asked: Commands) -> None:
     asked("audit", "prune", "--keep", 100, status=2)
     assert (
-        f"Delete {NUMBER - 100} records of token requests for good? If so, say --yes" in asked.err
+        f"Delete {NUMBER - 100} records of token requests for good? If so: authserver audit prune"
+        in asked.err
     )
     assert len(left(asked)) == NUMBER
 

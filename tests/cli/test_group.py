@@ -77,7 +77,7 @@ def test_a_members_right_ends_with_its_membership(dev: Commands) -> None:
     dev("acl", "check", "alice", "repository:a:pull", status=1)
 
 
-@pytest.mark.parametrize("command", [["remove", "dev"], ["remove-member", "dev", "alice"]])
+@pytest.mark.parametrize("command", [["remove", "dev", "--yes"], ["remove-member", "dev", "alice"]])
 def test_taking_away_what_a_deny_names_needs_force(dev: Commands, command: list[str]) -> None:
     dev("acl", "deny", "group:dev", "a", "pull")
     dev("group", *command, status=1)
@@ -94,7 +94,7 @@ def test_force_says_what_it_is_for(standing: Commands) -> None:
 
 def test_a_group_that_is_made_again_inherits_nothing(dev: Commands) -> None:
     dev("acl", "allow", "group:dev", "a", "pull")
-    dev("group", "remove", "dev")
+    dev("group", "remove", "dev", "--yes")
     assert "was removed" in dev.err
     dev("group", "add", "dev")
     assert dev.json("group", "show", "dev")["members"] == []

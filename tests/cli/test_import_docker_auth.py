@@ -243,7 +243,7 @@ def test_a_concurrent_change_leaves_nothing_half_written(
 
     def overtaken(*arguments: Any) -> Any:
         found = plan(*arguments)
-        Commands(run.data_dir)("registry", "remove", "other")
+        Commands(run.data_dir)("registry", "remove", "other", "--yes")
         return found
 
     run("registry", "add", "other")

@@ -126,9 +126,9 @@ def test_an_authority_is_replaced_by_its_commands(run: Commands) -> None:
     run("key", "authority", "confirm", "other", SERVICE)
     assert run.json("registry", "show", "other")["confirmed_authority"] == 2
     run("key", "authority", "activate")
-    run("key", "authority", "retire", status=1)
+    run("key", "authority", "retire", "--yes", status=1)
     assert "may be in use until" in run.err
-    run("key", "authority", "retire", "--force")
+    run("key", "authority", "retire", "--force", "--yes")
     assert states(run) == [
         ("authority", 1, "retired"),
         ("authority", 2, "active"),
@@ -141,7 +141,7 @@ def test_an_authority_is_replaced_by_its_commands(run: Commands) -> None:
 def test_a_registry_that_there_is_not_cannot_be_confirmed(standing: Commands) -> None:
     standing("key", "authority", "confirm", "nowhere", status=1)
     standing("key", "authority", "activate", status=1)
-    standing("key", "authority", "retire", 1, status=1)
+    standing("key", "authority", "retire", 1, "--yes", status=1)
 
 
 # A registry's own key.
@@ -183,7 +183,7 @@ def test_an_authority_is_imported_and_takes_over(run: Commands, tmp_path: Path) 
     assert f"remove {key}" in run.err
     run("key", "authority", "confirm", SERVICE)
     run("key", "authority", "activate")
-    run("key", "authority", "retire", "--force")
+    run("key", "authority", "retire", "--force", "--yes")
     assert run("key", "bundle") == certificate.read_text()
 
 

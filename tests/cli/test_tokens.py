@@ -59,12 +59,12 @@ def test_a_robot_is_disabled_enabled_edited_and_removed(run: Run) -> None:
     run("robot", "edit", "ci", "--description", "deploys", "--outlives-owner")
     shown = run.json("robot", "show", "ci")
     assert (shown["description"], shown["outlives_owner"]) == ("deploys", True)
-    run("robot", "remove", "ci")
+    run("robot", "remove", "ci", "--yes")
     assert run.json("robot", "list") == []
 
 
 def test_a_robot_of_a_disabled_owner_says_so(run: Run) -> None:
-    run("user", "disable", "admin")
+    run("user", "disable", "admin", "--force")
     assert "disabled with its owner" in run("robot", "list").stdout
 
 
@@ -79,7 +79,7 @@ def test_a_robot_of_a_disabled_owner_says_so(run: Run) -> None:
         ("robot", "edit", "ci", "--description", "\t"),
         ("robot", "add", "x", "--owner", "ci"),
         ("robot", "show", "admin"),
-        ("user", "remove", "admin"),
+        ("user", "remove", "admin", "--yes"),
         ("token", "create", "nobody", "--name", "x"),
         ("token", "create", "ci", "--name", "x", "--scope", "repository:Team:pull"),
         ("token", "create", "ci", "--name", "x", "--from", "0.0.0.0/0"),
@@ -217,7 +217,7 @@ def test_sessions_are_listed_and_ended(run: Run, settings: Settings) -> None:
     assert "admin" in run("session", "list").stdout
     run("session", "revoke", str(first["id"]))
     assert [s["id"] for s in run.json("session", "list")] == [second["id"]]
-    run("session", "revoke", "--account", "admin")
+    run("session", "revoke", "--account", "admin", "--yes")
     assert run.json("session", "list") == []
 
 
@@ -226,7 +226,7 @@ def test_a_changed_password_and_a_disabled_account_end_sessions(
 ) -> None:
     world = World.over(settings)
     world.log_in("admin")
-    run("user", "disable", "admin")
+    run("user", "disable", "admin", "--force")
     run("user", "enable", "admin")
     with world.wiring.store.read() as session:
         assert refresh_tokens.listed(session) == []

@@ -252,7 +252,7 @@ def test_removing_a_user_takes_its_rules_and_memberships_with_it(run: Commands) 
     run("group", "add", "dev")
     run("group", "add-member", "dev", "alice")
     run("acl", "allow", "user:alice", "team/**", "pull")
-    run("user", "remove", "alice")
+    run("user", "remove", "alice", "--yes")
     assert "was removed" in run.err
     assert run.json("group", "show", "dev")["members"] == []
     add(run, "alice")
@@ -263,10 +263,10 @@ def test_removing_a_user_takes_its_rules_and_memberships_with_it(run: Commands) 
 def test_removing_a_user_that_a_deny_names_needs_force(run: Commands) -> None:
     add(run, "alice")
     run("acl", "deny", "user:alice", "a", "pull")
-    run("user", "remove", "alice", status=1)
+    run("user", "remove", "alice", "--yes", status=1)
     assert "--force" in run.err
     assert run.json("user", "show", "alice")["rules"]
-    run("user", "remove", "alice", "--force")
+    run("user", "remove", "alice", "--force", "--yes")
     run("user", "show", "alice", status=1)
 
 

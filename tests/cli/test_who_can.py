@@ -62,7 +62,7 @@ def test_the_path_is_named(run: Run) -> None:
 
 
 def test_nobody_is_an_answer(run: Run) -> None:
-    run("user", "disable", "admin")
+    run("user", "disable", "admin", "--force")
     done = run("acl", "who-can", "delete", "team/app")
     assert done.stdout == ""
     assert "Nobody may delete team/app on registry." in done.stderr

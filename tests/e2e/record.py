@@ -57,7 +57,7 @@ class Stage:
 
     def end(self, refresh_token: str) -> None:
         """End alice's logins; return when it is in force."""
-        self.authserver.run("session", "revoke", "--account", "alice")
+        self.authserver.run("session", "revoke", "--account", "alice", "--yes")
         url = f"http://127.0.0.1:{self.port}/token"
         assert wait_until(lambda: refresh(url, refresh_token).status == 401, 5)
 

@@ -434,7 +434,7 @@ def test_a_revoked_session_is_out_on_both_workers_within_a_second(office: Office
         return office.refresh_status(secret)
 
     assert {ask() for _ in range(REQUESTS)} == {200}
-    office.run("session", "revoke", "--account", login[0])
+    office.run("session", "revoke", "--account", login[0], "--yes")
     assert _in_each_worker_a_second_after(time.monotonic(), ask) == {401}
 
 
@@ -474,7 +474,7 @@ def _use_every_credential(office: Office) -> None:
     made = office.made(user, "--scope", CEILING)
     rotated = office.run("token", "rotate", str(made["id"])).strip()
     revoked = office.log_in(login)
-    office.run("session", "revoke", "--account", user)
+    office.run("session", "revoke", "--account", user, "--yes")
     kept = office.log_in(login)
     mistyped = f"{rotated[:-1]}{'a' if rotated[-1] != 'a' else 'b'}"
     unknown = secret_tokens.make(Prefix.APP, secrets.token_bytes)

@@ -161,7 +161,7 @@ class Changer:
         if len(self._people) > KEPT:
             oldest, former = self._people.pop(0)
             ending = oldest.begin(value=False)
-            self.api.until_done("DELETE", f"/api/v1/users/{former}", None, ending)
+            self.api.until_done("DELETE", f"/api/v1/users/{former}?confirm=true", None, ending)
 
     def _rotate_if_due(self) -> None:
         """Make a new signing key now and then; the authority stays."""
@@ -203,7 +203,9 @@ class Changer:
             self._log_in()
             return
         turns = [fact.begin(value=False) for fact in self._logins]
-        self.api.until_done("POST", "/api/v1/sessions/revoke", {"account": "erin"}, *turns)
+        self.api.until_done(
+            "POST", "/api/v1/sessions/revoke?confirm=true", {"account": "erin"}, *turns
+        )
         self._logins.clear()
 
     def _log_in(self) -> None:

@@ -262,7 +262,10 @@ def test_the_last_administrator_stays(office: World, terms: dict[str, bool]) -> 
     assert "last administrator" in response.text
     call(office, "DELETE", "/users/admin", status=409, headers=anyhow)
     call(office, "PATCH", "/users/alice", json={"admin": True}, headers=anyhow, status=200)
-    call(office, "DELETE", "/users/admin", status=200, headers=anyhow)
+    going = call(office, "DELETE", "/users/admin", status=409, headers=anyhow).json
+    assert going is not None
+    assert [(loss["what"], loss["count"]) for loss in going["goes"]] == [("rule", 2)]
+    call(office, "DELETE", "/users/admin?confirm=true", status=200, headers=anyhow)
     call(office, "GET", "/users", AS_ADMIN, 401)
 
 
@@ -312,7 +315,7 @@ def test_of_two_editors_one_is_told(
     call(office, "DELETE", path, status=428)
     assert got(office, path) == won.json
     weak = {"If-Match": f"W/{won.headers['ETag']}"}
-    call(office, "DELETE", path, status=200, headers=weak)
+    call(office, "DELETE", f"{path}?confirm=true", status=200, headers=weak)
     call(office, "GET", path, status=404)
     call(office, "PUT", path, status=412, json=first, headers={"If-Match": "*"})
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from authserver.core.rules import Effect
 from authserver.core.subjects import Subject
+from authserver.db import losses
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.document import (
     AccountEntry,
@@ -28,11 +29,14 @@ class Consequences:
     unsafe: Sequence[str]
 
 
-def consequences(before: PolicyState, after: PolicyState, steps: Sequence[Step]) -> Consequences:
-    """Return what the store changed besides the steps."""
+def consequences(
+    before: PolicyState, after: PolicyState, steps: Sequence[Step], in_use: frozenset[str]
+) -> Consequences:
+    """Return what the store changed besides the steps. ``in_use`` are registries."""
     comparison = _Comparison(before, after, steps)
     return Consequences(
-        [*comparison.delegation_notes(), *comparison.rule_notes()], [*comparison.unsafe()]
+        [*comparison.delegation_notes(), *comparison.rule_notes()],
+        [*comparison.unsafe(), *comparison.last_in_use(in_use)],
     )
 
 
@@ -96,6 +100,11 @@ class _Comparison:
                     yield from self._rules_on(entry)
         if self.before.administrators() and not self.after.administrators():
             yield "no administrator that can log in would be left"
+
+    def last_in_use(self, in_use: frozenset[str]) -> Iterator[str]:
+        """Give the registries in use, if none of them would be left."""
+        if in_use <= self.services:
+            yield from map(losses.last_in_use, sorted(in_use))
 
     def _denies(self, subject: Subject, what: str) -> Iterator[str]:
         for entry in (*self.rules, *self.added):

@@ -93,10 +93,10 @@ def _account(change: Change, before: object, entry: AccountEntry) -> None:
         _new_account(change, entry)
         return
     if entry.kind is AccountKind.USER:
-        accounts.set_admin(change, entry.name, admin=entry.admin)
+        accounts.set_admin(change, entry.name, admin=entry.admin, force=True)
     elif _ownership(before) != _ownership(entry):
         accounts.replace_robot(change, entry.name, **_ownership(entry))
-    accounts.set_disabled(change, entry.name, disabled=bool(entry.disabled))
+    accounts.set_disabled(change, entry.name, disabled=bool(entry.disabled), force=True)
 
 
 def _new_account(change: Change, entry: AccountEntry) -> None:

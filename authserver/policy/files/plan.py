@@ -6,7 +6,7 @@ copy of the store's policy in memory, and the states before and after are compar
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from shlex import quote
@@ -15,12 +15,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import Refused
+from authserver.db import lookup, losses
 from authserver.db.store import Change
 from authserver.policy.files import current_state, effects, references
 from authserver.policy.files.consequences import consequences
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.differences import differences
-from authserver.policy.files.document import AccountEntry, BadPolicy, Policy
+from authserver.policy.files.document import AccountEntry, BadPolicy, Policy, RegistryEntry
 from authserver.policy.files.effects import StepEffects
 from authserver.policy.files.execution import Progress, carry_out, no_progress
 from authserver.policy.files.steps import Step, Verb
@@ -31,7 +32,8 @@ from authserver.policy.files.store_copy import StoreCopy
 class Plan:
     """The steps in their order, their effects, and what else an operator must know.
 
-    ``prunable`` is what only ``--prune`` removes, ``unsafe`` what only ``--force`` does.
+    ``prunable`` is what only ``--prune`` removes, ``unsafe`` what only ``--force`` does. ``goes``
+    tells the credentials that go, which come and go meanwhile: the plan's id leaves them out.
     """
 
     steps: Sequence[Step]
@@ -39,12 +41,14 @@ class Plan:
     prunable: Sequence[Step]
     notes: Sequence[str]
     unsafe: Sequence[str]
+    goes: Sequence[str]
     after: PolicyState
 
     @cached_property
     def id(self) -> str:
         """The identity of the plan: another plan, or one with other effects, has another id."""
-        done = {name: value for name, value in self._as_json.items() if name != "prunable"}
+        left_out = ("prunable", "goes")
+        done = {name: value for name, value in self._as_json.items() if name not in left_out}
         return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class Plan:
             "prunable": [step.as_json() for step in self.prunable],
             "notes": list(self.notes),
             "unsafe": list(self.unsafe),
+            "goes": list(self.goes),
         }
 
 
@@ -83,7 +88,9 @@ def plan(
         Refused: the store would not take a step.
     """
     with store.opened() as change:
-        return _carried_out(change, policy, prune=prune, comparing=progress)
+        return _carried_out(
+            change, policy, prune=prune, in_use=lambda: store.in_use, comparing=progress
+        )
 
 
 def apply(
@@ -105,7 +112,13 @@ def apply(
         Refused: the store does not take a step; or the plan is another one than was expected; or it
             takes away what a deny or the administration rests on, and ``force`` is not set.
     """
-    done = _carried_out(change, policy, prune=prune, progress=progress)
+    done = _carried_out(
+        change,
+        policy,
+        prune=prune,
+        in_use=lambda: losses.in_use(change.session, change.at),
+        progress=progress,
+    )
     require_expected(done, expect)
     require_safe(done, force=force)
     return done
@@ -116,6 +129,7 @@ def _carried_out(
     policy: Policy,
     *,
     prune: bool,
+    in_use: Callable[[], frozenset[str]],
     progress: Progress = no_progress,
     comparing: Progress = no_progress,
 ) -> Plan:
@@ -126,19 +140,39 @@ def _carried_out(
         raise BadPolicy(policy.file, problems)
     if problems := [*references.dangling(policy, before, prune=prune)]:
         raise BadPolicy(policy.file, problems)
-    after = before
+    after, goes = before, [*_credentials(change.session, steps)]
+    less = any(isinstance(step.entry, RegistryEntry) and step.after is None for step in steps)
+    used = in_use() if less else frozenset()
     if steps:
         carry_out(change, steps, progress)
         after = _state_after(change)
-    consequence = consequences(before, after, steps)
+    consequence = consequences(before, after, steps, used)
     return Plan(
         steps,
         effects.of(steps, before, after, comparing),
         () if prune else difference.removals,
         [*difference.notes, *consequence.notes, *_starting_disabled(steps)],
         consequence.unsafe,
+        goes,
         after,
     )
+
+
+def _credentials(session: Session, steps: Sequence[Step]) -> Iterator[str]:
+    """Give the app tokens, logins and invitations that go with accounts and registries."""
+    gone = [step.before for step in steps if step.after is None]
+    named_accounts = [each.name for each in gone if isinstance(each, AccountEntry)]
+    services = [each.service for each in gone if isinstance(each, RegistryEntry)]
+    with lookup.remembered(session):
+        rows = (
+            [lookup.account(session, name) for name in named_accounts],
+            [lookup.registry(session, service) for service in services],
+        )
+    for some in rows:
+        kind = "registries" if some is rows[1] else "accounts"
+        for loss in losses.of(session, some):
+            if loss.what in losses.CREDENTIALS:
+                yield f"goes with the removed {kind}: {loss}"
 
 
 def _state_after(change: Change) -> PolicyState:

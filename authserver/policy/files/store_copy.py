@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import RowMapping, StaticPool, create_engine, insert, select
 from sqlalchemy.orm import Session
 
+from authserver.db import losses
 from authserver.db.models import (
     AccountRow,
     AppTokenRow,
@@ -22,18 +23,20 @@ from authserver.db.models import (
     DelegationRow,
     GroupRow,
     MembershipRow,
+    RefreshTokenRow,
     RegistryRow,
     RuleRow,
     RuleSubjectRow,
 )
 from authserver.db.store import Change, NoRecorder, database_time
 
-# App tokens, as some of them keep a user from becoming an administrator. Sessions, invitations
-# and keys have no say in what a plan comes to.
+# App tokens keep some users from becoming administrators; a plan tells which of them go, and which
+# logins.
 _TABLES = (
     RegistryRow,
     AccountRow,
     AppTokenRow,
+    RefreshTokenRow,
     GroupRow,
     MembershipRow,
     DelegationRow,
@@ -49,6 +52,8 @@ def _without_secrets(table: type[Base], row: RowMapping) -> dict[str, Any]:
     if table is AppTokenRow:
         # Unique, as the digest is.
         return {"secret_hash": str(row["id"]), "previous_hash": None}
+    if table is RefreshTokenRow:
+        return {"secret_hash": str(row["id"])}
     return {}
 
 
@@ -59,10 +64,14 @@ class _Unrecorded(NoRecorder):
 
 @dataclass(frozen=True)
 class StoreCopy:
-    """The rows of a policy at one moment, by table; nothing at all by default."""
+    """The rows of a policy at one moment, by table; nothing at all by default.
+
+    ``in_use`` are the registries that were asked for tokens lately.
+    """
 
     at: datetime
     rows: Mapping[type[Base], Sequence[dict[str, Any]]] = field(default_factory=dict)
+    in_use: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, session: Session) -> "StoreCopy":
@@ -74,7 +83,8 @@ class StoreCopy:
             ]
             for table in _TABLES
         }
-        return cls(database_time(session), read)
+        at = database_time(session)
+        return cls(at, read, losses.in_use(session, at))
 
     @contextmanager
     def opened(self) -> Iterator[Change]:

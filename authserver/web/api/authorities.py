@@ -2,11 +2,13 @@
 
 from pydantic import Field
 
+from authserver.db import losses
 from authserver.keys import authorities, signing_keys
 from authserver.registry import entries
 from authserver.web.api.keys import Key, key
-from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Flag, Nothing
+from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Flag, Nothing, Removal
 from authserver.web.api.operations import BareCall, Call, Operations, references
+from authserver.web.api.problems import require_confirmed
 
 OPERATIONS = Operations(
     "authorities", "Replacing the authority: make one, confirm each registry, activate, retire."
@@ -61,9 +63,14 @@ def activate_authority(call: Call[Nothing, Anyway]) -> Key:
 
 
 @OPERATIONS.operation("POST", "/authorities/{id}/retire")
-def retire_authority(call: Call[Nothing, Anyway]) -> Key:
-    """Take an authority out of the bundle and destroy its private key."""
+def retire_authority(call: Call[Nothing, Removal]) -> Key:
+    """Take an authority out of the bundle and destroy its private key.
+
+    By force also if tokens under it may be in use: registries may refuse them.
+    """
     with call.destruction() as change:
+        row = authorities.to_retire(change.session, call.path["id"])
+        require_confirmed(call.query, losses.of(change.session, [row]))
         longest = entries.longest_token(change.session, call.parts.settings.token_ttl)
         row = authorities.retire(change, call.path["id"], longest, force=call.query.force)
         return key(row)

@@ -133,6 +133,28 @@ class Force(ApiQuery):
     )
 
 
+class Confirming(ApiQuery):
+    """Whether to go on where rules, tokens or logins go with the thing."""
+
+    confirm: Flag = Field(
+        default=False,
+        description="Do it even where rules, tokens or logins go with it. Without it, 409 whose "
+        "`goes` says which.",
+    )
+
+    @property
+    def confirmed(self) -> bool:
+        return self.confirm
+
+
+class Removal(Confirming, Force):
+    """Whether to go on where something goes with the thing; ``force`` confirms as well."""
+
+    @property
+    def confirmed(self) -> bool:
+        return self.confirm or self.force
+
+
 class Removed(ApiAnswer):
     """The rules that went with the thing."""
 
@@ -146,6 +168,14 @@ class Invalid(ApiAnswer):
     detail: str
 
 
+class ApiLoss(ApiAnswer):
+    """What would go with a thing, of one kind."""
+
+    what: str = Field(examples=["app token"])
+    count: int
+    first: list[str] = Field(description="The first few of them.")
+
+
 class ApiProblem(ApiAnswer):
     """A problem (RFC 9457)."""
 
@@ -154,6 +184,7 @@ class ApiProblem(ApiAnswer):
     status: int
     detail: str
     errors: list[Invalid] = Field(default=[], description="What is invalid, each on its own.")
+    goes: list[ApiLoss] = Field(default=[], description="What would go, had it been confirmed.")
 
 
 def changes_of(terms: type[_Terms]) -> type[_Terms]:

@@ -72,6 +72,7 @@ class PolicyPlan(ApiAnswer):
     prunable: list[PlannedStep] = Field(description="What only pruning removes.")
     notes: list[str]
     unsafe: list[str] = Field(description="What is done by force only.")
+    goes: list[str] = Field(description="Which app tokens, logins and invitations go.")
 
 
 class Planning(ApiQuery):

@@ -1,6 +1,7 @@
 """Answer every error as a problem (RFC 9457)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 
 import structlog
@@ -19,7 +20,8 @@ from authserver.core.errors import (
     TooManyAttempts,
     Unauthorized,
 )
-from authserver.web.api.models import ApiProblem, Invalid
+from authserver.db.losses import Loss
+from authserver.web.api.models import ApiLoss, ApiProblem, Confirming, Invalid
 from authserver.web.errors import CHALLENGE, say_when_to_retry
 
 MEDIA_TYPE = "application/problem+json"
@@ -45,10 +47,29 @@ log = structlog.get_logger()
 class Refusal(HTTPException):
     """A fault of a request that is found before the domain sees it."""
 
-    def __init__(self, status: HTTPStatus, detail: str, invalid: Iterable[Invalid] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        invalid: Iterable[Invalid] = (),
+        goes: Iterable[Loss] = (),
+    ) -> None:
         super().__init__(detail)
         self.code = status
         self.invalid = list(invalid)
+        self.goes = [ApiLoss.model_validate(asdict(loss)) for loss in goes]
+
+
+def require_confirmed(query: Confirming, losses: Sequence[Loss]) -> None:
+    """Check that a request which takes something else away says so.
+
+    Raises:
+        Refusal: (409) it does not, and there is something.
+    """
+    if losses and not query.confirmed:
+        gone = ". ".join(map(str, losses))
+        detail = f"goes with it: {gone}. To do it all the same: confirm=true"
+        raise Refusal(HTTPStatus.CONFLICT, detail, goes=losses)
 
 
 def invalid(error: ValidationError, where: Callable[[Iterable[object]], str]) -> Refusal:
@@ -95,19 +116,25 @@ def _domain(error: AuthserverError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
-    faults = error.invalid if isinstance(error, Refusal) else []
-    response = _problem(status, error.description or status.description, faults)
+    faults, goes = (error.invalid, error.goes) if isinstance(error, Refusal) else ([], [])
+    response = _problem(status, error.description or status.description, faults, goes)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
 
 
-def _problem(status: HTTPStatus, detail: str, faults: Sequence[Invalid] = ()) -> Response:
+def _problem(
+    status: HTTPStatus,
+    detail: str,
+    faults: Sequence[Invalid] = (),
+    goes: Sequence[ApiLoss] = (),
+) -> Response:
     problem = ApiProblem(
         type="about:blank",
         title=status.phrase,
         status=status,
         detail=detail,
         errors=[*faults],
+        goes=[*goes],
     )
     return Response(problem.model_dump_json(), status, mimetype=MEDIA_TYPE)

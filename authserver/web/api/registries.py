@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from authserver.db import lookup
-from authserver.db.models import RegistryRow
+from authserver.db import lookup, losses
+from authserver.db.models import RefreshTokenRow, RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
@@ -14,9 +14,10 @@ from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode
 from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
-from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody
+from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, Removal
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pagination import Page
+from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import Resource, View
 
 OPERATIONS = Operations("registries", "The registries that accept our tokens.")
@@ -100,6 +101,9 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
 
 def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
+    if not terms.refresh_tokens:
+        on_it = RefreshTokenRow.registry_id == row.id
+        require_confirmed(call.query, [*losses.logins(change.session, on_it)])
     entries.replace(
         change,
         row.service,
@@ -131,5 +135,6 @@ Resource(
     order=lambda row: row.service,
     add=_add,
     edit=_edit,
+    editing=Removal,
     remove=lambda change, row, force: entries.remove(change, row.service, force=force),
 ).declare(OPERATIONS)

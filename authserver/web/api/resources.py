@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from authserver.core.bounds import UNBOUNDED
 from authserver.core.errors import NotFound
+from authserver.db import losses
 from authserver.db.lookup import Window
+from authserver.db.losses import Removable
 from authserver.db.models import Base
 from authserver.db.store import Change
 from authserver.web.api.models import (
@@ -20,15 +22,18 @@ from authserver.web.api.models import (
     Name,
     Nothing,
     Paging,
+    Removal,
     Removed,
     changes_of,
 )
 from authserver.web.api.operations import Call, Operations, Tagged, references
 from authserver.web.api.pagination import Page, table_page
 from authserver.web.api.preconditions import tag
+from authserver.web.api.problems import require_confirmed
 
 _Answer = TypeVar("_Answer", bound=ApiAnswer)
 _Row = TypeVar("_Row", bound=Base)
+_Removable = TypeVar("_Removable", bound=Removable)
 _Terms = TypeVar("_Terms", bound=ApiBody)
 
 
@@ -88,7 +93,7 @@ class View(Generic[_Row, _Answer]):
 
 
 @dataclass(frozen=True)
-class Resource(Generic[_Row, _Terms]):
+class Resource(Generic[_Removable, _Terms]):
     """A noun that clients list, show, put, change and remove by name.
 
     ``terms`` is the body: each of its fields is also a field of ``view.described``. ``order`` is
@@ -98,14 +103,14 @@ class Resource(Generic[_Row, _Terms]):
 
     noun: str
     path: str
-    view: View[_Row, Any]
+    view: View[_Removable, Any]
     page: type[Page[Any]]
     terms: type[_Terms]
-    listed: Callable[[Session, Window], Sequence[_Row]]
-    order: Callable[[_Row], str]
+    listed: Callable[[Session, Window], Sequence[_Removable]]
+    order: Callable[[_Removable], str]
     add: Callable[[Call[Any, Any], Change, str, _Terms], object]
-    edit: Callable[[Call[Any, Any], Change, _Row, _Terms], None]
-    remove: Callable[[Change, _Row, bool], list[str]]
+    edit: Callable[[Call[Any, Any], Change, _Removable, _Terms], None]
+    remove: Callable[[Change, _Removable, bool], list[str]]
     editing: type[Force] = Force
     rename: Callable[[Change, str, str], bool] | None = None
 
@@ -137,11 +142,15 @@ class Resource(Generic[_Row, _Terms]):
             terms = self.terms_of(row).model_dump() | call.body.model_dump(exclude_unset=True)
             return self._edit(call, change, row, self.terms.model_validate(terms))
 
-    def delete(self, call: Call[Nothing, Force]) -> Removed:
-        """Remove it."""
+    def delete(self, call: Call[Nothing, Removal]) -> Removed:
+        """Remove it, and what goes with it if that is confirmed."""
         with call.change() as change:
             row = self.view.seen(call, change.session)
-            return Removed(rules=self.remove(change, row, call.query.force))
+            going = losses.of(change.session, [row])
+            removed = self.remove(change, row, call.query.force)
+            # What raises ends the change: what is refused anyhow needs no confirmation.
+            require_confirmed(call.query, going)
+            return Removed(rules=removed)
 
     def give_name(self, call: Call[NewName, ApiQuery]) -> Tagged[Any]:
         """Give it another name. The former one is free at once, and all that it has stays with it.
@@ -157,7 +166,7 @@ class Resource(Generic[_Row, _Terms]):
             self.rename(change, call.path[self.view.key], call.body.name)
             return self.view.changed(change, row)
 
-    def terms_of(self, row: _Row) -> _Terms:
+    def terms_of(self, row: _Removable) -> _Terms:
         """Return the body that would change nothing."""
         state = self.view.described(row)
         return self.terms.model_validate({name: state[name] for name in self.terms.model_fields})
@@ -170,7 +179,7 @@ class Resource(Generic[_Row, _Terms]):
         return self.view.changed(change, self.view.find(change.session, name), call.here)
 
     def _edit(
-        self, call: Call[Any, Force], change: Change, row: _Row, terms: _Terms
+        self, call: Call[Any, Force], change: Change, row: _Removable, terms: _Terms
     ) -> Tagged[Any]:
         if self.terms_of(row) == terms:
             return self.view.tagged(row)

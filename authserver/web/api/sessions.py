@@ -6,14 +6,23 @@ from typing import Any
 from sqlalchemy.orm import Session as Store
 
 from authserver.core.errors import NotFound
-from authserver.db import lookup, refresh_tokens
+from authserver.db import lookup, losses, refresh_tokens
 from authserver.db.models import RefreshTokenRow
 from authserver.web.api import me
 from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.caller import Need
-from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Nothing, Paging
+from authserver.web.api.models import (
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Confirming,
+    Name,
+    Nothing,
+    Paging,
+)
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
 from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import View
 
 OPERATIONS = Operations("sessions", "Logins that go on without the password (refresh tokens).")
@@ -90,11 +99,21 @@ def revoke_session(call: BareCall) -> None:
         refresh_tokens.revoke(change, row.id)
 
 
-@me.own("POST", "/sessions/revoke", need=Need.SELF, summary="End all my sessions.", body=Nothing)
+@me.own(
+    "POST",
+    "/sessions/revoke",
+    need=Need.SELF,
+    summary="End all my sessions.",
+    body=Nothing,
+    query=ApiQuery,
+)
 @OPERATIONS.operation("POST", "/sessions/revoke")
-def revoke_sessions(call: Call[WhoseSessions, ApiQuery]) -> Ended:
+def revoke_sessions(call: Call[WhoseSessions, Confirming]) -> Ended:
     """End all sessions of an account."""
     account = call.owner or call.body.account
     with call.change() as change, references():
         row = lookup.account(change.session, account)
+        if call.owner is None:
+            of_account = RefreshTokenRow.account_id == row.id
+            require_confirmed(call.query, [*losses.logins(change.session, of_account)])
         return Ended(ended=refresh_tokens.end_all(change, row))

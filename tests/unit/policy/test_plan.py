@@ -42,6 +42,7 @@ from authserver.policy.files.effects import AccessChange
 from authserver.policy.files.plan import Plan
 from authserver.policy.files.store_copy import StoreCopy
 from tests import stores
+from tests.unit.db.test_losses import record_requests
 from tests.unit.db.test_store import audit, contents, do, said, version
 from tests.world import ADMIN, SERVICE
 
@@ -751,3 +752,44 @@ def _require_same_decisions(store: Store, policy: Policy) -> None:
     names = (ANONYMOUS, *meant.accounts)
     for where in product(names, ("r1", "r2"), NAMES, ADDRESSES):
         assert granted(there, *where) == granted(meant, *where)
+
+
+# What goes with what is removed.
+
+LAST = "only registry that was asked for tokens in the past day"
+
+
+def test_a_plan_tells_the_credentials_that_go_with_accounts(peopled: Store) -> None:
+    wanted = Wanted("laptop", timedelta(days=1), (), ())
+    do(peopled, lambda c: app_tokens.create(c, "alice", wanted, secrets.token_bytes))
+    text = without(BASE, "  alice:").replace("[user:alice, robot:ci]", "[robot:ci]")
+    plan = planned(peopled, text, prune=True)
+    assert plan.goes == ["goes with the removed accounts: 1 app token: 1 (laptop of alice)"]
+    assert planned(peopled, text).goes == []
+    assert plan.as_json()["goes"] == plan.goes
+    assert apply(peopled, text, prune=True, force=True, expect=plan.id).goes == plan.goes
+
+
+def test_a_login_in_between_makes_no_other_plan(peopled: Store) -> None:
+    text = without(BASE, "  alice:").replace("[user:alice, robot:ci]", "[robot:ci]")
+    plan = planned(peopled, text, prune=True)
+    wanted = Wanted("laptop", timedelta(days=1), (), ())
+    do(peopled, lambda c: app_tokens.create(c, "alice", wanted, secrets.token_bytes))
+    assert planned(peopled, text, prune=True).id == plan.id
+
+
+def test_the_only_registry_in_use_is_pruned_by_force_only(peopled: Store) -> None:
+    record_requests(peopled, SERVICE)
+    text = BASE.replace(f"  {SERVICE}:\n", "  new:\n")
+    plan = planned(peopled, text, prune=True)
+    assert [LAST in line for line in plan.unsafe] == [True]
+    assert not planned(peopled, text).unsafe
+    with pytest.raises(Refused, match=LAST):
+        apply(peopled, text, prune=True)
+    assert apply(peopled, text, prune=True, force=True).id == plan.id
+
+
+def test_a_registry_is_pruned_beside_another_in_use(peopled: Store) -> None:
+    apply(peopled, BASE.replace(f"  {SERVICE}:\n", f"  {SERVICE}:\n  other:\n"))
+    record_requests(peopled, SERVICE, "other")
+    assert not planned(peopled, BASE, prune=True).unsafe
