@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from authserver.web.server.maintenance import MANY_RECORDS
-from bench import machine, rows, steady, table, worst
+from bench import commands, machine, rows, steady, table, worst
 from bench.figures import Figure, Round, Row
 from bench.flood import Flood, flood
 from bench.installation import COST, Installation, Server, made, serving
@@ -128,7 +128,12 @@ def _worst(plan: Plan, directory: Path) -> Part:
     return {"worst": [asdict(one) for one in found]}, lines
 
 
-PARTS = {"rows": _rows, "steady": _steady, "worst": _worst}
+def _commands(plan: Plan, directory: Path) -> Part:
+    found = commands.lines(made(directory / "commands", 10, 10), plan.rounds)
+    return {}, found
+
+
+PARTS = {"rows": _rows, "steady": _steady, "worst": _worst, "commands": _commands}
 
 
 def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood]:

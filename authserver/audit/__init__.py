@@ -10,3 +10,6 @@ The token endpoint (`web`), every change (`db.store.Change`) and `cli/audit` cal
 calls `keys` for the master key, and `db`. It must not know who may do what, nor how a request came
 in.
 """
+
+KINDS = ("change", "token")
+OUTCOMES = ("granted", "partial", "denied", "refused")

@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, false, func, literal, select
 from sqlalchemy.orm import Session
 
+from authserver.audit import KINDS
 from authserver.audit.chain import RecordKind
 from authserver.db.dialects.unreadable_rows import AT_ONCE, held, unreadable
 from authserver.db.models import AuditRecord, TokenRecord
 
-KINDS = ("change", "token")
-OUTCOMES = ("granted", "partial", "denied", "refused")
 _NEWEST = 2**63 - 1
 
 

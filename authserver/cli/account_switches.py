@@ -1,10 +1,11 @@
 """What `user` and `robot` share: switching, renaming, removing, and how `show` lists rules."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import force_option, note, note_on_name
@@ -12,8 +13,11 @@ from authserver.cli.params import OF_KIND
 from authserver.cli.views import remove_command, rename_command
 from authserver.core.names import is_path_component
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup, rule_rows
-from authserver.db.models import RuleRow
+from authserver.db import accounts, lookup, models, rule_rows
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
 
 _OR_LAST = {AccountKind.USER: "; and even the last administrator", AccountKind.ROBOT: ""}
 
@@ -32,7 +36,7 @@ def add_to(group: click.Group, kind: AccountKind) -> None:
             f"Give the {kind} NAME the name NEW_NAME.\n\nRules, groups, tokens and sessions stay. "
             "With a password or an app token, clients send the new name from then on. The former "
             "name is free, and a new account of that name inherits nothing.",
-            partial(accounts.rename, kind=kind),
+            lambda *words: accounts.rename(*words, kind=kind),
             _note_on_repositories,
         )
     )
@@ -42,13 +46,13 @@ def add_to(group: click.Group, kind: AccountKind) -> None:
             click.Argument(["name"], type=OF_KIND[kind]),
             f"Remove the {kind} NAME with its tokens, memberships and rules.",
             f"Remove it even where a deny names it, and that rule with it{_OR_LAST[kind]}.",
-            partial(lookup.account, kind=kind),
-            partial(accounts.remove, kind=kind),
+            lambda session, name: lookup.account(session, name, kind),
+            lambda *words, force: accounts.remove(*words, force=force, kind=kind),
         )
     )
 
 
-def rules_of(rows: Sequence[RuleRow]) -> str:
+def rules_of(rows: Sequence[models.RuleRow]) -> str:
     """Return the rules that name an account, as `show` has them."""
     rules = (f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
     return "; ".join(rules) or "none of its own"

@@ -1,22 +1,28 @@
 """``authserver backup``: the whole store in one encrypted file."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkstemp
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy import Connection
 
 from authserver import __version__
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.inputs import STDIN, passphrase, passphrase_option
 from authserver.cli.output import note, progress_bar
 from authserver.core.errors import Refused
+from authserver.db import models
 from authserver.db.backup import archive, dump
-from authserver.db.backup.dump import Header
-from authserver.db.models import TokenRecord
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from authserver.db.backup.dump import Header
 
 
 @click.command("backup", short_help="Write the whole store to one encrypted file.")
@@ -38,7 +44,7 @@ def command(context: Context, file: Path, secret: Path | None, no_token_records:
     if file != STDIN and file.exists():
         raise Refused(f"{file} is there already: name a new file, or remove it")
     secret_text = passphrase(secret, new=True)
-    without = {TokenRecord.__tablename__} if no_token_records else set()
+    without = {models.TokenRecord.__tablename__} if no_token_records else set()
     with context.store.read() as session, progress_bar("Backing up") as progress:
         connection = session.connection()
         header = dump.header(connection, now(), __version__, without)

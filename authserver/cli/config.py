@@ -1,14 +1,19 @@
 """``authserver config``: the settings in force."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import SecretStr
-from sqlalchemy.engine import URL
+import pydantic
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import json_option, print_fields, print_json
 from authserver.runtime import settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 
 @click.group("config")
@@ -53,7 +58,7 @@ def _without_secrets(url: URL) -> str:
 
 def _shown(value: object) -> object:
     match value:
-        case SecretStr():
+        case pydantic.SecretStr():
             return "(set)"
         case None | int():
             return value

@@ -1,31 +1,36 @@
 """What every command works with: the settings and the store, opened when first needed."""
 
+from __future__ import annotations
+
 import os
 import pwd
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
-from authserver.audit.log_writer import SecondCopy
-from authserver.audit.recorder import Trail, trail_of
+from authserver.audit import log_writer, recorder
 from authserver.cli import new_store
 from authserver.cli.output import called_by, note
 from authserver.core.commands import program
 from authserver.core.errors import Refused
 from authserver.db import schema
-from authserver.db.store import Change, Store, open_store
-from authserver.keys import signing_keys
-from authserver.keys.private_keys import Safe
+from authserver.db import store as db_store
+from authserver.keys import private_keys
 from authserver.runtime import settings
-from authserver.runtime.settings import Loaded, Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.db.store import Change, Store
+    from authserver.runtime.settings import Loaded, Settings
 
 
 def now() -> datetime:
@@ -54,16 +59,24 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """Return the store, whatever state it is in."""
-        require_owner(self.settings.data_dir)
         settings_ = self.settings
         # Of a command there are few lines, and nobody who could write them later.
-        trail = trail_of(
+        trail = recorder.trail_of(
             settings_.master_key_path,
             settings_.audit_log,
             settings_.audit_log_ca_file,
             settings_.audit_log_size << 20,
         )
-        return open_store(settings_.store_url, now, settings_.pool, trail)
+        return replace(self._unrecorded, trail=trail)
+
+    @cached_property
+    def _unrecorded(self) -> Store:
+        """The store to read from: what writes records takes long to load."""
+        require_owner(self.settings.data_dir)
+        store = db_store.open_store(self.settings.store_url, now, self.settings.pool)
+        # main() ends without Python's own end, and SQLite puts its files in order when it closes.
+        click.get_current_context().find_root().call_on_close(store.engine.dispose)
+        return store
 
     @property
     def actor(self) -> str:
@@ -77,9 +90,9 @@ class Context:
     def read(self) -> Iterator[Session]:
         """Give a session on a store that is set up and at head."""
         self.require_database()
-        with self.store.read() as session:
+        with self._unrecorded.read() as session:
             schema.require_head(session.connection())
-            signing_keys.require_initialised(session)
+            schema.require_initialised(session)
             yield session
 
     @contextmanager
@@ -103,7 +116,7 @@ class Context:
 
     def copy_records(self) -> None:
         """Write the second copy of what was recorded; say so if that cannot be done."""
-        if trouble := SecondCopy(Trail.of(self.store).outbox).finish():
+        if trouble := log_writer.SecondCopy(recorder.Trail.of(self.store).outbox).finish():
             note(f"Warning: the audit log lacks this change: {trouble}")
 
     def upgrade(self) -> tuple[str | None, str | None]:
@@ -112,12 +125,14 @@ class Context:
         self.copy_records()
         return revisions
 
-    def safe_of(self, session: Session) -> Safe:
+    def safe_of(self, session: Session) -> private_keys.Safe:
         """Return what opens the private keys of the store."""
-        return Safe.of(session, self.settings.master_key_path, self.settings.private_key_dir)
+        return private_keys.Safe.of(
+            session, self.settings.master_key_path, self.settings.private_key_dir
+        )
 
     def require_database(self) -> None:
-        path = self.store.file
+        path = self._unrecorded.file
         if path is not None and not path.exists():
             raise Refused(
                 f"there is no store at {path}: run `{program()} init`, "

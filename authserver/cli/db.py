@@ -1,25 +1,27 @@
 """``authserver db``: the store."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy import URL
-from sqlalchemy.orm import Session
 
-from authserver.audit import checkpoints
-from authserver.audit.recorder import Trail
+from authserver.audit import checkpoints, recorder
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.output import json_option, note, print_json
 from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
-from authserver.db import schema
+from authserver.db import dialects, schema, store
 from authserver.db.backup import copy as store_copy
-from authserver.db.dialects import dialect_of
-from authserver.db.store import open_store
 from authserver.keys import signing_keys
-from authserver.runtime.checks import failures
+from authserver.runtime import checks as runtime_checks
+from authserver.runtime import settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @click.group("db")
@@ -48,7 +50,7 @@ def copy(context: Context, file: Path) -> None:
     """
     if context.store.file is not None:
         raise Refused("AUTHSERVER_DATABASE_URL names no PostgreSQL database to copy into")
-    source = open_store(URL.create("sqlite", database=str(file.absolute())), now)
+    source = store.open_store(settings.sqlite_url(file), now)
     with source.read() as session, alone(context):
         _private_keys(session, context)
         moved = (session.connection(), context.store, context.actor, now())
@@ -77,7 +79,7 @@ def check(context: Context, as_json: bool) -> None:
     """
     context.require_database()
     with context.store.read() as session:
-        checks = failures(
+        checks = runtime_checks.failures(
             {
                 "schema": lambda: schema.require_head(session.connection()),
                 "integrity": lambda: _integrity(session),
@@ -96,24 +98,24 @@ def check(context: Context, as_json: bool) -> None:
 
 
 def _integrity(session: Session) -> None:
-    if damage := dialect_of(session.connection()).damage(session):
+    if damage := dialects.dialect_of(session.connection()).damage(session):
         raise NotReady(damage)
 
 
 def _foreign_keys(session: Session) -> None:
-    if broken := dialect_of(session.connection()).broken_references(session):
+    if broken := dialects.dialect_of(session.connection()).broken_references(session):
         raise NotReady(broken)
 
 
 def _private_keys(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
-    signing_keys.require_initialised(session)
+    schema.require_initialised(session)
     signing_keys.open_all(session, context.safe_of(session))
-    Trail.of(context.store).key(session)
+    recorder.Trail.of(context.store).key(session)
 
 
 def _audit_chains(session: Session, context: Context) -> None:
     schema.require_head(session.connection())
-    key, state = Trail.of(context.store).key(session), checkpoints.state_of(session)
+    key, state = recorder.Trail.of(context.store).key(session), checkpoints.state_of(session)
     if trouble := checkpoints.trouble(session, key, state):
         raise NotReady(f"{trouble}: run `{program()} audit verify`")

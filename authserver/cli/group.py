@@ -1,9 +1,11 @@
 """``authserver group``: named sets of accounts."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import force_option, note, when
@@ -18,6 +20,9 @@ from authserver.cli.views import (
     show_command,
 )
 from authserver.db import groups, lookup
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @click.group("group")
@@ -41,7 +46,7 @@ command.add_command(
         click.Argument(["name"], type=GROUP),
         "Give the group NAME the name NEW_NAME.\n\nIts members, rules and delegations stay. The "
         "former name is free, and a new group of that name inherits nothing.",
-        groups.rename,
+        lambda *words: groups.rename(*words),  # noqa: PLW0108 - loads when it is called
     )
 )
 
@@ -51,8 +56,8 @@ command.add_command(
         click.Argument(["name"], type=GROUP),
         "Remove the group NAME and the rules that name it.",
         "Remove it even where a deny names it, so that its members gain.",
-        lookup.group,
-        groups.remove,
+        lambda *words: lookup.group(*words),  # noqa: PLW0108 - loads when it is called
+        lambda *words, force: groups.remove(*words, force=force),
     )
 )
 

@@ -1,17 +1,23 @@
 """``authserver health``."""
 
+from __future__ import annotations
+
 import json
 import socket
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.core.errors import Refused
-from authserver.runtime.settings import Settings, bracketed
+from authserver.runtime import settings as runtime_settings
+
+if TYPE_CHECKING:
+    from authserver.runtime.settings import Settings
 
 TIMEOUT = 5
 
@@ -68,7 +74,7 @@ def _here(settings: Settings) -> str:
     if settings.unix_socket is not None:
         return f"unix:{settings.unix_socket}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"{settings.scheme}://{bracketed(host)}:{settings.port}"
+    return f"{settings.scheme}://{runtime_settings.bracketed(host)}:{settings.port}"
 
 
 def _connect_here(settings: Settings) -> HTTPConnection:

@@ -1,12 +1,13 @@
 """``authserver import docker-auth``."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.inputs import read_input
@@ -24,19 +25,20 @@ from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, lookup, rules
-from authserver.db.store import Change
-from authserver.importers.docker_auth import compare, config
+from authserver.importers.docker_auth import compare, config, coverage, matchers, translate
 from authserver.importers.docker_auth import users as docker_auth_users
-from authserver.importers.docker_auth.compare import AgreedTranslation
-from authserver.importers.docker_auth.config import AclEntry, Config
-from authserver.importers.docker_auth.coverage import ImportProblem, import_context
-from authserver.importers.docker_auth.matchers import is_literal
-from authserver.importers.docker_auth.translate import ClaimState, ClaimVerdict, Draft, Translation
-from authserver.importers.docker_auth.users import SkippedItem, UserImport, users
 from authserver.keys import signing_keys
 from authserver.registry import entries
 
-_COMPLETE = frozenset({ClaimState.TAKEN, ClaimState.IDLE})
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.db.store import Change
+    from authserver.importers.docker_auth.compare import AgreedTranslation
+    from authserver.importers.docker_auth.config import AclEntry, Config
+    from authserver.importers.docker_auth.coverage import ImportProblem
+    from authserver.importers.docker_auth.translate import ClaimVerdict, Draft, Translation
+    from authserver.importers.docker_auth.users import SkippedItem, UserImport
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class _Plan:
     @property
     def complete(self) -> bool:
         states = {v.state for entry in self.config.entries for v in _said(self.translation, entry)}
-        return not self.left and states <= _COMPLETE
+        return not self.left and states <= {translate.ClaimState.TAKEN, translate.ClaimState.IDLE}
 
 
 @click.command("docker-auth", short_help="Take over a docker_auth configuration.")
@@ -106,13 +108,13 @@ def from_docker_auth(
 def _plan(session: Session, config: Config, service: str | None) -> _Plan:
     if service is not None:
         lookup.registry(session, service)
-        if not is_literal(service):
+        if not matchers.is_literal(service):
             raise Refused(f"the registry {service!r} cannot be told from a pattern of docker_auth")
         config = config.only_on(service)
     present = {row.name: AccountKind(row.kind) for row in accounts.listed(session)}
-    imported = users(config, present)
+    imported = docker_auth_users.users(config, present)
     services = frozenset(row.service for row in entries.listed(session))
-    context_ = import_context(config, imported.added_to(present), services)
+    context_ = coverage.import_context(config, imported.added_to(present), services)
     with progress_bar("Comparing") as progress:
         compared = compare.agreed(config, context_, progress)
     return _Plan(
@@ -157,7 +159,7 @@ def _result(verdicts: list[ClaimVerdict]) -> str:
     states = {verdict.state: verdict.claim.region.type for verdict in verdicts}
     if len(states) > 1:
         return ", ".join(f"{kind}: {state}" for state, kind in states.items())
-    return str(next(iter(states), ClaimState.IDLE))
+    return str(next(iter(states), translate.ClaimState.IDLE))
 
 
 def _shown(entry: AclEntry) -> str:
@@ -178,7 +180,7 @@ def _text(value: object) -> str:
 def _problems(plan: _Plan) -> Iterator[tuple[int, str, ImportProblem]]:
     """Yield what is not taken, or has no effect: line, what it is, why."""
     for left in plan.left:
-        yield left.line, f"{left.name or '(anonymous)'}: {ClaimState.LEFT}", left.problem
+        yield left.line, f"{left.name or '(anonymous)'}: {translate.ClaimState.LEFT}", left.problem
     for entry in plan.config.entries:
         warnings = dict.fromkeys(
             (verdict.state, problem)

@@ -1,8 +1,11 @@
 """``authserver import``: moving in from elsewhere."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +16,12 @@ from authserver.cli.output import json_option, note, note_on_name, print_json, p
 from authserver.core.commands import program
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, lookup, rule_rows, rules
-from authserver.db.models import AccountRow
-from authserver.db.store import Change
+from authserver.db import accounts, lookup, models, rule_rows, rules
 from authserver.importers import htpasswd
-from authserver.importers.htpasswd import HtpasswdEntry, UnusableLine
+
+if TYPE_CHECKING:
+    from authserver.db.store import Change
+    from authserver.importers.htpasswd import HtpasswdEntry
 
 
 @click.group("import")
@@ -35,7 +39,7 @@ class ImportOutcome:
     dry_run: bool
     imported: list[str] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
-    refused: list[UnusableLine] = field(default_factory=list)
+    refused: list[htpasswd.UnusableLine] = field(default_factory=list)
     rule: str | None = None
 
 
@@ -93,7 +97,7 @@ def from_htpasswd(
 
 
 def _import(
-    change: Change, lines: Sequence[HtpasswdEntry | UnusableLine], outcome: ImportOutcome
+    change: Change, lines: Sequence[HtpasswdEntry | htpasswd.UnusableLine], outcome: ImportOutcome
 ) -> None:
     with progress_bar("Importing") as progress:
         for done, item in enumerate(lines, 1):
@@ -102,12 +106,12 @@ def _import(
 
 
 def _import_line(
-    change: Change, item: HtpasswdEntry | UnusableLine, outcome: ImportOutcome
+    change: Change, item: HtpasswdEntry | htpasswd.UnusableLine, outcome: ImportOutcome
 ) -> None:
-    if isinstance(item, UnusableLine):
+    if isinstance(item, htpasswd.UnusableLine):
         outcome.refused.append(item)
         return
-    existing = lookup.similar(change.session, AccountRow, item.name)
+    existing = lookup.similar(change.session, models.AccountRow, item.name)
     if existing is None:
         accounts.add_user(change, item.name, item.hash, source="htpasswd")
         outcome.imported.append(item.name)
@@ -115,7 +119,7 @@ def _import_line(
         outcome.existing.append(item.name)
     else:
         why = f"{existing.name} is there already: names must differ in more than case"
-        outcome.refused.append(UnusableLine(item.line, item.name, why))
+        outcome.refused.append(htpasswd.UnusableLine(item.line, item.name, why))
 
 
 def _allow(change: Change, rule: Rule) -> str | None:

@@ -1,30 +1,35 @@
 """``authserver init``."""
 
+from __future__ import annotations
+
 import secrets
 import sys
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from authserver.auth.passwords import NewPasswords
+from authserver.auth import passwords
 from authserver.cli import new_store
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone, make_data_dir
-from authserver.cli.new_password import SetsPassword
 from authserver.cli.new_store import First
 from authserver.cli.output import ask_password, note, note_on_name
+from authserver.cli.params import NEW_PASSWORDS
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotReady
 from authserver.core.names import account_name, service_name
 from authserver.db import schema
-from authserver.keys import signing_keys
-from authserver.keys.master_key import MasterKey, make_master_key, read_master_key
-from authserver.keys.private_keys import Safe
-from authserver.runtime.settings import Settings
+from authserver.keys import master_key as master_keys
+from authserver.keys import private_keys
+
+if TYPE_CHECKING:
+    from authserver.keys.master_key import MasterKey
+    from authserver.runtime.settings import Settings
 
 
-@click.command("init", cls=SetsPassword)
+@click.command("init", epilog=NEW_PASSWORDS)
 @click.option(
     "--admin",
     metavar="NAME",
@@ -107,10 +112,12 @@ def set_up(context: Context, admin: str, service: str, password: str | None) -> 
         if _is_done(context):
             return False
         # Not before: a password that is there for `serve --init` is not looked at twice.
-        hashed = None if password is None else NewPasswords.of(settings).hash(password, admin)
+        hashed = (
+            None if password is None else passwords.NewPasswords.of(settings).hash(password, admin)
+        )
         schema.upgrade(context.store.engine)
         master = _master_key(settings.master_key_path)
-        safe = Safe(master, settings.master_key_path, settings.private_key_dir)
+        safe = private_keys.Safe(master, settings.master_key_path, settings.private_key_dir)
         with context.store.change(context.actor) as change:
             new_store.initialise(change, safe, First(settings.issuer, service, admin, hashed))
         context.copy_records()
@@ -125,7 +132,7 @@ def _is_done(context: Context) -> bool:
         if schema.current(connection) is None:
             return False
         try:
-            signing_keys.require_initialised(session)
+            schema.require_initialised(session)
         except NotReady:
             return False
         schema.require_head(connection)
@@ -134,7 +141,7 @@ def _is_done(context: Context) -> bool:
 
 def _master_key(path: Path) -> MasterKey:
     # The store has no keys yet, so a master key that is there can only be waiting for them.
-    return read_master_key(path) if path.exists() else make_master_key(path)
+    return master_keys.read_master_key(path) if path.exists() else master_keys.make_master_key(path)
 
 
 def _next_steps(service: str, master_key: Path) -> None:

@@ -1,11 +1,13 @@
 """``authserver jwt``: looking into registry tokens."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +19,12 @@ from authserver.core.names import printable
 from authserver.keys import signing_keys
 from authserver.keys.compatibility import Version
 from authserver.registry import entries, published_keys
-from authserver.registry.distribution import parsing
-from authserver.registry.distribution.key_lookup import certificate
-from authserver.registry.distribution.parsing import MAX_BYTES, ParsedToken
-from authserver.registry.distribution.trust import RegistryTrust, read_bundle, read_jwks
-from authserver.registry.distribution.verify import TokenVerdict, judge
+from authserver.registry.distribution import key_lookup, parsing, verify
+from authserver.registry.distribution import trust as trusts
+
+if TYPE_CHECKING:
+    from authserver.registry.distribution.parsing import ParsedToken
+    from authserver.registry.distribution.verify import TokenVerdict
 
 MAX_FILE = 1024 * 1024
 MAX_VALUE = 500
@@ -57,7 +60,7 @@ def inspect(
     """
     token = parsing.read(_from_stdin())
     trust = _trust(context, bundle, jwks, issuer, service)
-    verdicts = [judge(token, trust, version, now()) for version in Version]
+    verdicts = [verify.judge(token, trust, version, now()) for version in Version]
     if as_json:
         print_json(_as_json(token, trust, verdicts))
     else:
@@ -72,9 +75,9 @@ def inspect(
 def _from_stdin() -> str:
     if sys.stdin.isatty():
         raise click.UsageError("the token comes on standard input, from a pipe or a file")
-    raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise Refused(f"more than {MAX_BYTES} bytes on standard input: that is no token")
+    raw = sys.stdin.buffer.read(parsing.MAX_BYTES + 1)
+    if len(raw) > parsing.MAX_BYTES:
+        raise Refused(f"more than {parsing.MAX_BYTES} bytes on standard input: that is no token")
     try:
         return token_in(raw.decode())
     except UnicodeDecodeError:
@@ -87,13 +90,13 @@ def _trust(
     jwks: Path | None,
     issuer: str | None,
     service: str | None,
-) -> RegistryTrust:
+) -> trusts.RegistryTrust:
     """Return what the files say, and from our own store, if there is one, what they leave open."""
     named = bundle is not None or jwks is not None
     trust = _ours(context, needed=not named)
-    certificates = read_bundle(_read(bundle), str(bundle)) if bundle else ()
-    listed = read_jwks(_read(jwks), str(jwks)) if jwks else ()
-    return RegistryTrust(
+    certificates = trusts.read_bundle(_read(bundle), str(bundle)) if bundle else ()
+    listed = trusts.read_jwks(_read(jwks), str(jwks)) if jwks else ()
+    return trusts.RegistryTrust(
         bundle=certificates if named else trust.bundle,
         jwks=listed if named else trust.jwks,
         issuer=issuer if issuer is not None else trust.issuer,
@@ -101,7 +104,7 @@ def _trust(
     )
 
 
-def _ours(context: Context, *, needed: bool) -> RegistryTrust:
+def _ours(context: Context, *, needed: bool) -> trusts.RegistryTrust:
     path = context.store.file
     if path is not None and not path.exists():
         if needed:
@@ -109,12 +112,12 @@ def _ours(context: Context, *, needed: bool) -> RegistryTrust:
                 f"there is no store at {path} to verify the token against: name the registry's "
                 "--bundle or --jwks, or the store with AUTHSERVER_DATA_DIR or --data-dir"
             )
-        return RegistryTrust()
+        return trusts.RegistryTrust()
     with context.read() as session:
         keys = published_keys.trusted(session, context.store.time(session))
-        return RegistryTrust(
-            bundle=read_bundle(keys.bundle.encode(), "our own bundle"),
-            jwks=read_jwks(keys.jwks.encode(), "our own JWKS"),
+        return trusts.RegistryTrust(
+            bundle=trusts.read_bundle(keys.bundle.encode(), "our own bundle"),
+            jwks=trusts.read_jwks(keys.jwks.encode(), "our own JWKS"),
             issuer=signing_keys.issuer(session),
             services=frozenset(row.service for row in entries.listed(session)),
         )
@@ -129,7 +132,7 @@ def _read(path: Path) -> bytes:
 
 
 def _as_json(
-    token: ParsedToken, trust: RegistryTrust, verdicts: list[TokenVerdict]
+    token: ParsedToken, trust: trusts.RegistryTrust, verdicts: list[TokenVerdict]
 ) -> dict[str, Any]:
     return {
         "header": token.header,
@@ -175,7 +178,7 @@ def _entry(entry: object) -> str:
 
 def _certificate(entry: object) -> str:
     try:
-        leaf = certificate(str(entry))
+        leaf = key_lookup.certificate(str(entry))
     except ValueError:
         return "x5c no certificate"
     return printable(

@@ -1,11 +1,13 @@
 """``authserver key``: the authority, the signing keys, the master key."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli import key_authority, key_import
 from authserver.cli.context import Context, pass_context
@@ -16,17 +18,16 @@ from authserver.cli.views import Columns, list_command
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.db import lookup
+from authserver.keys import master_key as master_keys
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.master_key import (
-    MasterKey,
-    beside,
-    make_master_key,
-    read_master_key,
-    take_over,
-)
-from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys
-from authserver.registry.published_keys import PublishedKeys
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.keys.master_key import MasterKey
+    from authserver.keys.signing_keys import Listed
+    from authserver.registry.published_keys import PublishedKeys
 
 
 @click.command("rewrap")
@@ -47,7 +48,7 @@ def rewrap(context: Context) -> None:
         with context.change() as change:
             count = signing_keys.rewrap(change, context.safe_of(change.session), following)
         context.store.overwrite_deleted()
-        take_over(path)
+        master_keys.take_over(path)
     note(
         f"Encrypted {count} private keys with master key {following.id}, which is in {path}. Keep "
         f"a copy where the old one is kept. Backups made before need the old one ({present.id})."
@@ -56,13 +57,20 @@ def rewrap(context: Context) -> None:
 
 def _finish(path: Path, present: MasterKey) -> None:
     """Finish what an earlier call did not: the store may be with the next master key already."""
-    if beside(path).exists() and read_master_key(beside(path)).id == present.id:
-        take_over(path)
+    if (
+        master_keys.beside(path).exists()
+        and master_keys.read_master_key(master_keys.beside(path)).id == present.id
+    ):
+        master_keys.take_over(path)
 
 
 def _next(path: Path) -> MasterKey:
-    following = beside(path)
-    return read_master_key(following) if following.exists() else make_master_key(following)
+    following = master_keys.beside(path)
+    return (
+        master_keys.read_master_key(following)
+        if following.exists()
+        else master_keys.make_master_key(following)
+    )
 
 
 @click.group("key")

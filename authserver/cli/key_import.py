@@ -1,21 +1,26 @@
 """``authserver key import``: a key and certificate that registries trust already."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from cryptography import x509
 
 from authserver.cli import key_authority
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note
 from authserver.cli.params import REGISTRY, Values
 from authserver.core.errors import Refused
+from authserver.core.signatures import HeaderMode
 from authserver.db import lookup
-from authserver.db.store import Change
 from authserver.keys import authorities, jose, keyring, registry_keys
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyPair
-from authserver.keys.private_keys import Safe
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from authserver.db.store import Change
+    from authserver.keys.private_keys import Safe
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -65,7 +70,7 @@ def command(
     registry, from now on.
     """
     certificate = _certificate(certificate_file)
-    pair = KeyPair(_private(key_file, certificate), certificate) if key_file else None
+    pair = jose.KeyPair(_private(key_file, certificate), certificate) if key_file else None
     with context.change() as change:
         safe = context.safe_of(change.session)
         if service is None:
@@ -81,7 +86,7 @@ def command(
 
 
 def _import_authority(
-    change: Change, safe: Safe, certificate: x509.Certificate, pair: KeyPair | None
+    change: Change, safe: Safe, certificate: x509.Certificate, pair: jose.KeyPair | None
 ) -> None:
     if not keyring.may_certify(certificate):
         raise Refused(

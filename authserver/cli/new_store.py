@@ -1,21 +1,22 @@
 """The first state of a store."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from authserver.audit import first_chains, former_acceptances
-from authserver.audit.recorder import Trail
+from authserver.audit import first_chains, former_acceptances, recorder
 from authserver.core.errors import NotReady
 from authserver.core.rules import CATALOG, Effect, new_rule
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import accounts, rules, schema
-from authserver.db.models import AuthorityRow, StoreStateRow
-from authserver.db.store import Change, Store
+from authserver.db import accounts, models, rules, schema
+from authserver.db import store as db_store
 from authserver.keys import authorities
-from authserver.keys.private_keys import Safe
 from authserver.registry import entries
+
+if TYPE_CHECKING:
+    from authserver.db.store import Store
+    from authserver.keys.private_keys import Safe
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ def upgrade(store: Store, actor: str) -> tuple[str | None, str | None]:
     with schema.migrating(store.engine) as connection:
         before = schema.current(connection)
         schema.to_head(connection)
-        with Session(connection) as session:
-            if session.get(StoreStateRow, 1) is not None:
-                change = Change(session, actor, store.time(session), store.trail)
+        with db_store.session_on(connection) as session:
+            if session.get(models.StoreStateRow, 1) is not None:
+                change = db_store.Change(session, actor, store.time(session), store.trail)
                 bring_chains_over(change, before)
         after = schema.current(connection)
     store.trail.committed(session)
     return before, after
 
 
-def bring_chains_over(change: Change, revision: str | None) -> None:
+def bring_chains_over(change: db_store.Change, revision: str | None) -> None:
     """Do what a migration from ``revision`` does to the audit chains, in its transaction.
 
     Raises:
@@ -61,7 +62,7 @@ def bring_chains_over(change: Change, revision: str | None) -> None:
         former_acceptances.bring_over(change)
 
 
-def initialise(change: Change, safe: Safe, first: First) -> None:
+def initialise(change: db_store.Change, safe: Safe, first: First) -> None:
     """Make the authority, a signing key, the registry entry, and the administrator with its rules.
 
     Raises:
@@ -69,10 +70,10 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
         NotReady: there is a part of a store already.
     """
     session = change.session
-    if session.scalars(select(AuthorityRow.id).limit(1)).first() is not None:
+    if authorities.any_there(session):
         raise NotReady("store_state has no row, and there are keys already: restore a backup")
     session.add(
-        StoreStateRow(
+        models.StoreStateRow(
             id=1,
             version=0,
             issuer=first.issuer,
@@ -81,7 +82,7 @@ def initialise(change: Change, safe: Safe, first: First) -> None:
         )
     )
     session.flush()
-    Trail.of(change).begin(session, change.at)
+    recorder.Trail.of(change).begin(session, change.at)
     change.record("store.init", "store", after={"issuer": first.issuer})
     authorities.add(change, safe, first.issuer)
     authorities.activate(change, safe)

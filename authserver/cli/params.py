@@ -1,27 +1,39 @@
 """Types of arguments and options: names in the store, durations and times, enumerations."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
-from sqlalchemy.orm import Session
 
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
 from authserver.core.errors import Refused
+from authserver.core.password_rules import MAX_BYTES
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.core.times import parse_time
 from authserver.db import accounts, groups
-from authserver.db.store import open_store
+from authserver.db import store as db_store
 from authserver.registry import entries
 from authserver.runtime import settings
 
-Find = Callable[[Session], Iterable[str]]
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Find = Callable[["Session"], Iterable[str]]
+
+NEW_PASSWORDS = (
+    "A new password has as many characters as AUTHSERVER_PASSWORD_MIN_LENGTH says (8 unless it is "
+    f"set), and at most {MAX_BYTES} bytes. The 10,000 most common passwords are refused, and NAME, "
+    "also reversed or with digits after it. Which kinds of characters it has does not matter."
+)
+"""The end of the help of commands that set a password."""
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX = timedelta(days=3650)
@@ -59,7 +71,7 @@ def _read(find: Find, **flags: Any) -> list[str]:  # noqa: ANN401 - as point_at 
     point_at(**flags)
     chosen = settings.load(os.environ).settings
     require_owner(chosen.data_dir)
-    store = open_store(chosen.store_url, now)
+    store = db_store.open_store(chosen.store_url, now)
     try:
         with store.read() as session:
             return list(find(session))

@@ -1,10 +1,12 @@
 """``authserver policy``: the policy as one file."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,15 +16,23 @@ from authserver.cli.output import force_option, json_option, note, print_json, p
 from authserver.cli.params import Moment
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.policy.files import assertions, check, current_state, parser, schema
+from authserver.policy.files import (
+    assertions,
+    check,
+    current_state,
+    parser,
+    schema,
+    steps,
+    store_copy,
+)
 from authserver.policy.files import export as policy_export
 from authserver.policy.files import plan as policy_plan
-from authserver.policy.files.check import AssertionVerdict, junit_report
-from authserver.policy.files.current_state import PolicyState
-from authserver.policy.files.document import Policy
-from authserver.policy.files.plan import Plan
-from authserver.policy.files.steps import Verb
-from authserver.policy.files.store_copy import StoreCopy
+
+if TYPE_CHECKING:
+    from authserver.policy.files.check import AssertionVerdict
+    from authserver.policy.files.current_state import PolicyState
+    from authserver.policy.files.document import Policy
+    from authserver.policy.files.plan import Plan
 
 MAX_LINE = 2000
 CHANGES = 3
@@ -155,7 +165,7 @@ def test(
     policy = _read(policy_file) if policy_file else tests
     verdicts = list(check.check(_tested(context, policy), claims, at or now()))
     if junit is not None:
-        write_output(junit, junit_report(verdicts, tests.file))
+        write_output(junit, check.junit_report(verdicts, tests.file))
     if as_json:
         print_json([verdict.as_json() for verdict in verdicts])
     else:
@@ -194,7 +204,7 @@ def _read(file: Path) -> Policy:
 def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
     policy_plan.require_something(policy)
     with context.read() as session:
-        store = StoreCopy.of(session)
+        store = store_copy.StoreCopy.of(session)
     with progress_bar("Planning") as progress:
         return policy_plan.plan(store, policy, prune=prune, progress=progress)
 
@@ -240,5 +250,5 @@ def _line(text: Any) -> None:  # noqa: ANN401 - anything with a text
 def _counts(planned: Plan) -> tuple[int, int, int]:
     """Return the numbers of things that are added, changed and removed."""
     verbs = [step.verb for step in planned.steps]
-    added, removed = verbs.count(Verb.ADD), verbs.count(Verb.REMOVE)
+    added, removed = verbs.count(steps.Verb.ADD), verbs.count(steps.Verb.REMOVE)
     return added, len(verbs) - added - removed, removed

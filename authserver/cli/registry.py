@@ -1,10 +1,11 @@
 """``authserver registry``: the protected registries."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli import registry_check, registry_config
 from authserver.cli.context import Context, pass_context
@@ -20,14 +21,15 @@ from authserver.cli.views import (
     show_command,
 )
 from authserver.core.commands import shell_command
-from authserver.db import lookup, losses
-from authserver.db.models import RefreshTokenRow, RegistryRow
+from authserver.core.signatures import MODES_HELP, HeaderMode, KeyType
+from authserver.db import lookup, losses, models
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.header_modes import MODES_HELP, HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.registry import entries
-from authserver.registry.entries import Installation
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -150,7 +152,7 @@ def edit(
         _ask_about_logins(context, service, sure=sure)
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
-        present = Installation.of(lookup.registry(change.session, service))
+        present = entries.Installation.of(lookup.registry(change.session, service))
         row = entries.edit(
             change,
             service,
@@ -162,7 +164,7 @@ def edit(
         if header_mode is not None:
             safe = context.safe_of(change.session)
             waits = registry_keys.choose(change, safe, row, header_mode, key_type)
-        if header_mode is not None or Installation.of(row) != present:
+        if header_mode is not None or entries.Installation.of(row) != present:
             registry_keys.require_accepted(change.session, row)
     note(f"Changed the registry {service}.")
     if waits is not None:
@@ -170,10 +172,10 @@ def edit(
 
 
 def _changed(
-    present: Installation, *, url: str | None, version: Version | None, trust: Trust | None
-) -> Installation:
+    present: entries.Installation, *, url: str | None, version: Version | None, trust: Trust | None
+) -> entries.Installation:
     """Return the installation of a registry after a change; an empty URL removes it."""
-    return Installation(
+    return entries.Installation(
         url=present.url if url is None else url or None,
         version=version or present.version,
         trust=trust or present.trust,
@@ -183,7 +185,7 @@ def _changed(
 def _ask_about_logins(context: Context, service: str, *, sure: bool) -> None:
     with context.read() as session:
         row = lookup.registry(session, service)
-        ending = [*losses.logins(session, RefreshTokenRow.registry_id == row.id)]
+        ending = [*losses.logins(session, models.RefreshTokenRow.registry_id == row.id)]
     if ending:
         require_losses(f"End all logins on the registry {service}?", ending, sure=sure)
 
@@ -240,13 +242,13 @@ command.add_command(
         "Remove a registry; no token is issued for it any more.",
         "Remove it even where rules are on it, and those rules with it; and even the only one that "
         "was asked for tokens in the past day.",
-        lookup.registry,
-        entries.remove,
+        lambda *words: lookup.registry(*words),  # noqa: PLW0108 - loads when it is called
+        lambda *words, force: entries.remove(*words, force=force),
     )
 )
 
 
-def _described(row: RegistryRow, context: Context) -> dict[str, Any]:
+def _described(row: models.RegistryRow, context: Context) -> dict[str, Any]:
     return entries.described(row) | {
         "token_ttl": row.token_ttl or context.settings.token_ttl,
         "realm": context.settings.realm,

@@ -1,10 +1,13 @@
 """``authserver registry check``: why a registry does not accept our tokens."""
 
+from __future__ import annotations
+
 import json
 import re
 import textwrap
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,17 +20,20 @@ from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.db import lookup
 from authserver.keys import authorities
-from authserver.registry.doctor import expected
-from authserver.registry.doctor.auth_section import Files
-from authserver.registry.doctor.client_walk import WalkAccount
-from authserver.registry.doctor.examination import Options, examine
-from authserver.registry.doctor.expected import Expected
-from authserver.registry.doctor.findings import DoctorFinding, DoctorReport
-from authserver.registry.doctor.http import Unreachable
-from authserver.registry.doctor.serving import Serving
-from authserver.runtime.settings import Settings
-from authserver.runtime.settings.public_url import contradictions
+from authserver.registry.doctor import (
+    auth_section,
+    client_walk,
+    examination,
+    expected,
+    findings,
+    http,
+    serving,
+)
+from authserver.runtime import settings as runtime_settings
 from authserver.web import proxies
+
+if TYPE_CHECKING:
+    from authserver.runtime.settings import Settings
 
 WIDTH = 100
 INDENT = " " * 11
@@ -71,7 +77,7 @@ def command(
     """
     if repository is not None and not is_repository_name(repository):
         raise Refused(f"{repository!r} is no repository name that a registry accepts")
-    options = Options(
+    options = examination.Options(
         files=_files(**files),
         account=_account(account, repository, password_stdin=password_stdin),
         repository=repository,
@@ -80,7 +86,7 @@ def command(
         ask_foreign_realm=True,
     )
     url_ = _known_url(context, service)
-    report = examine(_ours(context, service), url or _required(url_, service), options)
+    report = examination.examine(_ours(context, service), url or _required(url_, service), options)
     if url_ in (None, report.url):
         _record(context, report)
     print_json(report.as_json()) if as_json else _print(report)
@@ -88,17 +94,21 @@ def command(
         raise SystemExit(1)
 
 
-def _files(config: Path | None, bundle: Path | None, jwks: Path | None) -> Files | None:
+def _files(
+    config: Path | None, bundle: Path | None, jwks: Path | None
+) -> auth_section.Files | None:
     if config is None:
         if bundle or jwks:
             raise click.UsageError("--bundle and --jwks go with --config")
         return None
-    return Files(config, bundle, jwks)
+    return auth_section.Files(config, bundle, jwks)
 
 
-def _serving(settings: Settings) -> Serving:
-    doubts = contradictions(settings.public_url, None if settings.unix_socket else settings.host)
-    return Serving(tuple(doubts), partial(_proxy_warning, settings), proxies.FEWEST)
+def _serving(settings: Settings) -> serving.Serving:
+    doubts = runtime_settings.public_url.contradictions(
+        settings.public_url, None if settings.unix_socket else settings.host
+    )
+    return serving.Serving(tuple(doubts), partial(_proxy_warning, settings), proxies.FEWEST)
 
 
 def _proxy_warning(settings: Settings) -> str | None:
@@ -108,20 +118,22 @@ def _proxy_warning(settings: Settings) -> str | None:
         warnings = json.loads(body)["warnings"]
         return next((text for text in warnings if text.startswith(proxies.WARNING)), None)
     except (Refused, ValueError, LookupError, TypeError, AttributeError):
-        raise Unreachable(
+        raise http.Unreachable(
             "no server that tells was found on this machine",
             "run this where serve runs, with the same settings",
         ) from None
 
 
-def _account(name: str | None, repository: str | None, *, password_stdin: bool) -> WalkAccount:
+def _account(
+    name: str | None, repository: str | None, *, password_stdin: bool
+) -> client_walk.WalkAccount:
     if name is None:
         if password_stdin:
             raise click.UsageError("--password-stdin goes with --account")
-        return WalkAccount()
+        return client_walk.WalkAccount()
     if repository is None:
         raise click.UsageError("--account goes with --repository, which names what to walk")
-    return WalkAccount(name, ask_password(from_stdin=password_stdin, new=False))
+    return client_walk.WalkAccount(name, ask_password(from_stdin=password_stdin, new=False))
 
 
 def _known_url(context: Context, service: str) -> str | None:
@@ -138,13 +150,13 @@ def _required(url: str | None, service: str) -> str:
     return url
 
 
-def _ours(context: Context, service: str) -> Expected:
+def _ours(context: Context, service: str) -> expected.Expected:
     with context.read() as session:
         safe = context.safe_of(session)
         return expected.load(session, safe, service, context.settings.realm, context.store.clock)
 
 
-def _record(context: Context, report: DoctorReport) -> None:
+def _record(context: Context, report: findings.DoctorReport) -> None:
     """Note which authority the registry trusts: one may wait for that."""
     with context.read() as session:
         news = authorities.news(session, report.service, report.sighting)
@@ -154,7 +166,7 @@ def _record(context: Context, report: DoctorReport) -> None:
         note(f"Noted: {news}.")
 
 
-def _print(report: DoctorReport) -> None:
+def _print(report: findings.DoctorReport) -> None:
     for finding in report.findings:
         _print_finding(finding)
     failures = [finding.check for finding in report.findings if finding.status == "failed"]
@@ -162,7 +174,7 @@ def _print(report: DoctorReport) -> None:
     click.echo(f"failed: {', '.join(failures)}" if failures else "Nothing failed.")
 
 
-def _print_finding(finding: DoctorFinding) -> None:
+def _print_finding(finding: findings.DoctorFinding) -> None:
     click.echo(f"{finding.status:<9}  {finding.check}")
     for text in filter(None, (finding.why, finding.cure and f"→ {finding.cure}")):
         click.echo(_wrapped(text))

@@ -1,5 +1,7 @@
 """``authserver registry config``: the section for the registry's own configuration."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from authserver.db import lookup
 from authserver.keys import registry_keys, signing_keys
 from authserver.keys.compatibility import Trust, usual_version
 from authserver.registry import published_keys
-from authserver.runtime.settings.public_url import doubts, is_address
+from authserver.runtime import settings
 
 DIRECTORY = "/etc/docker/registry"
 
@@ -130,8 +132,8 @@ def _write(path: Path, file: _TrustFile) -> Path:
 
 
 def _doubts(public_url: str) -> list[str]:
-    texts = doubts("the realm", public_url)
-    if is_address(urlsplit(public_url).hostname):
+    texts = settings.public_url.doubts("the realm", public_url)
+    if settings.public_url.is_address(urlsplit(public_url).hostname):
         texts.insert(
             0, "the realm is an address: crane and oras refuse private addresses; use a DNS name"
         )

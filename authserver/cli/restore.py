@@ -1,11 +1,12 @@
 """``authserver restore``: a new store from a backup."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from authserver.audit import retention
 from authserver.cli import new_store
@@ -15,12 +16,12 @@ from authserver.cli.inputs import passphrase, passphrase_option, read_input
 from authserver.cli.output import note, progress_bar, when
 from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
-from authserver.db import schema
+from authserver.db import models, schema, store
 from authserver.db.backup import archive, dump
-from authserver.db.backup.dump import Header
-from authserver.db.models import AuditState
-from authserver.db.store import Change
 from authserver.keys import signing_keys
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @click.command("restore", short_help="Set a new store up from a backup.")
@@ -51,11 +52,11 @@ def command(context: Context, file: Path, secret: Path | None) -> None:
         note(f"Now bring the master key to {context.settings.master_key_path}.")
 
 
-def _from(context: Context, content: bytes, secret: Path | None) -> Header:
+def _from(context: Context, content: bytes, secret: Path | None) -> dump.Header:
     if archive.is_encrypted(content):
         content = archive.decrypt(content, passphrase(secret, new=False))
     records = archive.unpack(content)
-    header = Header.read(next(records, {}))
+    header = dump.Header.read(next(records, {}))
     if context.store.file is not None:
         make_data_dir(context.settings.data_dir)
     with alone(context), progress_bar("Restoring") as progress:
@@ -65,7 +66,7 @@ def _from(context: Context, content: bytes, secret: Path | None) -> Header:
 
 def _restore(
     context: Context,
-    header: Header,
+    header: dump.Header,
     records: Iterator[dump.Record],
     progress: Callable[[int, int], None],
 ) -> None:
@@ -74,8 +75,8 @@ def _restore(
         for done in dump.load(connection, header, records):
             progress(done, header.total)
         schema.to_head(connection)
-        with Session(connection) as session:
-            change = Change(session, context.actor, now(), context.store.trail)
+        with store.session_on(connection) as session:
+            change = store.Change(session, context.actor, now(), context.store.trail)
             has_key = context.settings.master_key_path.exists()
             if has_key:
                 signing_keys.open_all(session, context.safe_of(session))
@@ -89,10 +90,10 @@ def _restore(
 
 
 def _has_chains(session: Session) -> bool:
-    return session.scalar(select(AuditState.id)) is not None
+    return session.get(models.AuditState, 1) is not None
 
 
-def _record(change: Change, header: Header) -> None:
+def _record(change: store.Change, header: dump.Header) -> None:
     """Record what was restored, as the next of its chain."""
     left_out = retention.are_left_out(change.session)
     if left_out:
@@ -102,7 +103,7 @@ def _record(change: Change, header: Header) -> None:
     change.seal()
 
 
-def _go_without_record(change: Change) -> None:
+def _go_without_record(change: store.Change) -> None:
     """Have other processes look again; without master key and chains nothing can be recorded.
 
     Raises:

@@ -1,19 +1,23 @@
 """``authserver robot``: programs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli import account_switches
-from authserver.cli.context import Context, pass_context
+from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import note, note_on_name, when, yes
 from authserver.cli.params import ROBOT, USER
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.commands import shell_command
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, app_tokens, lookup, rule_rows, rules
-from authserver.db.models import RuleSubjectRow
+from authserver.db import accounts, app_tokens, lookup, models, rule_rows, rules
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _ROBOT = AccountKind.ROBOT
 
@@ -101,11 +105,11 @@ def _list(_: Context, session: Session) -> Sequence[Described]:
 @command.add_command
 @show_command()
 @click.argument("name", type=ROBOT)
-def _show(context: Context, session: Session, name: str) -> tuple[Described, Fields]:
+def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
     """Show the robot NAME, its tokens, and the rules that name it."""
     row = lookup.account(session, name, _ROBOT)
-    own = rules.naming(session, RuleSubjectRow.account_id == row.id)
-    at = context.store.clock()
+    own = rules.naming(session, models.RuleSubjectRow.account_id == row.id)
+    at = now()
     robot = accounts.described(row) | {
         "tokens": [app_tokens.described(t, at) for t in app_tokens.listed(session, name)],
         "rules": [rule_rows.described(rule) for rule in own],

@@ -1,8 +1,11 @@
 """``authserver serve``."""
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import structlog
@@ -10,22 +13,21 @@ import structlog
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.init import configured_password, set_up
+from authserver.cli.lazy_modules import load_all
 from authserver.cli.output import called
 from authserver.core.commands import called_as, shell_command
 from authserver.core.errors import NotReady, StoreFull
-from authserver.db import schema
-from authserver.db.space import reserve_of
-from authserver.runtime import logs, process
-from authserver.runtime.metrics.listener import MetricsListener, metrics_listener
-from authserver.runtime.settings import Settings
-from authserver.runtime.settings.public_url import contradictions
-from authserver.web.server import http_server
-from authserver.web.server.listener import Address, Listener
-from authserver.web.server.tls import Certificate
-from authserver.web.server.worker import WorkerInheritance, spare_the_collector, worker
-from authserver.web.wiring import wire
+from authserver.db import schema, space
+from authserver.runtime import logs, process, settings
+from authserver.runtime.metrics import listener as metrics_listeners
+from authserver.web import wiring as wirings
+from authserver.web.server import http_server, listener, tls, worker
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from authserver.runtime.metrics.listener import MetricsListener
+    from authserver.runtime.settings import Settings
 
 
 @click.command("serve")
@@ -64,6 +66,8 @@ def command(
     Requests in flight finish. With --init and --upgrade several replicas may start at once: one
     does the work.
     """
+    # Requests are answered in threads, which must not load the same module at once.
+    load_all()
     # The log is read later, and elsewhere.
     click.get_current_context().with_resource(called_as(called(absolute=True)))
     chosen = context.settings
@@ -77,26 +81,28 @@ def command(
     workers = workers or chosen.workers or process.available_processors()
     with context.read():
         pass
-    wiring = wire(chosen)
+    wiring = wirings.wire(chosen)
     snapshot = wiring.state.current.snapshot
     if snapshot.issuer != chosen.issuer:
-        log.warning(
+        _log().warning(
             "AUTHSERVER_ISSUER is not the store's issuer, which stays in force",
             issuer=snapshot.issuer,
         )
     if chosen.public_port not in (None, port):
-        log.warning(
+        _log().warning(
             "the realm names another port of this machine than the one that is listened on: "
             "set AUTHSERVER_PUBLIC_URL",
             realm=chosen.realm,
             port=port,
         )
-    for warning in contradictions(chosen.public_url, None if chosen.unix_socket else host):
-        log.warning(warning)
+    for warning in settings.public_url.contradictions(
+        chosen.public_url, None if chosen.unix_socket else host
+    ):
+        _log().warning(warning)
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()
     context.store.engine.dispose()
-    spare_the_collector()
+    worker.spare_the_collector()
     listeners = _listeners(chosen, host, port)
     where = dict(zip(("listening", "administration"), (it.url for it in listeners), strict=False))
     with _metrics_listener(chosen) as metrics:
@@ -104,10 +110,15 @@ def command(
         http_server.run(
             listeners,
             workers,
-            partial(worker, WorkerInheritance(snapshot, metrics, certificates)),
-            lambda: log.info("serving", **where, realm=chosen.realm, workers=workers),
+            partial(worker.worker, worker.WorkerInheritance(snapshot, metrics, certificates)),
+            lambda: _log().info("serving", **where, realm=chosen.realm, workers=workers),
         )
-    log.info("stopped")
+    _log().info("stopped")
+
+
+def _log() -> FilteringBoundLogger:
+    log: FilteringBoundLogger = structlog.get_logger()
+    return log
 
 
 def _make_space(context: Context) -> None:
@@ -119,42 +130,45 @@ def _make_space(context: Context) -> None:
         with store.read() as session:
             schema.current(session.connection())
     except StoreFull as error:
-        log.error("there is no space to read the store", error=str(error))
-        reserve_of(store).release()
+        _log().error("there is no space to read the store", error=str(error))
+        space.reserve_of(store).release()
     except NotReady:
         # The next look tells why.
         return
 
 
-def _listeners(chosen: Settings, host: str, port: int) -> list[Listener]:
+def _listeners(chosen: Settings, host: str, port: int) -> list[listener.Listener]:
     """Return the public listener, and that of the administration if it has its own."""
     mode = int(chosen.unix_socket_mode, 8)
     setting = "AUTHSERVER_UNIX_SOCKET" if chosen.unix_socket else "--host and --port"
     certificate = _certificate(chosen.tls_files)
-    public = Listener(Address(host, port, chosen.unix_socket, mode, setting), certificate)
+    place = listener.Address(host, port, chosen.unix_socket, mode, setting)
+    public = listener.Listener(place, certificate)
     match chosen.admin_place:
         case None:
             return [public]
         case Path() as path:
-            place = Address("", 0, path, mode, setting="AUTHSERVER_ADMIN_LISTEN")
-            return [public, Listener(place)]
+            place = listener.Address("", 0, path, mode, setting="AUTHSERVER_ADMIN_LISTEN")
+            return [public, listener.Listener(place)]
         case admin_host, admin_port:
-            place = Address(admin_host, admin_port, setting="AUTHSERVER_ADMIN_LISTEN")
+            place = listener.Address(admin_host, admin_port, setting="AUTHSERVER_ADMIN_LISTEN")
             if chosen.admin_tls_files != chosen.tls_files or chosen.admin_client_ca_file:
                 certificate = _certificate(chosen.admin_tls_files, chosen.admin_client_ca_file)
-            return [public, Listener(place, certificate)]
+            return [public, listener.Listener(place, certificate)]
 
 
 def _certificate(
     files: tuple[Path, Path] | None, clients: Path | None = None
-) -> Certificate | None:
-    return Certificate(*files, clients) if files else None
+) -> tls.Certificate | None:
+    return tls.Certificate(*files, clients) if files else None
 
 
-def _metrics_listener(chosen: Settings) -> AbstractContextManager[MetricsListener | None]:
+def _metrics_listener(
+    chosen: Settings,
+) -> AbstractContextManager[MetricsListener | None]:
     if chosen.metrics_address is None:
         return nullcontext()
-    return metrics_listener(*chosen.metrics_address)
+    return metrics_listeners.metrics_listener(*chosen.metrics_address)
 
 
 def _set_up(context: Context) -> None:
@@ -162,10 +176,10 @@ def _set_up(context: Context) -> None:
     password = configured_password(chosen)
     if not set_up(context, chosen.admin, chosen.registry, password):
         return
-    log.info("set up", data_dir=str(chosen.data_dir.absolute()), registry=chosen.registry)
+    _log().info("set up", data_dir=str(chosen.data_dir.absolute()), registry=chosen.registry)
     if password is None:
         passwd = shell_command("user", "passwd", operand=chosen.admin)
-        log.warning(f"the administrator has no password: {passwd}", admin=chosen.admin)
+        _log().warning(f"the administrator has no password: {passwd}", admin=chosen.admin)
 
 
 def _upgrade(context: Context) -> None:
@@ -173,4 +187,4 @@ def _upgrade(context: Context) -> None:
     with alone(context):
         before, after = context.upgrade()
     if before != after:
-        log.info("upgraded the schema", before=before, after=after)
+        _log().info("upgraded the schema", before=before, after=after)

@@ -1,16 +1,20 @@
 """``authserver session``: refresh tokens, the logins of people."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import ID, client, last_used, note, require_losses, when, yes_option
 from authserver.cli.params import ACCOUNT
 from authserver.cli.views import Columns, Described, list_command
-from authserver.db import lookup, losses, refresh_tokens
-from authserver.db.models import RefreshTokenRow
+from authserver.db import lookup, losses, models, refresh_tokens
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @click.group("session")
@@ -55,7 +59,7 @@ def revoke(context: Context, session_id: int | None, account: str | None, sure: 
         raise click.UsageError("name one session by its ID, or an account with --account")
     if account is not None:
         with context.read() as session:
-            of_account = RefreshTokenRow.account_id == lookup.account(session, account).id
+            of_account = models.RefreshTokenRow.account_id == lookup.account(session, account).id
             ending = [*losses.logins(session, of_account)]
         if ending:
             require_losses(f"End all sessions of {account}?", ending, sure=sure)

@@ -1,23 +1,27 @@
 """``authserver token``: app tokens."""
 
+from __future__ import annotations
+
 import base64
 import json
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
-from authserver.cli.context import Context, pass_context
+from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, last_used, note, print_json, when
 from authserver.cli.params import ACCOUNT, Duration
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core import scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens
-from authserver.db.app_tokens import Wanted
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 FORMATS = ("plain", "docker-config", "kubernetes")
 
@@ -94,7 +98,7 @@ def create(
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
     ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
-    request = Wanted(name, expires, ceiling, networks)
+    request = app_tokens.Wanted(name, expires, ceiling, networks)
     with context.change() as change:
         row, secret = app_tokens.create(change, account, request, secrets.token_bytes)
         # What cannot be printed must not be made: nobody would ever know the secret.
@@ -146,10 +150,10 @@ _COLUMNS: Columns[Described] = {
     help="Only those that expire within that time, or have expired.",
 )
 def _list(
-    context: Context, session: Session, account: str | None, expiring: timedelta | None
+    _: Context, session: Session, account: str | None, expiring: timedelta | None
 ) -> Sequence[Described]:
     """List app tokens, those of ACCOUNT if one is named."""
-    at = context.store.clock()
+    at = now()
     rows = app_tokens.listed(session, account, at + expiring if expiring else None)
     return [app_tokens.described(row, at) for row in rows]
 

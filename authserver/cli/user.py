@@ -1,18 +1,18 @@
 """``authserver user``: people."""
 
+from __future__ import annotations
+
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.orm import Session
 
-from authserver.auth.passwords import NewPasswords
+from authserver.auth import passwords
 from authserver.cli import account_switches
-from authserver.cli.context import Context, pass_context
-from authserver.cli.new_password import SetsPassword
+from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import (
     ask_password,
     json_option,
@@ -22,14 +22,14 @@ from authserver.cli.output import (
     when,
     yes,
 )
-from authserver.cli.params import USER, Values
+from authserver.cli.params import NEW_PASSWORDS, USER, Values
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
-from authserver.core.subjects import AccountKind, SubjectKind
-from authserver.db import accounts, app_tokens, invitations, lookup, rule_rows, rules
-from authserver.db.accounts import AdminTokens
-from authserver.db.invitations import Reset
-from authserver.db.models import AccountRow, RuleSubjectRow
-from authserver.runtime.settings.public_url import doubts
+from authserver.core.subjects import AccountKind, AdminTokens, SubjectKind
+from authserver.db import accounts, app_tokens, invitations, lookup, models, rule_rows, rules
+from authserver.runtime import settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _password_stdin = click.option(
     "--password-stdin",
@@ -43,7 +43,7 @@ def command() -> None:
     """People: accounts with a password."""
 
 
-@command.command("add", cls=SetsPassword)
+@command.command("add", epilog=NEW_PASSWORDS)
 @click.argument("name")
 @_password_stdin
 @click.option(
@@ -56,9 +56,9 @@ def command() -> None:
 def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
     """Add the user NAME with a password."""
     with context.read() as session:
-        lookup.free_name(session, AccountRow, name)
+        lookup.free_name(session, models.AccountRow, name)
     password = ask_password(from_stdin=password_stdin)
-    hashed = NewPasswords.of(context.settings).hash(password, name)
+    hashed = passwords.NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
         row = accounts.add_user(change, name, hashed, admin=admin)
     note(f"Added the user {row.name}.")
@@ -100,7 +100,7 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
     """Show the app tokens that would administer, and ask about them; return None without any."""
     with context.read() as session:
         row = lookup.account(session, name, AccountKind.USER)
-        tokens = [] if row.admin else app_tokens.administering(session, row, context.store.clock())
+        tokens = [] if row.admin else app_tokens.administering(session, row, now())
     if not tokens:
         return None
     for token in tokens:
@@ -128,7 +128,7 @@ def invite(context: Context, name: str, reset: bool, now: bool, as_json: bool) -
     """
     if now and not reset:
         raise click.UsageError("--now goes with --reset")
-    until = (Reset.NOW if now else Reset.LATER) if reset else None
+    until = (invitations.Reset.NOW if now else invitations.Reset.LATER) if reset else None
     with context.change() as change:
         row, code = invitations.invite(change, name, secrets.token_bytes, until)
     link = context.settings.invitation_link(code)
@@ -137,11 +137,11 @@ def invite(context: Context, name: str, reset: bool, now: bool, as_json: bool) -
     else:
         click.echo(link)
         note(f"For {row.name} alone: anybody with the link sets the password. Good for 72 hours.")
-    for doubt in doubts("the link", context.settings.public_url):
+    for doubt in settings.public_url.doubts("the link", context.settings.public_url):
         note(f"Warning: {doubt}")
 
 
-@command.command("passwd", cls=SetsPassword)
+@command.command("passwd", epilog=NEW_PASSWORDS)
 @click.argument("name", type=USER)
 @_password_stdin
 @pass_context
@@ -153,7 +153,7 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
     with context.read() as session:
         lookup.account(session, name, AccountKind.USER)
     password = ask_password(from_stdin=password_stdin)
-    hashed = NewPasswords.of(context.settings).hash(password, name)
+    hashed = passwords.NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
         accounts.set_password(change, name, hashed)
     note(f"Changed the password of {name}.")
@@ -181,9 +181,9 @@ _COLUMNS: Columns[Described] = {
 
 @command.add_command
 @list_command(_COLUMNS, "There are no users.")
-def _list(context: Context, session: Session) -> Sequence[Described]:
+def _list(_: Context, session: Session) -> Sequence[Described]:
     """List the users."""
-    invited = invitations.open_until(session, context.store.clock())
+    invited = invitations.open_until(session, now())
     rows = accounts.listed(session, AccountKind.USER)
     return [accounts.described(row) | _invited(invited.get(row.id)) for row in rows]
 
@@ -191,11 +191,11 @@ def _list(context: Context, session: Session) -> Sequence[Described]:
 @command.add_command
 @show_command()
 @click.argument("name", type=USER)
-def _show(context: Context, session: Session, name: str) -> tuple[Described, Fields]:
+def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
     """Show the user NAME, its groups, and the rules that name it."""
     row = lookup.account(session, name, SubjectKind.USER)
-    own = rules.naming(session, RuleSubjectRow.account_id == row.id)
-    until = invitations.open_until(session, context.store.clock()).get(row.id)
+    own = rules.naming(session, models.RuleSubjectRow.account_id == row.id)
+    until = invitations.open_until(session, now()).get(row.id)
     user = accounts.described(row) | _invited(until)
     user["rules"] = [rule_rows.described(rule) for rule in own]
     fields = {

@@ -4,11 +4,12 @@ Each noun's file says what it finds and which columns or fields a person sees. H
 flags, reading the store, JSON, tables, and notes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
@@ -22,9 +23,12 @@ from authserver.cli.output import (
     require_losses,
     yes_option,
 )
-from authserver.db import losses
-from authserver.db.losses import Removable
-from authserver.db.store import Change
+from authserver.db import losses, store
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.db.losses import Removable
 
 _Item = TypeVar("_Item")
 
@@ -109,7 +113,7 @@ def rename_command(
     kind: str,
     name: click.Argument,
     help_text: str,
-    rename: Callable[[Change, str, str], bool],
+    rename: Callable[[store.Change, str, str], bool],
     consequences: Callable[[Session, str, str], None] | None = None,
 ) -> click.Command:
     """Make a command that gives an item another name.

@@ -14,6 +14,13 @@ class AccountKind(StrEnum):
     ROBOT = "robot"
 
 
+class AdminTokens(StrEnum):
+    """Whether a new administrator keeps app tokens with an admin ceiling."""
+
+    KEEP = "keep"
+    REVOKE = "revoke"
+
+
 class SubjectKind(StrEnum):
     USER = "user"
     ROBOT = "robot"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, or_, select, update
@@ -12,7 +11,7 @@ from authserver.core.commands import program, shell_command
 from authserver.core.errors import Forbidden, Refused, Unauthorized
 from authserver.core.names import folded, one_line
 from authserver.core.patterns import ACCOUNT
-from authserver.core.subjects import AccountKind
+from authserver.core.subjects import AccountKind, AdminTokens
 from authserver.db import app_tokens, lookup, losses, refresh_tokens, rules
 from authserver.db.lookup import Window
 from authserver.db.models import (
@@ -154,13 +153,6 @@ def any_by_name(session: Session) -> bool:
     patterns = session.scalars(select(RuleRow.patterns))
     ceilings = session.scalars(select(AppTokenRow.ceiling))
     return any(ACCOUNT in text for texts in (*patterns, *ceilings) for text in texts or ())
-
-
-class AdminTokens(StrEnum):
-    """Whether a new administrator keeps app tokens with an admin ceiling."""
-
-    KEEP = "keep"
-    REVOKE = "revoke"
 
 
 def set_admin(

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.orm import Session
 
 from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.db.dialects import dialect_of
 from authserver.db.dialects.dialect import WRITE
 from authserver.db.dialects.errors import named_errors
+from authserver.db.models import StoreStateRow
 from authserver.db.store import BUSY_TIMEOUT
 
 if TYPE_CHECKING:
@@ -169,3 +171,13 @@ def require_head(connection: Connection) -> None:
             f"run `{program()} db upgrade`"
         )
     raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")
+
+
+def require_initialised(session: Session) -> None:
+    """Check that ``authserver init`` has run to its end.
+
+    Raises:
+        NotReady: it has not.
+    """
+    if session.get(StoreStateRow, 1) is None:
+        raise NotReady(f"the store is not set up: run `{program()} init`")

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Engine, event, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, event, make_url, select, update
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotReady
@@ -66,6 +66,13 @@ class NoRecorder:
 
     def rewrap(self, session: Session, seal: Callable[[bytes, str], bytes]) -> None:  # noqa: ARG002
         raise NotReady(UNRECORDED)
+
+
+@contextmanager
+def session_on(connection: Connection) -> Iterator[Session]:
+    """Give a session in the transaction that ``connection`` has begun."""
+    with Session(connection) as session:
+        yield session
 
 
 @dataclass

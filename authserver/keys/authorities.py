@@ -21,6 +21,10 @@ from authserver.keys.rows import SIGNS, described, newest_authority, target
 AFTER_LAST_TOKEN = timedelta(hours=1)
 
 
+def any_there(session: Session) -> bool:
+    return session.scalars(select(AuthorityRow.id).limit(1)).first() is not None
+
+
 def in_bundle(session: Session, now: datetime) -> Sequence[AuthorityRow]:
     """Return the authorities that registries should trust: active, waiting, not yet retired."""
     kept = select(AuthorityRow).where(AuthorityRow.retired_at.is_(None)).order_by(AuthorityRow.id)

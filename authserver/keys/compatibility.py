@@ -6,8 +6,7 @@ docs/registry-matrix.md shows the same, recorded from real registries.
 from enum import StrEnum
 
 from authserver.core.errors import Refused
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
+from authserver.core.signatures import HeaderMode, KeyType
 
 _RSA_AND_EC = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 _MORE_IN_3 = frozenset({"PS256", "PS384", "PS512", "EdDSA"})

@@ -9,13 +9,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from authserver.core.signatures import HeaderMode
 from authserver.keys.jose import (
     P256_BYTES,
     KeyPair,
@@ -29,23 +29,6 @@ from authserver.keys.jose import (
 )
 
 FINGERPRINT_BYTES = 30
-
-
-class HeaderMode(StrEnum):
-    """How a token names its key to one registry."""
-
-    X5C = "x5c"
-    LIBTRUST = "libtrust"
-    RFC7638 = "rfc7638"
-
-
-KEY_ID_MODES = tuple(mode for mode in HeaderMode if mode is not HeaderMode.X5C)
-"""The modes that name a key of the registry's own by its id."""
-
-MODES_HELP = (
-    "x5c (the certificate; the usual way), or a key id that Distribution 2.8 (libtrust) or 3 "
-    "(rfc7638) computes, with a key of its own."
-)
 
 
 def libtrust_id(public: PublicKey) -> str:

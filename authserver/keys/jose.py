@@ -4,7 +4,6 @@ import json
 from binascii import b2a_base64
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from authserver.core.errors import NotReady, Refused
+from authserver.core.signatures import KeyType
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -55,13 +55,6 @@ def public_key(certificate: x509.Certificate) -> PublicKey:
     if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise NotReady("a stored certificate is of an unknown kind: restore a backup")
     return public
-
-
-class KeyType(StrEnum):
-    """What a signing key is made of; the value is what an operator writes."""
-
-    P256 = "p-256"
-    RSA2048 = "rsa-2048"
 
 
 ALGORITHMS = {KeyType.P256: "ES256", KeyType.RSA2048: "RS256"}

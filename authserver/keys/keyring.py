@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from authserver.core.errors import NotReady, Refused
+from authserver.core.signatures import KeyType
 from authserver.keys.header_modes import has_leading_zero, thumbprint
-from authserver.keys.jose import RSA_BITS, KeyPair, KeyType, PrivateKey, PublicKey, public_key
+from authserver.keys.jose import RSA_BITS, KeyPair, PrivateKey, PublicKey, public_key
 
 AUTHORITY_LIFETIME = timedelta(days=3652)
 OWN_KEY_LIFETIME = timedelta(days=3652)

@@ -8,12 +8,13 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
 from authserver.keys import compatibility, jose, keyring, rows
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode, signer_of
-from authserver.keys.jose import KeyPair, KeyType, Signer
+from authserver.keys.header_modes import signer_of
+from authserver.keys.jose import KeyPair, Signer
 from authserver.keys.private_keys import Safe
 from authserver.keys.rows import SIGNS, described, target
 

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.core.signatures import HeaderMode
 from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
 from authserver.keys import keyring, registry_keys, rows
 from authserver.keys import rows as key_rows
-from authserver.keys.header_modes import HeaderMode
 from authserver.keys.jose import KeyPair
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Row, Safe, role, sealed_name
@@ -161,16 +161,6 @@ def revoke(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     row.revoked = True
     change.record("key.revoke", target(row), before=described(row))
     return row
-
-
-def require_initialised(session: Session) -> None:
-    """Check that ``authserver init`` has run to its end.
-
-    Raises:
-        NotReady: it has not.
-    """
-    if session.get(StoreStateRow, 1) is None:
-        raise NotReady(f"the store is not set up: run `{program()} init`")
 
 
 def issuer(session: Session) -> str:

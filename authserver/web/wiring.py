@@ -29,7 +29,6 @@ from authserver.db import schema
 from authserver.db.snapshot import Snapshot
 from authserver.db.space import reserve_of
 from authserver.db.store import Store, open_store
-from authserver.keys import signing_keys
 from authserver.keys.master_key import MasterKey
 from authserver.keys.private_keys import Safe
 from authserver.runtime.concurrency import Slots
@@ -123,7 +122,7 @@ def wire(
     store = open_store(settings.store_url, now, settings.pool, trail)
     with store.read() as session:
         schema.require_head(session.connection())
-        signing_keys.require_initialised(session)
+        schema.require_initialised(session)
         safe = Safe.of(session, settings.master_key_path, settings.private_key_dir)
         # A missing key must be an error now, not at the first record.
         trail.key(session)

@@ -1,17 +1,13 @@
 """The command line, called in this process."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
-from authserver.cli import cli, context
-from authserver.db.store import Store, open_store
+from authserver.cli import cli
 from tests import stores
 
 
@@ -42,10 +38,9 @@ class Commands:
             "AUTHSERVER_BCRYPT_COST": "4",
             "AUTHSERVER_CONFIG_FILE": None,
         }
-        with stores_closed():
-            result = CliRunner().invoke(
-                cli, [*map(str, args)], input=stdin, env=env | self.env, prog_name="authserver"
-            )
+        result = CliRunner().invoke(
+            cli, [*map(str, args)], input=stdin, env=env | self.env, prog_name="authserver"
+        )
         self.out, self.err = result.stdout, result.stderr
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -59,19 +54,3 @@ class Commands:
         """Return the latest audit record of a change."""
         (record,) = self.json("audit", "list", "--kind", "change", "--limit", 1)
         return dict(record)
-
-
-@contextmanager
-def stores_closed() -> Iterator[None]:
-    """Close the stores that a command opened, as the end of its process does."""
-    opened: list[Store] = []
-
-    def tracked(*arguments: Any) -> Store:
-        opened.append(open_store(*arguments))
-        return opened[-1]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(context, "open_store", tracked)
-        yield
-    for store in opened:
-        store.engine.dispose()

@@ -9,7 +9,6 @@ from click.testing import CliRunner, Result
 
 from authserver.cli import cli
 from tests import stores
-from tests.cli.commands import stores_closed
 
 
 class Run:
@@ -17,8 +16,7 @@ class Run:
         self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str, stdin: str = "") -> Result:
-        with stores_closed():
-            return CliRunner().invoke(cli, args, env=self.env, input=stdin)
+        return CliRunner().invoke(cli, args, env=self.env, input=stdin)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 
 from authserver.cli import cli
 from tests import stores
-from tests.cli.commands import stores_closed
 
 DES = "f23kLbLhY/YaI"
 
@@ -33,8 +32,7 @@ class Run:
         self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str) -> Result:
-        with stores_closed():
-            return CliRunner().invoke(cli, args, env=self.env)
+        return CliRunner().invoke(cli, args, env=self.env)
 
     def json(self, *args: str) -> Any:
         done = self(*args, "--json")
@@ -135,9 +133,8 @@ def test_no_hash_is_printed(run: Run, file: Path) -> None:
 
 
 def test_a_file_may_come_on_standard_input(run: Run, file: Path) -> None:
-    with stores_closed():
-        done = CliRunner().invoke(
-            cli, ["import", "htpasswd", "-"], env=run.env, input=file.read_bytes()
-        )
+    done = CliRunner().invoke(
+        cli, ["import", "htpasswd", "-"], env=run.env, input=file.read_bytes()
+    )
     assert "2 imported" in done.stdout
     assert run.users() == ["admin", "carol", "erin"]

@@ -183,7 +183,9 @@ def test_init_completes_what_a_crash_left(bare: Commands, left: Callable[[Path],
     bare("db", "check")
 
 
-@pytest.mark.parametrize("place", ["schema.upgrade", "make_master_key", "new_store.initialise"])
+@pytest.mark.parametrize(
+    "place", ["schema.upgrade", "master_keys.make_master_key", "new_store.initialise"]
+)
 def test_init_completes_after_it_was_cut_off(
     bare: Commands, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

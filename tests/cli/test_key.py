@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authserver.cli import cli
-from authserver.cli import key as cli_key
-from authserver.keys import signing_keys
-from authserver.keys.jose import KeyPair, KeyType
+from authserver.core.signatures import KeyType
+from authserver.keys import master_key, signing_keys
+from authserver.keys.jose import KeyPair
 from authserver.keys.keyring import make_authority, make_own
 from authserver.keys.master_key import read_master_key
 from tests.cli.commands import Commands
@@ -265,7 +265,7 @@ STEPS = ("make_master_key", "rewrap", "take_over")
 def test_the_store_can_be_opened_wherever_the_change_was_cut(
     run: Commands, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    place: Any = signing_keys if step == "rewrap" else cli_key
+    place: Any = signing_keys if step == "rewrap" else master_key
     real = getattr(place, step)
 
     def cut(*args: Any) -> None:

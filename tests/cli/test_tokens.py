@@ -13,7 +13,6 @@ from authserver.cli import cli
 from authserver.db import refresh_tokens
 from authserver.runtime.settings import Settings
 from tests import stores
-from tests.cli.commands import stores_closed
 from tests.world import PASSWORD, World
 
 
@@ -22,8 +21,7 @@ class Run:
         self.env = stores.environ(data_dir) | {"AUTHSERVER_BCRYPT_COST": "4"}
 
     def __call__(self, *args: str, status: int = 0) -> Result:
-        with stores_closed():
-            done = CliRunner().invoke(cli, args, env=self.env)
+        done = CliRunner().invoke(cli, args, env=self.env)
         assert done.exit_code == status, done.output
         return done
 

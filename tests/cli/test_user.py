@@ -155,14 +155,11 @@ def test_a_new_password_follows_the_rules(
 
 
 @pytest.mark.parametrize("command", [["init"], ["user", "add"], ["user", "passwd"]])
-def test_help_says_the_configured_minimum(run: Commands, command: list[str]) -> None:
-    assert "has at least 8 characters, at most 72 bytes" in " ".join(
-        run(*command, "--help").split()
-    )
-    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = "20"
-    assert "has at least 20 characters" in " ".join(run(*command, "--help").split())
-    run.env["AUTHSERVER_PASSWORD_MIN_LENGTH"] = "7"
-    assert "has at least 8 characters" in " ".join(run(*command, "--help").split())
+def test_help_says_how_long_a_password_must_be(run: Commands, command: list[str]) -> None:
+    text = " ".join(run(*command, "--help").split())
+    minimum = Settings.model_fields["password_min_length"].default
+    assert f"AUTHSERVER_PASSWORD_MIN_LENGTH says ({minimum} unless it is set)" in text
+    assert "at most 72 bytes" in text
 
 
 @pytest.mark.parametrize("minimum", ["7", "65", "x"])

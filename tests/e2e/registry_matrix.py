@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from authserver.core.claims import Claims
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.header_modes import HeaderMode, public_jwks, signer_of
-from authserver.keys.jose import KeyPair, KeyType, public_key
+from authserver.keys.header_modes import public_jwks, signer_of
+from authserver.keys.jose import KeyPair, public_key
 from authserver.keys.keyring import make_authority, make_leaf, make_own
 from tests.e2e.lab import PROGRAMS, serving_registry
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.keys.compatibility import Version, refusal
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 from tests.cli.commands import Commands
 from tests.e2e import registry_matrix
 from tests.e2e.fetching import Answer, ask_for_token

@@ -5,10 +5,9 @@ from typing import Any
 import jwt
 import pytest
 
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.keys import authorities, registry_keys
 from authserver.keys.authorities import Sighting
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.keys.keyring import make_own
 from authserver.registry import entries
 from authserver.web.api import registry_checks

@@ -9,10 +9,9 @@ import pytest
 
 from authserver.auth.state import SCHEMA_EVERY, STALE_AFTER
 from authserver.core.errors import NotReady
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.db.dialects.dialect import Space
 from authserver.keys import registry_keys
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from tests.web.faults import put_out_of_reach
 from tests.world import Clock, World, take_schema_back

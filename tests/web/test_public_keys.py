@@ -7,9 +7,8 @@ import jwt
 import pytest
 from cryptography import x509
 
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from tests.world import World
 

@@ -1,9 +1,11 @@
 """Delegation: delegate, delegations, undelegate."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.acl.rules import PatternCommand
 from authserver.cli.context import Context, pass_context
@@ -12,6 +14,9 @@ from authserver.cli.views import Columns, Described, list_command
 from authserver.core.errors import Refused
 from authserver.core.subjects import SubjectKind, subject
 from authserver.db import delegations
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @click.command("delegate", cls=PatternCommand, short_help="Let a group write allows within bounds.")

@@ -1,11 +1,12 @@
 """Questions about the rules: explain, check, who-can, effective."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, note, print_json, print_table
@@ -20,8 +21,12 @@ from authserver.core.subjects import ANONYMOUS
 from authserver.db import lookup, snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
-from authserver.policy.explain import AccessAnswer
 from authserver.registry import entries
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.policy.explain import AccessAnswer
 
 
 class SourceAddress(click.ParamType[Address]):

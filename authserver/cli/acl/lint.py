@@ -1,13 +1,20 @@
 """Lint: what in the rules deserves a second look."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import MAX_CELL, json_option, note, print_json
 from authserver.core.names import printable
 from authserver.db import snapshot
-from authserver.policy import lint as policy_lint
-from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, LintReport, rule_usage
+from authserver.policy.lint import checks, rule_usage, stale
+from authserver.policy.lint.findings import MAX_DAYS, Code, Level
+
+if TYPE_CHECKING:
+    from authserver.policy.lint.findings import LintReport
 
 
 @click.command("lint", short_help="Find rules without effect, too wide, or left over.")
@@ -51,10 +58,10 @@ def lint(
     it out, and mostly the command that mends it.
     """
     days_kept = context.settings.token_record_days
-    ages = LintAges(now(), days or days_kept, days_kept)
+    ages = stale.LintAges(now(), days or days_kept, days_kept)
     with context.read() as session:
         state, usage = snapshot.load(session), rule_usage.load(session, ages.since)
-    report = policy_lint.lint(state, usage, ages, frozenset(map(Code, ignored)))
+    report = checks.lint(state, usage, ages, frozenset(map(Code, ignored)))
     if as_json:
         print_json(report.as_json(level if quiet else Level.INFO))
     else:

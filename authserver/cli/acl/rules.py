@@ -1,11 +1,12 @@
 """Writing rules: allow, deny, list, show, edit, disable, enable, remove."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from sqlalchemy.orm import Session
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, note
@@ -16,6 +17,9 @@ from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
 from authserver.db import rule_rows, rules
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -19,7 +19,6 @@ from authserver.cli.output import (
 from authserver.cli.params import Moment
 from authserver.core.errors import NotReady
 from authserver.db import space
-from authserver.db.space import reserve_of
 
 _BEGINNING = datetime.fromtimestamp(0, UTC)
 _ALL = 2**63 - 1
@@ -49,7 +48,7 @@ def prune(
         raise click.UsageError("say which: --before TIME, --keep N, or both")
     context.require_database()
     # Where a disk is full even reading may take space.
-    reserve = reserve_of(context.store)
+    reserve = space.reserve_of(context.store)
     released = reserve.release()
     with suppress(NotReady):
         space.reclaim(context.store)

@@ -1,18 +1,18 @@
 """``audit list``, ``audit tail`` and ``audit export``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from time import sleep
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from sqlalchemy.orm import Session
 
+from authserver.audit import KINDS, OUTCOMES, record_rows, records
 from authserver.audit import export as audit_export
-from authserver.audit import record_rows, records
-from authserver.audit.records import KINDS, OUTCOMES, Filter, Record
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
     MAX_CELL,
@@ -26,6 +26,11 @@ from authserver.cli.views import Columns, Described, list_command
 from authserver.core.commands import program
 from authserver.core.errors import NotReady
 from authserver.core.names import printable
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.audit.records import Record
 
 _OPTIONS = (
     click.option("--kind", type=click.Choice(KINDS), help="Only changes, or only tokens."),
@@ -62,7 +67,7 @@ def filtered(command: Callable[..., _R]) -> Callable[..., _R]:
 
     @wraps(command)
     def asked(*args: Any, **flags: Any) -> _R:  # noqa: ANN401 - click passes what it has
-        wanted = Filter(**{name: flags.pop(name) for name in Filter.__slots__})
+        wanted = records.Filter(**{name: flags.pop(name) for name in records.Filter.__slots__})
         return command(*args, wanted=wanted, **flags)
 
     for option in reversed(_OPTIONS):
@@ -85,7 +90,7 @@ def filtered(command: Callable[..., _R]) -> Callable[..., _R]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each record as one line of JSON.")
 @pass_context
-def tail(context: Context, wanted: Filter, follow: bool, limit: int, as_json: bool) -> None:
+def tail(context: Context, wanted: records.Filter, follow: bool, limit: int, as_json: bool) -> None:
     """Show the latest records, a line each, the newest last."""
     show = safe_json if as_json else _line
     with context.read() as session:
@@ -101,7 +106,7 @@ def tail(context: Context, wanted: Filter, follow: bool, limit: int, as_json: bo
 
 
 def _show_new(
-    context: Context, following: "Following", show: Callable[[Mapping[str, Any]], str]
+    context: Context, following: Following, show: Callable[[Mapping[str, Any]], str]
 ) -> None:
     with context.read() as session:
         rows = following.look(session)
@@ -113,12 +118,12 @@ def _show_new(
 class Following:
     """Finds what has come since it looked last."""
 
-    wanted: Filter
-    _newest: dict[str, int] = field(default_factory=lambda: dict.fromkeys(records.KINDS, 0))
+    wanted: records.Filter
+    _newest: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     _seen: set[tuple[str, int]] = field(default_factory=set)
 
     @classmethod
-    def now(cls, session: Session, wanted: Filter) -> "Following":
+    def now(cls, session: Session, wanted: records.Filter) -> Following:
         """Return one that has seen all that is there."""
         following = cls(wanted)
         following._newest |= records.newest(session)
@@ -127,7 +132,7 @@ class Following:
 
     def look(self, session: Session) -> list[Record]:
         """Return the records that have come, oldest first."""
-        places = [max(0, self._newest[kind] - OVERLAP) for kind in records.KINDS]
+        places = [max(0, self._newest[kind] - OVERLAP) for kind in KINDS]
         rows = records.newer(session, self.wanted, *places)
         keys = {(record.fields["kind"], record.id): record for record in rows}
         new = [record for key, record in keys.items() if key not in self._seen]
@@ -176,7 +181,9 @@ _COLUMNS: Columns[Described] = {
     show_default=True,
     help="How many, the latest.",
 )
-def list_(_: Context, session: Session, /, wanted: Filter, limit: int) -> Sequence[Described]:
+def list_(
+    _: Context, session: Session, /, wanted: records.Filter, limit: int
+) -> Sequence[Described]:
     """List the latest records, the newest last."""
     return records.listed(session, wanted, limit)
 
@@ -184,7 +191,7 @@ def list_(_: Context, session: Session, /, wanted: Filter, limit: int) -> Sequen
 @click.command("export", short_help="Print records as JSON lines, with their place in the chains.")
 @filtered
 @pass_context
-def export(context: Context, wanted: Filter) -> None:
+def export(context: Context, wanted: records.Filter) -> None:
     """Print the records as JSON lines, oldest first, each with its chain, number and HMAC.
 
     This is the form of AUTHSERVER_AUDIT_LOG: `audit verify --against` takes an export as well.

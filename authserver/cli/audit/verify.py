@@ -1,19 +1,18 @@
 """``audit verify`` and ``audit restart``."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from authserver.audit import chain_walk, log_reader, recorder
 from authserver.audit import restart as audit_restart
-from authserver.audit.chain_walk import Fault
-from authserver.audit.closed_chains import Restart
-from authserver.audit.log_reader import Logged
-from authserver.audit.recorder import Trail
-from authserver.audit.verify import Verification, VerificationReport
+from authserver.audit import verify as audit_verify
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
     json_option,
@@ -27,6 +26,10 @@ from authserver.cli.output import (
 from authserver.core.commands import program
 from authserver.core.errors import ChainsLost, Refused
 from authserver.core.names import printable
+
+if TYPE_CHECKING:
+    from authserver.audit.closed_chains import Restart
+    from authserver.audit.verify import VerificationReport
 
 
 @click.command("verify", short_help="Check that no audit record was altered, deleted or moved.")
@@ -48,11 +51,11 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     restart` has closed are listed, and are no alarm. The server may go on.
     """
     with context.read() as session:
-        key = Trail.of(context.store).key(session)
+        key = recorder.Trail.of(context.store).key(session)
     # Before the state of the store that is verified: what is logged later is not in it.
-    logged = _read(Logged(key), files) if files else None
+    logged = _read(log_reader.Logged(key), files) if files else None
     with context.read() as session, progress_bar("Verifying") as progress:
-        report = Verification(session, key, logged, progress).run()
+        report = audit_verify.Verification(session, key, logged, progress).run()
     if as_json:
         print_json(_told(report))
     else:
@@ -65,7 +68,7 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _read(logged: Logged, files: Sequence[Path]) -> Logged:
+def _read(logged: log_reader.Logged, files: Sequence[Path]) -> log_reader.Logged:
     for path in files:
         try:
             with path.open("rb") as file, progress_bar(f"Reading {path}") as progress:
@@ -105,7 +108,7 @@ def _restart(restart: Restart) -> dict[str, Any]:
     }
 
 
-def _faults(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+def _faults(faults: Iterable[chain_walk.Fault]) -> list[dict[str, Any]]:
     return [asdict(fault) | {"text": str(fault)} for fault in faults]
 
 
@@ -175,13 +178,13 @@ def restart(context: Context, reason: str, sure: bool, as_json: bool) -> None:
     note("Began new chains." if faults else "Nothing is wrong: the chains go on.")
 
 
-def _verified(context: Context) -> list[Fault]:
+def _verified(context: Context) -> list[chain_walk.Fault]:
     with context.read() as session, progress_bar("Verifying") as progress:
         try:
-            key = Trail.of(context.store).key(session)
+            key = recorder.Trail.of(context.store).key(session)
         except ChainsLost as error:
-            return [Fault("", error.what)]
-        return Verification(session, key, None, progress).run().faults
+            return [chain_walk.Fault("", error.what)]
+        return audit_verify.Verification(session, key, None, progress).run().faults
 
 
 @click.command("accept", hidden=True)

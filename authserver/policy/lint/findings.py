@@ -21,6 +21,10 @@ class Level(StrEnum):
         return levels.index(self) >= levels.index(other)
 
 
+MAX_DAYS = 3650
+"""The most days that a rule can be asked to have been unused for."""
+
+
 class Code(StrEnum):
     """The kinds of findings. Scripts depend on these words: they stay."""
 

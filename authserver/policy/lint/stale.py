@@ -11,8 +11,6 @@ from authserver.policy.lint.coverage import in_force
 from authserver.policy.lint.findings import Code, Level, LintFinding, cite, idle
 from authserver.policy.lint.rule_usage import RuleUpkeep
 
-MAX_DAYS = 3650
-
 # A quiet installation may have no record from exactly the first day that was asked for.
 _SLACK = 0.1
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from authserver.core.signatures import KEY_ID_MODES, HeaderMode
 from authserver.keys import keyring
 from authserver.keys.compatibility import Version
-from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode
 from authserver.registry.distribution import key_ids
 from authserver.registry.doctor import probe
 from authserver.registry.doctor.expected import Expected, OwnAuthority

@@ -8,11 +8,12 @@ from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from authserver.core.signatures import HeaderMode
 from authserver.db import lookup
 from authserver.db.models import AuthorityRow
 from authserver.keys import keyring, registry_keys, signing_keys
 from authserver.keys import rows as key_rows
-from authserver.keys.header_modes import HeaderMode, key_id
+from authserver.keys.header_modes import key_id
 from authserver.keys.jose import KeyPair
 from authserver.keys.private_keys import Safe
 from authserver.registry.distribution.trust import ListedKey, RegistryTrust

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from authserver.core.names import printable
+from authserver.core.signatures import HeaderMode
 from authserver.keys.authorities import Sighting
 from authserver.keys.compatibility import Version
-from authserver.keys.header_modes import HeaderMode
 
 
 class Status(StrEnum):

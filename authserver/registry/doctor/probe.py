@@ -17,7 +17,8 @@ import jwt
 from authserver.core.claims import Claims
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode, jose_header
+from authserver.core.signatures import KEY_ID_MODES, HeaderMode
+from authserver.keys.header_modes import jose_header
 from authserver.keys.jose import KeyPair, algorithm
 from authserver.registry.doctor import challenge
 from authserver.registry.doctor.challenge import ObservedChallenge, parse

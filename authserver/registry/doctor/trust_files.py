@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import printable
-from authserver.keys.header_modes import HeaderMode, key_id
+from authserver.core.signatures import HeaderMode
+from authserver.keys.header_modes import key_id
 from authserver.registry.distribution import x509_chain
 from authserver.registry.distribution.trust import ListedKey, public_key, read_bundle, read_jwks
 from authserver.registry.doctor.config_file import ConfigFile, contents

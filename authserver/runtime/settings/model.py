@@ -204,7 +204,7 @@ class Settings(SettingsFields):
     def store_url(self) -> URL:
         """Return the SQLAlchemy URL of the store, its password included."""
         if self.database_url is None:
-            return URL.create("sqlite", database=str(self.data_dir.absolute() / "authserver.db"))
+            return sqlite_url(self.data_dir / "authserver.db")
         url = make_url(self.database_url.get_secret_value())
         return url.set(drivername="postgresql+psycopg") if url.drivername in _POSTGRESQL else url
 
@@ -292,6 +292,11 @@ class Settings(SettingsFields):
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def sqlite_url(file: Path) -> URL:
+    """Return the URL of an embedded store."""
+    return URL.create("sqlite", database=str(file.absolute()))
 
 
 def bracketed(host: str) -> str:

@@ -14,8 +14,9 @@ from authserver.db import lookup, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
-from authserver.policy import lint as policy_lint
-from authserver.policy.lint import MAX_DAYS, Code, Level, LintAges, rule_usage
+from authserver.policy.lint import checks, rule_usage
+from authserver.policy.lint.findings import MAX_DAYS, Code, Level
+from authserver.policy.lint.stale import LintAges
 from authserver.web.api.models import (
     MAX_ID,
     WHOLE,
@@ -261,5 +262,5 @@ def lint(call: Call[Nothing, LintQuery]) -> Lint:
     ages = LintAges(call.parts.store.clock(), call.query.unused_days or days, days)
     with call.read() as session:
         state, usage = snapshot.load(session), rule_usage.load(session, ages.since)
-    report = policy_lint.lint(state, usage, ages)
+    report = checks.lint(state, usage, ages)
     return Lint.model_validate(report.as_json(Level(call.query.level)))

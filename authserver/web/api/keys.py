@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from authserver.core.signatures import HeaderMode
 from authserver.keys import registry_keys, signing_keys
-from authserver.keys.header_modes import HeaderMode
 from authserver.keys.private_keys import Row
 from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys

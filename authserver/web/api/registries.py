@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.db import lookup, losses
 from authserver.db.models import RefreshTokenRow, RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.header_modes import KEY_ID_MODES, HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.registry import entries
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, Removal

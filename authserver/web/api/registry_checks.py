@@ -9,10 +9,10 @@ import structlog
 from pydantic import Field
 
 from authserver.core.errors import Refused
+from authserver.core.signatures import HeaderMode
 from authserver.db import lookup
 from authserver.keys import authorities
 from authserver.keys.compatibility import Version
-from authserver.keys.header_modes import HeaderMode
 from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected

@@ -7,9 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
-from authserver.core.subjects import AccountKind
+from authserver.core.subjects import AccountKind, AdminTokens
 from authserver.db import accounts, lookup
-from authserver.db.accounts import AdminTokens
 from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Force, Password

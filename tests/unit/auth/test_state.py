@@ -15,6 +15,7 @@ from authserver.auth import state
 from authserver.auth.state import STALE_AFTER
 from authserver.core.errors import NotReady
 from authserver.core.rules import Effect, new_rule
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.core.subjects import subjects
 from authserver.db import accounts, app_tokens, groups, lookup, refresh_tokens, rules, snapshot
 from authserver.db.app_tokens import Wanted
@@ -23,8 +24,6 @@ from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import registry_keys
 from authserver.keys import signing_keys as key_store
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 from authserver.keys.master_key import MasterKey, beside, make_master_key, take_over
 from authserver.keys.private_keys import Safe
 from authserver.registry import entries, published_keys

@@ -3,9 +3,8 @@
 import pytest
 
 from authserver.core.errors import Refused
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.keys.compatibility import Trust, Version, refusal, require_accepted
-from authserver.keys.header_modes import HeaderMode
-from authserver.keys.jose import KeyType
 
 X5C, LIBTRUST, RFC7638 = HeaderMode.X5C, HeaderMode.LIBTRUST, HeaderMode.RFC7638
 P256, RSA = KeyType.P256, KeyType.RSA2048

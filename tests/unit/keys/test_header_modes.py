@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authserver.core.errors import Refused
+from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.keys.header_modes import (
-    KEY_ID_MODES,
-    HeaderMode,
     has_leading_zero,
     jose_header,
     key_id,
@@ -20,7 +19,7 @@ from authserver.keys.header_modes import (
     public_jwks,
     thumbprint,
 )
-from authserver.keys.jose import KeyType, PublicKey, key_type, public_jwk
+from authserver.keys.jose import PublicKey, key_type, public_jwk
 from authserver.keys.keyring import make_authority, make_leaf
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

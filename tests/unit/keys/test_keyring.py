@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from authserver.core.claims import Claims
 from authserver.core.errors import NotReady, Refused
-from authserver.keys.header_modes import HeaderMode, has_leading_zero, signer_of
-from authserver.keys.jose import KeyPair, KeyType
+from authserver.core.signatures import HeaderMode, KeyType
+from authserver.keys.header_modes import has_leading_zero, signer_of
+from authserver.keys.jose import KeyPair
 from authserver.keys.keyring import (
     LEAF_LIFETIME,
     ROTATED_AFTER,

@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import select, update
 
 from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.core.signatures import HeaderMode, KeyType
 from authserver.db import schema
 from authserver.db.models import AuditRecord, AuthorityRow, RegistryRow, SigningKeyRow
 from authserver.db.store import Change, Store, open_store
 from authserver.keys import authorities, keyring, registry_keys, signing_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.keys.header_modes import HeaderMode, libtrust_id, thumbprint
-from authserver.keys.jose import KeyPair, KeyType, Signer, public_key
+from authserver.keys.header_modes import libtrust_id, thumbprint
+from authserver.keys.jose import KeyPair, Signer, public_key
 from authserver.keys.keyring import key_id, make_authority, make_own
 from authserver.keys.master_key import (
     MasterKey,
@@ -165,7 +166,7 @@ def test_a_store_that_was_not_set_up_is_not_ready(tmp_path: Path, clock: Clock, 
     schema.upgrade(empty.engine)
     with empty.read() as session:
         with pytest.raises(NotReady, match="authserver init"):
-            signing_keys.require_initialised(session)
+            schema.require_initialised(session)
         with pytest.raises(NotReady, match="no signing key"):
             signing_keys.load_leaf(session, safe)
     with pytest.raises(NotReady, match="no valid authority"):

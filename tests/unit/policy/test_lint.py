@@ -19,9 +19,11 @@ from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
-from authserver.policy.lint import Code, Level, LintAges, LintReport, lint
+from authserver.policy.lint.checks import lint
 from authserver.policy.lint.coverage import RulesInForce, parts
+from authserver.policy.lint.findings import Code, Level, LintReport
 from authserver.policy.lint.rule_usage import DelegationStanding, RuleDates, RuleUpkeep, RuleUse
+from authserver.policy.lint.stale import LintAges
 from tests.unit.strategies import ADDRESSES, NAMES, NOON, OWN_PATTERNS, PATTERNS, rules, when
 
 ACCOUNTS = (

@@ -13,8 +13,8 @@ from threading import Thread
 import pytest
 
 from authserver.core.errors import Refused
+from authserver.core.signatures import HeaderMode
 from authserver.keys import keyring
-from authserver.keys.header_modes import HeaderMode
 from authserver.registry.doctor import challenge, config_file
 from authserver.registry.doctor.client_walk import WalkAccount
 from authserver.registry.doctor.examination import Options, examine
