@@ -272,7 +272,7 @@ def test_who_is_not_there_is_not_reset(run: Run) -> None:
     for name in ("nobody", "ci"):
         run("user", "invite", name, "--reset", status=1)
     run("user", "invite", "admin", "--now", status=2)
-    run("user", "disable", "admin")
+    run("user", "disable", "admin", "--force")
     assert "user enable admin" in run("user", "invite", "admin", "--reset", status=1).stderr
     assert [user["name"] for user in run.json("user", "list")] == [u["name"] for u in before]
 
