@@ -9,7 +9,7 @@ from authserver.core.claims import Claims, access
 from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import Decision, decide
-from authserver.core.errors import BadRequest, LoginEnded, Unauthorized
+from authserver.core.errors import AppTokenNeeded, BadRequest, LoginEnded, Unauthorized
 from authserver.core.names import nfc, printable
 from authserver.core.scope import MalformedScope
 from authserver.db.snapshot import Snapshot
@@ -67,10 +67,12 @@ def authorize(
     Raises:
         BadRequest: there are too many scopes, or the service is missing, repeated or unknown.
         LoginEnded: the credential is bound to another registry.
+        AppTokenNeeded: it is a password, or was got by one, where only app tokens are taken.
         Unauthorized: the account parameter is another account.
     """
     service = _service(wanted.services, snapshot)
     _require_bound(identity, service)
+    _require_app_token(snapshot, identity, service)
     _require_account(wanted.accounts, identity)
     scopes, malformed = _scopes(wanted.scopes)
     account = identity.known.account if identity else None
@@ -132,6 +134,15 @@ def _service(named: tuple[str, ...], snapshot: Snapshot) -> str:
 def _require_bound(identity: Identity | None, service: str) -> None:
     if identity is not None and identity.bound_to not in (None, service):
         raise LoginEnded("refresh token of another registry")
+
+
+def _require_app_token(snapshot: Snapshot, identity: Identity | None, service: str) -> None:
+    if identity is None or identity.app_token is not None:
+        return
+    if snapshot.registries[service].app_tokens_only:
+        raise AppTokenNeeded(f"the registry {service}")
+    if identity.known.app_tokens_only:
+        raise AppTokenNeeded(f"the account {identity.known.account.name}")
 
 
 def _require_account(named: tuple[str, ...], identity: Identity | None) -> None:

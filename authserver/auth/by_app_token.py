@@ -12,7 +12,7 @@ from authserver.core.addresses import parse_address
 from authserver.core.errors import Unauthorized
 from authserver.core.names import nfc
 from authserver.core.secret_tokens import Prefix
-from authserver.db import accounts
+from authserver.db import second_checks
 from authserver.db.models import AccountRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAppToken
@@ -94,7 +94,7 @@ class AppToken(Credential):
     def require_still(
         self, proved: Identity, backends: Backends, change: Change, account: AccountRow
     ) -> None:
-        accounts.require_app_token(change.session, self.digest, change.at)
+        second_checks.require_app_token(change.session, self.digest, change.at)
 
 
 def _is_within(token: KnownAppToken, text: str) -> bool:

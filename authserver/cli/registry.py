@@ -87,6 +87,7 @@ def _installation_options(wrapped: _F) -> _F:
     is_flag=True,
     help="Give no refresh tokens: clients keep the password, or an app token, instead.",
 )
+@click.option("--app-tokens-only", is_flag=True, help="Take app tokens only, no password.")
 @_installation_options
 @pass_context
 def add(
@@ -95,6 +96,7 @@ def add(
     service: str,
     token_ttl: int | None,
     no_refresh_tokens: bool,
+    app_tokens_only: bool,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
     **installation: Any,  # noqa: ANN401 - as _changed takes them
@@ -106,6 +108,7 @@ def add(
             service,
             token_ttl,
             refresh_tokens=not no_refresh_tokens,
+            app_tokens_only=app_tokens_only,
             installation=_changed(entries.UNKNOWN, **installation),
         )
         safe = context.safe_of(change.session)
@@ -122,6 +125,12 @@ def add(
     default=None,
     help="Whether docker login keeps a refresh token; turning it off ends all of them.",
 )
+@click.option(
+    "--app-tokens-only/--passwords",
+    "app_tokens_only",
+    default=None,
+    help="Take app tokens only, or passwords too. App tokens only ends all logins there.",
+)
 @_installation_options
 @yes_option
 @pass_context
@@ -131,6 +140,7 @@ def edit(
     service: str,
     token_ttl: int | None,
     refresh_tokens: bool | None,
+    app_tokens_only: bool | None,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
     sure: bool,
@@ -143,12 +153,13 @@ def edit(
     """
     if header_mode is None and key_type is not None:
         raise click.UsageError("--key-type needs --header-mode")
-    if {token_ttl, refresh_tokens, header_mode, *installation.values()} == {None}:
+    terms = (token_ttl, refresh_tokens, app_tokens_only, header_mode, *installation.values())
+    if set(terms) == {None}:
         raise click.UsageError(
-            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, --url, "
-            "--header-mode, --registry-version, --trust"
+            "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, "
+            "--app-tokens-only or --passwords, --url, --header-mode, --registry-version, --trust"
         )
-    if refresh_tokens is False:
+    if refresh_tokens is False or app_tokens_only:
         _ask_about_logins(context, service, sure=sure)
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
@@ -158,6 +169,7 @@ def edit(
             service,
             token_ttl=token_ttl,
             refresh_tokens=refresh_tokens,
+            app_tokens_only=app_tokens_only,
             installation=_changed(present, **installation),
         )
         waits = None
@@ -232,6 +244,7 @@ def _show(context: Context, session: Session, service: str) -> tuple[Described, 
     }
     del fields["created at"]
     fields["refresh tokens"] = yes(registry["refresh_tokens"])
+    fields["app tokens only"] = yes(registry["app_tokens_only"])
     return registry, fields | {"created": when(registry["created_at"])}
 
 

@@ -52,34 +52,51 @@ def command() -> None:
     help="Mark as an administrator, which lists show. The mark gives no right on any repository, "
     "rules do; and commands ask for no account: the owner of the data directory administers.",
 )
+@click.option(
+    "--app-tokens-only", is_flag=True, help="The password opens the API, and gets no tokens."
+)
 @pass_context
-def add(context: Context, name: str, password_stdin: bool, admin: bool) -> None:
+def add(
+    context: Context, name: str, password_stdin: bool, admin: bool, app_tokens_only: bool
+) -> None:
     """Add the user NAME with a password."""
     with context.read() as session:
         lookup.free_name(session, models.AccountRow, name)
     password = ask_password(from_stdin=password_stdin)
     hashed = passwords.NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
-        row = accounts.add_user(change, name, hashed, admin=admin)
+        row = accounts.add_user(change, name, hashed, admin=admin, app_tokens_only=app_tokens_only)
     note(f"Added the user {row.name}.")
     note_on_name(row.name)
 
 
 @command.command("edit")
 @click.argument("name")
-@click.option("--admin/--no-admin", required=True, help="Whether the user may administer.")
+@click.option("--admin/--no-admin", default=None, help="Whether the user may administer.")
 @click.option(
     "--admin-tokens",
     type=Values(AdminTokens),
     help="With --admin: keep or revoke the app tokens that would administer from then on, "
     "instead of asking.",
 )
+@click.option(
+    "--app-tokens-only/--passwords",
+    "app_tokens_only",
+    default=None,
+    help="Have tokens for registries made with app tokens only, or with the password too. App "
+    "tokens only ends the user's logins; the password still opens the API.",
+)
 @account_switches.force_last_option
 @pass_context
 def edit(
-    context: Context, name: str, admin: bool, admin_tokens: AdminTokens | None, force: bool
+    context: Context,
+    name: str,
+    admin: bool | None,
+    admin_tokens: AdminTokens | None,
+    app_tokens_only: bool | None,
+    force: bool,
 ) -> None:
-    """Grant or revoke NAME's administrator role.
+    """Grant or revoke NAME's administrator role, or say what NAME logs in with.
 
     App tokens that were made with --admin while NAME was no administrator would administer as
     well: they are shown first.
@@ -88,12 +105,24 @@ def edit(
         raise click.UsageError("--admin-tokens goes with --admin")
     if admin and admin_tokens is None and sys.stdin.isatty():
         admin_tokens = _asked(context, name)
-    with context.change() as change:
-        changed = accounts.set_admin(
-            change, name, admin=admin, admin_tokens=admin_tokens, force=force
+    if (admin, app_tokens_only) == (None, None):
+        raise click.UsageError(
+            "say what to change: --admin or --no-admin, --app-tokens-only or --passwords"
         )
-    state = "may administer" if admin else "may not administer"
-    note(f"{name} {state} now." if changed else f"{name} {state}, as before.")
+    notes = []
+    with context.change() as change:
+        if admin is not None:
+            changed = accounts.set_admin(
+                change, name, admin=admin, admin_tokens=admin_tokens, force=force
+            )
+            state = "may administer" if admin else "may not administer"
+            notes.append(f"{name} {state} now." if changed else f"{name} {state}, as before.")
+        if app_tokens_only is not None:
+            changed = accounts.set_app_tokens_only(change, name, only=app_tokens_only)
+            state = "logs in with app tokens only" if app_tokens_only else "may use the password"
+            notes.append(f"{name} {state} now." if changed else f"{name} {state}, as before.")
+    for each in notes:
+        note(each)
 
 
 def _asked(context: Context, name: str) -> AdminTokens | None:
@@ -118,9 +147,10 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
     help="For a user who has a password: it and its logins go on until the new one is set.",
 )
 @click.option("--now", is_flag=True, help="With --reset: they end at once.")
+@account_switches.force_last_option
 @json_option
 @pass_context
-def invite(context: Context, name: str, reset: bool, now: bool, as_json: bool) -> None:
+def invite(context: Context, name: str, reset: bool, now: bool, force: bool, as_json: bool) -> None:
     """Print a link for the user NAME to set a password.
 
     It is good once, for 72 hours. The user is added if not there. An earlier invitation of the
@@ -130,7 +160,7 @@ def invite(context: Context, name: str, reset: bool, now: bool, as_json: bool) -
         raise click.UsageError("--now goes with --reset")
     until = (invitations.Reset.NOW if now else invitations.Reset.LATER) if reset else None
     with context.change() as change:
-        row, code = invitations.invite(change, name, secrets.token_bytes, until)
+        row, code = invitations.invite(change, name, secrets.token_bytes, until, force=force)
     link = context.settings.invitation_link(code)
     if as_json:
         print_json({"user": row.name, "link": link, "code": code})
@@ -203,6 +233,7 @@ def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
         "state": _state(user),
         "admin": yes(user["admin"]),
         "password": "set" if user["password"] else "none yet",
+        "app tokens only": yes(user["app_tokens_only"]),
         "groups": ", ".join(user["groups"]) or "none",
         "created": when(user["created_at"]),
         "rules": account_switches.rules_of(own),

@@ -85,6 +85,19 @@ class LoginEnded(Unauthorized):
         )
 
 
+class AppTokenNeeded(Unauthorized):
+    """The password is right, but ``who`` takes app tokens only. Only who knows it is told so."""
+
+    def __init__(self, who: str) -> None:
+        TokenRequestError.__init__(
+            self,
+            f"{who} takes no password here, only app tokens: make one with `authserver token "
+            "create`, or by POST /api/v1/me/tokens, or ask the registry's administrator for one; "
+            "then log in with it as the password",
+            f"{who} takes app tokens only",
+        )
+
+
 class TooManyAttempts(TokenRequestError):
     """Too many logins have failed; ``retry_after`` is in seconds. The message names no account."""
 

@@ -1,14 +1,13 @@
-"""Accounts: users and robots, and the second check of a credential within a change."""
+"""Accounts: users and robots."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.commands import program, shell_command
-from authserver.core.errors import Forbidden, Refused, Unauthorized
+from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
 from authserver.core.patterns import ACCOUNT
 from authserver.core.subjects import AccountKind, AdminTokens
@@ -31,6 +30,7 @@ def add_user(
     password_hash: str | None,
     *,
     admin: bool = False,
+    app_tokens_only: bool = False,
     disabled: bool = False,
     source: str | None = None,
 ) -> AccountRow:
@@ -48,6 +48,7 @@ def add_user(
         kind=AccountKind.USER,
         password_hash=password_hash,
         admin=admin,
+        app_tokens_only=app_tokens_only,
         disabled_at=change.at if disabled else None,
         description="",
         outlives_owner=False,
@@ -56,7 +57,9 @@ def add_user(
     change.session.add(row)
     change.session.flush()
     from_where = {"source": source} if source else {}
-    change.record("user.add", f"user:{name}", after={"admin": admin} | _off(row) | from_where)
+    only = {"app_tokens_only": True} if app_tokens_only else {}
+    after = {"admin": admin} | only | _off(row) | from_where
+    change.record("user.add", f"user:{name}", after=after)
     return row
 
 
@@ -81,6 +84,7 @@ def add_robot(
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
+        app_tokens_only=False,
         disabled_at=change.at if disabled else None,
         owner=lookup.account(change.session, owner, AccountKind.USER) if owner else None,
         description=one_line(description, "a description"),
@@ -179,6 +183,25 @@ def set_admin(
     row.admin = admin
     after = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
     change.record("user.edit", f"user:{row.name}", before={"admin": not admin}, after=after)
+    return True
+
+
+def set_app_tokens_only(change: Change, name: str, *, only: bool) -> bool:
+    """Have a user's password get registry tokens no more, or again; False if it was so already.
+
+    The user's sessions end: they rest on the password.
+
+    Raises:
+        NotFound: there is no such user.
+    """
+    row = lookup.account(change.session, name, AccountKind.USER)
+    if row.app_tokens_only == only:
+        return False
+    row.app_tokens_only = only
+    before, after = {"app_tokens_only": not only}, {"app_tokens_only": only}
+    change.record("user.edit", f"user:{row.name}", before=before, after=after)
+    if only:
+        refresh_tokens.end_all(change, row)
     return True
 
 
@@ -333,7 +356,11 @@ def described(row: AccountRow) -> dict[str, Any]:
     }
     if row.kind == AccountKind.ROBOT:
         return common | _ownership(row)
-    return common | {"admin": row.admin, "password": row.password_hash is not None}
+    return common | {
+        "admin": row.admin,
+        "password": row.password_hash is not None,
+        "app_tokens_only": row.app_tokens_only,
+    }
 
 
 def _ownership(row: AccountRow) -> dict[str, Any]:
@@ -343,47 +370,3 @@ def _ownership(row: AccountRow) -> dict[str, Any]:
         "outlives_owner": row.outlives_owner,
         "description": row.description,
     }
-
-
-def require_account(session: Session, account_id: int, name: str) -> AccountRow:
-    """Return an account that still exists, is enabled, and has that name.
-
-    Raises:
-        Unauthorized: it was removed, disabled or renamed meanwhile, or its owner disabled.
-    """
-    row = session.get(AccountRow, account_id, options=[joinedload(AccountRow.owner)])
-    if row is None:
-        raise Unauthorized("the account was removed meanwhile")
-    if row.name != name:
-        # Another account may have the former name by now, also in what is looked up by name.
-        raise Unauthorized("the account was renamed meanwhile")
-    owner_disabled = row.owner is not None and row.owner.disabled_at is not None
-    if row.disabled_at is not None or (owner_disabled and not row.outlives_owner):
-        raise Unauthorized("the account was disabled meanwhile")
-    return row
-
-
-def require_app_token(session: Session, digest: str, now: datetime) -> None:
-    """Check that the secret with this digest may make a change.
-
-    Raises:
-        Unauthorized: the token was revoked or rotated meanwhile, or has expired.
-        Forbidden: the token was rotated. During the grace the old secret gets registry tokens, but
-            somebody who found it must not rotate the owner's new one away.
-    """
-    either = or_(AppTokenRow.secret_hash == digest, AppTokenRow.previous_hash == digest)
-    row = session.scalars(select(AppTokenRow).where(either)).one_or_none()
-    if row is None:
-        raise Unauthorized("the app token was revoked meanwhile")
-    until = row.expires_at if row.secret_hash == digest else row.previous_until
-    if until is not None and until <= now:
-        raise Unauthorized("the app token has expired meanwhile")
-    if row.secret_hash != digest:
-        raise rotated()
-
-
-def rotated() -> Forbidden:
-    """Return the error for a change with a secret that was rotated away."""
-    return Forbidden(
-        "this app token was rotated, and its former secret changes nothing: use the new one"
-    )

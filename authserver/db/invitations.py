@@ -27,7 +27,12 @@ class Reset(StrEnum):
 
 
 def invite(
-    change: Change, name: str, random: Callable[[int], bytes], reset: Reset | None = None
+    change: Change,
+    name: str,
+    random: Callable[[int], bytes],
+    reset: Reset | None = None,
+    *,
+    force: bool = False,
 ) -> tuple[AccountRow, str]:
     """Invite a user, adding the account if need be; return the account and the code.
 
@@ -36,7 +41,8 @@ def invite(
 
     Raises:
         NotFound: there is no such user to reset.
-        Refused: the name is malformed, the user is disabled, or has a password without ``reset``.
+        Refused: the name is malformed, the user is disabled, or has a password without ``reset``;
+            or the last administrator's password would end at once, and ``force`` is not set.
     """
     session = change.session
     if reset is None and lookup.similar(session, AccountRow, name) is None:
@@ -51,6 +57,8 @@ def invite(
     end(change, account)
     resets = reset if account.password_hash is not None else None
     if resets is Reset.NOW:
+        if not force:
+            accounts.require_other_administrator(session, account)
         account.password_hash = None
         refresh_tokens.end_all(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)

@@ -46,7 +46,8 @@ def add(
 
     Raises:
         NotFound: the account or the registry is gone, the account was disabled or renamed, its
-            password was changed, or the registry gives no refresh tokens any more.
+            password was changed, or the registry gives no refresh tokens any more, or one of them
+            takes app tokens only.
     """
     account = change.session.get(AccountRow, login.account_id)
     if account is None or account.disabled_at is not None:
@@ -58,6 +59,8 @@ def add(
     registry = lookup.registry(change.session, service)
     if not registry.refresh_tokens:
         raise NotFound("the registry gives no refresh tokens any more")
+    if registry.app_tokens_only or account.app_tokens_only:
+        raise NotFound("only app tokens are taken by now")
     _make_room(change.session, account, registry)
     row = RefreshTokenRow(
         account=account,

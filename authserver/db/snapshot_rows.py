@@ -34,7 +34,8 @@ class KnownAccount:
     """An account as a credential is checked against it.
 
     A robot is ``disabled`` also while its owner is, unless it outlives it. ``admin`` opens the
-    administration and grants nothing on registries.
+    administration and grants nothing on registries. With ``app_tokens_only`` no registry token is
+    issued for a password.
     """
 
     id: int
@@ -42,15 +43,20 @@ class KnownAccount:
     password_hash: str | None = field(repr=False)
     disabled: bool
     admin: bool = False
+    app_tokens_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRegistry:
-    """A registry entry. Its tokens live for ``token_ttl`` seconds, None: as long as others'."""
+    """A registry entry. Its tokens live for ``token_ttl`` seconds, None: as long as others'.
+
+    With ``app_tokens_only`` no token is issued for a password.
+    """
 
     id: int
     token_ttl: int | None
     refresh_tokens: bool
+    app_tokens_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def _within(column: InstrumentedAttribute[Any], ids: Ids) -> ColumnElement[bool]
 
 def registries(session: Session, ids: Ids = None) -> dict[str, KnownRegistry]:
     return {
-        row.service: KnownRegistry(row.id, row.token_ttl, row.refresh_tokens)
+        row.service: KnownRegistry(row.id, row.token_ttl, row.refresh_tokens, row.app_tokens_only)
         for row in session.scalars(select(RegistryRow).where(_within(RegistryRow.id, ids)))
     }
 
@@ -108,6 +114,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             table.password_hash,
             table.disabled_at,
             table.admin,
+            table.app_tokens_only,
             table.outlives_owner,
             owner.disabled_at.label("owner_disabled_at"),
         )
@@ -124,6 +131,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             disabled=row.disabled_at is not None
             or (row.owner_disabled_at is not None and not row.outlives_owner),
             admin=row.admin,
+            app_tokens_only=row.app_tokens_only,
         )
         for row in session.execute(query, execution_options=rule_rows.STREAMED)
     }

@@ -14,7 +14,12 @@ from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
-from authserver.policy.explain import AccessAnswer, ScopeExplanation, known_account
+from authserver.policy.explain import (
+    AccessAnswer,
+    ScopeExplanation,
+    known_account,
+    takes_app_tokens_only,
+)
 
 
 def who_can(
@@ -35,7 +40,9 @@ def who_can(
         for place in places:
             decision = decide(rules, account, service, asked, None, place)
             if decision.complete:
-                yield AccessAnswer(service, known, place, [ScopeExplanation(decision)], {})
+                only = takes_app_tokens_only(state, service, known)
+                explained = [ScopeExplanation(decision)]
+                yield AccessAnswer(service, known, place, explained, {}, app_tokens_only=only)
                 break
 
 

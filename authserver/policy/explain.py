@@ -30,7 +30,7 @@ from authserver.core.rules import (
     Rule,
 )
 from authserver.core.scope import MalformedScope, Scope
-from authserver.core.subjects import ANONYMOUS
+from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.core.times import format_time
 from authserver.db import app_tokens
 from authserver.db.snapshot import Snapshot
@@ -117,7 +117,7 @@ class AccessAnswer:
     """The decisions on some scopes for one account (None: anonymous) on one registry.
 
     ``malformed`` maps each text that is not a scope to the reason. ``barred`` has the reasons why
-    the credential gets no token at all.
+    the credential gets no token at all. With ``app_tokens_only`` the account's password gets none.
     """
 
     service: str
@@ -126,6 +126,7 @@ class AccessAnswer:
     explained: Sequence[ScopeExplanation]
     malformed: dict[str, str]
     barred: Sequence[str] = ()
+    app_tokens_only: bool = False
 
     @property
     def name(self) -> str:
@@ -150,6 +151,7 @@ class AccessAnswer:
             "at": at and format_time(at),
             "disabled": self.known is not None and self.known.disabled,
             "barred": list(self.barred),
+            "app_tokens_only": self.app_tokens_only,
             "complete": self.complete,
             "scopes": [
                 *(each.as_json() for each in self.explained),
@@ -202,7 +204,17 @@ def explain(
         applied = {reason.rule for reason in decision.reasons}
         others = (rule for rule in state.rules if rule not in applied)
         explained.append(ScopeExplanation(decision, came_close(others, asked), barred))
-    return AccessAnswer(service, known, circumstances, explained, malformed, barred)
+    only = takes_app_tokens_only(state, service, known)
+    return AccessAnswer(service, known, circumstances, explained, malformed, barred, only)
+
+
+def takes_app_tokens_only(state: Snapshot, service: str, known: KnownAccount | None) -> bool:
+    """Whether a registry issues tokens to an account for app tokens only, not for a password."""
+    return known is not None and (
+        known.app_tokens_only
+        or known.account.kind is AccountKind.ROBOT
+        or state.registries[service].app_tokens_only
+    )
 
 
 def parse_scope(text: str) -> Scope:

@@ -50,6 +50,7 @@ def add(
     token_ttl: int | None = None,
     *,
     refresh_tokens: bool = True,
+    app_tokens_only: bool = False,
     installation: Installation = UNKNOWN,
 ) -> RegistryRow:
     """Add a registry entry; the authority's leaf signs its tokens.
@@ -67,6 +68,7 @@ def add(
         service=service,
         token_ttl=token_ttl,
         refresh_tokens=refresh_tokens,
+        app_tokens_only=app_tokens_only,
         created_at=change.at,
     )
     installation.describe(row)
@@ -82,11 +84,13 @@ def edit(
     *,
     token_ttl: int | None = None,
     refresh_tokens: bool | None = None,
+    app_tokens_only: bool | None = None,
     installation: Installation | None = None,
 ) -> RegistryRow:
     """Change a registry entry; an argument of None leaves its field as it is.
 
-    Turning refresh tokens off ends the entry's sessions.
+    Turning refresh tokens off ends the entry's sessions, and so does ``app_tokens_only``: they rest
+    on passwords.
 
     Raises:
         NotFound: the entry does not exist.
@@ -98,6 +102,7 @@ def edit(
         service,
         token_ttl=row.token_ttl if token_ttl is None else token_ttl,
         refresh_tokens=row.refresh_tokens if refresh_tokens is None else refresh_tokens,
+        app_tokens_only=row.app_tokens_only if app_tokens_only is None else app_tokens_only,
         installation=installation,
     )
 
@@ -108,6 +113,7 @@ def replace(
     *,
     token_ttl: int | None,
     refresh_tokens: bool,
+    app_tokens_only: bool,
     installation: Installation | None = None,
 ) -> RegistryRow:
     """Change all fields of a registry entry; ``token_ttl`` None means the setting's lifetime.
@@ -118,8 +124,9 @@ def replace(
     before = _terms(row)
     _require_ttl(token_ttl)
     row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
+    row.app_tokens_only = app_tokens_only
     (installation or Installation.of(row)).describe(row)
-    if not refresh_tokens:
+    if app_tokens_only or not refresh_tokens:
         sessions.end_on(change, row)
     change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
     return row
@@ -134,6 +141,7 @@ def _terms(row: RegistryRow) -> dict[str, Any]:
     return {
         "token_ttl": row.token_ttl,
         "refresh_tokens": row.refresh_tokens,
+        "app_tokens_only": row.app_tokens_only,
         **asdict(Installation.of(row)),
     }
 

@@ -239,6 +239,20 @@ def test_explain_says_by_which_rules_and_exits_with_0(alice: Commands) -> None:
         assert line in said
 
 
+@pytest.mark.parametrize("of", ["registry", "user"])
+def test_explain_says_where_a_password_gets_nothing(alice: Commands, of: str) -> None:
+    alice("acl", "allow", "user:alice", "a", "pull")
+    asked = ("acl", "explain", "alice", "a:pull")
+    sentence = "with an app token only: the password gets no tokens"
+    assert sentence not in alice(*asked)
+    assert alice.json(*asked)["app_tokens_only"] is False
+    alice(of, "edit", SERVICE if of == "registry" else "alice", "--app-tokens-only")
+    assert sentence in alice(*asked)
+    assert alice.json(*asked)["app_tokens_only"] is True
+    assert alice.json("acl", "explain", "anonymous", "a:pull")["app_tokens_only"] is False
+    assert sentence not in alice("acl", "explain", "anonymous", "a:pull")
+
+
 def test_explain_gives_reasons_also_where_no_rule_matches(alice: Commands) -> None:
     said = alice("acl", "explain", "alice", "repository:a:pull", "magic:a:pull")
     assert said.count("granted: nothing") == 2

@@ -282,3 +282,14 @@ def test_what_is_no_url_is_refused(standing: Commands, url: str) -> None:
 
 def test_a_key_type_alone_is_wrong_usage(standing: Commands) -> None:
     standing("registry", "edit", SERVICE, "--key-type", "p-256", status=2)
+
+
+def test_a_registry_may_take_app_tokens_only(run: Commands) -> None:
+    run("registry", "add", "r2", "--app-tokens-only")
+    assert run.json("registry", "show", "r2")["app_tokens_only"] is True
+    assert "app tokens only" in run("registry", "show", "r2")
+    run("registry", "edit", "r2", "--passwords")
+    assert run.json("registry", "show", "r2")["app_tokens_only"] is False
+    run("registry", "edit", "r2", "--app-tokens-only")
+    run("registry", "edit", "r2", "--token-ttl", "600")
+    assert run.json("registry", "show", "r2")["app_tokens_only"] is True

@@ -255,7 +255,7 @@ def test_an_invitation_is_a_link_whose_code_is_behind_the_hash(run: Run) -> None
 def test_a_user_with_a_password_is_reset_by_a_link(run: Run, now: bool) -> None:
     assert "authserver user invite admin --reset" in run("user", "invite", "admin", status=1).stderr
     run("session", "list")
-    made = run.json("user", "invite", "admin", "--reset", *(["--now"] if now else []))
+    made = run.json("user", "invite", "admin", "--reset", *(["--now", "--force"] if now else []))
     assert made["link"].endswith(f"#{made['code']}")
     (admin,) = [user for user in run.json("user", "list") if user["name"] == "admin"]
     assert admin["password"] is not now

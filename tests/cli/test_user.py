@@ -42,6 +42,7 @@ def test_a_user_is_added_with_the_first_line_as_password(run: Commands, settings
         "kind": "user",
         "admin": False,
         "disabled": False,
+        "app_tokens_only": False,
         "password": True,
         "invited_until": None,
         "groups": [],
@@ -442,3 +443,27 @@ def test_a_name_that_is_taken_is_not_given_again(run: Commands, noun: str) -> No
     assert "already" in run.err
     run(noun, "rename", "nobody", "new", status=1)
     run(noun, "rename", name, "a b", status=1)
+
+
+def test_a_user_may_have_app_tokens_only(run: Commands) -> None:
+    run("user", "add", "bob", "--password-stdin", "--app-tokens-only", stdin=PASSWORD)
+    assert run.json("user", "show", "bob")["app_tokens_only"] is True
+    assert "app tokens only  yes" in run("user", "show", "bob")
+    run("user", "edit", "bob", "--passwords")
+    assert "bob may use the password now." in run.err
+    assert run.json("user", "show", "bob")["app_tokens_only"] is False
+    run("user", "edit", "bob", "--app-tokens-only", "--admin")
+    assert "bob may administer now.\nbob logs in with app tokens only now." in run.err
+    run("user", "edit", "bob", "--app-tokens-only")
+    assert "as before" in run.err
+    run("user", "edit", "bob", status=2)
+    run("robot", "add", "ci")
+    run("user", "edit", "ci", "--app-tokens-only", status=1)
+
+
+def test_a_reset_at_once_of_the_last_administrator_needs_force(run: Commands) -> None:
+    run("user", "invite", ADMIN, "--reset", "--now", status=1)
+    assert "last administrator" in run.err
+    run("user", "invite", ADMIN, "--reset")
+    run("user", "invite", ADMIN, "--reset", "--now", "--force")
+    assert run.json("user", "show", ADMIN)["password"] is False

@@ -29,6 +29,7 @@ TAKING: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("DELETE", f"/registries/{SERVICE}", None, {"login"}),
     ("PATCH", f"/registries/{SERVICE}", {"refresh_tokens": False}, {"login"}),
     ("PUT", f"/registries/{SERVICE}", {"refresh_tokens": False}, {"login"}),
+    ("PATCH", f"/registries/{SERVICE}", {"app_tokens_only": True}, {"login"}),
     ("POST", "/sessions/revoke", {"account": "alice"}, {"login"}),
 ]
 

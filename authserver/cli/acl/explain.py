@@ -17,7 +17,7 @@ from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name, printable
 from authserver.core.scope import MalformedScope, split
-from authserver.core.subjects import ANONYMOUS
+from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.db import lookup, snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
@@ -234,6 +234,8 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
         return
     where = f" from {answer.circumstances.address}" if answer.circumstances.address else ""
     click.echo(f"{answer.name} on the registry {answer.service}{where}")
+    if answer.app_tokens_only and answer.known and answer.known.account.kind == AccountKind.USER:
+        click.echo("  with an app token only: the password gets no tokens")
     for each in answer.explained:
         click.echo(printable(str(each.decision.scope)))
         click.echo(f"  granted: {','.join(each.granted) or 'nothing'}")

@@ -97,6 +97,7 @@ class RegistryRow(Base):
     service: Mapped[str] = mapped_column(sorted_text(255), unique=True)
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
+    app_tokens_only: Mapped[bool]
     url: Mapped[str | None] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(String(8))
     trust: Mapped[str] = mapped_column(String(8))
@@ -122,6 +123,7 @@ class AccountRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
+    app_tokens_only: Mapped[bool]
     disabled_at: Mapped[datetime | None]
     description: Mapped[str] = mapped_column(Text)
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)

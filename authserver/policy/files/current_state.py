@@ -78,7 +78,7 @@ def load(session: Session) -> PolicyState:
 
 
 def _registry(row: models.RegistryRow) -> RegistryEntry:
-    return RegistryEntry(row.service, row.token_ttl, row.refresh_tokens)
+    return RegistryEntry(row.service, row.token_ttl, row.refresh_tokens, row.app_tokens_only)
 
 
 def _account(row: models.AccountRow) -> AccountEntry:
@@ -87,6 +87,7 @@ def _account(row: models.AccountRow) -> AccountEntry:
         AccountKind(row.kind),
         disabled=row.disabled_at is not None,
         admin=row.admin,
+        app_tokens_only=row.app_tokens_only,
         owner=row.owner.name if row.owner else None,
         description=row.description,
         outlives_owner=row.outlives_owner,

@@ -32,6 +32,7 @@ class RegistryEntry:
     service: str
     token_ttl: int | None = None
     refresh_tokens: bool = True
+    app_tokens_only: bool = False
     location: Location = field(default=NOWHERE, compare=False)
 
 
@@ -43,6 +44,7 @@ class AccountEntry:
     kind: AccountKind
     disabled: bool | None = None
     admin: bool = False
+    app_tokens_only: bool = False
     owner: str | None = None
     description: str = ""
     outlives_owner: bool = False

@@ -85,7 +85,13 @@ def _do(change: Change, step: Step) -> None:
 
 def _registry(change: Change, entry: RegistryEntry, *, new: bool) -> None:
     write = entries.add if new else entries.replace
-    write(change, entry.service, token_ttl=entry.token_ttl, refresh_tokens=entry.refresh_tokens)
+    write(
+        change,
+        entry.service,
+        token_ttl=entry.token_ttl,
+        refresh_tokens=entry.refresh_tokens,
+        app_tokens_only=entry.app_tokens_only,
+    )
 
 
 def _account(change: Change, before: object, entry: AccountEntry) -> None:
@@ -94,6 +100,7 @@ def _account(change: Change, before: object, entry: AccountEntry) -> None:
         return
     if entry.kind is AccountKind.USER:
         accounts.set_admin(change, entry.name, admin=entry.admin, force=True)
+        accounts.set_app_tokens_only(change, entry.name, only=entry.app_tokens_only)
     elif _ownership(before) != _ownership(entry):
         accounts.replace_robot(change, entry.name, **_ownership(entry))
     accounts.set_disabled(change, entry.name, disabled=bool(entry.disabled), force=True)
@@ -101,7 +108,10 @@ def _account(change: Change, before: object, entry: AccountEntry) -> None:
 
 def _new_account(change: Change, entry: AccountEntry) -> None:
     if entry.kind is AccountKind.USER:
-        accounts.add_user(change, entry.name, None, admin=entry.admin, disabled=True)
+        only = entry.app_tokens_only
+        accounts.add_user(
+            change, entry.name, None, admin=entry.admin, app_tokens_only=only, disabled=True
+        )
     else:
         accounts.add_robot(change, entry.name, **_ownership(entry), disabled=True)
 

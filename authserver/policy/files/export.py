@@ -63,6 +63,7 @@ def registry(entry: RegistryEntry) -> tuple[str, dict[str, Any]]:
     settings = {
         "token_ttl": entry.token_ttl,
         "refresh_tokens": None if entry.refresh_tokens else False,
+        "app_tokens_only": entry.app_tokens_only or None,
     }
     return entry.service, _without_none(settings)
 
@@ -73,6 +74,7 @@ def account(entry: AccountEntry) -> tuple[str, dict[str, Any]]:
         "kind": str(entry.kind),
         "disabled": entry.disabled or None,
         "admin": entry.admin or None,
+        "app_tokens_only": entry.app_tokens_only or None,
         "owner": entry.owner,
         "description": entry.description or None,
         "outlives_owner": entry.outlives_owner or None,

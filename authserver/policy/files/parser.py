@@ -178,7 +178,11 @@ class _Reader:
         for name, location, part in self.named("accounts", given, account_name, folded):
             fields = part.given
             kind = AccountKind(fields.pop("kind"))
-            foreign = {"owner", "description", "outlives_owner"} if kind == "user" else {"admin"}
+            foreign = (
+                {"owner", "description", "outlives_owner"}
+                if kind == "user"
+                else {"admin", "app_tokens_only"}
+            )
             for stray in sorted(foreign & fields.keys()):
                 self.wrong(location.place, f"a {kind} has no {stray}")
             description = fields.get("description", "")

@@ -84,6 +84,7 @@ class PolicyRegistry(PolicyPart):
         f"Life of its tokens, {TTL_MIN} to {TTL_MAX}; otherwise the setting's."
     )
     refresh_tokens: _Flag = optional("Whether docker login keeps a refresh token; true.")
+    app_tokens_only: _Flag = optional("Whether it takes app tokens only, no password; false.")
 
 
 class PolicyAccount(PolicyPart):
@@ -94,6 +95,9 @@ class PolicyAccount(PolicyPart):
     )
     disabled: _Flag = optional("If left out, as it is; a new account starts disabled.")
     admin: _Flag = optional("Whether a user may administer; false.")
+    app_tokens_only: _Flag = optional(
+        "Whether a user gets registry tokens with app tokens only, not the password; false."
+    )
     owner: _Name = optional("The user who answers for a robot.")
     description: str = optional("What a robot is for.")
     outlives_owner: _Flag = optional(

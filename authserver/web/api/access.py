@@ -92,6 +92,7 @@ class Explanation(ApiAnswer):
     at: str | None
     disabled: bool
     barred: list[str]
+    app_tokens_only: bool = Field(description="Whether only app tokens get it, not the password.")
     complete: bool
     scopes: list[Decided]
 

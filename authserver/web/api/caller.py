@@ -18,7 +18,7 @@ from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.commands import program
 from authserver.core.errors import Busy, Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
-from authserver.db import accounts
+from authserver.db import accounts, second_checks
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
 from authserver.web.token import read_authorization
@@ -74,7 +74,7 @@ class Caller:
         """
         token = self.identity.app_token
         if token is not None and token.rotated:
-            raise accounts.rotated()
+            raise second_checks.rotated()
         for excess in beyond(made, self.bounds):
             raise Forbidden(
                 f"an app token makes no credential that is wider than itself, and this one is not "
@@ -213,7 +213,7 @@ class Callers:
             Unauthorized: the account or the credential is no longer good.
             Forbidden: the account is no longer an administrator.
         """
-        row = accounts.require_account(change.session, caller.identity.known.id, caller.name)
+        row = second_checks.require_account(change.session, caller.identity.known.id, caller.name)
         caller.credential.require_still(caller.identity, self.backends, change, row)
         if need is Need.ADMINISTRATOR and not row.admin:
             raise Forbidden("only an administrator may do this")

@@ -6,8 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
-from authserver.core.subjects import AccountKind
-from authserver.db import accounts, invitations, lookup
+from authserver.db import invitations
 from authserver.db.invitations import Reset
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Password
@@ -56,9 +55,6 @@ def invite_user(call: Call[Invited, ApiQuery]) -> ApiInvitation:
     call.caller.require_within(UNBOUNDED)
     reset = call.body.reset and Reset(call.body.reset)
     with call.change() as change, references():
-        if reset is Reset.NOW:
-            row = lookup.account(change.session, call.body.user, AccountKind.USER)
-            accounts.require_other_administrator(change.session, row)
         row, code = invitations.invite(change, call.body.user, secrets.token_bytes, reset)
     return ApiInvitation(user=row.name, link=call.parts.settings.invitation_link(code), code=code)
 

@@ -19,7 +19,7 @@ from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.credentials import Origin
 from authserver.auth.passwords import NewPasswords
 from authserver.core.errors import NotFound, Refused
-from authserver.db import accounts
+from authserver.db import second_checks
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
 from authserver.runtime.settings import Settings
@@ -141,7 +141,7 @@ class Call(Generic[_Body, _Query]):
         """
         with self.parts.store.read() as session:
             if self.owner is not None:
-                accounts.require_account(session, self.caller.identity.known.id, self.owner)
+                second_checks.require_account(session, self.caller.identity.known.id, self.owner)
             yield session
 
     @contextmanager

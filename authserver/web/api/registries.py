@@ -40,6 +40,10 @@ class RegistryTerms(ApiBody):
         default=True,
         description="Whether docker login keeps a refresh token; false ends those there are.",
     )
+    app_tokens_only: bool = Field(
+        default=False,
+        description="Whether it takes app tokens only, no password; true ends its sessions.",
+    )
     url: Annotated[str, URL] | None = Field(
         default=None, description="Where clients reach it; a check asks it there and nowhere else."
     )
@@ -69,6 +73,7 @@ class ApiRegistry(ApiAnswer):
     service: str
     token_ttl: int | None
     refresh_tokens: bool
+    app_tokens_only: bool
     url: str | None
     version: Version | None
     trust: Trust
@@ -92,6 +97,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
         service,
         terms.token_ttl,
         refresh_tokens=terms.refresh_tokens,
+        app_tokens_only=terms.app_tokens_only,
         installation=terms.installation,
     )
     safe = call.safe(change.session)
@@ -100,7 +106,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
 
 def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
-    if not terms.refresh_tokens:
+    if terms.app_tokens_only or not terms.refresh_tokens:
         on_it = RefreshTokenRow.registry_id == row.id
         require_confirmed(call.query, [*losses.logins(change.session, on_it)])
     entries.replace(
@@ -108,6 +114,7 @@ def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: Registr
         row.service,
         token_ttl=terms.token_ttl,
         refresh_tokens=terms.refresh_tokens,
+        app_tokens_only=terms.app_tokens_only,
         installation=terms.installation,
     )
     wanted = (terms.header_mode, terms.key_type)

@@ -12,7 +12,7 @@ from authserver.core.conditions import FIELDS, ConditionField, Conditions, Value
 from authserver.core.errors import Forbidden, Refused
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import subject
-from authserver.db import accounts, delegations, rule_rows, rules
+from authserver.db import delegations, rule_rows, rules, second_checks
 from authserver.db.delegations import Covered
 from authserver.db.lookup import Window
 from authserver.db.models import AccountRow, RuleRow
@@ -139,7 +139,7 @@ def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
     Raises:
         Forbidden: the caller is neither.
     """
-    row = accounts.require_account(session, call.caller.identity.known.id, call.caller.name)
+    row = second_checks.require_account(session, call.caller.identity.known.id, call.caller.name)
     if row.admin:
         return None
     if not delegations.held_by(session, row):

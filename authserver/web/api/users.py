@@ -25,6 +25,11 @@ class UserTerms(ApiBody):
 
     admin: bool = Field(default=False, description="May administer; no right on any repository.")
     disabled: bool = Field(default=False, description="No credential of it is good.")
+    app_tokens_only: bool = Field(
+        default=False,
+        description="Its password gets no registry tokens, only app tokens do; it still opens the "
+        "API. Its sessions end.",
+    )
 
 
 class Editing(Force):
@@ -44,6 +49,7 @@ class User(ApiAnswer):
     kind: str
     admin: bool
     disabled: bool
+    app_tokens_only: bool
     password: bool = Field(description="Whether it has one.")
     groups: list[str]
     created_at: datetime
@@ -60,13 +66,15 @@ class NewPassword(ApiBody):
 
 
 def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None:
-    row = accounts.add_user(change, name, None, admin=terms.admin)
+    only = terms.app_tokens_only
+    row = accounts.add_user(change, name, None, admin=terms.admin, app_tokens_only=only)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
 def _edit(call: Call[Any, Any], change: Change, row: AccountRow, terms: UserTerms) -> None:
     tokens = call.query.admin_tokens and AdminTokens(call.query.admin_tokens)
     accounts.set_admin(change, row.name, admin=terms.admin, admin_tokens=tokens)
+    accounts.set_app_tokens_only(change, row.name, only=terms.app_tokens_only)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 

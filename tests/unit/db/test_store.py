@@ -220,6 +220,19 @@ def test_going_back_is_refused_where_a_rule_would_say_something_else(
     assert contents(peopled) == before
 
 
+@pytest.mark.parametrize("of", ["registry", "account"])
+def test_going_back_is_refused_where_passwords_would_be_taken_again(
+    peopled: Store, of: str
+) -> None:
+    with peopled.engine.begin() as connection:
+        only = text(f"UPDATE {of} SET app_tokens_only = :yes WHERE id = 1")
+        connection.execute(only, {"yes": True})
+    before = contents(peopled)
+    with pytest.raises(RuntimeError, match="take app tokens only"):
+        schema.migrate(peopled.engine, lambda configured: command.downgrade(configured, "0009"))
+    assert contents(peopled) == before
+
+
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
 CONDITIONS: list[dict[str, Any]] = [
     {},
@@ -618,6 +631,7 @@ def test_a_user_is_as_it_was_added(store: Store, clock: Clock) -> None:
         "kind": "user",
         "admin": False,
         "disabled": False,
+        "app_tokens_only": False,
         "password": False,
         "groups": ["a", "b"],
         "created_at": clock.at.isoformat(),

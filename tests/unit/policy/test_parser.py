@@ -30,6 +30,7 @@ registries:
   registry:
     token_ttl: 600
     refresh_tokens: false
+    app_tokens_only: true
 
 accounts:
   alice:
@@ -38,6 +39,7 @@ accounts:
   bob:
     kind: user
     disabled: true
+    app_tokens_only: true
   ci:
     kind: robot
     owner: alice

@@ -215,6 +215,12 @@ def test_an_export_is_the_same_to_the_byte_and_has_no_secrets(peopled: Store) ->
         (f"  {SERVICE}:", f"  {SERVICE}: {{token_ttl: 60}}", [
             f"~ edit registry {SERVICE}: token_ttl none → 60"
         ]),
+        (f"  {SERVICE}:", f"  {SERVICE}: {{app_tokens_only: true}}", [
+            f"~ edit registry {SERVICE}: app_tokens_only none → yes"
+        ]),
+        ("alice: {kind: user}", "alice: {kind: user, app_tokens_only: true}", [
+            "~ edit user alice: app_tokens_only none → yes"
+        ]),
         ("owner: bob", "owner: alice, description: x", [
             "~ edit robot ci: owner bob → alice, description none → x"
         ]),
