@@ -98,7 +98,7 @@ def made(
     """
     metrics = {"AUTHSERVER_METRICS_LISTEN": f"127.0.0.1:{free_port()}"}
     installation = Installation(data_dir, free_port(), settings={**metrics, **more})
-    command = [*PROGRAM, "init"]
+    command = [*PROGRAM, "init", "--registry", "registry"]
     subprocess.run(command, env=installation.environ, check=True, capture_output=True)
     store = installation.store()
     with store.change("bench") as change:

@@ -13,7 +13,7 @@ from sqlalchemy import URL, inspect, select, text
 from authserver.db.models import Base
 from authserver.db.store import Store, open_store
 from authserver.runtime.settings import Settings
-from tests.world import Clock, trail_in
+from tests.world import SERVICE, Clock, trail_in
 
 if TYPE_CHECKING:
     from tests.postgres import Cluster
@@ -46,8 +46,8 @@ def _database(cluster: "Cluster", data_dir: Path, template: str = "template1") -
 
 
 def environ(data_dir: Path) -> dict[str, str]:
-    """Return the settings that name an installation and its store."""
-    named = {"AUTHSERVER_DATA_DIR": str(data_dir)}
+    """Return the settings that name an installation and its store, and its registry."""
+    named = {"AUTHSERVER_DATA_DIR": str(data_dir), "AUTHSERVER_REGISTRY": SERVICE}
     if (database := url(data_dir)) is not None:
         named["AUTHSERVER_DATABASE_URL"] = database.render_as_string(hide_password=False)
     return named

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.journal import Journal
 from authserver.core.errors import AuthserverError, NotReady
+from authserver.core.names import the_registry
 from authserver.db import schema, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Store
@@ -110,7 +111,7 @@ class AuthState:
     def warnings(self) -> list[str]:
         """Return which keys end soon, and which registries' own keys cannot sign."""
         closed = [
-            f"no tokens for the registry {service}: {signer}"
+            f"no tokens for {the_registry(service)}: {signer}"
             for service, signer in self.keys.own.items()
             if isinstance(signer, NotReady)
         ]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--registry",
     "service",
     metavar="SERVICE",
-    help="The first registry's service string; otherwise AUTHSERVER_REGISTRY, or registry.",
+    help="The first registry's service string; otherwise AUTHSERVER_REGISTRY, or main.",
 )
 @click.option(
     "--print-password",

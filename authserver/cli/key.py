@@ -17,6 +17,7 @@ from authserver.cli.params import REGISTRY
 from authserver.cli.views import Columns, list_command
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
+from authserver.core.names import the_registry
 from authserver.db import lookup
 from authserver.keys import master_key as master_keys
 from authserver.keys import registry_keys, signing_keys
@@ -151,7 +152,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         present = registry_keys.active(session, registry)
     if next_key is None and present is None:
         raise Refused(
-            f"the registry {service} has no key of its own: `{program()} key rotate` rotates the "
+            f"{the_registry(service)} has no key of its own: `{program()} key rotate` rotates the "
             "one that signs for it"
         )
     if next_key is None:
@@ -161,7 +162,7 @@ def _rotate_own(context: Context, service: str, *, sure: bool) -> None:
         note(waiting_note(service, key.id))
         return
     require_sure(
-        f"Does the registry {service} have key {next_key.id} in its {registry.trust}, and was it "
+        f"Does {the_registry(service)} have key {next_key.id} in its {registry.trust}, and was it "
         "restarted?",
         sure=sure,
     )

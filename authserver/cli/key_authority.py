@@ -8,6 +8,7 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note, require_losses, yes_option
 from authserver.cli.params import REGISTRY
 from authserver.core.commands import program
+from authserver.core.names import the_registry
 from authserver.db import losses
 from authserver.keys import authorities, signing_keys
 from authserver.registry import entries
@@ -48,7 +49,7 @@ def confirm(context: Context, services: tuple[str, ...]) -> None:
     with context.change() as change:
         for service in services:
             row = authorities.confirm(change, service)
-            note(f"The registry {service} trusts authority {row.id}.")
+            note(f"Authority {row.id} is trusted by {the_registry(service)}.")
 
 
 @command.command("activate", short_help="Sign under the authority that waits.")

@@ -21,6 +21,7 @@ from authserver.cli.views import (
     show_command,
 )
 from authserver.core.commands import shell_command
+from authserver.core.names import the_registry
 from authserver.core.signatures import MODES_HELP, HeaderMode, KeyType
 from authserver.db import lookup, losses, models
 from authserver.keys import registry_keys
@@ -114,7 +115,7 @@ def add(
         safe = context.safe_of(change.session)
         registry_keys.set_up(change, safe, row, header_mode or HeaderMode.X5C, key_type)
     section = shell_command("registry", "config", operand=service)
-    note(f"Added the registry {service}; its section: {section}")
+    note(f"Added {the_registry(service)}; its section: {section}")
 
 
 @command.command("edit")
@@ -178,7 +179,7 @@ def edit(
             waits = registry_keys.choose(change, safe, row, header_mode, key_type)
         if header_mode is not None or entries.Installation.of(row) != present:
             registry_keys.require_accepted(change.session, row)
-    note(f"Changed the registry {service}.")
+    note(f"Changed {the_registry(service)}.")
     if waits is not None:
         note(waiting_note(service, waits.id))
 
@@ -199,7 +200,7 @@ def _ask_about_logins(context: Context, service: str, *, sure: bool) -> None:
         row = lookup.registry(session, service)
         ending = [*losses.logins(session, models.RefreshTokenRow.registry_id == row.id)]
     if ending:
-        require_losses(f"End all logins on the registry {service}?", ending, sure=sure)
+        require_losses(f"End all logins on {the_registry(service)}?", ending, sure=sure)
 
 
 def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool) -> None:
@@ -209,7 +210,7 @@ def _ask(context: Context, service: str, mode: HeaderMode | None, *, sure: bool)
         if mode is None or registry_keys.active(session, row) is None:
             return
     what = "trust the authority" if mode is HeaderMode.X5C else f"find its key by {mode} ids"
-    require_sure(f"Does the registry {service} {what}? It is in force within a second.", sure=sure)
+    require_sure(f"Does {the_registry(service)} {what}? It is in force within a second.", sure=sure)
 
 
 def _header(registry: Described) -> str:

@@ -117,3 +117,8 @@ def printable(text: str, limit: int = 300) -> str:
         return text
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:limit])
     return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 1]}…"
+
+
+def the_registry(service: str) -> str:
+    """Return how a sentence names a registry, which may be called ``registry``."""
+    return "the registry" if service == "registry" else f"the registry {service}"

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.core.names import the_registry
 from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.db.models import RegistryRow, SigningKeyRow
 from authserver.db.store import Change
@@ -191,7 +192,7 @@ def succeed(change: Change, safe: Safe, registry: RegistryRow) -> SigningKeyRow:
     """
     row = active(change.session, registry)
     if row is None:
-        raise NotFound(f"the registry {registry.service} has no key of its own")
+        raise NotFound(f"{the_registry(registry.service)} has no key of its own")
     return add(change, safe, registry, HeaderMode(row.header_mode), _key_type(row))
 
 
@@ -203,7 +204,7 @@ def activate(change: Change, registry: RegistryRow, key_id: int) -> SigningKeyRo
     """
     row, before = waiting(change.session, registry), active(change.session, registry)
     if row is None or row.id != key_id:
-        raise NotFound(f"key {key_id} does not wait any more for the registry {registry.service}")
+        raise NotFound(f"key {key_id} does not wait any more for {the_registry(registry.service)}")
     row.activated_at = change.at
     change.record("key.activate", target(row), after={"registry": registry.service})
     if before is not None:

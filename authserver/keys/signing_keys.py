@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotFound, NotReady, Refused
+from authserver.core.names import the_registry
 from authserver.core.signatures import HeaderMode
 from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
@@ -152,7 +153,7 @@ def revoke(change: Change, safe: Safe, key_id: int) -> SigningKeyRow:
     if row.registry_id is not None and row.activated_at and not row.retired_at:
         service = row.for_registry.service if row.for_registry else ""
         raise Refused(
-            f"signing key {key_id} is the own key of the registry {service}: replace it there, "
+            f"signing key {key_id} is the own key of {the_registry(service)}: replace it there, "
             f"then revoke it: {shell_command('key', 'rotate', '--registry', service)}"
         )
     if row is signing(change.session):
@@ -267,5 +268,5 @@ def _of(session: Session) -> Iterator[Ending]:
         service = row.for_registry.service if row.for_registry else ""
         rotate_own = shell_command("key", "rotate", "--registry", service)
         remedy = f"begin with `{rotate_own}`"
-        name = f"signing key {row.id} of the registry {service}"
+        name = f"signing key {row.id} of {the_registry(service)}"
         yield Ending(name, row.not_after, BEFORE_AUTHORITY, remedy)

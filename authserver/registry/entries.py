@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import Refused
-from authserver.core.names import service_name
+from authserver.core.names import service_name, the_registry
 from authserver.core.urls import site
 from authserver.db import delegations, lookup, losses, rules
 from authserver.db import refresh_tokens as sessions
@@ -63,7 +63,7 @@ def add(
     _require_ttl(token_ttl)
     same = select(RegistryRow).where(RegistryRow.service == service)
     if change.session.scalars(same).first() is not None:
-        raise Refused(f"the registry {service} is there already")
+        raise Refused(f"{the_registry(service)} is there already")
     row = RegistryRow(
         service=service,
         token_ttl=token_ttl,
@@ -157,7 +157,7 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     own_rules = rules.naming(change.session, RuleRow.registry_id == row.id)
     if own_rules and not force:
         raise Refused(
-            f"{len(own_rules)} rules are on the registry {service} and would be removed with it: "
+            f"{len(own_rules)} rules are on {the_registry(service)} and would be removed with it: "
             f"{rules.cite(own_rules)}; say --force"
         )
     if not force:

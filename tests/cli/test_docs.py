@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,14 +63,15 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, template: Path) -> Shell:
-    shutil.copytree(template, tmp_path / "data")
+def shell(tmp_path: Path) -> Shell:
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry" / "htpasswd").write_text(HTPASSWD)
     page = (ROOT / "docs" / "docker-auth.md").read_text()
     (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "registry" / "docker_auth.yml").write_text(shown)
-    return Shell(tmp_path)
+    shell = Shell(tmp_path)
+    assert shell.run("authserver init --admin-password-stdin").returncode == 0
+    return shell
 
 
 @pytest.mark.sqlite

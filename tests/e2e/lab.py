@@ -46,9 +46,12 @@ http:
 """
 
 
-def installation(data_dir: Path, port: int, program: Sequence[str] = KNOWN_GRANIAN) -> Authserver:
+def installation(
+    data_dir: Path, port: int, program: Sequence[str] = KNOWN_GRANIAN, **more: str
+) -> Authserver:
     """Set up an installation of ours that will be served on ``port``, by ``program``."""
-    made = Authserver(data_dir, {"AUTHSERVER_PUBLIC_URL": f"http://localhost:{port}"}, program)
+    place = {"AUTHSERVER_PUBLIC_URL": f"http://localhost:{port}"}
+    made = Authserver(data_dir, place | more, program)
     made.run("init", "--admin", ADMIN[0], "--admin-password-stdin", stdin=f"{ADMIN[1]}\n")
     return made
 

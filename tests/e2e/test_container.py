@@ -63,6 +63,7 @@ class Engine:
             "--volume", f"{secrets}:/run/secrets:ro",
             "--env", "AUTHSERVER_ADMIN_PASSWORD_FILE=/run/secrets/admin_password",
             "--env", f"AUTHSERVER_PORT={port}",
+            "--env", "AUTHSERVER_PUBLIC_URL=https://auth.example.com",
             "authserver-test",
         )  # fmt: skip
 
@@ -126,7 +127,7 @@ def test_it_runs_as_a_numeric_user_on_a_read_only_file_system(
     with pytest.raises(AssertionError, match="Read-only file system"):
         engine.podman("exec", "one", "touch", "/anything")
     realm = f"http://127.0.0.1:{port}/token"
-    assert ask_for_token(realm, auth=("admin", PASSWORD)).status == 200
+    assert ask_for_token(realm, auth=("admin", PASSWORD), service="main").status == 200
     assert PASSWORD not in engine.podman("logs", "one")
     # It runs as a user who may look into none of its own processes.
     assert "cannot share memory" not in engine.podman("logs", "one")
@@ -142,7 +143,10 @@ def test_two_that_start_at_once_set_one_store_up(engine: Engine, secrets: Path) 
     for port in ports:
         assert wait_until(lambda port=port: ready(port), 30)
         assert (
-            ask_for_token(f"http://127.0.0.1:{port}/token", auth=("admin", PASSWORD)).status == 200
+            ask_for_token(
+                f"http://127.0.0.1:{port}/token", auth=("admin", PASSWORD), service="main"
+            ).status
+            == 200
         )
     logs = engine.podman("logs", "first") + engine.podman("logs", "second")
     assert logs.count('"event": "set up"') == 1

@@ -126,7 +126,7 @@ def _printed(label: str, output: str) -> str:
 
 def _token_status(environ: dict[str, str], name: str, password: str) -> int:
     url = f"http://127.0.0.1:{environ['AUTHSERVER_PORT']}/token"
-    return ask_for_token(url, auth=(name, password)).status
+    return ask_for_token(url, auth=(name, password), service="main").status
 
 
 def _take_next_steps(clone: Path, environ: dict[str, str], output: str) -> None:

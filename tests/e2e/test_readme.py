@@ -33,8 +33,8 @@ def config(**places: str) -> str:
 def test_the_registry_of_the_readme_takes_our_tokens(program: str, tmp_path: Path) -> None:
     require(program)
     port, host = free_port(), f"localhost:{free_port()}"
-    authserver = installation(tmp_path / "data", port)
-    section = authserver.run("registry", "config", "registry", "--output-dir", str(tmp_path))
+    authserver = installation(tmp_path / "data", port, AUTHSERVER_REGISTRY="main")
+    section = authserver.run("registry", "config", "main", "--output-dir", str(tmp_path))
     realm, bundle = f"http://localhost:{port}/token", str(tmp_path / "authserver-bundle.pem")
     text = config(storage=str(tmp_path / "storage"), host=host, realm=realm, bundle=bundle)
     assert yaml.safe_load(text)["auth"] == yaml.safe_load(section.stdout)["auth"]
@@ -46,6 +46,6 @@ def test_the_registry_of_the_readme_takes_our_tokens(program: str, tmp_path: Pat
     ):
         refused = fetch(url)
         assert refused.status == 401
-        assert f'realm="{realm}",service="registry"' in refused.headers["WWW-Authenticate"]
-        token = ask_for_token(realm, auth=ADMIN, service="registry").json()["token"]
+        assert f'realm="{realm}",service="main"' in refused.headers["WWW-Authenticate"]
+        token = ask_for_token(realm, auth=ADMIN, service="main").json()["token"]
         assert fetch(url, headers={"Authorization": f"Bearer {token}"}).status == 200

@@ -143,7 +143,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_it_serves_under_the_unit(machine: Machine) -> None:
     machine.authserver("user", "add", "alice", "--password-stdin", stdin=f"{PASSWORD}\n")
-    asked = ("/token?service=registry", "-u")
+    asked = ("/token?service=main", "-u")
     assert wait_until(lambda: machine.status(*asked, f"alice:{PASSWORD}") == "200", 5)
     assert machine.status(*asked, "alice:a wrong one") == "401"
     for worker in machine.workers:

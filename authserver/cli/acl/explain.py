@@ -15,7 +15,7 @@ from authserver.core.addresses import Address, parse_address
 from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
-from authserver.core.names import is_repository_name, printable
+from authserver.core.names import is_repository_name, printable, the_registry
 from authserver.core.scope import MalformedScope, split
 from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.db import lookup, snapshot
@@ -233,7 +233,7 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
         print_json(answer.as_json())
         return
     where = f" from {answer.circumstances.address}" if answer.circumstances.address else ""
-    click.echo(f"{answer.name} on the registry {answer.service}{where}")
+    click.echo(f"{answer.name} on {the_registry(answer.service)}{where}")
     if answer.app_tokens_only and answer.known and answer.known.account.kind == AccountKind.USER:
         click.echo("  with an app token only: the password gets no tokens")
     for each in answer.explained:

@@ -64,7 +64,7 @@ class SettingsFields(BaseSettings):
         None, description="Password of the administrator that init makes."
     )
     registry: str = Field(
-        "registry", description="Service string of the registry entry that init makes."
+        "main", description="Service string of the registry entry that init makes."
     )
     host: str = Field("127.0.0.1", description="Address that serve listens on.")
     port: int = Field(5001, ge=1, le=65535, description="Port that serve listens on.")

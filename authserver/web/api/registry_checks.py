@@ -9,6 +9,7 @@ import structlog
 from pydantic import Field
 
 from authserver.core.errors import Refused
+from authserver.core.names import the_registry
 from authserver.core.signatures import HeaderMode
 from authserver.db import lookup
 from authserver.keys import authorities
@@ -80,7 +81,7 @@ def _expectation(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
     with call.read() as session, references():
         row = lookup.registry(session, call.body.registry)
         if row.url is None:
-            raise Refused(f"the entry of the registry {row.service} has no url: it is asked there")
+            raise Refused(f"the entry of {the_registry(row.service)} has no url: it is asked there")
         safe = call.safe(session)
         return row.url, expected.load(session, safe, row.service, settings.realm, store.clock)
 

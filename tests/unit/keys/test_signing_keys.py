@@ -573,7 +573,7 @@ def test_the_ends_of_all_keys_in_use_are_known(store: Store, safe: Safe, clock: 
     assert [ending.name for ending in found] == [
         "authority 1",
         "signing key 1",
-        "signing key 2 of the registry registry",
+        "signing key 2 of the registry",
     ]
     assert not any(ending.is_near(clock.at) for ending in found)
     assert [ending.is_near(clock.at + 36 * DAY) for ending in found] == [False, True, False]
