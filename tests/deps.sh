@@ -17,6 +17,7 @@ fi
 packages=(
     apache2-utils   # htpasswd
     buildah         # builds the image
+    chromium        # a page that asks for tokens
     containerd      # and its command ctr
     curl
     docker-registry # Distribution 2.8

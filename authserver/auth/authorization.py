@@ -9,7 +9,13 @@ from authserver.core.claims import Claims, access
 from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.decision import Decision, decide
-from authserver.core.errors import AppTokenNeeded, BadRequest, LoginEnded, Unauthorized
+from authserver.core.errors import (
+    AppTokenNeeded,
+    BadRequest,
+    Challenged,
+    LoginEnded,
+    Unauthorized,
+)
 from authserver.core.names import nfc, printable
 from authserver.core.scope import MalformedScope
 from authserver.db.snapshot import Snapshot
@@ -65,6 +71,7 @@ def authorize(
     Tokens live for ``token_ttl`` seconds where the registry has no lifetime of its own.
 
     Raises:
+        Challenged: anonymous is not granted all, on a registry that asks for a login then.
         BadRequest: there are too many scopes, or the service is missing, repeated or unknown.
         LoginEnded: the credential is bound to another registry.
         AppTokenNeeded: it is a password, or was got by one, where only app tokens are taken.
@@ -82,23 +89,28 @@ def authorize(
         decide(rules, account, service, each, ceiling, here)
         for each, rules in zip(scopes, candidates, strict=True)
     ]
+    registry = snapshot.registries[service]
     claims = Claims.of(
         issuer=snapshot.issuer,
         subject=account.name if account else "",
         audience=service,
-        lifetime=snapshot.registries[service].token_ttl or token_ttl,
+        lifetime=registry.token_ttl or token_ttl,
         access=access(decisions),
     )
     granted = [replace(d.scope, actions=d.granted) for d in decisions if d.granted]
     short = [d for d in decisions if not d.complete]
+    outcome = _outcome(complete=not short and not malformed, empty=not granted)
+    reason = "; ".join([*malformed, *map(_shortfall, short)])
+    if identity is None and outcome != "granted" and registry.challenge_anonymous:
+        raise Challenged(f"the registry asks for a login: {reason}")
     rule_ids = {r.rule.id for d in decisions for r in d.reasons if r.rule is not None}
     return Authorization(
         service=service,
         claims=claims,
         requested=wanted.requested,
         granted=" ".join(map(str, granted)),
-        outcome=_outcome(complete=not short and not malformed, empty=not granted),
-        reason="; ".join([*malformed, *map(_shortfall, short)]),
+        outcome=outcome,
+        reason=reason,
         rules=" ".join(map(str, sorted(rule_ids)[:MAX_RULES])),
         conditional=any(rule.conditions for rules in candidates for rule in rules),
     )

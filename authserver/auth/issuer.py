@@ -23,6 +23,7 @@ from authserver.core.errors import (
     AuthserverError,
     BadRequest,
     Busy,
+    Challenged,
     MustWait,
     NotReady,
     TokenRequestError,
@@ -351,6 +352,8 @@ class Issuer:
 def _refusal(error: Exception) -> tuple[str, Callable[..., object]]:
     """Return why there is no token, and what writes the line in the log."""
     match error:
+        case Challenged():
+            return error.reason, log.info
         case TokenRequestError():
             return error.reason, log.warning
         case Busy():

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+CHALLENGE_HELP = (
+    "Answer a request without credentials that is not granted all it asks for with 401, so that a "
+    "browser asks for a password; otherwise it gets a token for what is granted."
+)
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -89,6 +94,7 @@ def _installation_options(wrapped: _F) -> _F:
     help="Give no refresh tokens: clients keep the password, or an app token, instead.",
 )
 @click.option("--app-tokens-only", is_flag=True, help="Take app tokens only, no password.")
+@click.option("--challenge-anonymous", is_flag=True, help=CHALLENGE_HELP)
 @_installation_options
 @pass_context
 def add(
@@ -98,6 +104,7 @@ def add(
     token_ttl: int | None,
     no_refresh_tokens: bool,
     app_tokens_only: bool,
+    challenge_anonymous: bool,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
     **installation: Any,  # noqa: ANN401 - as _changed takes them
@@ -110,6 +117,7 @@ def add(
             token_ttl,
             refresh_tokens=not no_refresh_tokens,
             app_tokens_only=app_tokens_only,
+            challenge_anonymous=challenge_anonymous,
             installation=_changed(entries.UNKNOWN, **installation),
         )
         safe = context.safe_of(change.session)
@@ -132,6 +140,7 @@ def add(
     default=None,
     help="Take app tokens only, or passwords too. App tokens only ends all logins there.",
 )
+@click.option("--challenge-anonymous/--no-challenge-anonymous", default=None, help=CHALLENGE_HELP)
 @_installation_options
 @yes_option
 @pass_context
@@ -142,6 +151,7 @@ def edit(
     token_ttl: int | None,
     refresh_tokens: bool | None,
     app_tokens_only: bool | None,
+    challenge_anonymous: bool | None,
     header_mode: HeaderMode | None,
     key_type: KeyType | None,
     sure: bool,
@@ -154,25 +164,20 @@ def edit(
     """
     if header_mode is None and key_type is not None:
         raise click.UsageError("--key-type needs --header-mode")
-    terms = (token_ttl, refresh_tokens, app_tokens_only, header_mode, *installation.values())
-    if set(terms) == {None}:
+    terms: dict[str, Any] = {"token_ttl": token_ttl, "refresh_tokens": refresh_tokens}
+    terms |= {"app_tokens_only": app_tokens_only, "challenge_anonymous": challenge_anonymous}
+    if {header_mode, *terms.values(), *installation.values()} == {None}:
         raise click.UsageError(
             "say what to change: --token-ttl, --refresh-tokens or --no-refresh-tokens, "
-            "--app-tokens-only or --passwords, --url, --header-mode, --registry-version, --trust"
+            "--app-tokens-only or --passwords, --challenge-anonymous or --no-challenge-anonymous, "
+            "--url, --header-mode, --registry-version, --trust"
         )
     if refresh_tokens is False or app_tokens_only:
         _ask_about_logins(context, service, sure=sure)
     _ask(context, service, header_mode, sure=sure)
     with context.change() as change:
         present = entries.Installation.of(lookup.registry(change.session, service))
-        row = entries.edit(
-            change,
-            service,
-            token_ttl=token_ttl,
-            refresh_tokens=refresh_tokens,
-            app_tokens_only=app_tokens_only,
-            installation=_changed(present, **installation),
-        )
+        row = entries.edit(change, service, **terms, installation=_changed(present, **installation))
         waits = None
         if header_mode is not None:
             safe = context.safe_of(change.session)
@@ -246,6 +251,7 @@ def _show(context: Context, session: Session, service: str) -> tuple[Described, 
     del fields["created at"]
     fields["refresh tokens"] = yes(registry["refresh_tokens"])
     fields["app tokens only"] = yes(registry["app_tokens_only"])
+    fields["challenge anonymous"] = yes(registry["challenge_anonymous"])
     return registry, fields | {"created": when(registry["created_at"])}
 
 

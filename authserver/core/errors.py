@@ -76,6 +76,15 @@ class Unauthorized(TokenRequestError):
         )
 
 
+class Challenged(Unauthorized):
+    """No credential was shown where the registry asks for one."""
+
+    def __init__(self, reason: str) -> None:
+        TokenRequestError.__init__(
+            self, "this needs a user name and a password, or an app token", reason
+        )
+
+
 class LoginEnded(Unauthorized):
     """The refresh token is wrong, or its login has ended."""
 

@@ -51,12 +51,14 @@ class KnownRegistry:
     """A registry entry. Its tokens live for ``token_ttl`` seconds, None: as long as others'.
 
     With ``app_tokens_only`` no token is issued for a password.
+    With ``challenge_anonymous`` a client without credentials that is not granted all gets a 401.
     """
 
     id: int
     token_ttl: int | None
     refresh_tokens: bool
     app_tokens_only: bool = False
+    challenge_anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,13 @@ def _within(column: InstrumentedAttribute[Any], ids: Ids) -> ColumnElement[bool]
 
 def registries(session: Session, ids: Ids = None) -> dict[str, KnownRegistry]:
     return {
-        row.service: KnownRegistry(row.id, row.token_ttl, row.refresh_tokens, row.app_tokens_only)
+        row.service: KnownRegistry(
+            row.id,
+            row.token_ttl,
+            row.refresh_tokens,
+            row.app_tokens_only,
+            row.challenge_anonymous,
+        )
         for row in session.scalars(select(RegistryRow).where(_within(RegistryRow.id, ids)))
     }
 

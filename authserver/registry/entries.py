@@ -51,6 +51,7 @@ def add(
     *,
     refresh_tokens: bool = True,
     app_tokens_only: bool = False,
+    challenge_anonymous: bool = False,
     installation: Installation = UNKNOWN,
 ) -> RegistryRow:
     """Add a registry entry; the authority's leaf signs its tokens.
@@ -69,6 +70,7 @@ def add(
         token_ttl=token_ttl,
         refresh_tokens=refresh_tokens,
         app_tokens_only=app_tokens_only,
+        challenge_anonymous=challenge_anonymous,
         created_at=change.at,
     )
     installation.describe(row)
@@ -85,6 +87,7 @@ def edit(
     token_ttl: int | None = None,
     refresh_tokens: bool | None = None,
     app_tokens_only: bool | None = None,
+    challenge_anonymous: bool | None = None,
     installation: Installation | None = None,
 ) -> RegistryRow:
     """Change a registry entry; an argument of None leaves its field as it is.
@@ -103,6 +106,9 @@ def edit(
         token_ttl=row.token_ttl if token_ttl is None else token_ttl,
         refresh_tokens=row.refresh_tokens if refresh_tokens is None else refresh_tokens,
         app_tokens_only=row.app_tokens_only if app_tokens_only is None else app_tokens_only,
+        challenge_anonymous=(
+            row.challenge_anonymous if challenge_anonymous is None else challenge_anonymous
+        ),
         installation=installation,
     )
 
@@ -114,6 +120,7 @@ def replace(
     token_ttl: int | None,
     refresh_tokens: bool,
     app_tokens_only: bool,
+    challenge_anonymous: bool,
     installation: Installation | None = None,
 ) -> RegistryRow:
     """Change all fields of a registry entry; ``token_ttl`` None means the setting's lifetime.
@@ -125,6 +132,7 @@ def replace(
     _require_ttl(token_ttl)
     row.token_ttl, row.refresh_tokens = token_ttl, refresh_tokens
     row.app_tokens_only = app_tokens_only
+    row.challenge_anonymous = challenge_anonymous
     (installation or Installation.of(row)).describe(row)
     if app_tokens_only or not refresh_tokens:
         sessions.end_on(change, row)
@@ -142,6 +150,7 @@ def _terms(row: RegistryRow) -> dict[str, Any]:
         "token_ttl": row.token_ttl,
         "refresh_tokens": row.refresh_tokens,
         "app_tokens_only": row.app_tokens_only,
+        "challenge_anonymous": row.challenge_anonymous,
         **asdict(Installation.of(row)),
     }
 

@@ -11,6 +11,7 @@ from authserver.web import api, errors, health, public_keys
 from authserver.web.api.caller import Callers
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
+from authserver.web.cors import AllowedOrigins
 from authserver.web.pages import invitation, password
 from authserver.web.pages.page import FormPage
 from authserver.web.server.front import Front, Rates
@@ -34,8 +35,13 @@ def create_app(wiring: Wiring) -> Flask:
     others = app.wsgi_app
     if settings.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
-    endpoint = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
-    outer = _in_front(wiring, client_address, endpoint)
+    inner: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
+    origins = AllowedOrigins(frozenset(settings.cors_origins), wiring.observations)
+    if origins.origins:
+        inner = origins.preflights(inner)
+    outer = _in_front(wiring, client_address, inner)
+    if origins.origins:
+        outer = origins.headers(outer)
     if settings.path_prefix:
         outer = _without(settings.path_prefix, outer)
     app.wsgi_app = outer  # type: ignore[assignment,method-assign]

@@ -9,16 +9,18 @@ from authserver.core.errors import NotFound
 from authserver.registry.published_keys import PublishedKeys
 
 MAX_AGE = 300
+JWKS, BUNDLE = "/.well-known/jwks.json", "/bundle.pem"
+PATHS = frozenset({JWKS, BUNDLE})
 
 
 def register(app: Flask, cache: StateCache) -> None:
     """Serve ``/.well-known/jwks.json`` and ``/bundle.pem``; ``?service=`` for one registry."""
 
-    @app.get("/.well-known/jwks.json")
+    @app.get(JWKS)
     def jwks() -> Response:
         return _answer(_published(cache).jwks, "application/jwk-set+json")
 
-    @app.get("/bundle.pem")
+    @app.get(BUNDLE)
     def bundle() -> Response:
         return _answer(_published(cache).bundle, "application/x-pem-file")
 

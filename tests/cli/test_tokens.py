@@ -240,6 +240,20 @@ def test_a_registry_without_refresh_tokens(run: Run) -> None:
     run("registry", "edit", "plain", "--token-ttl", "5", status=1)
 
 
+def test_a_registry_that_challenges(run: Run) -> None:
+    run("registry", "add", "ui", "--challenge-anonymous")
+    assert run.json("registry", "show", "ui")["challenge_anonymous"] is True
+    run("registry", "edit", "ui", "--token-ttl", "600")
+    assert run.json("registry", "show", "ui")["challenge_anonymous"] is True
+    run("registry", "edit", "ui", "--no-challenge-anonymous")
+    assert "challenge anonymous" in run("registry", "show", "ui").stdout
+    assert run.json("registry", "show", "ui")["challenge_anonymous"] is False
+    assert run.json("registry", "show", "registry")["challenge_anonymous"] is False
+    changes = run.json("audit", "list", "--kind", "change", "--limit", "1")
+    assert changes[0]["before"]["challenge_anonymous"] is True
+    assert changes[0]["after"]["challenge_anonymous"] is False
+
+
 def test_an_invitation_is_a_link_whose_code_is_behind_the_hash(run: Run) -> None:
     run.env["AUTHSERVER_PUBLIC_URL"] = "https://auth.example.com"
     link = run("user", "invite", "dora").stdout.strip()

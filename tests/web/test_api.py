@@ -294,6 +294,7 @@ THINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("/robots/bot", {"owner": "alice"}, {"description": "builds"}),
     ("/groups/dev", {"members": ["user:alice"]}, {"members": ["user:alice", "robot:ci"]}),
     ("/registries/r%2F2", {"token_ttl": 100}, {"refresh_tokens": False}),
+    ("/registries/r4", {"challenge_anonymous": True}, {"challenge_anonymous": False}),
     ("/registries/r3", {"header_mode": "libtrust"}, {"header_mode": "rfc7638"}),
 ]
 

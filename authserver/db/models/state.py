@@ -98,6 +98,7 @@ class RegistryRow(Base):
     token_ttl: Mapped[int | None]
     refresh_tokens: Mapped[bool]
     app_tokens_only: Mapped[bool]
+    challenge_anonymous: Mapped[bool]
     url: Mapped[str | None] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(String(8))
     trust: Mapped[str] = mapped_column(String(8))

@@ -78,7 +78,13 @@ def load(session: Session) -> PolicyState:
 
 
 def _registry(row: models.RegistryRow) -> RegistryEntry:
-    return RegistryEntry(row.service, row.token_ttl, row.refresh_tokens, row.app_tokens_only)
+    return RegistryEntry(
+        row.service,
+        row.token_ttl,
+        row.refresh_tokens,
+        row.app_tokens_only,
+        row.challenge_anonymous,
+    )
 
 
 def _account(row: models.AccountRow) -> AccountEntry:

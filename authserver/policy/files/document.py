@@ -33,6 +33,7 @@ class RegistryEntry:
     token_ttl: int | None = None
     refresh_tokens: bool = True
     app_tokens_only: bool = False
+    challenge_anonymous: bool = False
     location: Location = field(default=NOWHERE, compare=False)
 
 

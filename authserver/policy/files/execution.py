@@ -91,6 +91,7 @@ def _registry(change: Change, entry: RegistryEntry, *, new: bool) -> None:
         token_ttl=entry.token_ttl,
         refresh_tokens=entry.refresh_tokens,
         app_tokens_only=entry.app_tokens_only,
+        challenge_anonymous=entry.challenge_anonymous,
     )
 
 

@@ -64,6 +64,7 @@ def registry(entry: RegistryEntry) -> tuple[str, dict[str, Any]]:
         "token_ttl": entry.token_ttl,
         "refresh_tokens": None if entry.refresh_tokens else False,
         "app_tokens_only": entry.app_tokens_only or None,
+        "challenge_anonymous": entry.challenge_anonymous or None,
     }
     return entry.service, _without_none(settings)
 

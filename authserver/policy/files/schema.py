@@ -85,6 +85,9 @@ class PolicyRegistry(PolicyPart):
     )
     refresh_tokens: _Flag = optional("Whether docker login keeps a refresh token; true.")
     app_tokens_only: _Flag = optional("Whether it takes app tokens only, no password; false.")
+    challenge_anonymous: _Flag = optional(
+        "Whether a request without credentials that is not granted all gets a 401; false."
+    )
 
 
 class PolicyAccount(PolicyPart):

@@ -129,6 +129,11 @@ class SettingsFields(BaseSettings):
         description="The one header in which those proxies name the client, read from the right: "
         "X-Forwarded-For, Forwarded (RFC 7239), or another that holds addresses and nothing else.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of pages that may ask for tokens and public keys in a browser, with "
+        "commas, like https://ui.example.com; by default none.",
+    )
     token_ttl: int = Field(
         300,
         ge=60,

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
-from authserver.core.urls import SYSLOG_TLS, parse_log
+from authserver.core.urls import PORTS, SYSLOG_TLS, parse_log
 from authserver.runtime.settings.fields import SettingsFields
 
 PREFIX = "AUTHSERVER_"
@@ -40,6 +40,8 @@ REMEDIES = {
     "trusted_proxies": "must be networks like 10.0.0.0/8 or 192.0.2.7/32 with commas between "
     "them, and no address bits after the prefix",
     "proxy_header": "must be the name of one header, like X-Forwarded-For",
+    "cors_origins": "must be origins like https://ui.example.com or http://localhost:8080, with "
+    "commas between them: no path, no *, no null",
     "unix_socket_mode": "must be octal permissions like 660",
     "admin_listen": "must be an address and a port, like 127.0.0.1:5002, or a Unix socket, like "
     "unix:/run/authserver/admin.sock",
@@ -149,6 +151,14 @@ class Settings(SettingsFields):
                 "header in which your proxy writes nothing but that address"
             )
         return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _cors_origins(cls, value: object) -> object:
+        parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ValueError(REMEDIES["cors_origins"])  # noqa: TRY004 - pydantic's way
+        return tuple(_origin(str(part)) for part in parts)
 
     @field_validator("issuer")
     @classmethod
@@ -287,6 +297,17 @@ class Settings(SettingsFields):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # What is passed in comes from files, and the environment stands above files.
         return env_settings, init_settings
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, 6.2): in small letters, no usual port."""
+    matched = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", text.lower())
+    if matched is None:
+        raise ValueError(REMEDIES["cors_origins"])
+    scheme, host, port = matched.groups()
+    if port is None or int(port) == PORTS[scheme]:
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{int(port)}"
 
 
 def _address(listen: str) -> tuple[str, int]:

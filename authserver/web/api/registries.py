@@ -44,6 +44,11 @@ class RegistryTerms(ApiBody):
         default=False,
         description="Whether it takes app tokens only, no password; true ends its sessions.",
     )
+    challenge_anonymous: bool = Field(
+        default=False,
+        description="Whether a request without credentials that is not granted all it asks for is "
+        "answered with 401, so that a browser asks for a password.",
+    )
     url: Annotated[str, URL] | None = Field(
         default=None, description="Where clients reach it; a check asks it there and nowhere else."
     )
@@ -74,6 +79,7 @@ class ApiRegistry(ApiAnswer):
     token_ttl: int | None
     refresh_tokens: bool
     app_tokens_only: bool
+    challenge_anonymous: bool
     url: str | None
     version: Version | None
     trust: Trust
@@ -98,6 +104,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
         terms.token_ttl,
         refresh_tokens=terms.refresh_tokens,
         app_tokens_only=terms.app_tokens_only,
+        challenge_anonymous=terms.challenge_anonymous,
         installation=terms.installation,
     )
     safe = call.safe(change.session)
@@ -115,6 +122,7 @@ def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: Registr
         token_ttl=terms.token_ttl,
         refresh_tokens=terms.refresh_tokens,
         app_tokens_only=terms.app_tokens_only,
+        challenge_anonymous=terms.challenge_anonymous,
         installation=terms.installation,
     )
     wanted = (terms.header_mode, terms.key_type)

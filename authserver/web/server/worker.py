@@ -11,7 +11,7 @@ from authserver.db.snapshot import Snapshot
 from authserver.runtime import logs, process, settings
 from authserver.runtime.metrics.counters import MAX_WAITING, Observations
 from authserver.runtime.metrics.listener import MetricsListener
-from authserver.web import health
+from authserver.web import cors, health
 from authserver.web.app import create_administration, create_app
 from authserver.web.server import drain, thread_priority
 from authserver.web.server.ambiguity import WITH_SLASHES
@@ -44,7 +44,7 @@ def gateway_over(wiring: Wiring) -> Gateway:
     return Gateway(
         create_app(wiring).wsgi_app,
         frozenset(prefix + path for prefix in prefixes for path in PATHS),
-        (*HEADERS, *client_address.naming),
+        (*HEADERS, *client_address.naming, *(cors.HEADERS if wiring.settings.cors_origins else ())),
         client_address.of_request,
         tuple(prefix + WITH_SLASHES for prefix in prefixes),
     )

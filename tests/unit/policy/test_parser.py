@@ -31,6 +31,7 @@ registries:
     token_ttl: 600
     refresh_tokens: false
     app_tokens_only: true
+    challenge_anonymous: true
 
 accounts:
   alice:

@@ -127,6 +127,23 @@ def test_a_public_url_that_clients_cannot_use_is_warned_of(
         assert re.search(warning, warnings[0])
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("https://ui.example.com", ("https://ui.example.com",)),
+        ("HTTPS://UI.example.com:443", ("https://ui.example.com",)),
+        ("http://localhost:8080, http://a:80", ("http://localhost:8080", "http://a")),
+        ("http://[::1]:8080", ("http://[::1]:8080",)),
+    ],
+)
+def test_origins_are_kept_as_browsers_write_them(
+    host: Host, value: str, kept: tuple[str, ...]
+) -> None:
+    assert host.load(CORS_ORIGINS=value).settings.cors_origins == kept
+    file = host.file(f'cors_origins = "{value}"\n')
+    assert host.load(CONFIG_FILE=file).settings.cors_origins == kept
+
+
 # What is unknown.
 
 
@@ -291,6 +308,13 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(
         ("PROXY_HEADER", "x-forwarded-fro", "x-forwarded-fro holds no address of a client"),
         ("PROXY_HEADER", "via", "via holds no address of a client"),
         ("PROXY_HEADER", "Authorization", "Authorization holds no address of a client"),
+        ("CORS_ORIGINS", "*", "must be origins like"),
+        ("CORS_ORIGINS", "null", "must be origins like"),
+        ("CORS_ORIGINS", "https://*.example.com", "must be origins like"),
+        ("CORS_ORIGINS", "https://ui.example.com/", "must be origins like"),
+        ("CORS_ORIGINS", "https://ui.example.com https://a/b", "must be origins like"),
+        ("CORS_ORIGINS", "https://alice@ui.example.com", "must be origins like"),
+        ("CORS_ORIGINS", "ui.example.com", "must be origins like"),
         ("REGISTRY_HOST", "https://r.example.com", "must be a host name"),
         ("PUBLIC_URL", "auth.example.com", "must be a URL like"),
     ],
