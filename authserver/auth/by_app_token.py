@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from authserver.auth.credentials import Backends, Credential, Identity, Origin, claimed_account
-from authserver.auth.usage import TokenKind, TokenUse
+from authserver.auth.usage import CredentialKind, CredentialUse
 from authserver.core import secret_tokens
 from authserver.core.addresses import parse_address
 from authserver.core.errors import Unauthorized
@@ -73,9 +73,10 @@ class AppToken(Credential):
             f"app token {token.name}",
             (account.id, token.id, None),
             token.ceiling,
-            use=TokenUse(
-                TokenKind.APP,
+            use=CredentialUse(
+                CredentialKind.APP,
                 token.id,
+                account.id,
                 now,
                 origin.address,
                 origin.client,

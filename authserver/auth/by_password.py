@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from authserver.auth import passwords
 from authserver.auth.credentials import Backends, Credential, Identity, Origin, claimed_account
+from authserver.auth.usage import CredentialKind, CredentialUse
 from authserver.core import password_rules
 from authserver.core.errors import NotReady, Refused, Unauthorized
 from authserver.core.names import nfc
@@ -53,7 +54,7 @@ class Password(Credential):
         ):
             return None
         backends.observations.passwords.append("remembered")
-        return _identity(account)
+        return _identity(account, backends, origin)
 
     def verify(
         self, backends: Backends, snapshot: Snapshot, origin: Origin, *, stale: bool
@@ -79,7 +80,7 @@ class Password(Credential):
             )
             if not (right and account):
                 raise Unauthorized(_why(account))
-        return _identity(account)
+        return _identity(account, backends, origin)
 
     def still(
         self, proved: Identity, backends: Backends, snapshot: Snapshot, origin: Origin
@@ -89,7 +90,9 @@ class Password(Credential):
             return None
         # The same password may have been hashed anew, at a higher cost.
         same = now.password_hash == before.password_hash
-        return _identity(now) if same or self._is_remembered(backends, now) else None
+        return (
+            _identity(now, backends, origin) if same or self._is_remembered(backends, now) else None
+        )
 
     def require_still(
         self, proved: Identity, backends: Backends, change: Change, account: AccountRow
@@ -134,9 +137,16 @@ class Password(Credential):
         backends.rehashes.add(account.id, stored, new)
 
 
-def _identity(account: KnownAccount) -> Identity:
-    is_user = account.account.kind is AccountKind.USER
-    return Identity(account, "password", (account.id, None, None), may_stay_logged_in=is_user)
+def _identity(account: KnownAccount, backends: Backends, origin: Origin) -> Identity:
+    return Identity(
+        account,
+        "password",
+        (account.id, None, None),
+        use=CredentialUse(
+            CredentialKind.PASSWORD, account.id, account.id, backends.clock(), *origin
+        ),
+        may_stay_logged_in=account.account.kind is AccountKind.USER,
+    )
 
 
 def _why(account: KnownAccount | None) -> str:

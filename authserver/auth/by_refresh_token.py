@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from authserver.auth.credentials import Backends, Credential, Identity, Origin
-from authserver.auth.usage import TokenKind, TokenUse
+from authserver.auth.usage import CredentialKind, CredentialUse
 from authserver.core import secret_tokens
 from authserver.core.errors import LoginEnded
 from authserver.db.snapshot import Snapshot
@@ -64,7 +64,7 @@ class RefreshToken(Credential):
             f"refresh token {token.id}",
             (account.id, None, service),
             bound_to=service,
-            use=TokenUse(
-                TokenKind.REFRESH, token.id, now, origin.address, origin.client, token.expires_at
+            use=CredentialUse(
+                CredentialKind.REFRESH, token.id, account.id, now, *origin, token.expires_at
             ),
         )

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 from authserver.auth.bcrypt_queue import Hashing
 from authserver.auth.lockout import Lockout
 from authserver.auth.passwords import Passwords
-from authserver.auth.usage import Rehashes, TokenUse, TokenUses
+from authserver.auth.usage import CredentialUse, CredentialUses, Rehashes
 from authserver.core.errors import Unauthorized
 from authserver.core.rules import Limit
 from authserver.db.models import AccountRow
@@ -45,7 +45,7 @@ class Identity(NamedTuple):
     key: IdentityKey
     ceiling: tuple[Limit, ...] | None = None
     bound_to: str | None = None
-    use: TokenUse | None = None
+    use: CredentialUse | None = None
     may_stay_logged_in: bool = False
     app_token: KnownAppToken | None = None
 
@@ -55,7 +55,7 @@ class Backends:
     """What credentials are verified with. Each kind uses what it needs."""
 
     passwords: Passwords
-    uses: TokenUses
+    uses: CredentialUses
     rehashes: Rehashes
     hashing: Hashing
     lockout: Lockout

@@ -1,22 +1,25 @@
-"""When tokens were last used, and password hashes to renew.
+"""When credentials and accounts were last used, and password hashes to renew.
 
 Requests leave both in memory; a thread of the server writes them in batches.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Update, update
+from sqlalchemy import Update, bindparam, or_, update
+from sqlalchemy.orm import Session
 
 from authserver.audit.journal import MAX_PENDING
 from authserver.core.commands import shell_command
 from authserver.core.names import printable
 from authserver.db import accounts, change_log
-from authserver.db.models import AppTokenRow, RefreshTokenRow, StoreStateRow
+from authserver.db.models import AccountRow, AppTokenRow, RefreshTokenRow, StoreStateRow
 from authserver.db.store import APPEND_WAITS, Store
 
 USES_EVERY = timedelta(minutes=1)
@@ -26,22 +29,24 @@ EXPIRES_SOON = timedelta(days=14)
 log = structlog.get_logger()
 
 
-class TokenKind(StrEnum):
-    """A kind of token whose uses are noted."""
+class CredentialKind(StrEnum):
+    """A kind of credential whose uses are noted."""
 
+    PASSWORD = "password"  # noqa: S105 - a kind, no password
     APP = "app token"
     REFRESH = "refresh token"
 
 
-class TokenUse(NamedTuple):
-    """One use of a token.
+class CredentialUse(NamedTuple):
+    """One use of a credential of the account ``account_id``; a password has that id as well.
 
     A refresh token ends at ``expires_at`` unless it is used, an app token at ``ends``. ``account``
     and ``token`` are names, for the warning that an app token expires soon.
     """
 
-    kind: TokenKind
+    kind: CredentialKind
     id: int
+    account_id: int
     at: datetime
     address: str
     client: str
@@ -51,19 +56,24 @@ class TokenUse(NamedTuple):
     token: str = ""
 
 
+_Key = tuple[CredentialKind, int]
+
+
 @dataclass
-class TokenUses:
-    """When and from where tokens were last used. Each token is written once a minute at most.
+class CredentialUses:
+    """When and from where credentials were last used. Each is written once a minute at most.
 
     A refresh token ends when it is not used for ``idle``.
     """
 
     idle: timedelta
-    _noted: dict[tuple[TokenKind, int], datetime] = field(default_factory=dict, repr=False)
-    _pending: dict[tuple[TokenKind, int], TokenUse] = field(default_factory=dict, repr=False)
+    _noted: dict[tuple[CredentialKind, int], datetime] = field(default_factory=dict, repr=False)
+    _pending: dict[tuple[CredentialKind, int], CredentialUse] = field(
+        default_factory=dict, repr=False
+    )
     _forgot_at: datetime | None = None
 
-    def note(self, use: TokenUse) -> bool:
+    def note(self, use: CredentialUse) -> bool:
         """Take a use; return whether it will be written: the first in a minute is."""
         key = use.kind, use.id
         noted = self._noted.get(key)
@@ -89,7 +99,8 @@ class TokenUses:
         if not pending:
             return
         with store.append() as session:
-            # The order in which every writer locks: the version, as changes do, then the tokens.
+            # The order in which every writer locks: the version, as changes do, then the tokens,
+            # then the accounts.
             prolonged = [use for use in pending.values() if self._prolongs(use)]
             if prolonged:
                 # A later end is news to the other processes, which would refuse the token.
@@ -97,7 +108,9 @@ class TokenUses:
                 rows = [(RefreshTokenRow.__tablename__, use.id) for use in prolonged]
                 change_log.note(session, store.clock(), rows)
             for _, use in sorted(pending.items()):
-                session.execute(self._update(use))
+                if use.kind is not CredentialKind.PASSWORD:
+                    session.execute(self._update(use))
+            _note_accounts(session, pending.values())
         for key, use in pending.items():
             if self._pending.get(key) is use:
                 del self._pending[key]
@@ -111,21 +124,37 @@ class TokenUses:
             if now - noted >= USES_EVERY:
                 self._noted.pop(key, None)
 
-    def _update(self, use: TokenUse) -> Update:
-        table = AppTokenRow if use.kind is TokenKind.APP else RefreshTokenRow
+    def _update(self, use: CredentialUse) -> Update:
+        table = AppTokenRow if use.kind is CredentialKind.APP else RefreshTokenRow
         values: dict[str, object] = {
             "last_used_at": use.at,
             "last_used_address": use.address,
             "last_used_client": printable(use.client, 100)[:200],
         }
-        if use.kind is TokenKind.REFRESH:
+        if use.kind is CredentialKind.REFRESH:
             values["expires_at"] = use.at + self.idle
         return update(table).where(table.id == use.id).values(values)
 
-    def _prolongs(self, use: TokenUse) -> bool:
+    def _prolongs(self, use: CredentialUse) -> bool:
         return use.expires_at is not None and use.at + self.idle - use.expires_at > min(
             PROLONG_EVERY, self.idle / 10
         )
+
+
+def _note_accounts(session: Session, uses: Iterable[CredentialUse]) -> None:
+    """Store when accounts, and their passwords, were last used. No time becomes earlier."""
+    used: dict[int, datetime] = {}
+    logins: dict[int, datetime] = {}
+    for use in sorted(uses, key=attrgetter("account_id", "at")):
+        used[use.account_id] = use.at
+        if use.kind is CredentialKind.PASSWORD:
+            logins[use.account_id] = use.at
+    for column, times in ((AccountRow.last_used_at, used), (AccountRow.last_login_at, logins)):
+        if times:
+            is_later = or_(column.is_(None), column < bindparam("at"))
+            noted = update(AccountRow).where(AccountRow.id == bindparam("of"), is_later)
+            rows = [{"of": account_id, "at": at} for account_id, at in times.items()]
+            session.connection().execute(noted.values({column: bindparam("at")}), rows)
 
 
 @dataclass

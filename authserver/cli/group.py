@@ -19,10 +19,13 @@ from authserver.cli.views import (
     rename_command,
     show_command,
 )
+from authserver.core import orders
 from authserver.db import groups, lookup
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 
 @click.group("group")
@@ -65,14 +68,15 @@ _COLUMNS: Columns[Described] = {
     "NAME": lambda group: group["name"],
     "SIZE": lambda group: len(group["members"]),
     "MEMBERS": lambda group: ", ".join(group["members"]),
+    "CREATED": lambda group: when(group["created_at"]),
 }
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no groups.")
-def _list(_: Context, session: Session) -> Sequence[Described]:
+@list_command(_COLUMNS, "There are no groups.", orders=orders.GROUPS)
+def _list(_: Context, session: Session, window: Window) -> Sequence[Described]:
     """List the groups."""
-    return [groups.described(row) for row in groups.listed(session)]
+    return [groups.described(row) for row in groups.listed(session, window)]
 
 
 @command.add_command

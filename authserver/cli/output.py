@@ -80,6 +80,11 @@ def when(time: str | datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def when_if(time: str | None) -> str:
+    """Return a time that may be missing, as tables show it."""
+    return when(time) if time else "never"
+
+
 def last_used(used: Mapping[str, str] | None) -> str:
     """Return when, from where and by which client a credential was used."""
     return f"{when(used['at'])} {used['address']} {client(used['client'])}" if used else "never"

@@ -20,6 +20,7 @@ from authserver.cli.views import (
     remove_command,
     show_command,
 )
+from authserver.core import orders
 from authserver.core.commands import shell_command
 from authserver.core.names import the_registry
 from authserver.core.signatures import MODES_HELP, HeaderMode, KeyType
@@ -30,6 +31,8 @@ from authserver.registry import entries
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 
 CHALLENGE_HELP = (
@@ -233,10 +236,10 @@ _COLUMNS: Columns[Described] = {
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no registries.")
-def _list(context: Context, session: Session) -> Sequence[Described]:
+@list_command(_COLUMNS, "There are no registries.", orders=orders.REGISTRIES)
+def _list(context: Context, session: Session, window: Window) -> Sequence[Described]:
     """List the registries."""
-    return [_described(row, context) for row in entries.listed(session)]
+    return [_described(row, context) for row in entries.listed(session, window)]
 
 
 @command.add_command

@@ -9,15 +9,18 @@ import click
 
 from authserver.cli import account_switches
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import note, note_on_name, when, yes
+from authserver.cli.output import note, note_on_name, when, when_if, yes
 from authserver.cli.params import ROBOT, USER
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
+from authserver.core import orders
 from authserver.core.commands import shell_command
 from authserver.core.subjects import AccountKind
 from authserver.db import accounts, app_tokens, lookup, models, rule_rows, rules
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 _ROBOT = AccountKind.ROBOT
 
@@ -92,14 +95,16 @@ _COLUMNS: Columns[Described] = {
     "OWNER": lambda robot: robot["owner"] or "nobody",
     "GROUPS": lambda robot: ", ".join(robot["groups"]),
     "DESCRIPTION": lambda robot: robot["description"],
+    "CREATED": lambda robot: when(robot["created_at"]),
+    "LAST USED": lambda robot: when_if(robot["last_used_at"]),
 }
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no robots.")
-def _list(_: Context, session: Session) -> Sequence[Described]:
+@list_command(_COLUMNS, "There are no robots.", orders=orders.ROBOTS)
+def _list(_: Context, session: Session, window: Window) -> Sequence[Described]:
     """List the robots."""
-    return [accounts.described(row) for row in accounts.listed(session, _ROBOT)]
+    return [accounts.described(row) for row in accounts.listed(session, _ROBOT, window)]
 
 
 @command.add_command
@@ -122,6 +127,7 @@ def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
         "description": robot["description"],
         "groups": ", ".join(robot["groups"]) or "none",
         "created": when(robot["created_at"]),
+        "last used": when_if(robot["last_used_at"]),
         "tokens": ", ".join(f"{t['id']} {t['name']}" for t in robot["tokens"]) or "none",
         "rules": account_switches.rules_of(own),
     }

@@ -11,10 +11,13 @@ from authserver.cli.context import Context, pass_context
 from authserver.cli.output import ID, client, last_used, note, require_losses, when, yes_option
 from authserver.cli.params import ACCOUNT
 from authserver.cli.views import Columns, Described, list_command
+from authserver.core import orders
 from authserver.db import lookup, losses, models, refresh_tokens
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 
 @click.group("session")
@@ -38,11 +41,12 @@ _COLUMNS: Columns[Described] = {
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no sessions.")
+@list_command(_COLUMNS, "There are no sessions.", orders=orders.SESSIONS)
 @click.argument("account", type=ACCOUNT, required=False)
-def _list(_: Context, session: Session, account: str | None) -> Sequence[Described]:
+def _list(_: Context, session: Session, account: str | None, window: Window) -> Sequence[Described]:
     """List the sessions, those of ACCOUNT if one is named."""
-    return [refresh_tokens.described(row) for row in refresh_tokens.listed(session, account)]
+    rows = refresh_tokens.listed(session, account, window)
+    return [refresh_tokens.described(row) for row in rows]
 
 
 @command.command("revoke")

@@ -16,12 +16,14 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, json_option, last_used, note, print_json, when
 from authserver.cli.params import ACCOUNT, Duration
 from authserver.cli.views import Columns, Described, list_command
-from authserver.core import scope
+from authserver.core import orders, scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 FORMATS = ("plain", "docker-config", "kubernetes")
 
@@ -137,11 +139,12 @@ _COLUMNS: Columns[Described] = {
     "SCOPES": lambda token: " ".join(token["scopes"] or ["all"]),
     "FROM": lambda token: " ".join(token["networks"] or ["anywhere"]),
     "LAST USED": lambda token: last_used(token["last_used"]),
+    "CREATED": lambda token: when(token["created_at"]),
 }
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no such app tokens.")
+@list_command(_COLUMNS, "There are no such app tokens.", orders=orders.TOKENS)
 @click.argument("account", type=ACCOUNT, required=False)
 @click.option(
     "--expiring",
@@ -150,11 +153,15 @@ _COLUMNS: Columns[Described] = {
     help="Only those that expire within that time, or have expired.",
 )
 def _list(
-    _: Context, session: Session, account: str | None, expiring: timedelta | None
+    _: Context,
+    session: Session,
+    account: str | None,
+    expiring: timedelta | None,
+    window: Window,
 ) -> Sequence[Described]:
     """List app tokens, those of ACCOUNT if one is named."""
     at = now()
-    rows = app_tokens.listed(session, account, at + expiring if expiring else None)
+    rows = app_tokens.listed(session, account, at + expiring if expiring else None, window)
     return [app_tokens.described(row, at) for row in rows]
 
 

@@ -20,16 +20,20 @@ from authserver.cli.output import (
     note_on_name,
     print_json,
     when,
+    when_if,
     yes,
 )
 from authserver.cli.params import NEW_PASSWORDS, USER, Values
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
+from authserver.core import orders
 from authserver.core.subjects import AccountKind, AdminTokens, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, models, rule_rows, rules
 from authserver.runtime import settings
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 _password_stdin = click.option(
     "--password-stdin",
@@ -206,15 +210,21 @@ _COLUMNS: Columns[Described] = {
     "ADMIN": lambda user: yes(user["admin"]),
     "STATE": _state,
     "GROUPS": lambda user: ", ".join(user["groups"]),
+    "CREATED": lambda user: when(user["created_at"]),
+    "LAST LOGIN": lambda user: when_if(user["last_login_at"]),
+    "LAST USED": lambda user: when_if(user["last_used_at"]),
 }
 
 
 @command.add_command
-@list_command(_COLUMNS, "There are no users.")
-def _list(_: Context, session: Session) -> Sequence[Described]:
-    """List the users."""
+@list_command(_COLUMNS, "There are no users.", orders=orders.USERS)
+def _list(_: Context, session: Session, window: Window) -> Sequence[Described]:
+    """List the users.
+
+    A login is with the password; a use is with any credential, also a token that is gone.
+    """
     invited = invitations.open_until(session, now())
-    rows = accounts.listed(session, AccountKind.USER)
+    rows = accounts.listed(session, AccountKind.USER, window)
     return [accounts.described(row) | _invited(invited.get(row.id)) for row in rows]
 
 
@@ -236,6 +246,8 @@ def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
         "app tokens only": yes(user["app_tokens_only"]),
         "groups": ", ".join(user["groups"]) or "none",
         "created": when(user["created_at"]),
+        "last login": when_if(user["last_login_at"]),
+        "last used": when_if(user["last_used_at"]),
         "rules": account_switches.rules_of(own),
     }
     return user, fields

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from authserver.cli.context import Context, pass_context
+from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import (
     force_option,
     json_option,
@@ -23,11 +23,14 @@ from authserver.cli.output import (
     require_losses,
     yes_option,
 )
-from authserver.db import losses, store
+from authserver.cli.params import Duration
+from authserver.db import lists, losses, store
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from authserver.core.orders import Orders
+    from authserver.db.lists import Window
     from authserver.db.losses import Removable
 
 _Item = TypeVar("_Item")
@@ -53,27 +56,81 @@ def list_command(
     *,
     name: str = "list",
     in_json: Callable[[_Item], object] = lambda item: item,
+    orders: Orders | None = None,
 ) -> Callable[[_WithSession[Sequence[_Item]]], click.Command]:
     """Make a command of a function that returns items.
 
     ``empty`` is the note where there are none, or returns it for the command's flags; ``in_json``
-    returns an item as ``--json`` has it.
+    returns an item as ``--json`` has it. With ``orders`` the command can search, sort and limit,
+    and the function takes the ``window`` that this comes to.
     """
 
     def made(find: _WithSession[Sequence[_Item]]) -> click.Command:
         def run(context: Context, /, *, as_json: bool, **params: Any) -> None:  # noqa: ANN401 - the command's own
+            limit = params.get("limit") if orders else None
+            if orders is not None:
+                params["window"] = _window(params)
             with context.read() as session:
                 items = find(context, session, **params)
+            shown = items[:limit]
             if as_json:
-                print_json([in_json(item) for item in items])
-                return
-            rows = [[cell(item) for cell in columns.values()] for item in items]
-            nothing = empty if isinstance(empty, str) else empty(**params)
-            print_table(list(columns), rows, nothing)
+                print_json([in_json(item) for item in shown])
+            else:
+                rows = [[cell(item) for cell in columns.values()] for item in shown]
+                nothing = empty if isinstance(empty, str) else empty(**params)
+                if orders is not None and params["window"].narrows:
+                    nothing = "Nothing matches."
+                print_table(list(columns), rows, nothing)
+            if len(items) > len(shown):
+                note(f"There are more than the {limit} of --limit.")
 
+        if orders is not None:
+            for option in reversed(_listing_options(orders)):
+                option(find)
         return _command(name, find, run)
 
     return made
+
+
+def _listing_options(orders: Orders) -> list[Callable[[Any], Any]]:
+    """Return the options of a list that can be searched."""
+    first, *others = orders.names
+    options = [
+        click.option(
+            "--search", metavar="TEXT", default="", help="Only with this text, in any case."
+        ),
+        click.option(
+            "--limit", metavar="N", type=click.IntRange(min=1), help="How many to show at most."
+        ),
+        click.option(
+            "--sort",
+            metavar="BY",
+            type=click.Choice(orders.choices),
+            help=f"By {first} if left out, or {', '.join(others)}; -{others[0]} is the other way.",
+        ),
+    ]
+    if orders.knows_use:
+        options.append(
+            click.option(
+                "--inactive",
+                metavar="90d",
+                type=Duration(),
+                help="Only what was not used for that long, nor made since.",
+            )
+        )
+    return options
+
+
+def _window(params: dict[str, Any]) -> Window:
+    """Take the options of a list out of ``params``; return the window that they ask for."""
+    limit, unused = params.pop("limit"), params.pop("inactive", None)
+    return lists.Window(
+        # One more tells whether there are more.
+        limit=None if limit is None else limit + 1,
+        search=params.pop("search"),
+        sort=params.pop("sort"),
+        unused_since=None if unused is None else now() - unused,
+    )
 
 
 def show_command(

@@ -63,6 +63,10 @@ class Pattern:
         segments = [account if s == ACCOUNT else s for s in self.segments]
         return _match_path(segments, name.split("/"))
 
+    def may_match(self, name: str) -> bool:
+        """Whether the pattern covers all of ``name`` for some account, or for anonymous."""
+        return any(self.matches(name, account) for account in name.split("/"))
+
 
 def is_literal(segment: str) -> bool:
     """Whether a segment of a pattern stands for itself only."""

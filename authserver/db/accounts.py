@@ -11,8 +11,8 @@ from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
 from authserver.core.patterns import ACCOUNT
 from authserver.core.subjects import AccountKind, AdminTokens
-from authserver.db import app_tokens, lookup, losses, refresh_tokens, rules
-from authserver.db.lookup import Window
+from authserver.db import app_tokens, lists, lookup, losses, refresh_tokens, rules
+from authserver.db.lists import Window
 from authserver.db.models import (
     AccountRow,
     AppTokenRow,
@@ -334,15 +334,15 @@ def _owned(session: Session, owner: AccountRow) -> Sequence[AccountRow]:
 
 
 def listed(
-    session: Session, kind: str | None = None, window: Window = lookup.ALL
+    session: Session, kind: str | None = None, window: Window = lists.ALL
 ) -> Sequence[AccountRow]:
-    """Return the accounts, of one kind if asked, by folded name."""
+    """Return the accounts, of one kind if asked, by folded name unless sorted."""
     query = select(AccountRow).options(
         selectinload(AccountRow.groups), joinedload(AccountRow.owner)
     )
     if kind is not None:
         query = query.where(AccountRow.kind == kind)
-    return session.scalars(lookup.within(query, AccountRow.folded_name, window)).all()
+    return session.scalars(lists.USERS.within(query, window)).all()
 
 
 def described(row: AccountRow) -> dict[str, Any]:
@@ -353,13 +353,16 @@ def described(row: AccountRow) -> dict[str, Any]:
         "disabled": row.disabled_at is not None,
         "groups": [group.name for group in row.groups],
         "created_at": row.created_at.isoformat(),
+        "last_used_at": row.last_used_at and row.last_used_at.isoformat(),
     }
     if row.kind == AccountKind.ROBOT:
         return common | _ownership(row)
+    login = row.last_login_at and row.last_login_at.isoformat()
     return common | {
         "admin": row.admin,
         "password": row.password_hash is not None,
         "app_tokens_only": row.app_tokens_only,
+        "last_login_at": login,
     }
 
 

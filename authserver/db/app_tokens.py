@@ -16,8 +16,8 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
 from authserver.core.secret_tokens import Prefix
-from authserver.db import lookup
-from authserver.db.lookup import Window
+from authserver.db import lists, lookup
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, AppTokenRow
 from authserver.db.store import Change
 
@@ -158,7 +158,7 @@ def listed(
     session: Session,
     account: str | None = None,
     expiring_before: datetime | None = None,
-    window: Window = lookup.ALL,
+    window: Window = lists.ALL,
 ) -> Sequence[AppTokenRow]:
     """Return app tokens, filtered by account and by the time before which they expire.
 
@@ -170,7 +170,7 @@ def listed(
         query = query.where(AppTokenRow.account_id == lookup.account(session, account).id)
     if expiring_before is not None:
         query = query.where(AppTokenRow.expires_at < expiring_before)
-    return session.scalars(lookup.within(query, AppTokenRow.id, window)).all()
+    return session.scalars(lists.TOKENS.within(query, window)).all()
 
 
 def administering(session: Session, account: AccountRow, now: datetime) -> list[AppTokenRow]:

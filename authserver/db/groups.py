@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from authserver.core.errors import NotFound
 from authserver.core.names import folded
-from authserver.db import delegations, lookup, losses, rules
-from authserver.db.lookup import Window
+from authserver.db import delegations, lists, lookup, losses, rules
+from authserver.db.lists import Window
 from authserver.db.models import DelegationRow, GroupRow, RuleSubjectRow
 from authserver.db.store import Change
 
@@ -118,10 +118,10 @@ def set_members(
         add_member(change, group, name)
 
 
-def listed(session: Session, window: Window = lookup.ALL) -> Sequence[GroupRow]:
-    """Return the groups by folded name."""
+def listed(session: Session, window: Window = lists.ALL) -> Sequence[GroupRow]:
+    """Return the groups, by folded name unless sorted."""
     query = select(GroupRow).options(selectinload(GroupRow.members))
-    return session.scalars(lookup.within(query, GroupRow.folded_name, window)).all()
+    return session.scalars(lists.GROUPS.within(query, window)).all()
 
 
 def described(row: GroupRow) -> dict[str, Any]:

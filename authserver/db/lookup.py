@@ -1,12 +1,11 @@
-"""Rows by the names that people use, and the windows of a list."""
+"""Rows by the names that people use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, event, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name, folded
@@ -17,8 +16,6 @@ _Named = TypeVar("_Named", AccountRow, GroupRow)
 
 _TABLES = (AccountRow, GroupRow, RegistryRow)
 _REMEMBERED = "authserver_remembered"
-
-_Row = TypeVar("_Row")
 
 
 def account(session: Session, name: str, kind: str | None = None) -> AccountRow:
@@ -146,24 +143,3 @@ def remembered(session: Session) -> Iterator[None]:
 
 def _key(row: AccountRow | GroupRow | RegistryRow) -> tuple[type, Any]:
     return type(row), row.service if isinstance(row, RegistryRow) else row.folded_name
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """At most ``limit`` rows (None: all) whose key comes after ``after`` (None: from the first).
-
-    A list that is read window by window gives each row that stays in it exactly once.
-    """
-
-    after: str | int | None = None
-    limit: int | None = None
-
-
-ALL = Window()
-
-
-def within(query: Select[_Row], key: InstrumentedAttribute[Any], window: Window) -> Select[_Row]:
-    """Order ``query`` by ``key``, which is unique, and cut it to ``window``."""
-    if window.after is not None:
-        query = query.where(key > window.after)
-    return query.order_by(key).limit(window.limit)

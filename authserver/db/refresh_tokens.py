@@ -12,8 +12,8 @@ from authserver.core import secret_tokens
 from authserver.core.commands import program
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import change_log, lookup
-from authserver.db.lookup import Window
+from authserver.db import change_log, lists, lookup
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, RefreshTokenRow, RegistryRow, StoreStateRow
 from authserver.db.store import Change
 
@@ -150,7 +150,7 @@ def prune(session: Session, now: datetime) -> int:
 
 
 def listed(
-    session: Session, account: str | None = None, window: Window = lookup.ALL
+    session: Session, account: str | None = None, window: Window = lists.ALL
 ) -> Sequence[RefreshTokenRow]:
     """Return the refresh tokens, filtered by account.
 
@@ -160,7 +160,7 @@ def listed(
     query = select(RefreshTokenRow).options(*_LOADED)
     if account is not None:
         query = query.where(RefreshTokenRow.account_id == lookup.account(session, account).id)
-    return session.scalars(lookup.within(query, RefreshTokenRow.id, window)).all()
+    return session.scalars(lists.SESSIONS.within(query, window)).all()
 
 
 def described(row: RefreshTokenRow) -> dict[str, Any]:

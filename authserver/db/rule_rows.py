@@ -111,5 +111,15 @@ def described(row: RuleRow) -> dict[str, Any]:
     }
 
 
+def is_about(row: RuleRow, pattern: str | None, name: str | None) -> bool:
+    """Whether a rule has exactly this pattern and covers this repository; None: whatever."""
+    if pattern is not None and pattern not in row.patterns:
+        return False
+    if name is None:
+        return True
+    of_repositories = row.resource_type == "repository"
+    return of_repositories and any(Pattern(text).may_match(name) for text in row.patterns)
+
+
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()

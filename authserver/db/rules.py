@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core import rules
 from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
-from authserver.core.names import one_line
+from authserver.core.names import is_repository_name, one_line
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db import lookup, rule_rows
-from authserver.db.lookup import Window
+from authserver.db import lists, lookup, rule_rows
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, GroupRow, RuleRow, RuleSubjectRow
 from authserver.db.store import Change
 
@@ -268,19 +268,29 @@ def listed(
     subject: Subject | None = None,
     pattern: str | None = None,
     *,
+    covers: str | None = None,
     author_id: int | None = None,
-    window: Window = lookup.ALL,
+    window: Window = lists.ALL,
 ) -> Sequence[RuleRow]:
-    """Return the rules by id, filtered by subject, pattern and author."""
+    """Return the rules, by id unless sorted.
+
+    They are filtered by subject, by exactly this pattern, by a repository that they cover for some
+    account, and by author.
+
+    Raises:
+        Refused: ``covers`` is no repository name.
+    """
+    if covers is not None and not is_repository_name(covers):
+        raise Refused(f"{covers!r} is no name of a repository")
     query = select(RuleRow).options(*_LOADED)
     if author_id is not None:
         query = query.where(RuleRow.author_id == author_id)
     if subject is not None:
         query = query.where(RuleRow.subjects.any(_is(subject)))
-    if pattern is None:
-        return session.scalars(lookup.within(query, RuleRow.id, window)).all()
-    rows = session.scalars(lookup.within(query, RuleRow.id, Window(window.after)))
-    return [row for row in rows if pattern in row.patterns][: window.limit]
+    if pattern is None and covers is None:
+        return session.scalars(lists.RULES.within(query, window)).all()
+    rows = session.scalars(lists.RULES.within(query, replace(window, limit=None)))
+    return [row for row in rows if rule_rows.is_about(row, pattern, covers)][: window.limit]
 
 
 def _is(subject: Subject) -> ColumnElement[bool]:

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session, selectinload
 from authserver.core.errors import Refused
 from authserver.core.names import service_name, the_registry
 from authserver.core.urls import site
-from authserver.db import delegations, lookup, losses, rules
+from authserver.db import delegations, lists, lookup, losses, rules
 from authserver.db import refresh_tokens as sessions
-from authserver.db.lookup import Window
+from authserver.db.lists import Window
 from authserver.db.models import DelegationRow, RegistryRow, RuleRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
@@ -187,9 +187,9 @@ def longest_token(session: Session, default_ttl: int) -> timedelta:
     return timedelta(seconds=max((ttl or default_ttl for ttl in lifetimes), default=default_ttl))
 
 
-def listed(session: Session, window: Window = lookup.ALL) -> Sequence[RegistryRow]:
-    """Return the registry entries, ordered by service."""
-    query = lookup.within(select(RegistryRow), RegistryRow.service, window)
+def listed(session: Session, window: Window = lists.ALL) -> Sequence[RegistryRow]:
+    """Return the registry entries, by service unless sorted."""
+    query = lists.REGISTRIES.within(select(RegistryRow), window)
     return session.scalars(query.options(selectinload(RegistryRow.own_keys))).all()
 
 

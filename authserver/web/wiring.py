@@ -23,7 +23,7 @@ from authserver.auth.lockout import Lockout, Tarpit, limits
 from authserver.auth.passwords import Passwords
 from authserver.auth.rate_limits import SharedStorage, counts
 from authserver.auth.state import StateCache
-from authserver.auth.usage import Rehashes, TokenUses
+from authserver.auth.usage import CredentialUses, Rehashes
 from authserver.core.errors import NotReady
 from authserver.db import schema
 from authserver.db.snapshot import Snapshot
@@ -127,7 +127,7 @@ def wire(
         # A missing key must be an error now, not at the first record.
         trail.key(session)
     journal = Journal(safe.master.derive("names in records"), now)
-    uses, rehashes = TokenUses(timedelta(days=settings.refresh_token_days)), Rehashes()
+    uses, rehashes = CredentialUses(timedelta(days=settings.refresh_token_days)), Rehashes()
     state = StateCache(store, safe, journal, settings.max_staleness, time.monotonic)
     shared = SharedMemory.join()
     maintenance = Maintenance(

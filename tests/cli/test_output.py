@@ -118,10 +118,10 @@ def test_every_table_shows_times_alike_and_json_as_iso_8601(
     assert run.json("session", "list")[0]["created_client"] == DOCKER
     for words, times in (
         ("session list", 2),
-        ("token list", 1),
+        ("token list", 2),
         ("audit list", 1),
         ("registry list", 1),
-        ("user show admin", 1),
+        ("user show admin", 3),
         ("registry show registry", 1),
     ):
         text = run(*words.split())

@@ -12,6 +12,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import ID, note
 from authserver.cli.params import SUBJECT, Moment
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
+from authserver.core import orders
 from authserver.core.conditions import FIELDS, KINDS, Conditions, ValueKind
 from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
@@ -20,6 +21,8 @@ from authserver.db import rule_rows, rules
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from authserver.db.lists import Window
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -159,18 +162,29 @@ _COLUMNS: Columns[_Listed] = {
 }
 
 
-def _empty(about: str | None, pattern: str | None) -> str:
-    return "There are no such rules." if about or pattern else "No rules."
+def _empty(about: str | None, pattern: str | None, covers: str | None, **_: object) -> str:
+    return "There are no such rules." if about or pattern or covers else "No rules."
 
 
-@list_command(_COLUMNS, _empty, in_json=lambda listed: listed[0])
+@list_command(_COLUMNS, _empty, in_json=lambda listed: listed[0], orders=orders.RULES)
 @click.option("--subject", "about", metavar="S", type=SUBJECT, help="Only rules on this subject.")
 @click.option("--pattern", metavar="P", help="Only rules with exactly this pattern.")
+@click.option(
+    "--covers",
+    metavar="NAME",
+    help="Only rules whose patterns cover the repository NAME, for some account.",
+)
 def list_(
-    _: Context, session: Session, about: str | None, pattern: str | None
+    _: Context,
+    session: Session,
+    about: str | None,
+    pattern: str | None,
+    covers: str | None,
+    window: Window,
 ) -> Sequence[_Listed]:
     """List the rules."""
-    rows = rules.listed(session, subject(about) if about else None, pattern)
+    of = subject(about) if about else None
+    rows = rules.listed(session, of, pattern, covers=covers, window=window)
     return [(rule_rows.described(row), rule_rows.as_rule(row).conditions) for row in rows]
 
 

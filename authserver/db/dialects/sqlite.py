@@ -185,6 +185,12 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     # The root file system of a container may be read-only, and its directory for temporary files.
     connection.execute("PRAGMA temp_store = MEMORY")
+    # SQLite's own knows the case of ASCII letters only, and searches take any.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return text and text.lower()
 
 
 def _begin(connection: Connection) -> None:

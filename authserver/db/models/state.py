@@ -113,7 +113,11 @@ class RegistryRow(Base):
 
 
 class AccountRow(Base):
-    """A user or a robot."""
+    """A user or a robot.
+
+    ``last_login_at`` is when its password was last good, ``last_used_at`` any credential of it,
+    also one that is gone.
+    """
 
     __tablename__ = "account"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -130,6 +134,8 @@ class AccountRow(Base):
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     outlives_owner: Mapped[bool]
     created_at: Mapped[datetime]
+    last_login_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
     owner: Mapped["AccountRow | None"] = relationship(remote_side="AccountRow.id")
     groups: Mapped[list["GroupRow"]] = relationship(
         secondary="membership", back_populates="members", order_by="GroupRow.name"

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.bounds import str_limit
 from authserver.core.errors import NotFound
-from authserver.db import app_tokens
+from authserver.db import app_tokens, lists
 from authserver.db.app_tokens import Wanted
 from authserver.db.models import AppTokenRow
 from authserver.web.api import me
@@ -26,7 +26,7 @@ from authserver.web.api.models import (
     Sought,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.pagination import Page, search, table_page
 from authserver.web.api.resources import View
 
 OPERATIONS = Operations("tokens", "App tokens: secrets for programs, in place of a password.")
@@ -159,8 +159,8 @@ def _with_secret(
     return Tagged(answer, how.tag_of(row), location)
 
 
-@me.own("GET", "/tokens", need=Need.ANY, summary="List my app tokens.", query=Paging)
-@OPERATIONS.operation("GET", "/tokens")
+@me.own("GET", "/tokens", need=Need.ANY, summary="List my app tokens.", query=search(lists.TOKENS))
+@OPERATIONS.operation("GET", "/tokens", query=search(lists.TOKENS, OfAccount))
 def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
     """List app tokens."""
     account = call.owner or call.query.account
@@ -169,7 +169,7 @@ def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
         Tokens,
         lambda session, window: app_tokens.listed(session, account, window=window),
         view(call).described,
-        lambda row: row.id,
+        lists.TOKENS,
     )
 
 

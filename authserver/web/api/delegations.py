@@ -1,13 +1,12 @@
 """Delegations: leave for a group's members to write rules within bounds."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
 from authserver.db import delegations
-from authserver.db.lookup import Window
 from authserver.db.models import DelegationRow
 from authserver.web.api.caller import Need
 from authserver.web.api.models import (
@@ -21,7 +20,7 @@ from authserver.web.api.models import (
     Text,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.pagination import Page, page
 from authserver.web.api.resources import View
 from authserver.web.api.rules import Action, delegate
 
@@ -62,14 +61,14 @@ VIEW = View(ApiDelegation, delegations.get, delegations.described)
 def list_delegations(call: Call[Nothing, Paging]) -> Delegations:
     """List the delegations; a delegate gets only their own."""
 
-    def rows(session: Session, window: Window) -> list[DelegationRow]:
-        author, after = delegate(call, session), window.after
+    def rows(session: Session, after: list[Any] | None, limit: int) -> list[DelegationRow]:
+        author = delegate(call, session)
         own = (
             delegations.listed(session) if author is None else delegations.held_by(session, author)
         )
-        return [row for row in own if after is None or row.id > int(after)][: window.limit]
+        return [row for row in own if after is None or row.id > after[0]][:limit]
 
-    return table_page(call, Delegations, rows, delegations.described, lambda row: row.id)
+    return page(call, Delegations, rows, delegations.described, lambda rows: [rows[-1].id], int)
 
 
 @OPERATIONS.operation("POST", "/delegations", status=201)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from authserver.core.subjects import AccountKind, subject
-from authserver.db import groups, lookup
+from authserver.db import groups, lists, lookup
 from authserver.db.store import Change
 from authserver.web.api.models import ApiAnswer, ApiBody, Force
 from authserver.web.api.operations import Call, Operations, Tagged, references
@@ -75,7 +75,7 @@ Resource(
     page=Groups,
     terms=GroupTerms,
     listed=groups.listed,
-    order=lambda row: row.folded_name,
+    listing=lists.GROUPS,
     add=_add,
     edit=lambda call, change, row, terms: _set(
         change, row.name, terms.members, force=call.query.force

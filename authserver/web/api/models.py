@@ -17,6 +17,7 @@ from pydantic import (
 
 from authserver.core.password_rules import MIN_LENGTH
 from authserver.core.times import in_utc
+from authserver.db.lists import MAX_SEARCH
 
 MAX_ID = 2**63 - 1
 MAX_PAGE = 500
@@ -123,6 +124,23 @@ class Paging(ApiQuery):
         100, description="How many at most."
     )
     cursor: str | None = Field(None, description="Where to go on; from `next` of the page before.")
+
+
+class Search(Paging):
+    """Which part of a list, and how it is sorted."""
+
+    q: Annotated[Sought, Field(max_length=MAX_SEARCH)] = Field(
+        "", description="Only those that have this text in them, in any case."
+    )
+    sort: str | None = None
+
+
+class SearchUnused(Search):
+    """Which part of a list, by the last use too."""
+
+    unused_since: Time | None = Field(
+        None, description="Only those that were not used since then, nor made."
+    )
 
 
 class Force(ApiQuery):

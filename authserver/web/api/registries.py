@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
-from authserver.db import lookup, losses
+from authserver.db import lists, lookup, losses
 from authserver.db.models import RefreshTokenRow, RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
@@ -146,7 +146,7 @@ Resource(
     page=Registries,
     terms=RegistryTerms,
     listed=entries.listed,
-    order=lambda row: row.service,
+    listing=lists.REGISTRIES,
     add=_add,
     edit=_edit,
     editing=Removal,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from authserver.core.bounds import UNBOUNDED
 from authserver.core.errors import NotFound
 from authserver.db import losses
-from authserver.db.lookup import Window
+from authserver.db.lists import Listing, Window
 from authserver.db.losses import Removable
 from authserver.db.models import Base
 from authserver.db.store import Change
@@ -27,7 +27,7 @@ from authserver.web.api.models import (
     changes_of,
 )
 from authserver.web.api.operations import Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.pagination import Page, search, table_page
 from authserver.web.api.preconditions import tag
 from authserver.web.api.problems import require_confirmed
 
@@ -96,8 +96,8 @@ class View(Generic[_Row, _Answer]):
 class Resource(Generic[_Removable, _Terms]):
     """A noun that clients list, show, put, change and remove by name.
 
-    ``terms`` is the body: each of its fields is also a field of ``view.described``. ``order`` is
-    the column that lists are ordered by, ``editing`` the query of PUT and PATCH. ``rename`` takes
+    ``terms`` is the body: each of its fields is also a field of ``view.described``. ``listing`` is
+    how they are searched and sorted, ``editing`` the query of PUT and PATCH. ``rename`` takes
     the change, the name and the new one; None where names are for ever.
     """
 
@@ -107,7 +107,7 @@ class Resource(Generic[_Removable, _Terms]):
     page: type[Page[Any]]
     terms: type[_Terms]
     listed: Callable[[Session, Window], Sequence[_Removable]]
-    order: Callable[[_Removable], str]
+    listing: Listing
     add: Callable[[Call[Any, Any], Change, str, _Terms], object]
     edit: Callable[[Call[Any, Any], Change, _Removable, _Terms], None]
     remove: Callable[[Change, _Removable, bool], list[str]]
@@ -116,7 +116,7 @@ class Resource(Generic[_Removable, _Terms]):
 
     def list(self, call: Call[Nothing, Paging]) -> Page[Any]:
         """List them."""
-        return table_page(call, self.page, self.listed, self.view.described, self.order, str)
+        return table_page(call, self.page, self.listed, self.view.described, self.listing)
 
     def show(self, call: Call[Nothing, ApiQuery]) -> Tagged[Any]:
         """Show it."""
@@ -191,7 +191,13 @@ class Resource(Generic[_Removable, _Terms]):
         """Declare the operations."""
         one, noun, answer = f"{self.path}/{{{self.view.key}}}", self.noun, self.view.answer
         body, edits = changes_of(self.terms), self.editing
-        on.operation("GET", self.path, name=f"list_{on.tag}", answer=self.page)(self.list)
+        on.operation(
+            "GET",
+            self.path,
+            name=f"list_{on.tag}",
+            answer=self.page,
+            query=search(self.listing),
+        )(self.list)
         on.operation("GET", one, name=f"show_{noun}", answer=answer)(self.show)
         on.operation(
             "PUT",

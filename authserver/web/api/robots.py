@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup
+from authserver.db import accounts, lists, lookup
 from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.web.api.models import ApiAnswer, ApiBody, Name
@@ -42,6 +42,9 @@ class Robot(ApiAnswer):
     disabled: bool
     groups: list[str]
     created_at: datetime
+    last_used_at: datetime | None = Field(
+        description="When any credential of it was last used, also one that is gone."
+    )
 
 
 class Robots(Page[Robot]):
@@ -77,12 +80,13 @@ Resource(
         Robot,
         lambda session, name: lookup.account(session, name, _ROBOT),
         accounts.described,
+        frozenset({"last_used_at"}),
         key="name",
     ),
     page=Robots,
     terms=RobotTerms,
     listed=lambda session, window: accounts.listed(session, _ROBOT, window),
-    order=lambda row: row.folded_name,
+    listing=lists.ROBOTS,
     add=_add,
     edit=_edit,
     remove=lambda change, row, force: accounts.remove(change, row.name, force=force, kind=_ROBOT),

@@ -12,9 +12,9 @@ from authserver.core.conditions import FIELDS, ConditionField, Conditions, Value
 from authserver.core.errors import Forbidden, Refused
 from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import subject
-from authserver.db import delegations, rule_rows, rules, second_checks
+from authserver.db import delegations, lists, rule_rows, rules, second_checks
 from authserver.db.delegations import Covered
-from authserver.db.lookup import Window
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, RuleRow
 from authserver.db.store import Change
 from authserver.web.api.caller import Need
@@ -30,7 +30,7 @@ from authserver.web.api.models import (
     changes_of,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.pagination import Page, search, table_page
 from authserver.web.api.preconditions import changed
 from authserver.web.api.resources import View
 
@@ -122,6 +122,9 @@ class WhichRules(Paging):
 
     subject: Sought | None = Field(None, description="Only those on this subject.")
     pattern: Sought | None = Field(None, description="Only those with exactly this pattern.")
+    covers: Sought | None = Field(
+        None, description="Only those that cover the repository of this name, for some account."
+    )
 
 
 class RemovedRule(ApiAnswer):
@@ -245,7 +248,7 @@ def _edit(call: Call[RuleTerms, ApiQuery], *, whole: bool) -> Tagged[ApiRule]:
         return VIEW.changed(change, row)
 
 
-@OPERATIONS.operation("GET", "/rules", need=Need.SELF)
+@OPERATIONS.operation("GET", "/rules", need=Need.SELF, query=search(lists.RULES, WhichRules))
 def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
     """List the rules; a delegate gets only those that they wrote."""
     wanted = None if call.query.subject is None else subject(call.query.subject)
@@ -253,9 +256,16 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
     def rows(session: Session, window: Window) -> Sequence[RuleRow]:
         author = delegate(call, session)
         author_id = None if author is None else author.id
-        return rules.listed(session, wanted, call.query.pattern, author_id=author_id, window=window)
+        return rules.listed(
+            session,
+            wanted,
+            call.query.pattern,
+            covers=call.query.covers,
+            author_id=author_id,
+            window=window,
+        )
 
-    return table_page(call, Rules, rows, rule_rows.described, lambda row: row.id)
+    return table_page(call, Rules, rows, rule_rows.described, lists.RULES)
 
 
 @OPERATIONS.operation("POST", "/rules", status=201, need=Need.SELF)

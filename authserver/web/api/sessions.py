@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session as Store
 
 from authserver.core.errors import NotFound
-from authserver.db import lookup, losses, refresh_tokens
+from authserver.db import lists, lookup, losses, refresh_tokens
 from authserver.db.models import RefreshTokenRow
 from authserver.web.api import me
 from authserver.web.api.app_tokens import LastUse, OfAccount
@@ -18,10 +18,9 @@ from authserver.web.api.models import (
     Confirming,
     Name,
     Nothing,
-    Paging,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, table_page
+from authserver.web.api.pagination import Page, search, table_page
 from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import View
 
@@ -69,8 +68,10 @@ def view(call: Call[Any, Any]) -> View[RefreshTokenRow, Session]:
     return View(Session, find, refresh_tokens.described, frozenset({"last_used", "expires_at"}))
 
 
-@me.own("GET", "/sessions", need=Need.ANY, summary="List my sessions.", query=Paging)
-@OPERATIONS.operation("GET", "/sessions")
+@me.own(
+    "GET", "/sessions", need=Need.ANY, summary="List my sessions.", query=search(lists.SESSIONS)
+)
+@OPERATIONS.operation("GET", "/sessions", query=search(lists.SESSIONS, OfAccount))
 def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
     """List the sessions."""
     account = call.owner or call.query.account
@@ -79,7 +80,7 @@ def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
         Sessions,
         lambda session, window: refresh_tokens.listed(session, account, window),
         refresh_tokens.described,
-        lambda row: row.id,
+        lists.SESSIONS,
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind, AdminTokens
-from authserver.db import accounts, lookup
+from authserver.db import accounts, lists, lookup
 from authserver.db.models import AccountRow
 from authserver.db.store import Change
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Force, Password
@@ -53,6 +53,10 @@ class User(ApiAnswer):
     password: bool = Field(description="Whether it has one.")
     groups: list[str]
     created_at: datetime
+    last_login_at: datetime | None = Field(description="When its password was last good.")
+    last_used_at: datetime | None = Field(
+        description="When any credential of it was last used, also one that is gone."
+    )
 
 
 class Users(Page[User]):
@@ -91,12 +95,13 @@ Resource(
         User,
         lambda session, name: lookup.account(session, name, _USER),
         accounts.described,
+        frozenset({"last_login_at", "last_used_at"}),
         key="name",
     ),
     page=Users,
     terms=UserTerms,
     listed=lambda session, window: accounts.listed(session, _USER, window),
-    order=lambda row: row.folded_name,
+    listing=lists.USERS,
     add=_add,
     edit=_edit,
     remove=_remove,

@@ -15,7 +15,7 @@ from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
 from authserver.auth.state import StateCache
-from authserver.auth.usage import Rehashes, TokenUses
+from authserver.auth.usage import CredentialUses, Rehashes
 from authserver.core.commands import program
 from authserver.core.errors import AuthserverError, NotReady, Occupied, StoreFull
 from authserver.db.store import Store
@@ -69,7 +69,7 @@ class Maintenance:
     """
 
     state: StateCache
-    uses: TokenUses
+    uses: CredentialUses
     rehashes: Rehashes
     spool: Spool
     capacity: Capacity

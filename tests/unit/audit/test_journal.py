@@ -17,7 +17,7 @@ from authserver.audit.record_rows import TOKEN_COLUMNS
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import MAX_TEXT, TokenEvent
 from authserver.audit.verify import Verification
-from authserver.auth.usage import USES_EVERY, TokenKind, TokenUse, TokenUses
+from authserver.auth.usage import USES_EVERY, CredentialKind, CredentialUse, CredentialUses
 from authserver.core.errors import NotReady
 from authserver.db.models import TokenRecord
 from authserver.db.store import Store, open_store
@@ -281,35 +281,37 @@ def test_old_records_are_pruned(store: Store, one: TokenEvent, clock: Clock) -> 
 def test_tokens_are_locked_in_one_order_whoever_writes(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, locked = TokenUses._update, []
+    real, locked = CredentialUses._update, []
 
-    def update(self: TokenUses, use: TokenUse) -> Any:
+    def update(self: CredentialUses, use: CredentialUse) -> Any:
         locked.append((use.kind, use.id))
         return real(self, use)
 
-    monkeypatch.setattr(TokenUses, "_update", update)
-    uses = TokenUses(timedelta(days=1))
+    monkeypatch.setattr(CredentialUses, "_update", update)
+    uses = CredentialUses(timedelta(days=1))
     for kind, number in (
-        (TokenKind.REFRESH, 2),
-        (TokenKind.APP, 3),
-        (TokenKind.REFRESH, 1),
-        (TokenKind.APP, 1),
+        (CredentialKind.REFRESH, 2),
+        (CredentialKind.APP, 3),
+        (CredentialKind.REFRESH, 1),
+        (CredentialKind.APP, 1),
     ):
-        uses.note(TokenUse(kind, number, clock.at, "192.0.2.1", "docker"))
+        uses.note(CredentialUse(kind, number, 1, clock.at, "192.0.2.1", "docker"))
     uses.write(store)
     assert locked == [
-        (TokenKind.APP, 1),
-        (TokenKind.APP, 3),
-        (TokenKind.REFRESH, 1),
-        (TokenKind.REFRESH, 2),
+        (CredentialKind.APP, 1),
+        (CredentialKind.APP, 3),
+        (CredentialKind.REFRESH, 1),
+        (CredentialKind.REFRESH, 2),
     ]
 
 
 def test_tokens_that_are_used_no_more_are_forgotten(store: Store, clock: Clock) -> None:
-    uses = TokenUses(timedelta(days=1))
+    uses = CredentialUses(timedelta(days=1))
 
     def use(number: int) -> bool:
-        return uses.note(TokenUse(TokenKind.APP, number, clock.at, "192.0.2.1", "docker"))
+        return uses.note(
+            CredentialUse(CredentialKind.APP, number, 1, clock.at, "192.0.2.1", "docker")
+        )
 
     for minute in range(5):
         assert all(use(100 * minute + number) for number in range(100))

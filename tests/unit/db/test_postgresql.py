@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
-from authserver.auth.usage import TokenKind, TokenUse, TokenUses
+from authserver.auth.usage import CredentialKind, CredentialUse, CredentialUses
 from authserver.core.errors import NotReady
 from authserver.db import accounts, app_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted
@@ -186,8 +186,12 @@ def test_uses_and_a_removal_do_not_lock_each_other_out(
         accounts.add_robot(change, "ci")
         wanted = Wanted("main", timedelta(days=1))
         token, _ = app_tokens.create(change, "ci", wanted, secrets.token_bytes)
-    uses = TokenUses(timedelta(days=1))
-    uses.note(TokenUse(TokenKind.APP, token.id, clock.at, "192.0.2.1", "docker"))
+    uses = CredentialUses(timedelta(days=1))
+    uses.note(
+        CredentialUse(
+            CredentialKind.APP, token.id, token.account_id, clock.at, "192.0.2.1", "docker"
+        )
+    )
     with store.change("test") as change:
         accounts.remove(change, "ci")
         with pytest.raises(NotReady, match="another writer"):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Executable, delete, insert, select, update
 
-from authserver.auth.usage import TokenKind, TokenUse, TokenUses
+from authserver.auth.usage import CredentialKind, CredentialUse, CredentialUses
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
 from authserver.db import (
@@ -259,9 +259,17 @@ def logged_in(store: Store, never_load: Callable[[], None]) -> Snapshot:
 def test_a_login_that_goes_on_is_followed(store: Store, clock: Clock, logged_in: Snapshot) -> None:
     clock.move(timedelta(days=2))
     (token,) = logged_in.refresh_tokens.values()
-    uses = TokenUses(MONTH)
+    uses = CredentialUses(MONTH)
     uses.note(
-        TokenUse(TokenKind.REFRESH, token.id, clock.at, "192.0.2.1", "docker", token.expires_at)
+        CredentialUse(
+            CredentialKind.REFRESH,
+            token.id,
+            token.account_id,
+            clock.at,
+            "192.0.2.1",
+            "docker",
+            token.expires_at,
+        )
     )
     uses.write(store)
     (token,) = follow(store, logged_in).refresh_tokens.values()

@@ -25,7 +25,7 @@ from authserver.core.rules import Rule as NewRule
 from authserver.core.scope import parse
 from authserver.core.subjects import subject, subjects
 from authserver.db import accounts, groups, lookup, rule_rows, rules, schema, snapshot
-from authserver.db.lookup import Window
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, AlterationRow, AuditRecord, Base, RuleSubjectRow
 from authserver.db.store import Change, Store, open_store
 from authserver.registry import entries
@@ -635,6 +635,8 @@ def test_a_user_is_as_it_was_added(store: Store, clock: Clock) -> None:
         "password": False,
         "groups": ["a", "b"],
         "created_at": clock.at.isoformat(),
+        "last_login_at": None,
+        "last_used_at": None,
     }
 
 
@@ -758,7 +760,7 @@ def test_a_list_is_read_window_by_window_whatever_comes_and_goes(store: Store) -
 
     def after(key: str, limit: int = 2) -> list[str]:
         with store.read() as session:
-            rows = accounts.listed(session, "user", Window(key, limit))
+            rows = accounts.listed(session, "user", Window([key], limit))
             return [row.folded_name for row in rows]
 
     assert after("admin") == ["b", "c"]
