@@ -152,7 +152,7 @@ def _require_app_token(snapshot: Snapshot, identity: Identity | None, service: s
     if identity is None or identity.app_token is not None:
         return
     if snapshot.registries[service].app_tokens_only:
-        raise AppTokenNeeded(f"the registry {service}")
+        raise AppTokenNeeded(the_registry(service))
     if identity.known.app_tokens_only:
         raise AppTokenNeeded(f"the account {identity.known.account.name}")
 
