@@ -16,7 +16,7 @@ from authserver.core.errors import (
     LoginEnded,
     Unauthorized,
 )
-from authserver.core.names import nfc, printable
+from authserver.core.names import nfc, printable, the_registry
 from authserver.core.scope import MalformedScope
 from authserver.db.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
-from authserver.web import api, errors, health, public_keys
+from authserver.web import api, errors, health, index, public_keys
 from authserver.web.api.caller import Callers
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
@@ -31,6 +31,8 @@ def create_app(wiring: Wiring) -> Flask:
     callers = Callers(wiring.state, backends, wiring.issuer.journal, "password page")
     password.register(app, page("password"), wiring.store, callers)
     health.register(app, wiring.maintenance, client_address)
+    places = index.PUBLIC if settings.admin_listen else index.PUBLIC | index.API
+    index.register(app, settings.path_prefix, places)
     public_keys.register(app, wiring.state)
     others = app.wsgi_app
     if settings.admin_listen is None:
@@ -51,8 +53,9 @@ def create_app(wiring: Wiring) -> Flask:
 def create_administration(wiring: Wiring) -> "WSGIApplication":
     """Return the admin API alone, for a listener of its own, with its own bounds on bodies."""
     client_address, bodies = wiring.client_address_at_administration, new_bodies()
-    others = _flask(wiring).wsgi_app
-    app = Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others)
+    others = _flask(wiring)
+    index.register(others, wiring.settings.path_prefix, index.API)
+    app = Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others.wsgi_app)
     return _in_front(wiring, client_address, app)
 
 

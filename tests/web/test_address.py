@@ -133,6 +133,9 @@ def test_a_path_prefix_may_be_passed_on_or_taken_off(settings: Settings, path: s
     world = World.over(Settings(**values))
     assert world.client.get(path).status_code == 200
     assert world.client.get(f"/other{path}").status_code == 404
+    for start in ("", "/registry"):
+        assert world.client.get(f"{start}/").get_json()["token"] == "/registry/token"
+        assert world.client.get(f"{start}/api/v1/").get_json()["me"] == "/registry/api/v1/me"
     world.close()
 
 

@@ -10,6 +10,7 @@ from werkzeug.test import Client, TestResponse
 
 from authserver.runtime.settings import Settings
 from authserver.web.app import create_administration
+from authserver.web.index import API, PUBLIC
 from authserver.web.wiring import BODIES_AT_ONCE
 from tests import stores
 from tests.world import ADMIN, PASSWORD, World, basic
@@ -66,10 +67,18 @@ def test_the_administration_has_the_api(administration: Client) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/token", "/auth/token", "/invitation", "/livez", "/readyz", "/api/v1", "/metrics"],
+    ["/token", "/auth/token", "/invitation", "/livez", "/readyz", "/api/v1", "/metrics"],
 )
 def test_the_administration_has_nothing_else(administration: Client, path: str) -> None:
     assert anything(administration, path).status_code == 404
+
+
+def test_each_listener_says_what_it_has(apart: World, administration: Client) -> None:
+    for client, places in ((apart.client, PUBLIC), (administration, API)):
+        said = client.get("/").get_json()
+        assert said == places
+        for name in sorted(set(said) - {"token"}):
+            assert anything(client, said[name]).status_code == 200, name
 
 
 def test_the_public_listener_has_everything_else(apart: World) -> None:

@@ -399,6 +399,29 @@ def test_a_query_is_read_strictly(office: World, query: str) -> None:
     call(office, "GET", f"/users?{query}", status=422)
 
 
+def test_what_is_unknown_is_answered_with_what_is_known(office: World) -> None:
+    asked = call(office, "GET", "/audit?knd=token", status=422).get_json()
+    assert asked["detail"].startswith("knd: unknown; known: account, ")
+    sent = call(office, "PUT", "/robots/ci", status=422, json={"desc": "x"}).get_json()
+    assert "/desc: unknown; known: " in sent["detail"]
+    assert "description" in sent["detail"]
+
+
+def test_all_stands_for_every_action(office: World) -> None:
+    terms = {"effect": "allow", "subjects": ["everyone"], "patterns": ["a/**"], "actions": ["all"]}
+    assert call(office, "POST", "/rules", status=201, json=terms).get_json()["actions"] == ["*"]
+
+
+def test_the_start_of_the_api_says_where_its_lists_are(office: World) -> None:
+    places = call(office, "GET", "/").json or {}
+    assert places.pop("openapi.json") == "/api/v1/openapi.json"
+    assert {"users", "rules", "registries", "me"} <= set(places)
+    headers = {"Authorization": basic(*AS_ADMIN)}
+    found = {office.client.get(path, headers=headers).status_code for path in places.values()}
+    assert found <= {200, 405, 422}
+    assert office.client.post("/api/v1/").status_code == 405
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -62,7 +62,7 @@ def body(raw: bytes, model: type[_Body]) -> _Body:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise invalid(error, pointer) from None
+        raise invalid(error, pointer, model) from None
 
 
 def query(request: Request, model: type[_Query]) -> _Query:
@@ -80,7 +80,7 @@ def query(request: Request, model: type[_Query]) -> _Query:
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise invalid(error, lambda place: ".".join(map(str, place))) from None
+        raise invalid(error, lambda place: ".".join(map(str, place)), model) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 import structlog
 from flask import Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from authserver.core.errors import (
@@ -72,12 +73,24 @@ def require_confirmed(query: Confirming, losses: Sequence[Loss]) -> None:
         raise Refusal(HTTPStatus.CONFLICT, detail, goes=losses)
 
 
-def invalid(error: ValidationError, where: Callable[[Iterable[object]], str]) -> Refusal:
-    """Return the refusal of a body or a query; ``where`` writes a place in it."""
+def invalid(
+    error: ValidationError, where: Callable[[Iterable[object]], str], model: type[BaseModel]
+) -> Refusal:
+    """Return the refusal of a body or a query of ``model``; ``where`` writes a place in it."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = [Invalid(where=where(each["loc"]), detail=each["msg"]) for each in found[:MAX_FAULTS]]
+    faults = [
+        Invalid(where=where(each["loc"]), detail=_said(each, model)) for each in found[:MAX_FAULTS]
+    ]
     detail = "; ".join(f"{fault.where}: {fault.detail}" for fault in faults[:5])
     return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults)
+
+
+def _said(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is wrong; of what is unknown, also what is known at the top of ``model``."""
+    if fault["type"] != "extra_forbidden" or len(fault["loc"]) > 1:
+        return fault["msg"]
+    known = sorted(field.alias or name for name, field in model.model_fields.items())
+    return f"unknown; known: {', '.join(known) or 'none'}"
 
 
 def pointer(place: Iterable[object]) -> str:

@@ -5,14 +5,15 @@ query; then a place among those AT_ONCE, the caller once more, and the handler.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import PathConverter, Rule
 
@@ -91,6 +92,7 @@ def register(app: Flask, parts: Parts, client_address: ClientAddress, bodies: Bo
     for path, methods in paths.items():
         _route(app, path, endpoint.serving(methods))
     _route(app, "/openapi.json", _document)
+    _route(app, "/", partial(_index, parts.settings.path_prefix + PREFIX, sorted(paths)))
     _route(app, "/<anything:rest>", endpoint.serving(None))
 
 
@@ -100,6 +102,15 @@ def _route(app: Flask, path: str, view: Callable[..., Response]) -> None:
     # A service may have slashes.
     path = path.replace("{service}", "<anything:service>").replace("{", "<").replace("}", ">")
     app.url_map.add(Rule(PREFIX + path, endpoint=name))
+
+
+def _index(root: str, paths: Sequence[str]) -> Response:
+    """Answer where the lists are, and what describes everything."""
+    if request.method != "GET":
+        return problems.answer_to(MethodNotAllowed(["GET"]))
+    lists = [path for path in paths if "{" not in path]
+    places = {path[1:]: root + path for path in ("/openapi.json", *lists)}
+    return _uncached(jsonify(places))
 
 
 def _document() -> Response:
