@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import Field, create_model
 from sqlalchemy.orm import Session
 
 from authserver.core.conditions import FIELDS, ConditionField, Conditions, ValueKind
 from authserver.core.errors import Forbidden, Refused
-from authserver.core.rules import ALL, Effect, Rule, new_rule
+from authserver.core.rules import Effect, Rule, new_rule
 from authserver.core.subjects import subject
 from authserver.db import delegations, lists, rule_rows, rules, second_checks
 from authserver.db.delegations import Covered
@@ -40,11 +40,8 @@ OPERATIONS = Operations(
     "and see and change only the rules that they wrote.",
 )
 
-Action = Annotated[
-    Literal["pull", "push", "delete", "*", "all"],
-    AfterValidator(lambda action: ALL if action == "all" else action),
-]
-"""As rules have it; ``all`` is ``*``, as on the command line."""
+Action = Literal["pull", "push", "delete", "*", "all"]
+"""As on the command line: ``all`` is ``*``."""
 
 
 class _TermsBefore(ApiBody):
