@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Self
 
 from authserver.auth import passwords
@@ -69,7 +70,8 @@ class Password(Credential):
         state = (account.password_hash, account.disabled) if account else ()
         client, exists = origin.address, account is not None
         counted = str(account.id) if account else self.name
-        with backends.lockout.attempt(client, counted, exists=exists) as attempt:
+        shown = partial(self.account_in_records, snapshot, backends.hashed)
+        with backends.lockout.attempt(client, counted, exists=exists, shown=shown) as attempt:
             right = backends.hashing.once(
                 client,
                 backends.passwords.check_id(self.name, self.password, *state),

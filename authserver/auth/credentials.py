@@ -52,7 +52,10 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True)
 class Backends:
-    """What credentials are verified with. Each kind uses what it needs."""
+    """What credentials are verified with. Each kind uses what it needs.
+
+    ``hashed`` is the substitute in records for a name that no account has.
+    """
 
     passwords: Passwords
     uses: CredentialUses
@@ -60,6 +63,7 @@ class Backends:
     hashing: Hashing
     lockout: Lockout
     clock: Callable[[], datetime]
+    hashed: Callable[[str], str]
     observations: Observations = field(default_factory=Observations)
 
 

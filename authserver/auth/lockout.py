@@ -65,6 +65,16 @@ _cheap = RateLimitItemPerSecond(CHEAP_TRIES, HOUR, "cheap")
 _guest = RateLimitItemPerSecond(1, GUEST_FOR, "guest")
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A lockout that began: of an address, or of one ``account`` there. ``until`` is monotonic."""
+
+    key: str
+    address: str
+    account: str
+    until: float
+
+
 @dataclass
 class Tarpit:
     """Holds each login that is refused unchecked for ``seconds``."""
@@ -84,7 +94,8 @@ class Tarpit:
 class Lockout:
     """Refuses to check passwords for clients whose passwords were wrong too often.
 
-    It keeps HMACs only, under ``key``, which all processes that share the counts have.
+    It keeps HMACs only, under ``key``, which all processes that share the counts have. ``began`` is
+    called when a lockout is first met.
     """
 
     counts: Counts
@@ -93,22 +104,26 @@ class Lockout:
     tarpit: Tarpit
     monotonic: Callable[[], float] = time.monotonic
     observations: Observations = field(default_factory=Observations, repr=False)
+    began: Callable[[Begun], None] = field(default=lambda _: None, repr=False)
     _until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _all_until: float = field(default=0.0, init=False)
 
     @contextmanager
-    def attempt(self, client: str, name: str, *, exists: bool) -> Iterator["Attempt"]:
+    def attempt(
+        self, client: str, name: str, *, exists: bool, shown: Callable[[], str] = str
+    ) -> Iterator["Attempt"]:
         """Give one attempt to log in from the address ``client``.
 
         ``name`` is the account's id if it ``exists``, so that no later account of its name has its
-        counts; otherwise it is the name that the client sent. A block that ends without an error
-        has proved the password: the account is a guest at this address from then on.
+        counts; otherwise it is the name that the client sent. ``shown`` returns what operators see.
+        A block that ends without an error has proved the password: the account is a guest at this
+        address from then on.
 
         Raises:
             TooManyAttempts: too many passwords from this address, or with this name from it, were
                 wrong. The tarpit holds such a login, and one whose block raises Busy.
         """
-        attempt = Attempt(self, client, name, exists=exists)
+        attempt = Attempt(self, client, name, exists=exists, shown=shown)
         try:
             attempt.require_few()
             yield attempt
@@ -143,6 +158,13 @@ class Lockout:
         """Return until when ``who`` is refused without a look at the counts."""
         return self._until.get(who, now)
 
+    def lift(self, key: str, *, of_address: bool) -> None:
+        """Forget the wrong passwords that were counted under a key."""
+        for limit in self.limits:
+            self.counts.clear(limit.per_address if of_address else limit.per_account, key)
+        self.counts.local.clear(_cheap, key)
+        self._until.pop(key, None)
+
     def hashed(self, *parts: str) -> str:
         """Return what a count of these parts is kept under."""
         # With lengths: a name or a password may hold any separator.
@@ -156,8 +178,16 @@ class Lockout:
 class Attempt:
     """One attempt to log in. Its counts are those of the client's address and of the name there."""
 
-    def __init__(self, lockout: Lockout, client: str, name: str, *, exists: bool) -> None:
-        self._lockout, self._exists = lockout, exists
+    def __init__(
+        self,
+        lockout: Lockout,
+        client: str,
+        name: str,
+        *,
+        exists: bool,
+        shown: Callable[[], str] = str,
+    ) -> None:
+        self._lockout, self._exists, self._shown = lockout, exists, shown
         # A name that no account has may be written like an id.
         self._who = ("account" if exists else "name", household(client), name)
         self.home = lockout.hashed("home", household(client))
@@ -177,6 +207,11 @@ class Attempt:
             limits = lockout.limits
             by_home = lockout.until(now, self.home, [each.per_address for each in limits])
             by_account = lockout.until(now, self.account, [each.per_account for each in limits])
+            address = self._who[1]
+            if by_home > now:
+                lockout.began(Begun(self.home, address, "", by_home))
+            if by_account > now:
+                lockout.began(Begun(self.account, address, self._shown(), by_account))
         until = max(by_home, by_account)
         if until > now:
             # Names that no account has are endless: all of them from one address have one count.

@@ -78,9 +78,11 @@ class SharedStorage(Storage):
             return self._find(key)[1] or self._clock()
 
     def clear(self, key: str) -> None:
-        """End the window."""
+        """End the window, if one is open."""
         with self._shared.alone(_LOCK):
-            _ENTRY.pack_into(self._shared.memory, self._find(key)[0], b"", 0.0, 0)
+            place, ends, _ = self._find(key)
+            if ends:
+                _ENTRY.pack_into(self._shared.memory, place, b"", 0.0, 0)
 
     def check(self) -> bool:
         """Return whether it can be used: memory always can."""
@@ -135,6 +137,10 @@ class Windows:
         left = limiter.get_window_stats(item, who).reset_time - self.clock()
         return min(max(math.ceil(left), 1), item.get_expiry())
 
+    def clear(self, item: RateLimitItem, who: str) -> None:
+        """End the window."""
+        FixedWindowRateLimiter(self.storage).clear(item, who)
+
 
 @dataclass
 class Counts:
@@ -157,6 +163,10 @@ class Counts:
     def wait(self, item: RateLimitItem, who: str) -> int:
         """Return the seconds until the limit leaves room again, 0 if it does."""
         return self._ask(lambda windows: windows.wait(item, who))
+
+    def clear(self, item: RateLimitItem, who: str) -> None:
+        """End the window."""
+        self._ask(lambda windows: windows.clear(item, who))
 
     def _ask(self, question: Callable[[Windows], _T]) -> _T:
         again = self._tried_again_at

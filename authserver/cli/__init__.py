@@ -33,6 +33,7 @@ COMMANDS = {
     "robot": "Programs: accounts without a password, which show app tokens.",
     "token": "App tokens: secrets that programs use as a password.",
     "session": "Logins that go on without the password (refresh tokens).",
+    "lockout": "Passwords that are not checked for a while, because too many were wrong.",
     "group": "Groups of accounts, for rules that hold for several.",
     "acl": "Who may do what on which repositories, and why.",
     "policy": "Registries, accounts, groups and rules as one YAML file.",

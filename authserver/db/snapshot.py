@@ -22,6 +22,7 @@ from authserver.db.models import (
     DelegationRow,
     GroupRow,
     InvitationRow,
+    LockoutRow,
     RefreshTokenRow,
     RegistryRow,
     RuleRow,
@@ -197,6 +198,7 @@ _WITHOUT_EFFECT = _KEYS | {
     RefreshTokenRow.__tablename__,
     DelegationRow.__tablename__,
     InvitationRow.__tablename__,
+    LockoutRow.__tablename__,
 }
 _FOLLOWED = _WITHOUT_EFFECT | _FOLLOWING.keys()
 

@@ -20,6 +20,7 @@ from authserver.auth.bcrypt_queue import Hashing, at_a_time
 from authserver.auth.credentials import Backends
 from authserver.auth.issuer import Issuer
 from authserver.auth.lockout import Lockout, Tarpit, limits
+from authserver.auth.lockout_log import LockoutLog
 from authserver.auth.passwords import Passwords
 from authserver.auth.rate_limits import SharedStorage, counts
 from authserver.auth.state import StateCache
@@ -130,6 +131,8 @@ def wire(
     uses, rehashes = CredentialUses(timedelta(days=settings.refresh_token_days)), Rehashes()
     state = StateCache(store, safe, journal, settings.max_staleness, time.monotonic)
     shared = SharedMemory.join()
+    observations = observations or Observations()
+    lockouts = LockoutLog(_lockout(settings, shared, safe.master, observations))
     maintenance = Maintenance(
         state,
         uses,
@@ -138,6 +141,7 @@ def wire(
         _capacity(settings, store),
         settings.token_record_days,
         ProxyWatch(SharedStorage(shared, time.monotonic)),
+        lockouts,
     )
     state.refresh(known)
     # The other jobs are left to the thread: another writer may hold the store for longer than a
@@ -146,10 +150,10 @@ def wire(
     passwords = Passwords(
         settings.bcrypt_cost, settings.remember_passwords, time.monotonic, secrets.token_bytes(32)
     )
-    observations = observations or Observations()
     hashing = Hashing(shared, at_a_time(), Slots(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
-    lockout = _lockout(settings, shared, safe.master, observations)
-    backends = Backends(passwords, uses, rehashes, hashing, lockout, now, observations)
+    backends = Backends(
+        passwords, uses, rehashes, hashing, lockouts.lockout, now, journal.hashed, observations
+    )
     ttl, random = settings.token_ttl, secrets.token_bytes
     issuer = Issuer(state, store, backends, journal, ttl, now, random, observations)
     spooler = Spooler(journal, maintenance.spool, lambda: maintenance.records_late)

@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from authserver.audit import restart
-from authserver.db import accounts, delegations, invitations
+from authserver.db import accounts, delegations, invitations, lockouts
+from authserver.db.lockouts import Noted
 from tests import stores
 from tests.cli.commands import Commands
 from tests.world import PASSWORD, SERVICE, World
@@ -69,6 +71,9 @@ def full(world: World) -> World:
     world.wiring.maintenance.tick()
     with world.wiring.store.change("test") as change:
         restart.restart(change, {}, "so that there are closed chains")
+    with world.wiring.store.append() as session:
+        at = world.wiring.store.time(session)
+        lockouts.note(session, at, [Noted("k", "192.0.2.1", "alice", at + timedelta(hours=1))])
     for _ in range(RECORDS):
         world.wiring.issuer.journal.add(event)
     while world.wiring.maintenance.tick():

@@ -207,6 +207,25 @@ class RefreshTokenRow(Base):
     for_registry: Mapped[RegistryRow] = relationship()
 
 
+class LockoutRow(Base):
+    """A lockout of an address (of IPv6 a /64), or of one name there. A server notes it.
+
+    ``key`` is the HMAC that the wrong passwords are counted under. ``account`` is empty for all
+    names; a name that no account has is hashed, as in records. Servers end a lifted one.
+    """
+
+    __tablename__ = "lockout"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64))
+    address: Mapped[str] = mapped_column(String(64))
+    account: Mapped[str] = mapped_column(String(160))
+    began_at: Mapped[datetime]
+    until: Mapped[datetime]
+    lifted_at: Mapped[datetime | None]
+
+
 class InvitationRow(Base):
     """A code with which a user sets a password, once."""
 

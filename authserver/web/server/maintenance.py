@@ -14,6 +14,7 @@ from authserver.audit.capacity import Capacity
 from authserver.audit.journal import Journal
 from authserver.audit.recorder import Trail
 from authserver.audit.spool import Spool
+from authserver.auth.lockout_log import LockoutLog
 from authserver.auth.state import StateCache
 from authserver.auth.usage import CredentialUses, Rehashes
 from authserver.core.commands import program
@@ -75,6 +76,7 @@ class Maintenance:
     capacity: Capacity
     record_days: int
     proxies: ProxyWatch
+    lockouts: LockoutLog
     errors: int = 0
     altered: str | None = None
     jobs: dict[str, Job] = field(init=False, repr=False)
@@ -97,6 +99,7 @@ class Maintenance:
             Job("prune", PRUNE_EVERY, self._prune),
             Job("warn", WARN_EVERY, self._warn),
             Job("proxies", EACH_ROUND, self.proxies.add_up),
+            Job("lockouts", EACH_ROUND, self._follow_lockouts),
             # Last: a disk that fails must not keep the signing key from being rotated.
             Job("spool", EACH_ROUND, lambda: self.spool.write(self.store)),
         )
@@ -189,6 +192,7 @@ class Maintenance:
     def _write(self) -> bool:
         self.rehashes.write(self.store)
         self.uses.write(self.store)
+        self.lockouts.write(self.store)
         most = retention.AT_ONCE if self._is_crowded else journal.MAX_BATCH
         self._has_more = self.journal.write(self.store, most)
         self._written_at = self.state.monotonic()
@@ -211,6 +215,10 @@ class Maintenance:
             self.store.overwrite_deleted()
         self.state.refresh()
         return False
+
+    def _follow_lockouts(self) -> None:
+        if (state := self.state.latest) is not None:
+            self.lockouts.follow(self.store, state.snapshot.version)
 
     def _seal(self) -> None:
         with self.store.append() as session:
