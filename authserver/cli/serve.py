@@ -17,6 +17,7 @@ from authserver.cli.lazy_modules import load_all
 from authserver.cli.output import called
 from authserver.core.commands import called_as, shell_command
 from authserver.core.errors import NotReady, StoreFull
+from authserver.core.names import the_registry
 from authserver.db import schema, space
 from authserver.runtime import logs, process, settings
 from authserver.runtime.metrics import listener as metrics_listeners
@@ -85,13 +86,13 @@ def command(
     snapshot = wiring.state.current.snapshot
     if snapshot.issuer != chosen.issuer:
         _log().warning(
-            "AUTHSERVER_ISSUER is not the store's issuer, which stays in force",
+            f"AUTHSERVER_ISSUER is not the store's issuer: {snapshot.issuer} stays in force",
             issuer=snapshot.issuer,
         )
     if chosen.public_port not in (None, port):
         _log().warning(
-            "the realm names another port of this machine than the one that is listened on: "
-            "set AUTHSERVER_PUBLIC_URL",
+            f"the realm {chosen.realm} names another port of this machine than {port}, which is "
+            "listened on: set AUTHSERVER_PUBLIC_URL",
             realm=chosen.realm,
             port=port,
         )
@@ -111,7 +112,12 @@ def command(
             listeners,
             workers,
             partial(worker.worker, worker.WorkerInheritance(snapshot, metrics, certificates)),
-            lambda: _log().info("serving", **where, realm=chosen.realm, workers=workers),
+            lambda: _log().info(
+                f"serving tokens on {' and '.join(where.values())} for the realm {chosen.realm}",
+                **where,
+                realm=chosen.realm,
+                workers=workers,
+            ),
         )
     _log().info("stopped")
 
@@ -176,10 +182,18 @@ def _set_up(context: Context) -> None:
     password = configured_password(chosen)
     if not set_up(context, chosen.admin, chosen.registry, password):
         return
-    _log().info("set up", data_dir=str(chosen.data_dir.absolute()), registry=chosen.registry)
+    data_dir = str(chosen.data_dir.absolute())
+    _log().info(
+        f"set up a store in {data_dir}, with {the_registry(chosen.registry)}",
+        data_dir=data_dir,
+        registry=chosen.registry,
+    )
     if password is None:
         passwd = shell_command("user", "passwd", operand=chosen.admin)
-        _log().warning(f"the administrator has no password: {passwd}", admin=chosen.admin)
+        _log().warning(
+            f"the administrator has no password yet; give it one with `{passwd}`",
+            admin=chosen.admin,
+        )
 
 
 def _upgrade(context: Context) -> None:
@@ -187,4 +201,6 @@ def _upgrade(context: Context) -> None:
     with alone(context):
         before, after = context.upgrade()
     if before != after:
-        _log().info("upgraded the schema", before=before, after=after)
+        _log().info(
+            f"upgraded the store's schema from {before} to {after}", before=before, after=after
+        )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from contextvars import ContextVar
 from select import PIPE_BUF, select
@@ -11,6 +12,9 @@ import structlog
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The current request's id, which each of its lines has."""
+
+
+_ALWAYS = frozenset({"event", "level", "timestamp", "request_id", "lines_lost"})
 
 
 class LogLines:
@@ -70,6 +74,7 @@ def configure(form: Literal["console", "json"]) -> None:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), pad_event_to=0, repr_native_str=True
         )
+        shared.append(_said_once)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -84,6 +89,18 @@ def configure(form: Literal["console", "json"]) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     # It logs the kind of database at each check of the schema.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _said_once(
+    _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Leave out the fields whose value the sentence has: they are for programs."""
+    sentence = str(event.get("event"))
+    return {
+        name: value
+        for name, value in event.items()
+        if name in _ALWAYS or not re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", sentence)
+    }
 
 
 def _add_request_id(

@@ -1,6 +1,9 @@
 """The log's lines: nobody waits for whoever reads them."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import IO
 
@@ -45,3 +48,26 @@ def test_a_reader_that_has_gone_is_no_error(pipe: tuple[IO[bytes], int]) -> None
     lines = LogLines(descriptor)
     lines.write("a line\n")
     assert lines.lost == 1
+
+
+SAYING = """
+import sys
+import structlog
+from authserver.runtime import logs
+logs.configure(sys.argv[1])
+structlog.get_logger().info("give admin one with `passwd admin`", admin="admin", port=5, of=50)
+"""
+
+
+def said(form: str) -> str:
+    command = [sys.executable, "-c", SAYING, form]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+
+def test_on_a_console_a_sentence_is_not_said_twice() -> None:
+    assert said("console").strip().endswith("give admin one with `passwd admin` of=50 port=5")
+
+
+def test_a_program_gets_every_field() -> None:
+    fields = json.loads(said("json"))
+    assert (fields["admin"], fields["port"], fields["of"]) == ("admin", 5, 50)
