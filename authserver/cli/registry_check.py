@@ -20,6 +20,7 @@ from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
 from authserver.db import lookup
 from authserver.keys import authorities
+from authserver.registry import entries
 from authserver.registry.doctor import (
     auth_section,
     client_walk,
@@ -42,10 +43,16 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("check", short_help="Find out why a registry refuses our tokens.")
-@click.argument("service", type=REGISTRY)
+@click.argument("service", type=REGISTRY, required=False)
 @click.option("--url", metavar="URL", help="Where to ask it; otherwise the URL of its entry.")
 @click.option("--ca-file", type=_file, help="CA of its TLS certificate, if this machine has none.")
 @click.option("--config", type=_file, help="Its config.yml, to be read here.")
+@click.option(
+    "--env-file",
+    "environment",
+    type=_file,
+    help="Its environment, which overrides that: compose's, or what docker inspect prints.",
+)
 @click.option("--bundle", type=_file, help="Its rootcertbundle, if it has another path here.")
 @click.option("--jwks", type=_file, help="Its jwks file, if it has another path here.")
 @click.option("--repository", metavar="R", help="Walk pull, push, delete and catalog on R.")
@@ -58,7 +65,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def command(
     context: Context,
     /,
-    service: str,
+    service: str | None,
     url: str | None,
     repository: str | None,
     account: str | None,
@@ -68,6 +75,8 @@ def command(
     **files: Path | None,
 ) -> None:
     """Find out whether the registry SERVICE accepts our tokens, and if not, why.
+
+    SERVICE may be left out where there is only one.
 
     The registry is asked as a client asks it, and shown test tokens that grant nothing and live
     for a minute. With --repository its clients' steps are walked with tokens from our token
@@ -85,6 +94,7 @@ def command(
         serving=_serving(context.settings),
         ask_foreign_realm=True,
     )
+    service = service or _only(context)
     url_ = _known_url(context, service)
     report = examination.examine(_ours(context, service), url or _required(url_, service), options)
     if url_ in (None, report.url):
@@ -94,14 +104,25 @@ def command(
         raise SystemExit(1)
 
 
+def _only(context: Context) -> str:
+    """Return the only registry's service."""
+    with context.read() as session:
+        services = [row.service for row in entries.listed(session)]
+    if len(services) != 1:
+        raise click.UsageError(
+            f"say which registry: {', '.join(services)}" if services else "there are no registries"
+        )
+    return services[0]
+
+
 def _files(
-    config: Path | None, bundle: Path | None, jwks: Path | None
+    config: Path | None, environment: Path | None, bundle: Path | None, jwks: Path | None
 ) -> auth_section.Files | None:
-    if config is None:
+    if config is None and environment is None:
         if bundle or jwks:
-            raise click.UsageError("--bundle and --jwks go with --config")
+            raise click.UsageError("--bundle and --jwks go with --config or --env-file")
         return None
-    return auth_section.Files(config, bundle, jwks)
+    return auth_section.Files(config, environment, bundle, jwks)
 
 
 def _serving(settings: Settings) -> serving.Serving:

@@ -39,18 +39,29 @@ def test_files_go_with_the_configuration_that_names_them(
     assert "--config" in standing.err
 
 
+def test_the_only_registry_need_not_be_named(run: Commands) -> None:
+    found = run.json("registry", "check", "--url", f"{HERE}:{free_port()}", status=1)
+    assert found["service"] == "registry"
+    run("registry", "add", "second")
+    run("registry", "check", "--url", HERE, status=2)
+    assert "say which registry: registry, second" in run.err
+    run("registry", "check", "second", "--url", f"{HERE}:{free_port()}", status=1)
+
+
 def test_an_unknown_registry_is_refused(standing: Commands) -> None:
     standing("registry", "check", "nobody", "--url", HERE, status=1)
     assert "nobody" in standing.err
 
 
-def test_a_failure_is_status_1_and_names_what_failed(standing: Commands) -> None:
+def test_a_failure_is_status_1_and_names_what_failed(run: Commands) -> None:
+    # On the usual port somebody else may serve.
+    run.env["AUTHSERVER_PORT"] = str(free_port())
     url = f"{HERE}:{free_port()}"
-    said = standing("registry", "check", "registry", "--url", url, status=1).splitlines()
+    said = run("registry", "check", "registry", "--url", url, status=1).splitlines()
     assert said[0] == "failed     registry.reachable"
     assert any(line.startswith("           → start it") for line in said)
     assert said[-1] == "failed: registry.reachable"
-    found = standing.json("registry", "check", "registry", "--url", url, status=1)
+    found = run.json("registry", "check", "registry", "--url", url, status=1)
     assert [f["status"] for f in found["findings"]] == [
         "failed",
         "passed",

@@ -22,7 +22,7 @@ from tests import odd_tokens
 from tests.e2e.fetching import fetch
 from tests.e2e.lab import ADMIN, PASSWORD, installation
 from tests.e2e.pairing import Pairing, certificate, proxied
-from tests.programs import Authserver, free_port, require
+from tests.programs import Authserver, clean_environ, free_port, require, running
 from tests.world import basic, trail_in
 
 pytestmark = pytest.mark.e2e
@@ -159,6 +159,53 @@ def test_a_public_url_that_clients_cannot_use(pairing: Pairing, program: str) ->
     assert token.removesuffix("/token") in ended.failed["serve.url"]
     assert "listens on every address" in elsewhere.failed["serve.url"]
     assert here.failed.keys() == {"challenge.realm", "serve.url"}
+
+
+def test_a_section_from_the_environment(tmp_path: Path, pairing: Pairing, program: str) -> None:
+    require(program)
+    port = free_port()
+    config = pairing.config(None, port)
+    options = pairing.options()
+    section = {f"REGISTRY_AUTH_TOKEN_{name.upper()}": value for name, value in options.items()}
+    environ = {"REGISTRY_AUTH": "token"} | {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in section.items()
+    }
+    file = tmp_path / "inspected.json"
+    whole = clean_environ(**environ)
+    listed = [f"{name}={value}" for name, value in whole.items()]
+    file.write_text(json.dumps([{"Config": {"Env": listed}}]))
+    wrong = tmp_path / "wrong.env"
+    wrong.write_text("\n".join([*listed, "REGISTRY_AUTH_TOKEN_SERVICE=other", ""]))
+    command = [program, "serve", str(config)]
+    with running(command, f"http://127.0.0.1:{port}/v2/", tmp_path / "registry.log", whole):
+        url = f"http://localhost:{port}"
+        without = pairing.check(url, "--config", config)
+        found = pairing.check(url, "--config", config, "--env-file", file)
+        alone = pairing.check(url, "--env-file", file)
+        other = pairing.check(url, "--env-file", wrong)
+    assert (without.status, without.of("config.file")) == (0, "not tried")
+    (finding,) = [it for it in without.report["findings"] if it["check"] == "config.file"]
+    assert "REGISTRY_AUTH_TOKEN_" in finding["why"]
+    assert "--env-file" in finding["cure"]
+    for right in (found, alone):
+        assert (right.status, right.failed) == (0, {})
+        assert right.of("config.service") == right.of("config.bundle") == "passed"
+    assert other.failed.keys() == {"config.service"}
+
+
+def test_after_a_failure_of_tls_nothing_is_said_of_tokens(
+    pairing: Pairing, program: str, tmp_path: Path
+) -> None:
+    tls = certificate(tmp_path)
+    with pairing.registry(program, {"token": pairing.options()}, tls=tls) as url:
+        untrusted = pairing.check(url)
+        plain = pairing.check(url.replace("https:", "http:"))
+    for found, check in ((untrusted, "registry.reachable"), (plain, "registry.challenge")):
+        assert check in found.failed
+        (token,) = [it for it in found.report["findings"] if it["check"] == "token"]
+        assert token["status"] == "not tried"
+        assert token["why"] == f"it was not seen to ask for one: see {check}"
 
 
 # 1 to 5: the token section

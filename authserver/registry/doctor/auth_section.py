@@ -8,7 +8,7 @@ from authserver.core.errors import Refused
 from authserver.core.names import printable
 from authserver.keys.compatibility import ALGORITHM_NAMES
 from authserver.keys.jose import algorithm
-from authserver.registry.doctor import config_file, trust_files
+from authserver.registry.doctor import config_file, environment, trust_files
 from authserver.registry.doctor.challenge import SECTION
 from authserver.registry.doctor.config_file import ConfigFile
 from authserver.registry.doctor.expected import Expected
@@ -19,29 +19,45 @@ _FILE = "config.file"
 
 @dataclass(frozen=True)
 class Files:
-    """Where the registry's files are on this machine; None means the path in its configuration."""
+    """Where the registry's files are on this machine; None means the path in its configuration.
 
-    config: Path
+    ``environment`` has the variables with which it runs, which override ``config``. Without a
+    ``config`` that is the official image's, which has nothing about tokens.
+    """
+
+    config: Path | None = None
+    environment: Path | None = None
     bundle: Path | None = None
     jwks: Path | None = None
 
 
-def check(files: Files, expected: Expected, proven_realm: str | None) -> Iterator[DoctorFinding]:
+def check(
+    files: Files, expected: Expected, proven_realm: str | None, *, asks_for_tokens: bool
+) -> Iterator[DoctorFinding]:
     """Yield the findings on a configuration file and the files that it names.
 
     ``proven_realm`` is another URL at which our token endpoint was found to answer.
+    ``asks_for_tokens`` means that the running registry was seen to have a section.
     """
     try:
-        config = config_file.read(files.config)
+        environ = environment.read(files.environment) if files.environment else None
+        config = config_file.read(files.config, environ)
     except Refused as error:
-        yield failed(_FILE, str(error), "name the registry's config.yml, as it is when it starts")
+        yield failed(_FILE, str(error), "name the registry's files, as they are when it starts")
         return
-    if config.token is None:
-        yield failed(
-            _FILE, f"{files.config} has no auth.token section", f"{SECTION} and restart it"
+    named = " with ".join(str(path) for path in (files.config, files.environment) if path)
+    if config.token is None and asks_for_tokens and environ is None:
+        yield not_tried(
+            _FILE,
+            f"{named} has no auth.token section, and the registry asks for tokens: its section "
+            "comes from its environment (REGISTRY_AUTH_TOKEN_…)",
+            "name a file of that with --env-file: what `docker inspect` prints, or compose's",
         )
         return
-    yield _alone(config, files.config)
+    if config.token is None:
+        yield failed(_FILE, f"{named} has no auth.token section", f"{SECTION} and restart it")
+        return
+    yield _alone(config, named)
     for option, wanted in (("service", expected.service), ("issuer", expected.issuer)):
         yield _option(config, option, wanted)
     yield _realm(config, expected, proven_realm)
@@ -50,7 +66,7 @@ def check(files: Files, expected: Expected, proven_realm: str | None) -> Iterato
     yield _algorithms(config, expected)
 
 
-def _alone(config: ConfigFile, path: Path) -> DoctorFinding:
+def _alone(config: ConfigFile, named: str) -> DoctorFinding:
     if config.other_auth:
         names = printable(", ".join(config.other_auth))
         return failed(
@@ -58,7 +74,7 @@ def _alone(config: ConfigFile, path: Path) -> DoctorFinding:
             f"its auth section has {names} beside token: a registry takes one and does not start",
             f"remove {names} from its auth section and restart it",
         )
-    return passed(_FILE, f"{path} has an auth.token section")
+    return passed(_FILE, f"{named} has an auth.token section")
 
 
 def _option(config: ConfigFile, option: str, wanted: str) -> DoctorFinding:

@@ -67,7 +67,14 @@ class _Examination:
         if self.options.files is not None:
             has_ours = self.report.has_passed("challenge.realm")
             proven_realm = observed.challenge.realm if observed and has_ours else None
-            self.report.extend(auth_section.check(self.options.files, self.expected, proven_realm))
+            self.report.extend(
+                auth_section.check(
+                    self.options.files,
+                    self.expected,
+                    proven_realm,
+                    asks_for_tokens=observed is not None,
+                )
+            )
         self._check_serving()
         self._check_token(observed)
         self._walk()
@@ -102,7 +109,9 @@ class _Examination:
 
     def _check_token(self, observed: ObservedChallenge | None) -> None:
         if observed is None:
-            self.report.add(not_tried("token", "the registry does not ask for tokens"))
+            # With TLS in the way, or a proxy, nobody knows whether it does.
+            cause = challenge.CHECK if self.report.has_passed(_REACHABLE) else _REACHABLE
+            self.report.add(not_tried("token", f"it was not seen to ask for one: see {cause}"))
             return
         try:
             token_check.check(self.remote, self.expected, observed, self.report)

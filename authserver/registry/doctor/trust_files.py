@@ -14,8 +14,9 @@ from authserver.core.signatures import HeaderMode
 from authserver.keys.header_modes import key_id
 from authserver.registry.distribution import x509_chain
 from authserver.registry.distribution.trust import ListedKey, public_key, read_bundle, read_jwks
-from authserver.registry.doctor.config_file import ConfigFile, contents
+from authserver.registry.doctor.config_file import ConfigFile
 from authserver.registry.doctor.expected import Expected
+from authserver.registry.doctor.files import contents
 from authserver.registry.doctor.findings import DoctorFinding, failed, not_tried, passed
 
 BUNDLE = "config.bundle"
