@@ -13,11 +13,13 @@ from authserver.cli.output import ID, note
 from authserver.cli.params import SUBJECT, Moment
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core import orders
+from authserver.core.commands import shell_command
 from authserver.core.conditions import FIELDS, KINDS, Conditions, ValueKind
 from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
 from authserver.db import rule_rows, rules
+from authserver.policy.lint import checks
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -99,6 +101,7 @@ def _write(effect: Effect) -> click.Command:
         note(f"Rule {stored.id}: {stored}.")
         _note_added(stored, actions)
         _note_catalog(stored)
+        _warn(stored, shell_command("acl", "remove", stored.id))
 
     what = (
         "Let SUBJECTS do ACTIONS on the repositories that PATTERNS cover."
@@ -139,6 +142,28 @@ def _note_catalog(rule: Rule) -> None:
                 f"{pattern} covers only names that the registry itself knows with {first} in them: "
                 "a registry's own address is no part of a repository's name."
             )
+
+
+def _warn(rule: Rule, taken_back: str) -> None:
+    """Say what lint calls an error in a rule that was just written."""
+    for error in checks.errors_of(rule):
+        note(f"Warning: {error.text} ({error.code}). To mend it: {error.remedy}")
+        note(f"To take it back: {taken_back}")
+
+
+def _taken_back(old: Rule, written: Rule) -> str:
+    """Return the command that has a rule say again what it said."""
+    parts = {
+        "--subjects": (",".join(map(str, rule.subjects)) for rule in (old, written)),
+        "--patterns": (",".join(map(str, rule.patterns)) for rule in (old, written)),
+        "--actions": (",".join(in_order(rule.type, rule.actions)) for rule in (old, written)),
+    }
+    words: list[str] = []
+    for option, (before, after) in parts.items():
+        words += [option, before] if before != after else []
+    if old.service != written.service:
+        words += ["--registry", old.service] if old.service else ["--every-registry"]
+    return shell_command("acl", "edit", old.id, *words)
 
 
 _Listed = tuple[Described, Conditions]
@@ -227,6 +252,8 @@ def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -
     note(f"Rule {written.id}: {written}." if changed else "The rule is unchanged.")
     if given["actions"]:
         _note_added(written, given["actions"])
+    if changed:
+        _warn(written, _taken_back(old, written))
 
 
 def _rewritten(
@@ -276,6 +303,8 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
             changed = rules.set_enabled(change, rule_id, enabled=enabled)
             rule = rule_rows.as_rule(rules.get(change.session, rule_id))
         note(f"Rule {rule_id}: {rule}." if changed else f"Rule {rule_id} was {word}d already.")
+        if changed:
+            _warn(rule, shell_command("acl", "disable", rule_id))
 
     return switch
 

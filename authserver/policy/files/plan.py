@@ -21,11 +21,18 @@ from authserver.policy.files import current_state, effects, references
 from authserver.policy.files.consequences import consequences
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.differences import differences
-from authserver.policy.files.document import AccountEntry, BadPolicy, Policy, RegistryEntry
+from authserver.policy.files.document import (
+    AccountEntry,
+    BadPolicy,
+    Policy,
+    RegistryEntry,
+    RuleEntry,
+)
 from authserver.policy.files.effects import StepEffects
 from authserver.policy.files.execution import Progress, carry_out, no_progress
 from authserver.policy.files.steps import Step, Verb
 from authserver.policy.files.store_copy import StoreCopy
+from authserver.policy.lint import checks
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,12 @@ def _carried_out(
         steps,
         effects.of(steps, before, after, comparing),
         () if prune else difference.removals,
-        [*difference.notes, *consequence.notes, *_starting_disabled(steps)],
+        [
+            *difference.notes,
+            *consequence.notes,
+            *_starting_disabled(steps),
+            *_warnings(difference.changes),
+        ],
         consequence.unsafe,
         goes,
         after,
@@ -216,6 +228,14 @@ def require_safe(plan: Plan, *, force: bool) -> None:
     if plan.unsafe and not force:
         refusal = "refused, unless forced (--force, or force=true in the API):"
         raise Refused("\n".join((refusal, *plan.unsafe)))
+
+
+def _warnings(steps: Iterable[Step]) -> Iterator[str]:
+    """Give what lint calls an error in rules that the file writes."""
+    for step in steps:
+        if isinstance(step.after, RuleEntry):
+            for error in checks.errors_of(step.after.rule):
+                yield f"Warning: {error.text} ({error.code}): change it in the file"
 
 
 def _starting_disabled(steps: Iterable[Step]) -> Iterator[str]:

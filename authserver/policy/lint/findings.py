@@ -29,6 +29,7 @@ class Code(StrEnum):
     """The kinds of findings. Scripts depend on these words: they stay."""
 
     PUBLIC_WRITE = "public-write"
+    HOST_ONLY = "host-only"
     PUBLIC_CATALOG = "public-catalog"
     AUTHENTICATED_WRITE = "authenticated-write"
     DENIED = "denied"
@@ -90,7 +91,8 @@ class LintReport:
 
 
 def cite(rule: Rule) -> str:
-    return f"rule {rule.id} ({rule})"
+    """Return a rule for a text; one that is not written yet has no number."""
+    return f"rule {rule.id} ({rule})" if rule.id > 0 else f"rule ({rule})"
 
 
 def idle(code: Code, rule: Rule, text: str) -> LintFinding:

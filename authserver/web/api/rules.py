@@ -17,6 +17,7 @@ from authserver.db.delegations import Covered
 from authserver.db.lists import Window
 from authserver.db.models import AccountRow, RuleRow
 from authserver.db.store import Change
+from authserver.policy.lint import checks
 from authserver.web.api.caller import Need
 from authserver.web.api.models import (
     ApiAnswer,
@@ -102,6 +103,14 @@ class RuleTerms(_TermsWithConditions):
     comment: str = Field(default="", description="One line: why it is there.")
 
 
+class RuleWarning(ApiAnswer):
+    """What is wrong with a rule, and the command that mends it."""
+
+    code: str
+    text: str
+    remedy: str | None
+
+
 class ApiRule(_RuleWithConditions):
     """A rule."""
 
@@ -112,6 +121,9 @@ class ApiRule(_RuleWithConditions):
     created_at: datetime
     edited_by: str | None
     edited_at: datetime | None
+    warnings: list[RuleWarning] = Field(
+        default=[], description="What lint calls an error in this rule alone."
+    )
 
 
 class Rules(Page[ApiRule]):
@@ -134,7 +146,12 @@ class RemovedRule(ApiAnswer):
     rule: str
 
 
-VIEW = View(ApiRule, rules.get, rule_rows.described)
+def _described(row: RuleRow) -> dict[str, Any]:
+    errors = [error.as_json() for error in checks.errors_of(rule_rows.as_rule(row))]
+    return rule_rows.described(row) | {"warnings": errors}
+
+
+VIEW = View(ApiRule, rules.get, _described, frozenset({"warnings"}))
 
 
 def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
@@ -266,7 +283,7 @@ def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
             window=window,
         )
 
-    return table_page(call, Rules, rows, rule_rows.described, lists.RULES)
+    return table_page(call, Rules, rows, _described, lists.RULES)
 
 
 @OPERATIONS.operation("POST", "/rules", status=201, need=Need.SELF)

@@ -1,5 +1,6 @@
 """Lint: each finding, and that what is called without effect is without effect."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from authserver.core.scope import Scope
 from authserver.core.subjects import Account, AccountKind, subjects
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
-from authserver.policy.lint.checks import lint
+from authserver.policy.lint.checks import errors_of, lint
 from authserver.policy.lint.coverage import RulesInForce, parts
 from authserver.policy.lint.findings import Code, Level, LintReport
 from authserver.policy.lint.rule_usage import DelegationStanding, RuleDates, RuleUpkeep, RuleUse
@@ -433,3 +434,35 @@ def test_many_rules_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPa
         of = numbered(*(f"allow group:dev {shape.format(n + 1000)} push" for n in range(500)))
         assert not look([*of, rule("deny group:dev **/no pull", 501)]).findings
     assert asked < 5000
+
+
+# Names with capitals.
+
+
+@pytest.mark.parametrize("pattern", ["Team/**", "tEam/app", "T*/**", "Team/{account}"])
+def test_a_pattern_that_only_an_impossible_host_matches_is_an_error(pattern: str) -> None:
+    for effect in ("allow", "deny"):
+        report = look(numbered(f"{effect} user:alice {pattern},ok/** pull"))
+        (finding,) = report.at_least(Level.ERROR)
+        assert finding.code is Code.HOST_ONLY
+        assert pattern in finding.text
+        lower = pattern.lower()
+        assert finding.remedy is not None
+        *command, patterns = shlex.split(finding.remedy)
+        assert command == ["authserver", "acl", "edit", "1", "--patterns"]
+        assert set(patterns.split(",")) == {lower, "ok/**"}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["team/**", "Hub.example.com/app", "H:5000/**", "localhost/a", "{account}/a", "*/a"]
+)
+def test_a_host_that_may_be_one_is_no_error(pattern: str) -> None:
+    assert look(numbered(f"allow user:alice {pattern} pull")).at_least(Level.ERROR) == []
+
+
+def test_only_errors_of_an_enabled_rule_are_told_when_it_is_written() -> None:
+    (bad,) = numbered("allow everyone Team/** push")
+    assert {error.code for error in errors_of(bad)} == {Code.HOST_ONLY, Code.PUBLIC_WRITE}
+    assert errors_of(replace(bad, enabled=False)) == []
+    (wide,) = numbered("allow authenticated ** push")
+    assert errors_of(wide) == []

@@ -799,3 +799,23 @@ def test_a_registry_is_pruned_beside_another_in_use(peopled: Store) -> None:
     apply(peopled, BASE.replace(f"  {SERVICE}:\n", f"  {SERVICE}:\n  other:\n"))
     record_requests(peopled, SERVICE, "other")
     assert not planned(peopled, BASE, prune=True).unsafe
+
+
+def test_a_plan_warns_of_rules_that_lint_calls_an_error(peopled: Store) -> None:
+    text = BASE.replace(
+        "delegations: []",
+        """\
+  - {effect: allow, subjects: [everyone], patterns: ['**'], actions: [push]}
+  - {effect: allow, subjects: [user:bob], patterns: [Team/**], actions: [pull]}
+delegations: []""",
+    )
+    warnings = [note for note in planned(peopled, text).notes if note.startswith("Warning")]
+    assert [note.partition("(allow")[0] for note in warnings] == [
+        "Warning: rule ",
+        "Warning: rule ",
+    ]
+    assert "without credentials (public-write): change it in the file" in warnings[0]
+    assert "(host-only)" in warnings[1]
+    apply(peopled, text)
+    # What is there already is for acl lint.
+    assert not planned(peopled, text).notes
