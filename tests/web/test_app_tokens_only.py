@@ -15,7 +15,7 @@ from tests.world import PASSWORD, SERVICE, World
 
 __all__ = ["work"]
 
-HOW = "authserver token create"
+HOW = "POST /api/v1/me/tokens"
 
 
 def of_registry(world: World, *, only: bool = True) -> None:
