@@ -100,8 +100,8 @@ class AppTokenNeeded(Unauthorized):
     def __init__(self, who: str) -> None:
         TokenRequestError.__init__(
             self,
-            f"{who} takes no password here, only app tokens: make one by POST /api/v1/me/tokens, or "
-            "ask the registry's administrator for one; then log in with it as the password",
+            f"{who} takes no password here, only app tokens: make one by POST /api/v1/me/tokens, "
+            "or ask the registry's administrator for one; then log in with it as the password",
             f"{who} takes app tokens only",
         )
 
