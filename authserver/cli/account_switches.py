@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from authserver.cli import many
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import force_option, note, note_on_name
+from authserver.cli.output import force_option, note, note_on_name, require_sure, yes_option
 from authserver.cli.params import OF_KIND
 from authserver.cli.views import remove_command, rename_command
 from authserver.core.names import is_path_component
@@ -26,9 +28,11 @@ force_last_option = force_option("Do it even to the last administrator that can 
 
 def add_to(group: click.Group, kind: AccountKind) -> None:
     """Add the four commands to the group of that kind of account."""
-    no_more = f"Disable the {kind} NAME: no credential of it is good any more."
+    all_or_none = f"Several {kind}s are one change: all of them, or none if one cannot be."
+    no_more = f"Disable the {kind} NAME: no credential of it is good any more.\n\n{all_or_none}"
     group.add_command(_switch(kind, "disable", no_more, disabled=True))
-    group.add_command(_switch(kind, "enable", f"Enable the {kind} NAME again.", disabled=False))
+    again = f"Enable the {kind} NAME again.\n\n{all_or_none}"
+    group.add_command(_switch(kind, "enable", again, disabled=False))
     group.add_command(
         rename_command(
             kind,
@@ -72,11 +76,27 @@ def _note_on_repositories(session: Session, name: str, new_name: str) -> None:
 
 def _switch(kind: AccountKind, verb: str, what: str, *, disabled: bool) -> click.Command:
     @click.command(verb, help=what)
-    @click.argument("name", type=OF_KIND[kind])
+    @many.selected(kind)
     @pass_context
-    def switch(context: Context, name: str, *, force: bool = False) -> None:
+    def switch(
+        context: Context, selection: many.Selection, *, force: bool = False, sure: bool = False
+    ) -> None:
         with context.change() as change:
-            changed = accounts.set_disabled(change, name, disabled=disabled, kind=kind, force=force)
-        note(f"{verb.capitalize()}d {name}." if changed else f"{name} was {verb}d already.")
+            names = selection.find(change)
+            if disabled and not selection.is_one:
+                require_sure(f"Disable {len(names)} {kind}s, and end their logins?", sure=sure)
+            set_one = partial(
+                accounts.set_disabled, change, disabled=disabled, kind=kind, force=force
+            )
+            with many.together(change, names):
+                changed = many.each(names, set_one)
+        if selection.is_one:
+            (name,) = names
+            note(f"{verb.capitalize()}d {name}." if changed[0] else f"{name} was {verb}d already.")
+        else:
+            done = sum(changed)
+            note(f"{verb.capitalize()}d {done} {kind}s; {len(names) - done} were {verb}d already.")
 
+    if disabled:
+        switch = yes_option(switch)
     return force_last_option(switch) if disabled and kind is AccountKind.USER else switch

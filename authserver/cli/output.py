@@ -1,5 +1,7 @@
 """What commands print, how they ask, and the progress bar."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -72,6 +74,13 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: 
     widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
     for line in [list(header), *body]:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def print_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print CSV (RFC 4180) with a header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    click.echo(text.getvalue(), nl=False)
 
 
 def when(time: str | datetime) -> str:

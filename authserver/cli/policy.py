@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.inputs import STDIN, read_input, write_output
 from authserver.cli.output import force_option, json_option, note, print_json, progress_bar
 from authserver.cli.params import Moment
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import printable
+from authserver.core.subjects import AccountKind
 from authserver.policy.files import (
     assertions,
     check,
     current_state,
+    document,
     parser,
     schema,
     steps,
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from authserver.policy.files.check import AssertionVerdict
     from authserver.policy.files.current_state import PolicyState
     from authserver.policy.files.document import Policy
+    from authserver.policy.files.effects import StepEffects
     from authserver.policy.files.plan import Plan
+    from authserver.policy.files.steps import Step
 
 MAX_LINE = 2000
 CHANGES = 3
@@ -43,6 +49,11 @@ _prune = click.option(
     "--prune",
     is_flag=True,
     help="Remove what the file does not name, in the sections that it has.",
+)
+
+
+_verbose = click.option(
+    "--verbose", is_flag=True, help="Show each of many new accounts and members."
 )
 
 
@@ -73,17 +84,20 @@ def export(context: Context, as_json: bool) -> None:
 @command.command("plan", short_help="Show what a policy file would change.")
 @_file
 @_prune
+@_verbose
 @click.option("--exit-code", is_flag=True, help="Exit with 3 if the file would change anything.")
 @json_option
 @pass_context
-def plan(context: Context, file: Path, prune: bool, exit_code: bool, as_json: bool) -> None:
+def plan(
+    context: Context, file: Path, prune: bool, verbose: bool, exit_code: bool, as_json: bool
+) -> None:
     """Show what the policy FILE (- for standard input) would change, and who would gain or lose.
 
     This changes nothing. Exit status: 0 done, 1 the file is no good, 2 the command line is wrong;
     with --exit-code 3 if the file would change anything.
     """
     planned = _plan(context, _read(file), prune=prune)
-    print_json(planned.as_json()) if as_json else _print(planned)
+    print_json(planned.as_json()) if as_json else _print(planned, verbose=verbose)
     if exit_code and planned.steps:
         raise SystemExit(CHANGES)
 
@@ -94,6 +108,14 @@ def plan(context: Context, file: Path, prune: bool, exit_code: bool, as_json: bo
 @force_option("Also remove what a deny or the administration rests on.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--expect", metavar="PLAN", help="Only if the plan still has this id.")
+@_verbose
+@click.option(
+    "--users-to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the names of new users to this file, for `user enable` and `user invite`. Users "
+    "that are to stay disabled are left out.",
+)
 @json_option
 @pass_context
 def apply(
@@ -103,6 +125,8 @@ def apply(
     force: bool,
     yes: bool,
     expect: str | None,
+    verbose: bool,
+    users_to: Path | None,
     as_json: bool,
 ) -> None:
     """Apply the policy FILE (- for standard input), all of it or nothing.
@@ -113,9 +137,13 @@ def apply(
     policy = _read(file)
     planned = _plan(context, policy, prune=prune)
     if not as_json:
-        _print(planned)
+        _print(planned, verbose=verbose)
+    users, robots = (_to_enable(planned, policy, kind) for kind in AccountKind)
     if planned.steps:
         _require_consent(planned, force=force, yes=yes, expect=expect)
+    if users_to is not None:
+        write_output(users_to, "".join(f"{name}\n" for name in users))
+    if planned.steps:
         with context.change() as change, progress_bar("Applying") as progress:
             policy_plan.apply(
                 change,
@@ -126,6 +154,7 @@ def apply(
                 progress=progress,
             )
         note("Applied: {} added, {} changed, {} removed.".format(*_counts(planned)))
+        _note_on_new(users, robots, users_to)
     if as_json:
         print_json(planned.as_json())
 
@@ -219,13 +248,66 @@ def _require_consent(planned: Plan, *, force: bool, yes: bool, expect: str | Non
     click.confirm("Apply this?", abort=True, err=True)
 
 
-def _print(planned: Plan) -> None:
-    for step, effects in zip(planned.steps, planned.effects, strict=True):
-        _line(step)
-        for change in effects.changes:
-            _line(f"    {change}")
-        if effects.more:
-            _line("    … and perhaps more: too much to tell")
+def _to_enable(planned: Plan, policy: Policy, kind: AccountKind) -> list[str]:
+    """Return the new accounts of a kind that the file does not want disabled."""
+    entries = policy.accounts or {}
+    new = policy_plan.new_accounts(planned.steps, kind)
+    return [name for name in new if not entries[name].disabled]
+
+
+def _note_on_new(users: Sequence[str], robots: Sequence[str], users_to: Path | None) -> None:
+    """Print the commands that enable new accounts and invite new users."""
+    if users:
+        these = ("--file", users_to) if users_to is not None else _named(users)
+        note("To enable and invite the new users:")
+        note(f"  {shell_command('user', 'enable', *these)}")
+        note(f"  {shell_command('user', 'invite', *these, '--csv')} > invitations.csv")
+    if robots:
+        note("To enable the new robots, when they have app tokens:")
+        note(f"  {shell_command('robot', 'enable', *_named(robots))}")
+
+
+def _named(names: Sequence[str]) -> tuple[object, ...]:
+    """Return arguments that name a few accounts; of many, that they are in a file."""
+    if len(names) <= policy_plan.TOLD and not any(name.startswith("-") for name in names):
+        return tuple(names)
+    note("Write their names into a file NAMES, one a line (for users --users-to does that).")
+    return ("--file", "NAMES")
+
+
+def _print(planned: Plan, *, verbose: bool) -> None:
+    for kind, group in groupby(zip(planned.steps, planned.effects, strict=True), _alike):
+        told = list(group)
+        shown = told if verbose or kind is None else told[: policy_plan.TOLD]
+        for step, effects in shown:
+            _print_step(step, effects)
+        if rest := len(told) - len(shown):
+            _line(f"… and {rest:,} more like these; --verbose shows all")
+    _print_rest(planned)
+
+
+def _alike(told: tuple[Step, StepEffects]) -> str | None:
+    """Return what many successive steps may have in common that need not be shown each."""
+    step, effects = told
+    if step.verb is not steps.Verb.ADD or effects.changes or effects.more:
+        return None
+    match step.entry:
+        case document.AccountEntry(kind=kind):
+            return str(kind)
+        case steps.MembershipEntry():
+            return "member"
+    return None
+
+
+def _print_step(step: Step, effects: StepEffects) -> None:
+    _line(step)
+    for change in effects.changes:
+        _line(f"    {change}")
+    if effects.more:
+        _line("    … and perhaps more: too much to tell")
+
+
+def _print_rest(planned: Plan) -> None:
     if planned.prunable:
         click.echo("Not in the file and left alone; --prune would remove:")
         for step in planned.prunable:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authserver.auth import passwords
-from authserver.cli import account_switches
+from authserver.cli import account_switches, many
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import (
     ask_password,
     json_option,
     note,
     note_on_name,
+    print_csv,
     print_json,
+    print_table,
     when,
     when_if,
     yes,
@@ -26,6 +28,7 @@ from authserver.cli.output import (
 from authserver.cli.params import NEW_PASSWORDS, USER, Values
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core import orders
+from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind, AdminTokens, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, models, rule_rows, rules
 from authserver.runtime import settings
@@ -100,7 +103,7 @@ def edit(
     app_tokens_only: bool | None,
     force: bool,
 ) -> None:
-    """Grant or revoke NAME's administrator role, or say what NAME logs in with.
+    """Change the role of the user NAME, or what it logs in with.
 
     App tokens that were made with --admin while NAME was no administrator would administer as
     well: they are shown first.
@@ -144,7 +147,7 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
 
 
 @command.command("invite")
-@click.argument("name", type=USER)
+@many.selected(AccountKind.USER)
 @click.option(
     "--reset",
     is_flag=True,
@@ -152,27 +155,92 @@ def _asked(context: Context, name: str) -> AdminTokens | None:
 )
 @click.option("--now", is_flag=True, help="With --reset: they end at once.")
 @account_switches.force_last_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for a mail merge.")
 @json_option
 @pass_context
-def invite(context: Context, name: str, reset: bool, now: bool, force: bool, as_json: bool) -> None:
+def invite(
+    context: Context,
+    selection: many.Selection,
+    reset: bool,
+    now: bool,
+    force: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Print a link for the user NAME to set a password.
 
     It is good once, for 72 hours. The user is added if not there. An earlier invitation of the
-    same user ends. A user who has a password gets a link with --reset only.
+    same user ends. A user who has a password gets a link with --reset only. Several users are one
+    change: all of them, or none if one cannot be invited. With --all-in and --file users who have
+    a password are left out, and with --all-in disabled ones.
     """
     if now and not reset:
         raise click.UsageError("--now goes with --reset")
+    if as_csv and as_json:
+        raise click.UsageError("say --csv or --json, not both")
     until = (invitations.Reset.NOW if now else invitations.Reset.LATER) if reset else None
     with context.change() as change:
-        row, code = invitations.invite(change, name, secrets.token_bytes, until, force=force)
-    link = context.settings.invitation_link(code)
+        names = selection.find(change)
+        with many.together(change, names):
+            invited = [name for name in names if _is_meant(change.session, name, selection, until)]
+            if as_csv:
+                _require_plain(invited)
+            made = many.each(
+                invited,
+                lambda name: invitations.invite(
+                    change, name, secrets.token_bytes, until, force=force
+                ),
+            )
+        expires = change.at + invitations.LIFETIME
+    link = context.settings.invitation_link
+    links = [
+        {"user": row.name, "link": link(code), "code": code, "expires_at": expires.isoformat()}
+        for row, code in made
+    ]
     if as_json:
-        print_json({"user": row.name, "link": link, "code": code})
+        print_json(links[0] if selection.is_one else links)
+    elif as_csv:
+        rows = [[each["user"], each["link"], each["expires_at"]] for each in links]
+        print_csv(["name", "link", "expires"], rows)
+    elif selection.is_one:
+        click.echo(links[0]["link"])
     else:
-        click.echo(link)
-        note(f"For {row.name} alone: anybody with the link sets the password. Good for 72 hours.")
+        rows = [[each["user"], each["link"]] for each in links]
+        print_table(("USER", "LINK"), rows, "Nobody was invited.")
+    _note_on_links(context, selection, len(names) - len(made), as_json=as_json)
+
+
+def _note_on_links(
+    context: Context, selection: many.Selection, left_out: int, *, as_json: bool
+) -> None:
+    if left_out:
+        note(f"{left_out} who have a password or are disabled were left out.")
+    if not as_json:
+        links = f"For {selection.names[0]}" if selection.is_one else "Each for one user"
+        note(f"{links} alone: anybody with the link sets the password. Good for 72 hours.")
     for doubt in settings.public_url.doubts("the link", context.settings.public_url):
         note(f"Warning: {doubt}")
+
+
+def _is_meant(
+    session: Session, name: str, selection: many.Selection, reset: invitations.Reset | None
+) -> bool:
+    """Whether a user is to be invited who was named, or is one of a group or a file."""
+    if selection.names:
+        return True
+    row = lookup.similar(session, models.AccountRow, name)
+    if row is None:
+        return True
+    disabled = row.disabled_at is not None and selection.group is not None
+    return not disabled and (row.password_hash is None or reset is not None)
+
+
+def _require_plain(names: Sequence[str]) -> None:
+    """Check that no name is a formula to a spreadsheet. Raises Refused if one is."""
+    if wrong := [name for name in names if name.startswith(("=", "+", "-", "@"))]:
+        raise Refused(
+            f"a spreadsheet would take these names for formulas: {', '.join(wrong)}; say --json"
+        )
 
 
 @command.command("passwd", epilog=NEW_PASSWORDS)

@@ -42,6 +42,8 @@ def completed(*args: str, incomplete: str = "") -> list[str]:
         (["user", "rename", "alice"], "", []),
         (["group", "rename"], "", ["developers"]),
         (["user", "invite"], "", [ADMIN, "alice"]),
+        (["user", "invite", "--all-in"], "", ["developers"]),
+        (["user", "enable", "alice"], "", [ADMIN, "alice"]),
         (["user", "add"], "", []),
         (["robot", "enable"], "", ["ci"]),
         (["robot", "show"], "", ["ci"]),

@@ -93,7 +93,7 @@ def test_what_is_printed_about_an_account(run: Commands, name: str) -> None:
     run("user", "add", "--password-stdin", "--", name, stdin=PASSWORD)
     run("user", "invite", "--", name, status=1)
     (command,) = printed(run.err)
-    assert parsed(command)["name"] == name
+    assert parsed(command) == {"names": (name,), "reset": True}
     run("token", "create", "--name", "t", "--admin", "--", name)
     run("user", "edit", "--admin", "--", name, status=1)
     revoke, keep = printed(run.err.replace("`; to let", "`\n`; to let"))

@@ -52,6 +52,7 @@ def test_a_password_gets_no_token_and_is_told_how_to_make_an_app_token(
     _, app_token = peopled.app_token("bob")
     assert peopled.granted(QUERY, auth=("bob", PASSWORD))
     switch(peopled)
+    who = "the registry" if switch is of_registry else "the account bob"
     for response in (
         peopled.get(QUERY, auth=("bob", PASSWORD)),
         peopled.get(f"service={SERVICE}&offline_token=true", auth=("bob", PASSWORD)),
@@ -61,6 +62,7 @@ def test_a_password_gets_no_token_and_is_told_how_to_make_an_app_token(
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
         assert response.json is not None
         assert HOW in response.json["details"]
+        assert f"{who} takes no password here" in response.json["details"]
         assert HOW in response.json["errors"][0]["message"]
         assert "token" not in response.json
     assert peopled.granted(QUERY, auth=("bob", app_token))

@@ -9,12 +9,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from shlex import quote
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from authserver.core.errors import Refused
+from authserver.core.subjects import AccountKind
 from authserver.db import lookup, losses
 from authserver.db.store import Change
 from authserver.policy.files import current_state, effects, references
@@ -33,6 +33,9 @@ from authserver.policy.files.execution import Progress, carry_out, no_progress
 from authserver.policy.files.steps import Step, Verb
 from authserver.policy.files.store_copy import StoreCopy
 from authserver.policy.lint import checks
+
+TOLD = 5
+"""Names of a kind of new accounts that a plan tells; the steps have all of them."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +241,18 @@ def _warnings(steps: Iterable[Step]) -> Iterator[str]:
                 yield f"Warning: {error.text} ({error.code}): change it in the file"
 
 
-def _starting_disabled(steps: Iterable[Step]) -> Iterator[str]:
-    for step in steps:
-        if step.verb is Verb.ADD and isinstance(step.entry, AccountEntry):
-            kind, name = step.entry.kind, step.entry.name
-            yield f"{kind} {name} starts disabled: authserver {kind} enable {quote(name)}"
+def new_accounts(steps: Iterable[Step], kind: AccountKind) -> list[str]:
+    """Return the names of the accounts of a kind that a plan adds."""
+    entries = (step.entry for step in steps if step.verb is Verb.ADD)
+    return [e.name for e in entries if isinstance(e, AccountEntry) and e.kind is kind]
+
+
+def _starting_disabled(steps: Sequence[Step]) -> Iterator[str]:
+    for kind in AccountKind:
+        names = new_accounts(steps, kind)
+        if len(names) == 1:
+            yield f"{kind} {names[0]} starts disabled"
+        elif names:
+            more = len(names) - TOLD
+            rest = f", … and {more:,} more" if more > 0 else ""
+            yield f"{len(names):,} {kind}s start disabled: {', '.join(names[:TOLD])}{rest}"

@@ -172,6 +172,10 @@ def test_any_text_survives(name: str, description: str) -> None:
         ("accounts:\n  a: {kind: user, admin: 'true'}", "2: admin is true or false, not 'true'"),
         ("accounts:\n  a: {kind: user, owner: b}", "2: a user has no owner"),
         ("accounts:\n  a: {kind: robot, admin: true}", "2: a robot has no admin"),
+        (
+            "accounts:\n  a: {kind: robot, app_tokens_only: true}",
+            "2: a robot has no app_tokens_only",
+        ),
         ("accounts:\n  a: {kind: robot, owner: }", "2: owner has no value"),
         ("accounts:\n  a: {kind: user, password: x}", "2: unknown key 'password'"),
         ("registries:\n  r: {token_ttl: 59}", "2: token_ttl is 60 to 86400 seconds, not 59"),
