@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
-from authserver.db.dialects import dialect_of
+from authserver.db.dialects import dialect_of, place_of
 from authserver.db.dialects.dialect import WRITE
 from authserver.db.dialects.errors import named_errors
 from authserver.db.models import StoreStateRow
@@ -109,6 +109,7 @@ def migrating(engine: Engine) -> Iterator[Connection]:
         write.connect() as connection,
         dialect_of(connection).migrating(connection, BUSY_TIMEOUT),
     ):
+        require_not_newer(connection)
         yield connection
 
 
@@ -164,13 +165,26 @@ def require_head(connection: Connection) -> None:
     if at is None:
         tables = inspect(connection).get_table_names()
         remedy = f"run `{program()} db upgrade`" if tables else f"run `{program()} init`"
-        raise NotReady(f"the store is not set up: {remedy}")
-    if at in revisions():
+        raise NotReady(f"{place_of(connection)} is not set up: {remedy}")
+    require_not_newer(connection)
+    raise NotReady(
+        f"{place_of(connection)} has the schema {at}, and this version needs {wanted}: "
+        f"run `{program()} db upgrade`"
+    )
+
+
+def require_not_newer(connection: Connection) -> None:
+    """Check that this program knows the store's schema.
+
+    Raises:
+        NotReady: a later version made it.
+    """
+    at = current(connection)
+    if at is not None and at not in revisions():
         raise NotReady(
-            f"the store's schema is at {at} and this version needs {wanted}: "
-            f"run `{program()} db upgrade`"
+            f"{place_of(connection)} has the schema {at}, which is newer than this version: "
+            "upgrade authserver"
         )
-    raise NotReady(f"the store's schema {at} is newer than this version of authserver: upgrade it")
 
 
 def require_initialised(session: Session) -> None:
@@ -180,4 +194,5 @@ def require_initialised(session: Session) -> None:
         NotReady: it has not.
     """
     if session.get(StoreStateRow, 1) is None:
-        raise NotReady(f"the store is not set up: run `{program()} init`")
+        place = place_of(session.connection())
+        raise NotReady(f"{place} is not set up: run `{program()} init`")

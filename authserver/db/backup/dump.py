@@ -18,7 +18,7 @@ from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.core.times import parse_time
 from authserver.db import schema
-from authserver.db.dialects import dialect_of
+from authserver.db.dialects import dialect_of, place_of
 from authserver.db.dialects.unreadable_rows import MAX_NUMBER, UNREADABLE, is_of_a_value
 
 FORMAT = "authserver backup"
@@ -89,9 +89,10 @@ def header(
     Raises:
         Refused: there is nothing.
     """
+    schema.require_not_newer(connection)
     revision = schema.current(connection)
     if revision is None:
-        raise Refused("the store is not set up: there is nothing to back up")
+        raise Refused(f"{place_of(connection)} is not set up: there is nothing to back up")
     counts = {
         table.name: 0 if table.name in without else _count(table, connection)
         for table in _tables(connection)

@@ -29,3 +29,8 @@ def dialect(name: str) -> StoreDialect:
 def dialect_of(bind: Engine | Connection) -> StoreDialect:
     """Return the dialect of an engine or a connection."""
     return dialect(bind.dialect.name)
+
+
+def place_of(bind: Engine | Connection) -> str:
+    """Return the store with its place, for a message."""
+    return dialect_of(bind).place(bind.engine.url)

@@ -86,12 +86,19 @@ class StoreDialect(ABC):
         """Return the time by the database's own clock."""
 
     @abstractmethod
+    def place(self, url: URL) -> str:
+        """Return the store with its place, for a message: never with a password."""
+
+    @abstractmethod
     def is_full(self, error: DBAPIError) -> bool:
         """Whether the store took nothing more."""
 
     @abstractmethod
-    def remedy(self, error: DBAPIError) -> str | None:
-        """Return what an operator can do; None if the error is a fault of this program."""
+    def remedy(self, error: DBAPIError, url: URL) -> str | None:
+        """Return what an operator can do; None if the error is a fault of this program.
+
+        After waiting for another writer the text begins with :data:`BUSY`.
+        """
 
     @abstractmethod
     def migrating(self, connection: Connection, wait: float) -> AbstractContextManager[None]:

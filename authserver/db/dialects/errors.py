@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, exc
 from sqlalchemy.exc import DBAPIError
 
 from authserver.core.errors import NotReady, Occupied, StoreFull
-from authserver.db.dialects import dialect_of
+from authserver.db.dialects import dialect_of, place_of
 from authserver.db.dialects.dialect import BUSY
 
 _FULL = (
@@ -31,7 +31,7 @@ def named_errors(bind: Engine | Connection) -> Iterator[None]:
     except DBAPIError as error:
         dialect = dialect_of(bind)
         if dialect.is_full(error):
-            raise StoreFull(_FULL) from error
-        if (remedy := dialect.remedy(error)) is None:
+            raise StoreFull(f"{_FULL} ({place_of(bind)}: no space left)") from error
+        if (remedy := dialect.remedy(error, bind.engine.url)) is None:
             raise
         raise (Occupied if remedy.startswith(BUSY) else NotReady)(remedy) from error

@@ -125,19 +125,26 @@ class PostgreSQL(StoreDialect):
         now: datetime = session.execute(select(func.current_timestamp())).scalar_one()
         return now.astimezone(UTC)
 
+    def place(self, url: URL) -> str:
+        # A socket's directory is in the query.
+        host = url.host or url.query.get("host", "the default socket")
+        return f"the store in the database {url.database} at {host}"
+
     def is_full(self, error: DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) == _FULL_STATE
 
-    def remedy(self, error: DBAPIError) -> str | None:
+    def remedy(self, error: DBAPIError, url: URL) -> str | None:
         state: str | None = getattr(error.orig, "sqlstate", None)
         # The first line: what follows may hold rows, or where else it was tried.
         message = str(error.orig).partition("\n")[0]
         if state in _REMEDIES:
-            return f"{_REMEDIES[state]} ({message})"
+            return f"{_REMEDIES[state]} ({self.place(url)}: {message})"
         if state is None and not error.connection_invalidated and error.statement is None:
             return f"the store cannot be reached: {message}; see AUTHSERVER_DATABASE_URL"
         return (
-            f"the store cannot be used: {message}" if isinstance(error, OperationalError) else None
+            f"{self.place(url)} cannot be used: {message}"
+            if isinstance(error, OperationalError)
+            else None
         )
 
     @contextmanager

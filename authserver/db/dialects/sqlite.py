@@ -1,7 +1,9 @@
 """SQLite: the embedded store, one file with a write-ahead log beside it."""
 
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,17 +65,21 @@ class SQLite(StoreDialect):
         now = session.execute(select(func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
         return datetime.fromisoformat(now).replace(tzinfo=UTC)
 
+    def place(self, url: URL) -> str:
+        return f"the store at {url.database}"
+
     def is_full(self, error: DBAPIError) -> bool:
         return getattr(error.orig, "sqlite_errorcode", None) in _FULL_CODES
 
-    def remedy(self, error: DBAPIError) -> str | None:
+    def remedy(self, error: DBAPIError, url: URL) -> str | None:
         if isinstance(error, OperationalError):
-            return (
-                BUSY if "locked" in str(error.orig) else f"the store cannot be used: {error.orig}"
-            )
+            if "locked" in str(error.orig):
+                return f"{BUSY} ({self.place(url)})"
+            why = _system_reason(Path(str(url.database)))
+            return f"{self.place(url)} cannot be used: {why or error.orig}"
         # An error without a class of its own says that the file is damaged, or no database.
         if type(error.orig) is sqlite3.DatabaseError:
-            return f"the store is damaged: {error.orig}; restore a backup"
+            return f"{self.place(url)} is damaged: {error.orig}; restore a backup"
         return None
 
     @contextmanager
@@ -173,6 +179,25 @@ class FileReserve:
 
 
 DIALECT = SQLite()
+
+
+def _system_reason(file: Path) -> str | None:
+    """Return why the system does not let this process write a store's file, if that is so.
+
+    SQLite does not say it. Nothing is opened here: to close it would end SQLite's own locks.
+    """
+    try:
+        mode = file.stat().st_mode
+        if os.statvfs(file).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    except OSError as error:
+        return error.strerror
+    if stat.S_ISDIR(mode):
+        return os.strerror(errno.EISDIR)
+    for path, access in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
+        if not os.access(path, access):
+            return f"{os.strerror(errno.EACCES)}: {path}"
+    return None
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
