@@ -3,7 +3,7 @@ ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY pyproject.toml requirements-extras.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py requirements-extras.txt README.md LICENSE ./
 COPY authserver authserver
 COPY migrations migrations
 RUN python3 -m venv /opt/authserver \

@@ -6,6 +6,7 @@ error is one line with the command or setting that mends it. It may call every r
 calls it. Modules are loaded when their command runs: to load all takes over a second.
 """
 
+import difflib
 import errno
 import gc
 import os
@@ -18,6 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from authserver import __version__
+from authserver.cli.examples import EXAMPLES
 from authserver.cli.lazy_modules import loaded_late
 from authserver.cli.output import ARGUMENTS, called
 from authserver.core.commands import called_as
@@ -68,7 +70,18 @@ class Commands(click.Group):
         module = _MODULES.get(cmd_name, cmd_name)
         with loaded_late():
             command: click.Command = import_module(f"authserver.cli.{module}").command
+        _add_examples(command, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -102,6 +115,17 @@ class Commands(click.Group):
                 hint = f"{error.option_name} goes before the command, as in `{_before(error)}`"
                 raise click.UsageError(hint, error.ctx) from error
             raise
+
+
+def _add_examples(command: click.Command, words: str) -> None:
+    """Have the help of a command, and of those below it, end with its examples."""
+    for name, below in getattr(command, "commands", {}).items():
+        _add_examples(below, f"{words} {name}")
+    lines = "\n".join(f"  authserver {example}" for example in EXAMPLES.get(words, ()))
+    if lines and lines not in (command.epilog or ""):
+        # The \b keeps click from joining the lines.
+        texts = filter(None, (command.epilog, f"\b\nExamples:\n{lines}"))
+        command.epilog = "\n\n".join(texts)
 
 
 def _before(error: click.NoSuchOption) -> str:

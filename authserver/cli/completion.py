@@ -29,7 +29,7 @@ def command(ctx: click.Context, shell: str) -> None:
         mkdir -p ~/.config/fish/completions
         authserver completion fish > ~/.config/fish/completions/authserver.fish
 
-    Names of accounts, groups and registries are completed where the store can be read.
+    Names, subjects, patterns and ids are completed where the store can be read.
     """
     completion = get_completion_class(shell)
     if completion is None:

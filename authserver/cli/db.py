@@ -11,7 +11,7 @@ import click
 from authserver.audit import checkpoints, recorder
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.data_dir import alone
-from authserver.cli.output import json_option, note, print_json
+from authserver.cli.output import json_option, note, print_json, red
 from authserver.core.commands import program
 from authserver.core.errors import NotReady, Refused
 from authserver.db import dialects, schema, store
@@ -92,7 +92,7 @@ def check(context: Context, as_json: bool) -> None:
         print_json({"ok": not any(checks.values()), "checks": checks})
     else:
         for name, failure in checks.items():
-            click.echo(f"{name}: {failure or 'ok'}")
+            click.echo(f"{name}: {red(failure) if failure else 'ok'}")
     if any(checks.values()):
         raise SystemExit(1)
 

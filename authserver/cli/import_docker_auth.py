@@ -17,9 +17,10 @@ from authserver.cli.output import (
     note,
     note_on_name,
     print_json,
-    print_table,
     progress_bar,
 )
+from authserver.cli.params import REGISTRY
+from authserver.cli.tables import print_table, wide_option
 from authserver.core.commands import program
 from authserver.core.errors import Refused
 from authserver.core.names import printable
@@ -67,11 +68,13 @@ class _Plan:
     "--registry",
     "service",
     metavar="SERVICE",
+    type=REGISTRY,
     help="Where entries without a service hold; otherwise on every registry.",
 )
 @click.option("--partial", is_flag=True, help="Take what can be taken, though not all can.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 @json_option
+@wide_option
 @pass_context
 def from_docker_auth(
     context: Context,

@@ -13,7 +13,7 @@ from authserver.cli import key_authority, key_import
 from authserver.cli.context import Context, pass_context
 from authserver.cli.data_dir import alone
 from authserver.cli.output import note, require_sure, when, yes, yes_option
-from authserver.cli.params import REGISTRY
+from authserver.cli.params import REGISTRY, SIGNING_KEY
 from authserver.cli.views import Columns, list_command
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
@@ -183,7 +183,7 @@ def waiting_note(service: str, key_id: int) -> str:
 
 
 @command.command("revoke")
-@click.argument("key_id", metavar="ID", type=click.IntRange(1))
+@click.argument("key_id", metavar="ID", type=SIGNING_KEY)
 @yes_option
 @pass_context
 def revoke(context: Context, key_id: int, sure: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note, require_losses, yes_option
-from authserver.cli.params import REGISTRY
+from authserver.cli.params import AUTHORITY, REGISTRY
 from authserver.core.commands import program
 from authserver.core.names import the_registry
 from authserver.db import losses
@@ -72,7 +72,7 @@ def activate(context: Context, force: bool) -> None:
 
 
 @command.command("retire")
-@click.argument("authority_id", metavar="[ID]", type=click.IntRange(1), required=False)
+@click.argument("authority_id", metavar="[ID]", type=AUTHORITY, required=False)
 @click.option(
     "--force", is_flag=True, help="Do it though tokens under it may be in use; those are refused."
 )

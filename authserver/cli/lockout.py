@@ -9,6 +9,7 @@ import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import note, when
+from authserver.cli.params import ACCOUNT
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core.addresses import parse_address, parse_network
 from authserver.core.errors import Refused
@@ -45,7 +46,12 @@ def _list(context: Context, session: Session) -> Sequence[Described]:
 
 @command.command("lift")
 @click.argument("address")
-@click.option("--account", metavar="NAME", help="Only for this account, as the list shows it.")
+@click.option(
+    "--account",
+    metavar="NAME",
+    type=ACCOUNT,
+    help="Only for this account, as the list shows it.",
+)
 @pass_context
 def lift(context: Context, address: str, account: str | None) -> None:
     """End the lockouts of ADDRESS: its wrong passwords are forgotten.

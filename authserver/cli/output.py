@@ -27,7 +27,6 @@ ARGUMENTS = "authserver.arguments"
 """The key of click's meta under which a command's arguments are."""
 PLACES = ("AUTHSERVER_CONFIG_FILE", "AUTHSERVER_DATA_DIR")
 MAX_CLIENT = 40
-ID = click.IntRange(0, 2**63 - 1)
 
 # What JSON leaves as it is: DEL and C1, what turns the direction of writing, surrogates.
 _COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -60,20 +59,14 @@ def safe_json(value: object, indent: int | None = None) -> str:
     return _COMMANDING.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
+def red(text: str) -> str:
+    """Return a text in red. Click takes the colour out where it prints to no terminal."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg="red")
+
+
 def note(text: str) -> None:
     """Say something that is not the command's result: on standard error."""
     click.echo(text, err=True)
-
-
-def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Print aligned columns, or on standard error that there is nothing."""
-    body = [[printable(str(cell), MAX_CELL) for cell in row] for row in rows]
-    if not body:
-        note(empty)
-        return
-    widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
-    for line in [list(header), *body]:
-        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def print_csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -109,7 +102,9 @@ def print_fields(fields: Mapping[str, object]) -> None:
     """Print one thing: a line for each field."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        click.echo(f"{name.ljust(width)}  {printable(str(value), MAX_CELL)}".rstrip())
+        text = printable(str(value), MAX_CELL)
+        shown = red(text) if name == "state" and text.startswith("disabled") else text
+        click.echo(f"{name.ljust(width)}  {shown}".rstrip())
 
 
 def note_on_name(name: str) -> None:

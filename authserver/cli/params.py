@@ -7,19 +7,30 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from authserver.cli import point_at
 from authserver.cli.context import now, require_owner
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
+from authserver.core.names import printable
 from authserver.core.password_rules import MAX_BYTES
 from authserver.core.subjects import AccountKind, SubjectKind
 from authserver.core.times import parse_time
-from authserver.db import accounts, groups
+from authserver.db import (
+    accounts,
+    app_tokens,
+    delegations,
+    groups,
+    refresh_tokens,
+    rule_rows,
+    rules,
+)
 from authserver.db import store as db_store
+from authserver.keys import signing_keys
 from authserver.registry import entries
 from authserver.runtime import settings
 
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 Find = Callable[["Session"], Iterable[str]]
+FindIds = Callable[["Session"], Iterable[tuple[int, str]]]
 
 NEW_PASSWORDS = (
     "A new password has as many characters as AUTHSERVER_PASSWORD_MIN_LENGTH says (8 unless it is "
@@ -35,17 +47,23 @@ NEW_PASSWORDS = (
 )
 """The end of the help of commands that set a password."""
 
+_T = TypeVar("_T")
+
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX = timedelta(days=3650)
 
 
 class Name(click.ParamType[str]):
-    """Text that is a name of something there; commands say themselves if it is not."""
+    """Text that is a name of something there; commands say themselves if it is not.
+
+    There may be ``several``, with commas between them.
+    """
 
     name = "text"
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, find: Find, *, several: bool = False) -> None:
         self.find = find
+        self.several = several
 
     def shell_complete(
         self,
@@ -58,7 +76,65 @@ class Name(click.ParamType[str]):
             names = _read(self.find, **_root(ctx))
         except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
             return []
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",") if self.several else ("", "", incomplete)
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+
+
+class Words(click.ParamType[str]):
+    """Text of some of these words, with commas between them; it needs no store."""
+
+    name = "text"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's own signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the words that begin so, after those that are there."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + w) for w in self.words if w.startswith(last)]
+
+
+class Id(click.IntRange):
+    """The id of a thing, as the command ``listed_by`` shows it."""
+
+    def __init__(self, kind: str, listed_by: str, find: FindIds) -> None:
+        super().__init__(0, 2**63 - 1)
+        self.kind, self.listed_by, self.find = kind, listed_by.split(), find
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            return int(super().convert(value, param, ctx))  # type: ignore[arg-type]
+        except click.BadParameter:
+            self.fail(
+                f"{value!r} is no id. The id of {self.kind} is the number that it has in "
+                f"`{shell_command(*self.listed_by)}`",
+                param,
+                ctx,
+            )
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's own signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the ids that begin so, each with what it stands for."""
+        try:
+            found = _read(self.find, **_root(ctx))
+        except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
+            return []
+        return [
+            CompletionItem(str(number), help=printable(text, 100))
+            for number, text in found
+            if str(number).startswith(incomplete)
+        ]
 
 
 def _root(ctx: click.Context) -> dict[str, Any]:
@@ -66,7 +142,7 @@ def _root(ctx: click.Context) -> dict[str, Any]:
     return {name: params.get(name) for name in ("config_file", "data_dir")}
 
 
-def _read(find: Find, **flags: Any) -> list[str]:  # noqa: ANN401 - as point_at takes them
+def _read(find: Callable[[Session], Iterable[_T]], **flags: Any) -> list[_T]:  # noqa: ANN401 - as point_at takes them
     # While completing, click runs no command, so the flags before it are not in force yet.
     point_at(**flags)
     chosen = settings.load(os.environ).settings
@@ -113,6 +189,71 @@ REGISTRY = Name(_registries)
 
 
 SUBJECT = Name(_subjects)
+
+
+SUBJECTS = Name(_subjects, several=True)
+
+
+GROUP_SUBJECT = Name(lambda session: [f"group:{name}" for name in _groups(session)])
+
+
+ACCOUNT_OR_ANONYMOUS = Name(lambda session: [SubjectKind.ANONYMOUS, *_accounts()(session)])
+
+
+PATTERN = Name(lambda session: sorted({p for row in rules.listed(session) for p in row.patterns}))
+
+
+ACTIONS = Words("pull", "push", "delete", "all")
+
+
+RULE = Id(
+    "a rule",
+    "acl list",
+    lambda session: [(rule.id, str(rule)) for rule in rule_rows.load(session)],
+)
+
+
+DELEGATION = Id(
+    "a delegation",
+    "acl delegations",
+    lambda session: [
+        (row.id, f"group:{row.group.name}: {delegations.str_delegation(row)}")
+        for row in delegations.listed(session)
+    ],
+)
+
+
+APP_TOKEN = Id(
+    "an app token",
+    "token list",
+    lambda session: [
+        (row.id, f"{row.name} of {row.account.name}") for row in app_tokens.listed(session)
+    ],
+)
+
+
+SESSION = Id(
+    "a session",
+    "session list",
+    lambda session: [
+        (row.id, f"{row.account.name} on {row.for_registry.service}")
+        for row in refresh_tokens.listed(session)
+    ],
+)
+
+
+def _keys(role: str) -> FindIds:
+    return lambda session: [
+        (key.id, f"{key.state} {key.registry or ''}".rstrip())
+        for key in signing_keys.listed(session)
+        if key.role == role
+    ]
+
+
+SIGNING_KEY = Id("a signing key", "key list", _keys("signing key"))
+
+
+AUTHORITY = Id("an authority", "key list", _keys("authority"))
 
 
 class Duration(click.ParamType["timedelta | None"]):

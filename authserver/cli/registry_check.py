@@ -13,8 +13,8 @@ import click
 
 from authserver.cli.context import Context, pass_context
 from authserver.cli.health import readiness
-from authserver.cli.output import ask_password, json_option, note, print_json
-from authserver.cli.params import REGISTRY
+from authserver.cli.output import ask_password, json_option, note, print_json, red
+from authserver.cli.params import ACCOUNT, REGISTRY
 from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import is_repository_name
@@ -56,7 +56,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--bundle", type=_file, help="Its rootcertbundle, if it has another path here.")
 @click.option("--jwks", type=_file, help="Its jwks file, if it has another path here.")
 @click.option("--repository", metavar="R", help="Walk pull, push, delete and catalog on R.")
-@click.option("--account", metavar="NAME", help="Walk as NAME; otherwise anonymous.")
+@click.option("--account", metavar="NAME", type=ACCOUNT, help="Walk as NAME; otherwise anonymous.")
 @click.option(
     "--password-stdin", is_flag=True, help="Its password or app token is on standard input."
 )
@@ -192,11 +192,12 @@ def _print(report: findings.DoctorReport) -> None:
         _print_finding(finding)
     failures = [finding.check for finding in report.findings if finding.status == "failed"]
     click.echo()
-    click.echo(f"failed: {', '.join(failures)}" if failures else "Nothing failed.")
+    click.echo(f"{red('failed')}: {', '.join(failures)}" if failures else "Nothing failed.")
 
 
 def _print_finding(finding: findings.DoctorFinding) -> None:
-    click.echo(f"{finding.status:<9}  {finding.check}")
+    status = f"{finding.status:<9}"
+    click.echo(f"{red(status) if finding.status == 'failed' else status}  {finding.check}")
     for text in filter(None, (finding.why, finding.cure and f"→ {finding.cure}")):
         click.echo(_wrapped(text))
 

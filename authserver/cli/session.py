@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, client, last_used, note, require_losses, when, yes_option
-from authserver.cli.params import ACCOUNT
+from authserver.cli.output import client, last_used, note, require_losses, when, yes_option
+from authserver.cli.params import ACCOUNT, SESSION
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core import orders
 from authserver.db import lookup, losses, models, refresh_tokens
@@ -50,7 +50,7 @@ def _list(_: Context, session: Session, account: str | None, window: Window) -> 
 
 
 @command.command("revoke")
-@click.argument("session_id", metavar="[ID]", type=ID, required=False)
+@click.argument("session_id", metavar="[ID]", type=SESSION, required=False)
 @click.option("--account", metavar="NAME", type=ACCOUNT, help="End all sessions of this account.")
 @yes_option
 @pass_context

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import ID, json_option, last_used, note, print_json, when
-from authserver.cli.params import ACCOUNT, Duration
+from authserver.cli.output import json_option, last_used, note, print_json, when
+from authserver.cli.params import ACCOUNT, APP_TOKEN, Duration
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core import orders, scope
 from authserver.core.errors import Refused
@@ -166,7 +166,7 @@ def _list(
 
 
 @command.command("revoke")
-@click.argument("token_id", metavar="ID", type=ID)
+@click.argument("token_id", metavar="ID", type=APP_TOKEN)
 @pass_context
 def revoke(context: Context, token_id: int) -> None:
     """Revoke the app token ID."""
@@ -176,7 +176,7 @@ def revoke(context: Context, token_id: int) -> None:
 
 
 @command.command("rotate")
-@click.argument("token_id", metavar="ID", type=ID)
+@click.argument("token_id", metavar="ID", type=APP_TOKEN)
 @click.option(
     "--grace",
     type=Duration(zero=True),

@@ -20,12 +20,12 @@ from authserver.cli.output import (
     note_on_name,
     print_csv,
     print_json,
-    print_table,
     when,
     when_if,
     yes,
 )
 from authserver.cli.params import NEW_PASSWORDS, USER, Values
+from authserver.cli.tables import print_table
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core import orders
 from authserver.core.errors import Refused
@@ -77,8 +77,8 @@ def add(
     note_on_name(row.name)
 
 
-@command.command("edit")
-@click.argument("name")
+@command.command("edit", short_help="Change what NAME may do, or logs in with.")
+@click.argument("name", type=USER)
 @click.option("--admin/--no-admin", default=None, help="Whether the user may administer.")
 @click.option(
     "--admin-tokens",
@@ -206,7 +206,8 @@ def invite(
         click.echo(links[0]["link"])
     else:
         rows = [[each["user"], each["link"]] for each in links]
-        print_table(("USER", "LINK"), rows, "Nobody was invited.")
+        # A link that is left out or broken would be lost.
+        print_table(("USER", "LINK"), rows, "Nobody was invited.", whole=True)
     _note_on_links(context, selection, len(names) - len(made), as_json=as_json)
 
 

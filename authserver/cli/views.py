@@ -18,12 +18,12 @@ from authserver.cli.output import (
     note,
     print_fields,
     print_json,
-    print_table,
     removed_rules,
     require_losses,
     yes_option,
 )
 from authserver.cli.params import Duration
+from authserver.cli.tables import print_table, wide_option
 from authserver.db import lists, losses, store
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def list_command(
         if orders is not None:
             for option in reversed(_listing_options(orders)):
                 option(find)
-        return _command(name, find, run)
+        return wide_option(_command(name, find, run))
 
     return made
 

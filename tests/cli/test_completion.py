@@ -164,3 +164,83 @@ def test_the_help_has_commands_that_can_be_pasted(bare: Commands, tmp_path: Path
     subprocess.run(["bash", "-ec", program + script], env=environ, check=True, timeout=60)
     (made,) = tmp_path.rglob("completions/authserver")
     assert "_AUTHSERVER_COMPLETE" in made.read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "incomplete", "words"),
+    [
+        (["acl", "allow", "user:alice", "a"], "pu", ["pull", "push"]),
+        (["acl", "allow", "user:alice", "a"], "pull,d", ["pull,delete"]),
+        (["acl", "allow"], "user:alice,group:", ["user:alice,group:developers"]),
+        (["acl", "allow", "everyone", "a", "pull", "--registry"], "", [SERVICE]),
+        (["acl", "explain"], "a", ["anonymous", ADMIN, "alice"]),
+        (["acl", "effective"], "al", ["alice"]),
+        (["acl", "delegate"], "", ["group:developers"]),
+        (["acl", "list", "--pattern"], "", ["**", "catalog"]),
+        (["user", "edit"], "al", ["alice"]),
+        (["user", "list", "--sort"], "c", ["created"]),
+        (["registry", "check", SERVICE, "--account"], "al", ["alice"]),
+    ],
+)
+def test_subjects_actions_and_names_are_completed_everywhere(
+    peopled: Commands, args: list[str], incomplete: str, words: list[str]
+) -> None:
+    assert completed(*args, incomplete=incomplete) == words
+
+
+@pytest.mark.parametrize(
+    ("args", "ids"),
+    [
+        (["acl", "show"], ["1", "2"]),
+        (["acl", "edit"], ["1", "2"]),
+        (["acl", "remove"], ["1", "2"]),
+        (["acl", "disable"], ["1", "2"]),
+        (["acl", "undelegate"], ["1"]),
+        (["token", "revoke"], ["1"]),
+        (["token", "rotate"], ["1"]),
+        (["acl", "explain", "ci", "a:pull", "--token"], ["1"]),
+        (["session", "revoke"], []),
+        (["key", "revoke"], ["1"]),
+        (["key", "authority", "retire"], ["1"]),
+    ],
+)
+def test_ids_are_completed_with_what_they_stand_for(
+    peopled: Commands, args: list[str], ids: list[str]
+) -> None:
+    peopled("token", "create", "ci", "--name", "pipeline")
+    peopled("acl", "delegate", "group:developers", "a/**", "--registry", SERVICE)
+    shell = ShellComplete(cli, {}, "authserver", "_AUTHSERVER_COMPLETE")
+    found = shell.get_completions(args, "")
+    assert [item.value for item in found] == ids
+    assert all(item.help for item in found)
+
+
+@pytest.mark.parametrize(
+    ("args", "kind", "lists"),
+    [
+        (["acl", "remove"], "a rule", "acl list"),
+        (["acl", "edit"], "a rule", "acl list"),
+        (["acl", "undelegate"], "a delegation", "acl delegations"),
+        (["token", "revoke"], "an app token", "token list"),
+        (["session", "revoke"], "a session", "session list"),
+        (["key", "revoke"], "a signing key", "key list"),
+        (["key", "authority", "retire"], "an authority", "key list"),
+    ],
+)
+@pytest.mark.parametrize("text", ["x", "team/**", "-1", "1.5", "9" * 30])
+def test_what_is_no_id_says_what_one_is(
+    run: Commands, args: list[str], kind: str, lists: str, text: str
+) -> None:
+    run(*args, "--", text, status=2)
+    assert f"{text!r} is no id. The id of {kind} is the number that it has in" in run.err
+    assert f"authserver {lists}`" in run.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("uesr", "user"), ("regsitry", "registry"), ("tokne", "token"), ("zzzz", None)],
+)
+def test_a_mistyped_command_is_suggested(run: Commands, typed: str, meant: str | None) -> None:
+    run(typed, "list", status=2)
+    assert f"No such command '{typed}'." in run.err
+    assert (f"Did you mean {meant}" in run.err) == (meant is not None)

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from authserver.cli.examples import EXAMPLES
 from tests.e2e.fetching import ask_for_token, fetch
 from tests.e2e.lab import ADMIN
 from tests.programs import Authserver, free_port
@@ -56,6 +57,16 @@ def test_the_wheel_holds_the_migrations(wheel: Path) -> None:
     assert {f"authserver/db/migrations/versions/{name}" for name in tracked} <= names
     assert "authserver/db/migrations/env.py" in names
     assert not [name for name in names if name.startswith(("tests/", "migrations/"))]
+
+
+def test_the_wheel_has_a_manual_page_of_each_command(wheel: Path) -> None:
+    with ZipFile(wheel) as packed:
+        pages = {
+            Path(name).stem: packed.read(name) for name in packed.namelist() if "/man1/" in name
+        }
+    assert {f"authserver-{words.replace(' ', '-')}" for words in EXAMPLES} <= pages.keys()
+    assert b".SH EXAMPLES" in pages["authserver-acl-allow"]
+    assert rb"\-h, \-\-help" in pages["authserver-acl-allow"]
 
 
 def test_an_empty_environment_sets_up_upgrades_and_serves(installed: Authserver) -> None:

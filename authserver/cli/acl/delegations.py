@@ -9,7 +9,8 @@ import click
 
 from authserver.cli.acl.rules import PatternCommand
 from authserver.cli.context import Context, pass_context
-from authserver.cli.output import ID, note
+from authserver.cli.output import note
+from authserver.cli.params import ACTIONS, DELEGATION, GROUP_SUBJECT, REGISTRY
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core.errors import Refused
 from authserver.core.subjects import SubjectKind, subject
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
 
 
 @click.command("delegate", cls=PatternCommand, short_help="Let a group write allows within bounds.")
-@click.argument("group", metavar="group:NAME")
+@click.argument("group", metavar="group:NAME", type=GROUP_SUBJECT)
 @click.argument("pattern")
-@click.option("--actions", default="all", show_default=True, help="What they may allow at most.")
-@click.option("--registry", "service", metavar="SERVICE", required=True, help="On this registry.")
+@click.option(
+    "--actions", type=ACTIONS, default="all", show_default=True, help="What they may allow at most."
+)
+@click.option(
+    "--registry",
+    "service",
+    metavar="SERVICE",
+    type=REGISTRY,
+    required=True,
+    help="On this registry.",
+)
 @click.option("--comment", default="", help="Why.")
 @pass_context
 def delegate(
@@ -61,7 +71,7 @@ def list_(_: Context, session: Session) -> Sequence[Described]:
 
 
 @click.command("undelegate", short_help="End a delegation.")
-@click.argument("delegation_id", metavar="ID", type=ID)
+@click.argument("delegation_id", metavar="ID", type=DELEGATION)
 @pass_context
 def undelegate(context: Context, delegation_id: int) -> None:
     """End the delegation ID: the rules that were written under it are disabled."""

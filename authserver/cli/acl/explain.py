@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import ID, json_option, note, print_json, print_table
-from authserver.cli.params import Moment
+from authserver.cli.output import json_option, note, print_json, red
+from authserver.cli.params import ACCOUNT_OR_ANONYMOUS, APP_TOKEN, REGISTRY, Moment
+from authserver.cli.tables import print_table, wide_option
 from authserver.core.addresses import Address, parse_address
 from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
@@ -45,6 +46,7 @@ _registry = click.option(
     "--registry",
     "service",
     metavar="SERVICE",
+    type=REGISTRY,
     help="On this registry; may be left out if there is only one.",
 )
 _address = click.option(
@@ -60,13 +62,17 @@ def _question(function: Any) -> Any:  # noqa: ANN401 - click decorates what it i
         pass_context,
         json_option,
         click.option(
-            "--token", "token_id", metavar="ID", type=ID, help="With this app token's bounds."
+            "--token",
+            "token_id",
+            metavar="ID",
+            type=APP_TOKEN,
+            help="With this app token's bounds.",
         ),
         _moment,
         _address,
         _registry,
         click.argument("scopes", metavar="SCOPE...", nargs=-1, required=True),
-        click.argument("account"),
+        click.argument("account", type=ACCOUNT_OR_ANONYMOUS),
     ):
         function = decorate(function)
     return function
@@ -107,6 +113,7 @@ def check(context: Context, as_json: bool, **asked: Any) -> None:  # noqa: ANN40
 @_address
 @_moment
 @json_option
+@wide_option
 @pass_context
 def who_can(
     context: Context,
@@ -141,11 +148,14 @@ def who_can(
 
 
 @click.command("effective", short_help="List all that an account may do.")
-@click.argument("account")
-@click.option("--registry", "service", metavar="SERVICE", help="On this registry only.")
+@click.argument("account", type=ACCOUNT_OR_ANONYMOUS)
+@click.option(
+    "--registry", "service", metavar="SERVICE", type=REGISTRY, help="On this registry only."
+)
 @_address
 @_moment
 @json_option
+@wide_option
 @pass_context
 def effective(
     context: Context,
@@ -238,7 +248,7 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
         click.echo("  with an app token only: the password gets no tokens")
     for each in answer.explained:
         click.echo(printable(str(each.decision.scope)))
-        click.echo(f"  granted: {','.join(each.granted) or 'nothing'}")
+        click.echo(f"  granted: {','.join(each.granted) or red('nothing')}")
         for sentence in each.sentences:
             click.echo(f"  - {printable(sentence)}")
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from authserver.cli.context import Context, now, pass_context
-from authserver.cli.output import ID, note
-from authserver.cli.params import SUBJECT, Moment
+from authserver.cli.output import note
+from authserver.cli.params import ACTIONS as ACTION_WORDS
+from authserver.cli.params import PATTERN, REGISTRY, RULE, SUBJECT, SUBJECTS, Moment
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core import orders
 from authserver.core.commands import shell_command
@@ -72,10 +73,12 @@ def _removals(function: _F) -> _F:
 
 
 def _write(effect: Effect) -> click.Command:
-    @click.argument("subject", metavar="SUBJECTS", type=SUBJECT)
+    @click.argument("subject", metavar="SUBJECTS", type=SUBJECTS)
     @click.argument("pattern", metavar="PATTERNS")
-    @click.argument("actions")
-    @click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
+    @click.argument("actions", type=ACTION_WORDS)
+    @click.option(
+        "--registry", "service", metavar="SERVICE", type=REGISTRY, help="Only on this registry."
+    )
     @click.option(
         "--type",
         "resource_type",
@@ -193,7 +196,7 @@ def _empty(about: str | None, pattern: str | None, covers: str | None, **_: obje
 
 @list_command(_COLUMNS, _empty, in_json=lambda listed: listed[0], orders=orders.RULES)
 @click.option("--subject", "about", metavar="S", type=SUBJECT, help="Only rules on this subject.")
-@click.option("--pattern", metavar="P", help="Only rules with exactly this pattern.")
+@click.option("--pattern", metavar="P", type=PATTERN, help="Only rules with exactly this pattern.")
 @click.option(
     "--covers",
     metavar="NAME",
@@ -214,7 +217,7 @@ def list_(
 
 
 @show_command("Show a rule, who wrote it and when.")
-@click.argument("rule_id", metavar="ID", type=ID)
+@click.argument("rule_id", metavar="ID", type=RULE)
 def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]:
     """Show the rule ID: what it says, who wrote it and when."""
     rule = rule_rows.described(rules.get(session, rule_id))
@@ -227,11 +230,13 @@ def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]
 
 
 @click.command("edit", cls=PatternCommand, short_help="Change what a rule says.")
-@click.argument("rule_id", metavar="ID", type=ID)
-@click.option("--subjects", "about", metavar="S,…", type=SUBJECT, help="The subjects.")
-@click.option("--patterns", metavar="P,…", help="What it covers.")
-@click.option("--actions", metavar="A,…", help="pull, push, delete, or all.")
-@click.option("--registry", "service", metavar="SERVICE", help="Only on this registry.")
+@click.argument("rule_id", metavar="ID", type=RULE)
+@click.option("--subjects", "about", metavar="S,…", type=SUBJECTS, help="The subjects.")
+@click.option("--patterns", metavar="P,…", type=PATTERN, help="What it covers.")
+@click.option("--actions", metavar="A,…", type=ACTION_WORDS, help="pull, push, delete, or all.")
+@click.option(
+    "--registry", "service", metavar="SERVICE", type=REGISTRY, help="Only on this registry."
+)
 @click.option("--every-registry", is_flag=True, help="On every registry.")
 @_removals
 @_conditions
@@ -296,7 +301,7 @@ def _edited(old: Conditions, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _switch(word: str, *, enabled: bool) -> click.Command:
     @click.command(word, help=f"{word.capitalize()} the rule ID.")
-    @click.argument("rule_id", metavar="ID", type=ID)
+    @click.argument("rule_id", metavar="ID", type=RULE)
     @pass_context
     def switch(context: Context, rule_id: int) -> None:
         with context.change() as change:
@@ -310,7 +315,7 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
 
 
 @click.command("remove")
-@click.argument("rule_id", metavar="ID", type=ID)
+@click.argument("rule_id", metavar="ID", type=RULE)
 @pass_context
 def remove(context: Context, rule_id: int) -> None:
     """Remove the rule ID."""

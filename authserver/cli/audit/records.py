@@ -22,6 +22,7 @@ from authserver.cli.output import (
     when,
 )
 from authserver.cli.params import ACCOUNT, REGISTRY, Moment
+from authserver.cli.tables import marked
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core.commands import program
 from authserver.core.errors import NotReady
@@ -143,7 +144,10 @@ class Following:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return "  ".join(printable(str(show(record)), MAX_CELL) for show in _COLUMNS.values())
+    shown = (
+        marked(printable(str(show(record)), MAX_CELL), name) for name, show in _COLUMNS.items()
+    )
+    return "  ".join(shown)
 
 
 def _who(record: Mapping[str, Any]) -> str:
