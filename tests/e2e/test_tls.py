@@ -126,6 +126,20 @@ def test_tokens_are_served_over_tls_and_health_is_asked_there(served: Served) ->
     assert served.authserver.run("health").stdout == "ok\n"
 
 
+def test_http_2_is_not_spoken_and_a_client_that_sends_nothing_is_hung_up_on(
+    served: Served,
+) -> None:
+    context = ssl.create_default_context(cafile=served.authority.file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", served.port), timeout=HUNG_UP_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        assert connection.selected_alpn_protocol() == "http/1.1"
+        # With HTTP/2 as well, Granian waits without end for the first bytes: docs/development.md.
+        assert connection.recv(1) == b""
+
+
 @pytest.mark.parametrize(("version", "spoken"), [("1", 0), ("1_1", 0), ("1_2", 1), ("1_3", 1)])
 def test_versions_from_1_2_on_are_spoken(served: Served, version: str, spoken: int) -> None:
     # Debian's openssl offers the old ones at security level 0 only.
