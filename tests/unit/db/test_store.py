@@ -338,7 +338,7 @@ def test_a_store_without_a_version_is_to_be_upgraded(store: Store) -> None:
 def test_a_store_of_a_later_version_is_refused(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(NotReady, match="9999 is newer"):
+    with pytest.raises(NotReady, match="9999, which is newer"):
         require_head(store)
 
 
