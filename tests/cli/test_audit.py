@@ -439,7 +439,7 @@ def test_a_restart_ends_the_alarm_and_closed_faults_are_listed(spoilt: Commands)
     assert lines[0].endswith(" (a disk): altered: 1, missing: 1")
     assert lines[1:3] == [f"closed: {fault}" for fault in faults]
     assert lines[3] == "1 changes, 0 token requests in 1 chains: all as written"
-    assert lines[4].endswith("in closed chains: 2 faults, which raise no alarm")
+    assert lines[4].endswith("in closed chains: 2 faults, without alarm")
     told = spoilt.json("audit", "verify")
     assert (told["ok"], told["faults"]) == (True, [])
     assert [fault["text"] for fault in told["closed_faults"]] == faults

@@ -127,7 +127,7 @@ def _print(report: VerificationReport) -> None:
     if any(report.closed.values()):
         closed = f"{report.closed['change']} changes, {report.closed['token']} token requests"
         faults = _number(len(report.closed_faults))
-        click.echo(f"{closed} in closed chains: {faults}, which raise no alarm")
+        click.echo(f"{closed} in closed chains: {faults}, without alarm")
     if any(report.unchained.values()):
         before = report.unchained
         since = "in closed chains or " if report.restarts else ""
