@@ -172,7 +172,10 @@ def main() -> None:
     process.keep_memory_private()
     _keep_closed()
     try:
-        cli(prog_name="authserver")
+        try:
+            cli(prog_name="authserver")
+        except SystemExit as end:
+            _leave(end)
     except OSError as error:
         # Commands name the files that they cannot write; what has no name is what they print to.
         if error.errno not in _UNWRITABLE or error.filename is not None:
@@ -181,16 +184,16 @@ def main() -> None:
         # What is still buffered would be tried again at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except SystemExit as end:
-        _leave(end)
 
 
 def _leave(end: SystemExit) -> None:
     """End without freeing what was loaded: that takes a seventh of the time of a short command."""
     if "authserver.cli.serve" in sys.modules or not isinstance(end.code, int):
         raise end
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Without standard error there is no such stream.
+        if stream is not None:
+            stream.flush()
     os._exit(end.code)
 
 

@@ -181,7 +181,10 @@ def set_admin(
         require_other_administrator(change.session, row)
     kept = _decided(change, row, admin_tokens) if admin else []
     row.admin = admin
-    after = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
+    after: dict[str, object] = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
+    if admin:
+        # Somebody else's mail may have the link, and it would set an administrator's password.
+        after |= end_invitation(change, row)
     change.record("user.edit", f"user:{row.name}", before={"admin": not admin}, after=after)
     return True
 
@@ -241,7 +244,7 @@ def require_other_administrator(session: Session, row: AccountRow) -> None:
     Raises:
         Refused: it is the last one.
     """
-    administers = row.admin and row.disabled_at is None
+    administers = row.admin and row.disabled_at is None and row.password_hash is not None
     if administers and not has_administrator(session, AccountRow.id != row.id):
         raise Refused(
             f"{row.name} is the last administrator that can log in: make another one first. "
@@ -257,9 +260,18 @@ def set_password(change: Change, name: str, password_hash: str) -> None:
     """
     row = lookup.account(change.session, name, AccountKind.USER)
     row.password_hash = password_hash
-    change.record("user.passwd", f"user:{row.name}")
+    change.record("user.passwd", f"user:{row.name}", after=end_invitation(change, row) or None)
     refresh_tokens.end_all(change, row)
-    change.session.execute(delete(InvitationRow).where(InvitationRow.account_id == row.id))
+
+
+def end_invitation(change: Change, row: AccountRow) -> dict[str, str]:
+    """End the invitation of an account; return what the record of the change says of it."""
+    ended = delete(InvitationRow).where(InvitationRow.account_id == row.id)
+    # To compare it with each row of the session takes as long as all else, where there are many.
+    found = change.session.execute(
+        ended.returning(InvitationRow.id), execution_options={"synchronize_session": False}
+    )
+    return {"invitation": "ended"} if found.all() else {}
 
 
 def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
@@ -277,7 +289,7 @@ def set_disabled(
 ) -> bool:
     """Disable or enable an account; False if it was so already.
 
-    Disabling ends its docker logins for good, also if it is enabled again.
+    Disabling ends its docker logins and its invitation for good, also if it is enabled again.
 
     Raises:
         NotFound: there is no such account.
@@ -289,7 +301,9 @@ def set_disabled(
     if disabled and not force:
         require_other_administrator(change.session, row)
     row.disabled_at = change.at if disabled else None
-    change.record(f"{row.kind}.{'disable' if disabled else 'enable'}", f"{row.kind}:{row.name}")
+    after = end_invitation(change, row) if disabled else {}
+    verb = "disable" if disabled else "enable"
+    change.record(f"{row.kind}.{verb}", f"{row.kind}:{row.name}", after=after or None)
     if disabled:
         refresh_tokens.end_all(change, row)
     return True

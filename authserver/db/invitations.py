@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.core import secret_tokens
@@ -54,7 +54,7 @@ def invite(
     if account.disabled_at is not None:
         enable = shell_command("user", "enable", operand=account.name)
         raise Refused(f"{account.name} is disabled: {enable}")
-    end(change, account)
+    accounts.end_invitation(change, account)
     resets = reset if account.password_hash is not None else None
     if resets is Reset.NOW:
         if not force:
@@ -83,7 +83,7 @@ def redeem(change: Change, code: str, password_hash: str) -> AccountRow:
     """
     row = _open(change.session, change.at, code)
     account = change.session.get_one(AccountRow, row.account_id)
-    end(change, account)
+    accounts.end_invitation(change, account)
     accounts.set_password(change, account.name, password_hash)
     return account
 
@@ -115,13 +115,6 @@ def open_until(session: Session, now: datetime) -> dict[int, datetime]:
     """Return when each open invitation expires, by the account's id."""
     rows = session.scalars(select(InvitationRow).where(InvitationRow.expires_at > now))
     return {row.account_id: row.expires_at for row in rows}
-
-
-def end(change: Change, account: AccountRow) -> None:
-    """Remove the invitation of an account, if there is one."""
-    ended = delete(InvitationRow).where(InvitationRow.account_id == account.id)
-    # To compare it with each row of the session takes as long as all else, where there are many.
-    change.session.execute(ended, execution_options={"synchronize_session": False})
 
 
 def _open(session: Session, now: datetime, code: str) -> InvitationRow:

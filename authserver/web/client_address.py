@@ -30,6 +30,9 @@ LONGEST = 60
 LONGEST_KEPT = 256
 """Characters of a header whose reading is remembered. Clients write some of them."""
 
+MAX_READ = 2048
+"""Characters of a header, from its right end, that are read: some hundred proxies."""
+
 _with_port = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::\d{1,5})?")
 
 log = structlog.get_logger()
@@ -142,6 +145,9 @@ class ClientAddress:
 
     def _entries(self, header: str) -> Iterator[str]:
         """Yield the addresses in a header, the nearest proxy's first."""
+        if len(header) > MAX_READ:
+            # From the first whole entry on: a client's part must not cost more than a login.
+            header = header[-MAX_READ:].partition(",")[2]
         if self.environ_name == "HTTP_FORWARDED":
             return forwarded_header.nodes(header)
         return (entry.strip() for entry in reversed(header.split(",")))

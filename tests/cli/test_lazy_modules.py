@@ -8,6 +8,7 @@ import pytest
 
 from authserver.cli import COMMANDS
 from tests import stores
+from tests.programs import require
 
 # What --help and completion do without, as modules that are loaded in truth.
 LIBRARIES = (
@@ -95,3 +96,13 @@ lazy_modules.load_all()
 print(late())
 """
     assert printed(program).split() == ["True", "[]"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_without_standard_error_what_was_done_is_no_failure(data_dir: Path, closed: str) -> None:
+    require("bash")
+    program = f'exec "{sys.executable}" -m authserver acl allow everyone "a/**" pull {closed}'
+    done = subprocess.run(
+        ["bash", "-c", program], env=stores.environ(data_dir), check=False, stdout=subprocess.PIPE
+    )
+    assert done.returncode == 0

@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 
 from authserver.core import password_rules
-from authserver.db import invitations, lookup, snapshot
+from authserver.db import accounts, lookup, snapshot
 from authserver.runtime.settings import Settings
 from tests import stores
 from tests.cli.commands import Commands
@@ -288,7 +288,7 @@ def test_a_user_whose_invitation_has_ended_has_no_password_yet(
     run("user", "invite", "dora")
     world = World.over(settings)
     with world.wiring.store.change("test") as change:
-        invitations.end(change, lookup.account(change.session, "dora"))
+        accounts.end_invitation(change, lookup.account(change.session, "dora"))
     world.close()
     assert "no password yet" in run("user", "list")
     assert "no password yet" in run("user", "show", "dora")

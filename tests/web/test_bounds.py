@@ -235,6 +235,21 @@ def test_an_app_token_leads_to_no_password(office: World) -> None:
     assert got(office, "/me", ("bob", PASSWORD))["name"] == "bob"
 
 
+def test_an_app_token_with_bounds_lifts_no_lockout(office: World) -> None:
+    with office.wiring.store.change("test") as change:
+        until = change.at + timedelta(hours=1)
+        row = models.LockoutRow(
+            key="x", address="192.0.2.1", account="", began_at=change.at, until=until
+        )
+        change.session.add(row)
+        change.session.flush()
+        path = f"/lockouts/{row.id}"
+    _, secret = office.app_token(ADMIN, "admin", "repository:x/y:pull")
+    any_state = {"If-Match": "*"}
+    call(office, "DELETE", path, (ADMIN, secret), 403, headers=any_state)
+    call(office, "DELETE", path, status=204, headers=any_state)
+
+
 def test_an_app_token_does_not_widen_itself_by_another_name(office: World) -> None:
     _, secret = office.app_token(ADMIN, "admin", "repository:{account}/**:all")
     for path in (f"/users/{ADMIN}", "/users/bob"):

@@ -141,3 +141,17 @@ def test_of_mixed_headers_the_named_one_is_read(
     world = behind_a_proxy(settings, proxy_header=named)
     assert recorded_address(world, theirs) == CLIENT
     world.close()
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For"])
+def test_of_a_long_header_only_the_end_is_read(header: str) -> None:
+    mine = "for=198.51.100.7" if header == "Forwarded" else "198.51.100.7"
+    address = ClientAddress(TRUSTED, header)
+    for written in (",", '"', "1.2.3.4,", 'for="\\",', "203.0.113.9" * 30):
+        front = written * (100_000 // len(written))
+        assert address.of("10.0.0.1", f"{front}, {mine}") == "198.51.100.7"
+    # What is cut in the middle of an address is none.
+    prefix = "for=" if header == "Forwarded" else ""
+    whole = ", ".join([f"{prefix}203.0.113.45", *[f"{prefix}10.0.0.2"] * 400])
+    for cut in range(20):
+        assert address.of("10.0.0.1", f"{whole},{' ' * cut}{prefix}10.0.0.2") == "10.0.0.2"

@@ -113,7 +113,9 @@ def test_a_refused_password_leaves_the_name_and_the_code_hidden(world: World) ->
     assert f'name="code" type="hidden" value="{code}"' in page
 
 
-@pytest.mark.parametrize("end", ["used", "replaced", "disabled", "expired", "unknown"])
+@pytest.mark.parametrize(
+    "end", [*["used", "replaced", "disabled", "enabled", "administrator", "expired", "unknown"]]
+)
 def test_a_link_that_is_no_longer_good_shows_no_form(world: World, end: str) -> None:
     code = invite(world)
     match end:
@@ -123,6 +125,13 @@ def test_a_link_that_is_no_longer_good_shows_no_form(world: World, end: str) -> 
             invite(world)
         case "disabled":
             world.disable("dora")
+        case "enabled":
+            world.disable("dora")
+            with world.wiring.store.change("test") as change:
+                accounts.set_disabled(change, "dora", disabled=False)
+        case "administrator":
+            with world.wiring.store.change("test") as change:
+                accounts.set_admin(change, "dora", admin=True)
         case "expired":
             with world.wiring.store.change("test") as change:
                 change.session.execute(update(InvitationRow).values(expires_at=change.at))
@@ -133,6 +142,24 @@ def test_a_link_that_is_no_longer_good_shows_no_form(world: World, end: str) -> 
         assert "was used, or has expired: ask for a new one" in response.text
         assert "<form" not in response.text
         assert "dora" not in response.text
+
+
+@pytest.mark.parametrize("action", ["user.disable", "user.edit", "user.passwd"])
+def test_what_ends_an_invitation_says_so_in_its_record(world: World, action: str) -> None:
+    world.user("bob")
+    reset(world, Reset.LATER)
+    with world.wiring.store.change("test") as change:
+        match action:
+            case "user.disable":
+                accounts.set_disabled(change, "bob", disabled=True)
+            case "user.edit":
+                accounts.set_admin(change, "bob", admin=True)
+            case _:
+                accounts.set_password(change, "bob", "$2b$04$" + "a" * 53)
+    with world.wiring.store.read() as session:
+        record = session.scalars(select(AuditRecord).where(AuditRecord.action == action)).one()
+    assert record.after is not None
+    assert record.after["invitation"] == "ended"
 
 
 def reset(world: World, how: Reset) -> str:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from authserver.auth import passwords
-from authserver.db import accounts, invitations
+from authserver.db import accounts, invitations, lookup
 from authserver.db.invitations import Reset
 from authserver.db.models import AuditRecord
 from authserver.runtime.settings import Settings
@@ -227,3 +227,30 @@ def test_without_the_store_the_page_says_so(world: World, monkeypatch: pytest.Mo
     response = change(world)
     assert (response.status_code, response.mimetype) == (503, "text/html")
     assert "cannot answer now; try again" in response.text
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://]", "http://[", "null", "", "x", "http://localhost.evil"]
+)
+def test_an_origin_that_is_not_ours_is_refused_however_it_is_written(
+    world: World, origin: str
+) -> None:
+    world.user("bob")
+    assert change(world, headers={"Origin": origin}).status_code == 403
+    assert passwords_set(world) == 0
+
+
+def test_an_app_token_in_the_place_of_the_password_leaves_a_record(world: World) -> None:
+    world.user("bob")
+    _, app_token = world.app_token("bob")
+    assert change(world, current=app_token).status_code == 403
+    (event,) = world.wiring.issuer.journal.pending
+    assert event.reason == "password page: an app token in the place of the password"
+
+
+def test_a_password_that_is_changed_was_used(world: World) -> None:
+    world.user("bob")
+    assert change(world).status_code == 200
+    world.wiring.issuer.backends.uses.write(world.wiring.store)
+    with world.wiring.store.read() as session:
+        assert lookup.account(session, "bob").last_login_at is not None

@@ -200,10 +200,11 @@ class Callers:
         try:
             with self._refusals_recorded(credential, origin):
                 identity = identify(credential, self.backends, self._snapshot, origin)
+                _require_password(identity)
         except Unauthorized:
-            identity = None
-        if identity is None or identity.app_token is not None:
-            raise Forbidden("the current password is another")
+            raise Forbidden("the current password is another") from None
+        if identity.use is not None:
+            self.backends.uses.note(identity.use)
         return Caller(identity, credential)
 
     def require_still(self, change: Change, caller: Caller, need: Need) -> None:
@@ -233,3 +234,8 @@ class Callers:
             details = {"account": account, "address": origin.address, "reason": printable(reason)}
             log.warning("request refused", where=self.where, **details)
         self.journal.give_way()
+
+
+def _require_password(identity: Identity) -> None:
+    if identity.app_token is not None:
+        raise Unauthorized("an app token in the place of the password")

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from authserver.core.bounds import UNBOUNDED
 from authserver.db import lockouts
 from authserver.db.models import LockoutRow
 from authserver.web.api.models import ApiAnswer, Nothing, Paging
@@ -51,6 +52,10 @@ def list_lockouts(call: Call[Nothing, Paging]) -> Lockouts:
 
 @OPERATIONS.operation("DELETE", "/lockouts/{id}")
 def lift_lockout(call: BareCall) -> None:
-    """Lift a lockout: every server ends it within a second. The wrong passwords are forgotten."""
+    """Lift a lockout: every server ends it within a second. The wrong passwords are forgotten.
+
+    An app token with bounds may not: whoever lifts without end guesses passwords without end.
+    """
+    call.caller.require_within(UNBOUNDED)
     with call.change() as change:
         lockouts.lift(change, VIEW.seen(call, change.session))

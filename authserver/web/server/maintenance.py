@@ -190,11 +190,11 @@ class Maintenance:
         self.jobs[name].run_if_due(self.state.monotonic())
 
     def _write(self) -> bool:
+        most = retention.AT_ONCE if self._is_crowded else journal.MAX_BATCH
+        self._has_more = self.journal.write(self.store, most)
         self.rehashes.write(self.store)
         self.uses.write(self.store)
         self.lockouts.write(self.store)
-        most = retention.AT_ONCE if self._is_crowded else journal.MAX_BATCH
-        self._has_more = self.journal.write(self.store, most)
         self._written_at = self.state.monotonic()
         return self._has_more
 
