@@ -4,8 +4,10 @@ Requests leave a lockout in memory; a thread of the server writes it, and ends w
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 
 from authserver.auth.lockout import Begun, Lockout
 from authserver.db import lockouts
@@ -26,10 +28,20 @@ class LockoutLog:
         self.lockout.began = self._pending.append
 
     def write(self, store: Store) -> None:
-        """Store the lockouts that began."""
-        if not self._pending:
+        """Store the lockouts that began; on an error they stay pending."""
+        # Taken out first: a full queue drops its oldest when requests add to it meanwhile.
+        begun = [self._pending.popleft() for _ in range(len(self._pending))]
+        if not begun:
             return
-        begun = list(self._pending)
+        try:
+            self._note(store, begun)
+        except Exception:
+            # No more than there is room for: beyond that, a full queue would drop its newest.
+            room = MAX_LOCKOUTS - len(self._pending)
+            self._pending.extendleft(islice(reversed(begun), room))
+            raise
+
+    def _note(self, store: Store, begun: Sequence[Begun]) -> None:
         now = self.lockout.monotonic()
         with store.append() as session:
             at = store.time(session)
@@ -42,8 +54,6 @@ class LockoutLog:
                     if (left := each.until - now) > 0
                 ],
             )
-        for _ in begun:
-            self._pending.popleft()
 
     def follow(self, store: Store, version: int) -> None:
         """End the lockouts that were lifted since the last call; the first call ends none.

@@ -20,7 +20,7 @@ from authserver.core.commands import shell_command
 from authserver.core.names import printable
 from authserver.db import accounts, change_log
 from authserver.db.models import AccountRow, AppTokenRow, RefreshTokenRow, StoreStateRow
-from authserver.db.store import APPEND_WAITS, Store
+from authserver.db.store import APPEND_WAITS, Store, lock_version_at_once
 
 USES_EVERY = timedelta(minutes=1)
 PROLONG_EVERY = timedelta(days=1)
@@ -93,14 +93,17 @@ class CredentialUses:
         return True
 
     def write(self, store: Store) -> None:
-        """Store what is pending; on an error it stays pending."""
+        """Store what is pending; on an error, or while a change runs, it stays pending."""
         self._forget(store.clock())
         pending = dict(self._pending)
         if not pending:
             return
         with store.append() as session:
-            # The order in which every writer locks: the version, as changes do, then the tokens,
-            # then the accounts.
+            # On PostgreSQL a change locks the version, then accounts and tokens in an order of its
+            # own. Without the version first, both could wait for each other: a deadlock. This
+            # thread also writes the token records, so it must not wait for a change to end.
+            if not lock_version_at_once(session):
+                return
             prolonged = [use for use in pending.values() if self._prolongs(use)]
             if prolonged:
                 # A later end is news to the other processes, which would refuse the token.

@@ -30,6 +30,15 @@ def database_time(session: Session) -> datetime:
     return dialect_of(session.connection()).time(session)
 
 
+def lock_version_at_once(session: Session) -> bool:
+    """Lock the store's version as a change does, without a wait; False if a change holds it.
+
+    On SQLite the transaction already has the only write lock.
+    """
+    version = select(StoreStateRow.version).with_for_update(skip_locked=True)
+    return bool(session.scalars(version).all())
+
+
 class Recorder(Protocol):
     """Writes audit records, in the transaction of what they are about."""
 

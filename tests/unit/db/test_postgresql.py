@@ -3,11 +3,11 @@
 import secrets
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,13 +19,15 @@ from sqlalchemy.orm import Session
 
 from authserver.audit.recorder import Trail
 from authserver.audit.token_event import TokenEvent
+from authserver.auth import usage
 from authserver.auth.usage import CredentialKind, CredentialUse, CredentialUses
 from authserver.core.errors import NotReady
-from authserver.db import accounts, app_tokens, schema, snapshot
+from authserver.db import accounts, app_tokens, refresh_tokens, schema, snapshot
 from authserver.db.app_tokens import Wanted
 from authserver.db.dialects import dialect_of
 from authserver.db.dialects.bulk_insert import Bulk
 from authserver.db.models import AccountRow, AuditChain, StoreStateRow, TokenRecord
+from authserver.db.refresh_tokens import Login
 from authserver.db.store import Store, open_store
 from authserver.registry import entries
 from authserver.runtime.settings import Pool, Settings
@@ -194,10 +196,73 @@ def test_uses_and_a_removal_do_not_lock_each_other_out(
     )
     with store.change("test") as change:
         accounts.remove(change, "ci")
-        with pytest.raises(NotReady, match="another writer"):
-            uses.write(other)
+        uses.write(other)
+        assert uses._pending
     uses.write(other)
     assert not uses._pending
+
+
+@pytest.fixture
+def login_used(store: Store, clock: Clock) -> CredentialUses:
+    """A pending use of the docker login of alice."""
+    with store.change("test") as change:
+        alice = accounts.add_user(change, "alice", None)
+        entries.add(change, "registry.test")
+        by = Login(alice.id, "alice", None, "192.0.2.1", "docker")
+        login = refresh_tokens.add(change, by, "registry.test", "s", timedelta(days=1))
+    uses = CredentialUses(timedelta(days=1))
+    uses.note(
+        CredentialUse(
+            CredentialKind.REFRESH, login.id, login.account_id, clock.at, "192.0.2.1", "docker"
+        )
+    )
+    return uses
+
+
+def last_used(store: Store) -> datetime | None:
+    with store.read() as session:
+        return session.scalar(select(AccountRow.last_used_at).where(AccountRow.name == "alice"))
+
+
+def test_uses_wait_for_the_end_of_a_change_of_the_account(
+    store: Store, other: Store, clock: Clock, login_used: CredentialUses
+) -> None:
+    with store.change("test") as change:
+        accounts.set_admin(change, "alice", admin=True)
+        change.session.flush()
+        login_used.write(other)
+        assert login_used._pending
+    assert last_used(store) is None
+    login_used.write(other)
+    assert not login_used._pending
+    assert last_used(store) == clock.at
+
+
+def test_a_new_password_and_uses_cause_no_deadlock(
+    store: Store,
+    other: Store,
+    clock: Clock,
+    login_used: CredentialUses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note_accounts = usage._note_accounts
+    changing: list[Future[None]] = []
+
+    def set_password() -> None:
+        with store.change("test") as change:
+            accounts.set_password(change, "alice", "x")
+
+    def note_later(session: Session, uses: Iterable[CredentialUse]) -> None:
+        changing.append(pool.submit(set_password))
+        assert_waits(store)
+        note_accounts(session, uses)
+
+    monkeypatch.setattr(usage, "_note_accounts", note_later)
+    with ThreadPoolExecutor(1) as pool:
+        login_used.write(other)
+        changing[0].result(30)
+    assert not login_used._pending
+    assert last_used(store) == clock.at
 
 
 def test_who_asks_for_too_many_connections_is_told(url: URL, clock: Clock) -> None:
