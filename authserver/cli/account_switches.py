@@ -81,10 +81,12 @@ def _switch(kind: AccountKind, verb: str, what: str, *, disabled: bool) -> click
     def switch(
         context: Context, selection: many.Selection, *, force: bool = False, sure: bool = False
     ) -> None:
+        # Before the change: all other writers wait for a change.
+        names = selection.find(context)
+        if disabled and not selection.is_one:
+            require_sure(f"Disable {len(names)} {kind}s, and end their logins?", sure=sure)
         with context.change() as change:
-            names = selection.find(change)
-            if disabled and not selection.is_one:
-                require_sure(f"Disable {len(names)} {kind}s, and end their logins?", sure=sure)
+            selection.require_same(change, names)
             set_one = partial(
                 accounts.set_disabled, change, disabled=disabled, kind=kind, force=force
             )

@@ -18,6 +18,9 @@ from authserver.core.subjects import AccountKind
 from authserver.db import lookup
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from authserver.cli.context import Context
     from authserver.db.store import Change
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,21 +41,39 @@ class Selection:
         """Whether one account was named on the command line."""
         return len(self.names) == 1
 
-    def find(self, change: Change) -> list[str]:
-        """Return the names, each once.
+    def find(self, context: Context) -> list[str]:
+        """Return the names, each once. Call it before the change: standard input may wait.
 
         Raises:
             NotFound: there is no such group.
             Refused: the file cannot be read, or is no text.
         """
         if self.group is not None:
-            members = lookup.group(change.session, self.group).members
-            found = [each.name for each in members if each.kind == self.kind]
+            with context.read() as session:
+                found = self._members(session, self.group)
         elif self.file is not None:
             found = _lines(self.file)
         else:
             found = list(self.names)
         return list(dict.fromkeys(found))
+
+    def require_same(self, change: Change, names: Sequence[str]) -> None:
+        """Check in the change that the group still has the members that were found.
+
+        Raises:
+            NotFound: the group was removed.
+            Refused: it has other members now.
+        """
+        if self.group is None:
+            return
+        if set(self._members(change.session, self.group)) != set(names):
+            raise Refused(
+                f"the members of the group {self.group} changed meanwhile: run this again"
+            )
+
+    def _members(self, session: Session, group: str) -> list[str]:
+        members = lookup.group(session, group).members
+        return [each.name for each in members if each.kind == self.kind]
 
 
 def selected(kind: AccountKind) -> Callable[[_F], _F]:

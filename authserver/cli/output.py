@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MAX_CELL = 10_000
 ARGUMENTS = "authserver.arguments"
 """The key of click's meta under which a command's arguments are."""
-PLACES = ("AUTHSERVER_CONFIG_FILE", "AUTHSERVER_DATA_DIR")
 MAX_CLIENT = 40
 
 # What JSON leaves as it is: DEL and C1, what turns the direction of writing, surrogates.
@@ -190,8 +189,10 @@ def called_by(owner: str, group: int) -> str:
     if os.geteuid() == 0:
         change = ["setpriv", f"--reuid={owner.lstrip('#')}", f"--regid={group}", "--clear-groups"]
         return shlex.join([*change, *words])
-    environ = [f"{name}={os.environ[name]}" for name in PLACES if name in os.environ]
-    return shlex.join(["sudo", "-u", owner, *(["env", *environ] if environ else []), *words])
+    # Names only: a value may hold a password, and processes show their arguments to all users.
+    names = ",".join(sorted(name for name in os.environ if name.upper().startswith("AUTHSERVER_")))
+    kept = [f"--preserve-env={names}"] if names else []
+    return shlex.join(["sudo", *kept, "-u", owner, *words])
 
 
 def _path(*, absolute: bool) -> str:

@@ -179,8 +179,10 @@ def invite(
     if as_csv and as_json:
         raise click.UsageError("say --csv or --json, not both")
     until = (invitations.Reset.NOW if now else invitations.Reset.LATER) if reset else None
+    # Before the change: all other writers wait for a change.
+    names = selection.find(context)
     with context.change() as change:
-        names = selection.find(change)
+        selection.require_same(change, names)
         with many.together(change, names):
             invited = [name for name in names if _is_meant(change.session, name, selection, until)]
             if as_csv:

@@ -3,10 +3,14 @@
 import csv
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from click import testing
 
+from authserver.cli import inputs, many
 from tests.cli.commands import Commands
 from tests.world import ADMIN, PASSWORD
 
@@ -47,6 +51,69 @@ def test_all_in_a_group_are_disabled_and_enabled(team: Commands) -> None:
     assert "Enabled 2 users; 1 were enabled already." in team.err
     team("robot", "disable", "--all-in", "dev", "--yes")
     assert disabled(team) == {"ci"}
+
+
+@pytest.fixture
+def asked(
+    team: Commands, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], object]], None]:
+    """Let a function run while a command waits for the answer to its question, which is yes."""
+
+    def while_asked(act: Callable[[], object]) -> None:
+        def confirm(_question: str, **_: object) -> bool:
+            act()
+            return True
+
+        monkeypatch.setattr(testing._NamedTextIOWrapper, "isatty", lambda _: True, raising=False)
+        monkeypatch.setattr(click, "confirm", confirm)
+
+    return while_asked
+
+
+@pytest.mark.parametrize("args", [("alice", "bob"), ("--all-in", "dev"), ("--file", "FILE")])
+def test_others_write_while_a_question_waits(
+    team: Commands,
+    file: Path,
+    asked: Callable[[Callable[[], object]], None],
+    args: tuple[str, ...],
+) -> None:
+    file.write_text("alice\nbob\n")
+    other = Commands(team.data_dir)
+    asked(lambda: other("user", "invite", "eve"))
+    team("user", "disable", *(str(file) if arg == "FILE" else arg for arg in args))
+    assert {"alice", "bob"} <= disabled(team)
+    assert "eve" in {user["name"] for user in team.json("user", "list")}
+
+
+def test_a_group_that_changes_while_a_question_waits_is_refused(
+    team: Commands, asked: Callable[[Callable[[], object]], None]
+) -> None:
+    other = Commands(team.data_dir)
+    asked(lambda: other("group", "add-member", "dev", "dora"))
+    team("user", "disable", "--all-in", "dev", status=1)
+    assert "the members of the group dev changed meanwhile: run this again" in team.err
+    assert disabled(team) == set()
+    # Robots are not among the users that the question was about.
+    team("robot", "add", "cd")
+    asked(lambda: other("group", "add-member", "dev", "cd"))
+    team("user", "disable", "--all-in", "dev")
+    assert disabled(team) == {*PEOPLE, "dora"}
+
+
+@pytest.mark.parametrize("verb", ["disable", "enable", "invite"])
+def test_others_write_while_standard_input_is_read(
+    team: Commands, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    other = Commands(team.data_dir)
+
+    def read_input(file: Path) -> bytes:
+        other("user", "invite", "eve")
+        return inputs.read_input(file)
+
+    monkeypatch.setattr(many, "read_input", read_input)
+    sure = ["--yes"] if verb == "disable" else []
+    team("user", verb, "--file", "-", *sure, stdin="alice\nbob\n")
+    assert "eve" in {user["name"] for user in team.json("user", "list")}
 
 
 def test_a_file_has_a_name_a_line(team: Commands, file: Path) -> None:

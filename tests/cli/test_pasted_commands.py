@@ -1,6 +1,7 @@
 """Every command that a message prints can be pasted into a shell, whatever the names are."""
 
 import ast
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.world import PASSWORD
 ROOT = Path(__file__).parents[2]
 HOSTILE = ("Docker registry", "ci$build", "a'b", 'a"b', "-x", "--help", "a;b", "a`b", "ä b", "#a")
 SERVICES = tuple(name for name in HOSTILE if name.isascii() and not set('"\\') & set(name))
+KEPT = "AUTHSERVER_DATABASE_URL,AUTHSERVER_DATA_DIR"
 ACCOUNTS = tuple(name for name in HOSTILE if " " not in name)
 
 
@@ -176,8 +178,8 @@ def docstrings(tree: ast.Module) -> Iterator[ast.expr]:
         (0, True, "git", "runuser -u git -- authserver user add 'a b'"),
         (0, False, "git", "setpriv --reuid=git --regid=7 --clear-groups authserver user add 'a b'"),
         (0, True, "#99", "setpriv --reuid=99 --regid=7 --clear-groups authserver user add 'a b'"),
-        (5, True, "git", "sudo -u git env 'AUTHSERVER_DATA_DIR=/a b' authserver user add 'a b'"),
-        (5, True, "#99", "sudo -u '#99' env 'AUTHSERVER_DATA_DIR=/a b' authserver user add 'a b'"),
+        (5, True, "git", f"sudo --preserve-env={KEPT} -u git authserver user add 'a b'"),
+        (5, True, "#99", f"sudo --preserve-env={KEPT} -u '#99' authserver user add 'a b'"),
     ],
 )
 def test_another_user_gets_the_line_that_works(
@@ -186,22 +188,31 @@ def test_another_user_gets_the_line_that_works(
     monkeypatch.setattr("sys.argv", ["/usr/bin/pytest"])
     monkeypatch.setattr("os.geteuid", lambda: euid)
     monkeypatch.setattr("shutil.which", lambda _: "/sbin/runuser" if runuser else None)
-    monkeypatch.delenv("AUTHSERVER_CONFIG_FILE", raising=False)
+    for variable in [name for name in os.environ if name.startswith("AUTHSERVER_")]:
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("AUTHSERVER_DATA_DIR", "/a b")
+    monkeypatch.setenv("AUTHSERVER_DATABASE_URL", "postgresql://u:secret@db/a")
     with click.Context(cli) as context:
         context.meta[ARGUMENTS] = ("user", "add", "a b")
         assert called_by(owner, 7) == expected
+        if "sudo" in expected:
+            monkeypatch.delenv("AUTHSERVER_DATA_DIR")
+            monkeypatch.delenv("AUTHSERVER_DATABASE_URL")
+            assert called_by("git", 7) == "sudo -u git authserver user add 'a b'"
 
 
 @pytest.mark.parametrize("user", ["root", "owner", "other"])
-def test_the_wrapper_of_the_systemd_page(user: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [{}, {"AUTHSERVER_DATABASE_URL": "postgresql://u:secret@db/a\nX=1"}]
+)
+def test_the_wrapper_of_the_systemd_page(user: str, more: dict[str, str], tmp_path: Path) -> None:
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     ids = {"root": 0, "owner": 777, "other": 1000}
     scripts = {
         "id": f'[ "$#" = 2 ] && echo 777 || echo {ids[user]}',
         "runuser": "printf '%s|' runuser \"$@\"",
-        "sudo": "printf '%s|' sudo \"$@\"",
+        "sudo": '[ "$AUTHSERVER_DATA_DIR" = /var/lib/authserver ] && printf "%s|" sudo "$@"',
         "python": "printf '%s|' \"$@\"",
     }
     for name, script in scripts.items():
@@ -211,15 +222,22 @@ def test_the_wrapper_of_the_systemd_page(user: str, tmp_path: Path) -> None:
     wrapper = wrapper.replace("/opt/authserver/bin/python", str(bin_ / "python"))
     done = subprocess.run(
         ["/bin/sh", "-c", wrapper, "authserver", "user", "show", "a b$c"],
-        env={"PATH": f"{bin_}:/usr/bin:/bin"},
+        env={"PATH": f"{bin_}:/usr/bin:/bin", **more},
         capture_output=True,
         text=True,
         check=True,
     )
+    # awk gives the names in no order.
+    said = re.sub(
+        "(?<=--preserve-env=)[^|]*",
+        lambda match: ",".join(sorted(match[0].split(","))),
+        done.stdout,
+    )
     program = "-I|-m|authserver|user|show|a b$c|"
+    kept = ",".join(sorted(["AUTHSERVER_DATA_DIR", *more]))
     how = {
         "root": f"runuser|-u|authserver|--|{bin_}/python|",
         "owner": "",
-        "other": f"sudo|-u|authserver|env|AUTHSERVER_DATA_DIR=/var/lib/authserver|{bin_}/python|",
+        "other": f"sudo|--preserve-env={kept}|-u|authserver|{bin_}/python|",
     }
-    assert done.stdout == how[user] + program
+    assert said == how[user] + program
