@@ -63,10 +63,23 @@ class Loss:
 
 def of(session: Session, rows: Sequence[Removable]) -> list[Loss]:
     """Return what goes with things of one kind when they are removed."""
+    return _together(_of, session, rows)
+
+
+def logins_of(session: Session, rows: Sequence[AccountRow] | Sequence[RegistryRow]) -> list[Loss]:
+    """Return the docker logins of some accounts, or on some registries."""
+    return _together(_logins_of, session, rows)
+
+
+def _together(
+    find: Callable[[Session, Sequence[Removable]], Iterator[Loss]],
+    session: Session,
+    rows: Sequence[Removable],
+) -> list[Loss]:
     losses: dict[str, Loss] = {}
     remaining = iter(rows)
     while batch := list(islice(remaining, _AT_ONCE)):
-        for loss in _of(session, batch):
+        for loss in find(session, batch):
             so_far = losses.get(loss.what, Loss(loss.what, 0, ()))
             first = (*so_far.first, *loss.first)[:FIRST]
             losses[loss.what] = Loss(loss.what, so_far.count + loss.count, first)
@@ -98,6 +111,12 @@ def _of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
         case AuthorityRow():
             trusting = select(RegistryRow).where(RegistryRow.confirmed_authority_id.in_(ids))
             yield from _loss(session, "confirmation", trusting, lambda row: row.service)
+
+
+def _logins_of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
+    account = isinstance(rows[0], AccountRow)
+    whose = RefreshTokenRow.account_id if account else RefreshTokenRow.registry_id
+    return logins(session, whose.in_([row.id for row in rows]))
 
 
 def app_tokens(session: Session, condition: ColumnElement[bool]) -> Iterator[Loss]:

@@ -189,7 +189,9 @@ def explain(
     """
     known = known_account(state, account)
     if known and known.disabled:
-        barred = ("the account is disabled", *barred)
+        # A robot may be disabled with its owner; the snapshot does not tell which of them is.
+        robot = known.account.kind is AccountKind.ROBOT
+        barred = (f"the account{', or its owner,' if robot else ''} is disabled", *barred)
     read, malformed = [], {}
     for text in scope.split(texts):
         try:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import Refused
 from authserver.core.subjects import AccountKind
 from authserver.db import lookup, losses
+from authserver.db.models import AccountRow, RegistryRow
 from authserver.db.store import Change
 from authserver.policy.files import current_state, effects, references
 from authserver.policy.files.consequences import consequences
@@ -30,7 +31,7 @@ from authserver.policy.files.document import (
 )
 from authserver.policy.files.effects import StepEffects
 from authserver.policy.files.execution import Progress, carry_out, no_progress
-from authserver.policy.files.steps import Step, Verb
+from authserver.policy.files.steps import PolicyEntry, Step, Verb, named
 from authserver.policy.files.store_copy import StoreCopy
 from authserver.policy.lint import checks
 
@@ -164,6 +165,7 @@ def _carried_out(
         [
             *difference.notes,
             *consequence.notes,
+            *_taking_passwords(steps),
             *_starting_disabled(steps),
             *_warnings(difference.changes),
         ],
@@ -174,20 +176,45 @@ def _carried_out(
 
 
 def _credentials(session: Session, steps: Sequence[Step]) -> Iterator[str]:
-    """Give the app tokens, logins and invitations that go with accounts and registries."""
+    """Give what goes with accounts and registries: app tokens, logins and invitations.
+
+    All of them go with what is removed, and the logins also with some changes.
+    """
     gone = [step.before for step in steps if step.after is None]
-    named_accounts = [each.name for each in gone if isinstance(each, AccountEntry)]
-    services = [each.service for each in gone if isinstance(each, RegistryEntry)]
+    changed = [step.after for step in steps if _ends_logins(step)]
     with lookup.remembered(session):
-        rows = (
-            [lookup.account(session, name) for name in named_accounts],
-            [lookup.registry(session, service) for service in services],
-        )
-    for some in rows:
-        kind = "registries" if some is rows[1] else "accounts"
-        for loss in losses.of(session, some):
+        removed_rows, changed_rows = _rows(session, gone), _rows(session, changed)
+    for kind, rows in removed_rows.items():
+        for loss in losses.of(session, rows):
             if loss.what in losses.CREDENTIALS:
                 yield f"goes with the removed {kind}: {loss}"
+    for kind, rows in changed_rows.items():
+        for loss in losses.logins_of(session, rows):
+            yield f"goes with the changed {kind}: {loss}"
+
+
+def _rows(
+    session: Session, entries: Iterable[PolicyEntry | None]
+) -> dict[str, list[AccountRow] | list[RegistryRow]]:
+    """Return the rows of accounts and of registries, by what they are called together."""
+    entries = list(entries)
+    names = [each.name for each in entries if isinstance(each, AccountEntry)]
+    services = [each.service for each in entries if isinstance(each, RegistryEntry)]
+    return {
+        "accounts": [lookup.account(session, name) for name in names],
+        "registries": [lookup.registry(session, service) for service in services],
+    }
+
+
+def _ends_logins(step: Step) -> bool:
+    """Whether a change ends docker logins: those of a user, or those on a registry."""
+    match step.before, step.after:
+        case RegistryEntry(), RegistryEntry() as after:
+            return after.app_tokens_only or not after.refresh_tokens
+        case AccountEntry() as before, AccountEntry() as after:
+            barred = after.app_tokens_only and not before.app_tokens_only
+            return barred or (bool(after.disabled) and not before.disabled)
+    return False
 
 
 def _state_after(change: Change) -> PolicyState:
@@ -245,6 +272,15 @@ def new_accounts(steps: Iterable[Step], kind: AccountKind) -> list[str]:
     """Return the names of the accounts of a kind that a plan adds."""
     entries = (step.entry for step in steps if step.verb is Verb.ADD)
     return [e.name for e in entries if isinstance(e, AccountEntry) and e.kind is kind]
+
+
+def _taking_passwords(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        match step.before, step.after:
+            case RegistryEntry(app_tokens_only=True), RegistryEntry(app_tokens_only=False):
+                yield f"{named(step.entry)} takes passwords again"
+            case AccountEntry(app_tokens_only=True), AccountEntry(app_tokens_only=False):
+                yield f"the password of {named(step.entry)} gets registry tokens again"
 
 
 def _starting_disabled(steps: Sequence[Step]) -> Iterator[str]:

@@ -71,14 +71,14 @@ class Step:
         return f"{SIGNS[self.verb]} {self.verb} {named(self.entry)}{self._detail()}"
 
     def _detail(self) -> str:
-        after = _keys(self.after) if self.after else {}
-        if self.verb is Verb.REMOVE or not after:
+        if self.after is None:
             return ""
-        if self.verb is Verb.ADD:
+        after = _keys(self.after)
+        if self.before is None:
             return _listed(after)
-        before = _keys(self.before) if self.before else {}
+        before = _keys(self.before)
         parts = [
-            f"{key} {_text(before.get(key))} → {_text(after.get(key))}"
+            f"{key} {_change(before.get(key), after.get(key))}"
             for key in dict.fromkeys((*before, *after))
             if before.get(key) != after.get(key)
         ]
@@ -160,6 +160,15 @@ def _listed(keys: dict[str, Any]) -> str:
     shown = ("admin", "app_tokens_only", "owner", "token_ttl", "comment")
     listed = {k: v for k, v in keys.items() if k in shown}
     return "".join(f", {key} {_text(value)}" for key, value in listed.items())
+
+
+def _change(old: object, new: object) -> str:
+    # A default is left out of the keys. That of a flag is the opposite of the flag.
+    if old is None and isinstance(new, bool):
+        old = not new
+    elif new is None and isinstance(old, bool):
+        new = not old
+    return f"{_text(old)} → {_text(new)}"
 
 
 def _text(value: object) -> str:

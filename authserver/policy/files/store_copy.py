@@ -22,6 +22,7 @@ from authserver.db.models import (
     Base,
     DelegationRow,
     GroupRow,
+    InvitationRow,
     MembershipRow,
     RefreshTokenRow,
     RegistryRow,
@@ -31,12 +32,13 @@ from authserver.db.models import (
 from authserver.db.store import Change, NoRecorder, database_time
 
 # App tokens keep some users from becoming administrators; a plan tells which of them go, and which
-# logins.
+# logins and invitations.
 _TABLES = (
     RegistryRow,
     AccountRow,
     AppTokenRow,
     RefreshTokenRow,
+    InvitationRow,
     GroupRow,
     MembershipRow,
     DelegationRow,
@@ -52,7 +54,7 @@ def _without_secrets(table: type[Base], row: RowMapping) -> dict[str, Any]:
     if table is AppTokenRow:
         # Unique, as the digest is.
         return {"secret_hash": str(row["id"]), "previous_hash": None}
-    if table is RefreshTokenRow:
+    if table in (RefreshTokenRow, InvitationRow):
         return {"secret_hash": str(row["id"])}
     return {}
 

@@ -126,6 +126,8 @@ def test_a_disabled_account_and_a_bad_credential_bar_everything() -> None:
     (scope,) = explain(allowed, *asked).explained
     assert (scope.granted, scope.complete, scope.as_json()["granted"]) == ((), False, [])
     assert scope.sentences[0] == "the account is disabled: no token is issued"
+    robot = explain(state([], disabled="ci"), "r1", "ci", [], HERE)
+    assert robot.barred == ("the account, or its owner, is disabled",)
     barred = explain(state([rule("allow everyone ** all")]), *asked, None, ["it has expired"])
     assert barred.explained[0].granted == ()
     assert not barred.complete

@@ -21,10 +21,19 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.rules import Effect, new_rule
 from authserver.core.scope import Scope
 from authserver.core.subjects import ANONYMOUS, AccountKind, Subject, SubjectKind, subjects
-from authserver.db import accounts, app_tokens, delegations, groups, rule_rows, rules
+from authserver.db import (
+    accounts,
+    app_tokens,
+    delegations,
+    groups,
+    invitations,
+    refresh_tokens,
+    rule_rows,
+    rules,
+)
 from authserver.db.app_tokens import Wanted
 from authserver.db.delegations import extent
-from authserver.db.models import AccountRow, AlterationRow, AppTokenRow
+from authserver.db.models import AccountRow, AlterationRow, AppTokenRow, InvitationRow
 from authserver.db.store import Change, NoRecorder, Store
 from authserver.policy.files import current_state, effects, export, parser
 from authserver.policy.files import plan as policy_plan
@@ -43,6 +52,7 @@ from authserver.policy.files.plan import Plan
 from authserver.policy.files.store_copy import StoreCopy
 from tests import stores
 from tests.unit.db.test_losses import record_requests
+from tests.unit.db.test_snapshot import HASH, log_in
 from tests.unit.db.test_store import audit, contents, do, said, version
 from tests.world import ADMIN, SERVICE
 
@@ -157,7 +167,7 @@ def test_an_export_is_the_same_to_the_byte_and_has_no_secrets(peopled: Store) ->
             "patterns: [team/**], actions: [pull, push]",
             "patterns: [team/**], actions: [pull, push], enabled: false",
             [
-                f"~ disable rule 3 ({TEAM} (disabled)): enabled none → no",
+                f"~ disable rule 3 ({TEAM} (disabled)): enabled yes → no",
                 "  alice, ci lose pull,push on team/**",
             ],
         ),
@@ -172,12 +182,12 @@ def test_an_export_is_the_same_to_the_byte_and_has_no_secrets(peopled: Store) ->
         (
             "alice: {kind: user}",
             "alice: {kind: user, disabled: true}",
-            ["~ disable user alice: disabled none → yes", "  alice loses pull,push on team/**"],
+            ["~ disable user alice: disabled no → yes", "  alice loses pull,push on team/**"],
         ),
         (
             "bob: {kind: user}",
             "bob: {kind: user, disabled: true}",
-            ["~ disable user bob: disabled none → yes", "  ci loses pull,push on team/**"],
+            ["~ disable user bob: disabled no → yes", "  ci loses pull,push on team/**"],
         ),
         (
             "delegations: []",
@@ -216,10 +226,10 @@ def test_an_export_is_the_same_to_the_byte_and_has_no_secrets(peopled: Store) ->
             f"~ edit registry {SERVICE}: token_ttl none → 60"
         ]),
         (f"  {SERVICE}:", f"  {SERVICE}: {{app_tokens_only: true}}", [
-            f"~ edit registry {SERVICE}: app_tokens_only none → yes"
+            f"~ edit registry {SERVICE}: app_tokens_only no → yes"
         ]),
         ("alice: {kind: user}", "alice: {kind: user, app_tokens_only: true}", [
-            "~ edit user alice: app_tokens_only none → yes"
+            "~ edit user alice: app_tokens_only no → yes"
         ]),
         ("owner: bob", "owner: alice, description: x", [
             "~ edit robot ci: owner bob → alice, description none → x"
@@ -236,6 +246,38 @@ def test_a_plan_shows_who_gains_or_loses(
     assert contents(peopled) == before
     apply(peopled, text)
     assert told(planned(peopled, text)) == []
+
+
+@pytest.mark.parametrize(
+    ("default", "set_to", "line", "notes"),
+    [
+        (
+            f"  {SERVICE}:",
+            f"  {SERVICE}: {{app_tokens_only: true}}",
+            f"~ edit registry {SERVICE}: app_tokens_only yes → no",
+            [f"registry {SERVICE} takes passwords again"],
+        ),
+        (
+            f"  {SERVICE}:",
+            f"  {SERVICE}: {{token_ttl: 60, refresh_tokens: false}}",
+            f"~ edit registry {SERVICE}: token_ttl 60 → none, refresh_tokens no → yes",
+            [],
+        ),
+        (
+            "alice: {kind: user}",
+            "alice: {kind: user, app_tokens_only: true}",
+            "~ edit user alice: app_tokens_only yes → no",
+            ["the password of user alice gets registry tokens again"],
+        ),
+    ],
+)
+def test_a_plan_shows_what_becomes_its_default(
+    peopled: Store, default: str, set_to: str, line: str, notes: list[str]
+) -> None:
+    assert default in BASE
+    apply(peopled, BASE.replace(default, set_to))
+    plan = planned(peopled, BASE)
+    assert (told(plan), plan.notes) == ([line], notes)
 
 
 def test_what_the_file_does_not_name_goes_only_with_prune(peopled: Store) -> None:
@@ -356,16 +398,18 @@ def test_a_plan_needs_neither_the_lock_nor_the_master_key(peopled: Store) -> Non
 
 def test_the_copy_that_a_plan_is_made_on_holds_no_hash(peopled: Store) -> None:
     with peopled.change("cli:tester") as change:
-        accounts.set_password(change, "alice", "$2b$04$" + "a" * 53)
+        accounts.set_password(change, "alice", HASH)
         app_tokens.create(change, "alice", Wanted("t", None), secrets.token_bytes)
+        invitations.invite(change, "bob", secrets.token_bytes)
     with peopled.read() as session:
         kept = [
             *session.scalars(select(AccountRow.password_hash)),
             *session.scalars(select(AppTokenRow.secret_hash)),
+            *session.scalars(select(InvitationRow.secret_hash)),
         ]
         copied = str(StoreCopy.of(session).rows)
     hashes = [each for each in kept if each is not None]
-    assert len(hashes) == 3
+    assert len(hashes) == 4
     assert not [each for each in hashes if each in copied]
 
 
@@ -774,6 +818,45 @@ def test_a_plan_tells_the_credentials_that_go_with_accounts(peopled: Store) -> N
     assert planned(peopled, text).goes == []
     assert plan.as_json()["goes"] == plan.goes
     assert apply(peopled, text, prune=True, force=True, expect=plan.id).goes == plan.goes
+
+
+def test_a_plan_tells_the_invitations_that_go_with_accounts(peopled: Store) -> None:
+    do(peopled, lambda c: invitations.invite(c, "alice", secrets.token_bytes))
+    text = without(BASE, "  alice:").replace("[user:alice, robot:ci]", "[robot:ci]")
+    plan = planned(peopled, text, prune=True)
+    assert plan.goes == ["goes with the removed accounts: 1 invitation: alice"]
+    assert apply(peopled, text, prune=True, force=True, expect=plan.id).goes == plan.goes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (f"  {SERVICE}:", f"  {SERVICE}: {{app_tokens_only: true}}", "registries"),
+        (f"  {SERVICE}:", f"  {SERVICE}: {{refresh_tokens: false}}", "registries"),
+        ("alice: {kind: user", "alice: {kind: user, app_tokens_only: true", "accounts"),
+        ("alice: {kind: user", "alice: {kind: user, disabled: true", "accounts"),
+    ],
+)
+def test_a_plan_tells_the_logins_that_end_with_a_change(
+    peopled: Store, old: str, new: str, kind: str
+) -> None:
+    with peopled.change("cli:tester") as change:
+        accounts.set_password(change, "alice", HASH)
+        log_in(change, "alice", "secret")
+    plan = planned(peopled, BASE.replace(old, new))
+    assert plan.goes == [f"goes with the changed {kind}: 1 login: 1 (alice on {SERVICE})"]
+    assert apply(peopled, BASE.replace(old, new), expect=plan.id).goes == plan.goes
+    with peopled.read() as session:
+        assert refresh_tokens.listed(session) == []
+
+
+def test_a_plan_tells_no_logins_that_stay(peopled: Store) -> None:
+    with peopled.change("cli:tester") as change:
+        accounts.set_password(change, "alice", HASH)
+        log_in(change, "alice", "secret")
+    text = BASE.replace(f"  {SERVICE}:", f"  {SERVICE}: {{token_ttl: 60}}")
+    text = text.replace("alice: {kind: user", "alice: {kind: user, admin: true")
+    assert (len(planned(peopled, text).steps), planned(peopled, text).goes) == (2, [])
 
 
 def test_a_login_in_between_makes_no_other_plan(peopled: Store) -> None:
