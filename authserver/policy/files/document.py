@@ -39,7 +39,10 @@ class RegistryEntry:
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """A user or a robot, without its secrets. ``disabled`` None leaves that as it is."""
+    """A user or a robot, without its secrets. ``disabled`` None leaves that as it is.
+
+    ``was`` is what it may have been called before.
+    """
 
     name: str
     kind: AccountKind
@@ -49,6 +52,7 @@ class AccountEntry:
     owner: str | None = None
     description: str = ""
     outlives_owner: bool = False
+    was: str | None = field(default=None, compare=False)
     location: Location = field(default=NOWHERE, compare=False)
 
     @property
@@ -58,10 +62,11 @@ class AccountEntry:
 
 @dataclass(frozen=True, slots=True)
 class GroupEntry:
-    """A group; ``locations`` are where a file names its members."""
+    """A group; ``was`` as of an account. ``locations`` are where a file names its members."""
 
     name: str
     members: frozenset[Subject] = frozenset()
+    was: str | None = field(default=None, compare=False)
     location: Location = field(default=NOWHERE, compare=False)
     locations: Mapping[Subject, Location] = field(default_factory=dict, compare=False)
 

@@ -33,9 +33,12 @@ from authserver.policy.files.document import (
     RuleEntry,
 )
 from authserver.policy.files.schema import (
+    LIST,
+    MAPPING,
     PARTS,
     PolicyAccount,
     PolicyDelegation,
+    PolicyGroup,
     PolicyPart,
     PolicyRegistry,
     PolicySections,
@@ -49,6 +52,7 @@ MAX_PROBLEMS = 1000
 AT_ONCE, MAX_KEYS = 1000, 100
 
 _MORE = f"more than {MAX_PROBLEMS} problems: there may be others from here on"
+_FORMS = ((LIST,), (MAPPING,))
 _MEMBERS = (SubjectKind.USER, SubjectKind.ROBOT)
 
 
@@ -95,6 +99,7 @@ class _TooManyProblems(Exception):
 class _Reader:
     lines: Mapping[Place, int] = field(default_factory=dict)
     problems: list[PolicyProblem] = field(default_factory=list)
+    formers: dict[tuple[str, str], Location] = field(default_factory=dict)
 
     # Types and keys.
 
@@ -138,7 +143,7 @@ class _Reader:
             read = PolicySections.model_validate({name: given})
         except ValidationError as error:
             for each in error.errors(include_url=False):
-                place = each["loc"]
+                each["loc"] = place = _without_form(each["loc"])
                 if len(place) == 1:
                     self.wrong(place, _message(each))
                     return None
@@ -187,15 +192,21 @@ class _Reader:
                 self.wrong(location.place, f"a {kind} has no {stray}")
             description = fields.get("description", "")
             self.good((*location.place, "description"), one_line, description, "description")
+            self.former("accounts", location, fields.get("was"))
             found[name] = AccountEntry(name, kind, location=location, **fields)
         return found
 
-    def groups(self, given: Mapping[str, Sequence[str]]) -> dict[str, GroupEntry]:
+    def groups(self, given: Mapping[str, Sequence[str] | PolicyGroup]) -> dict[str, GroupEntry]:
         found = {}
-        for name, location, texts in self.named("groups", given, account_name, folded):
+        for name, location, part in self.named("groups", given, account_name, folded):
             members: dict[Subject, Location] = {}
+            within, was, texts = location.place, None, part
+            if isinstance(part, PolicyGroup):
+                was, texts = part.given.get("was"), part.given.get("members", ())
+                within = (*within, "members")
+            self.former("groups", location, was)
             for number, text in enumerate(texts):
-                place = (*location.place, number)
+                place = (*within, number)
                 member = self.good(place, subject, text)
                 if member is None:
                     continue
@@ -205,8 +216,17 @@ class _Reader:
                     self.wrong(place, f"{member} is in {name} already, {members[member]}")
                 else:
                     members[member] = self.location(place)
-            found[name] = GroupEntry(name, frozenset(members), location, members)
+            found[name] = GroupEntry(name, frozenset(members), was, location, members)
         return found
+
+    def former(self, section: str, location: Location, was: str | None) -> None:
+        """Check a former name: it is good, and no other entry of the section has it."""
+        place = (*location.place, "was")
+        if was is None or self.good(place, account_name, was) is None:
+            return
+        first = self.formers.setdefault((section, was), location)
+        if first is not location:
+            self.wrong(place, f"was {was} says the entry {first} too: one name becomes one other")
 
     def rules(self, given: Mapping[int, PolicyPart]) -> list[RuleEntry]:
         found: dict[Rule, RuleEntry] = {}
@@ -322,6 +342,11 @@ class _Reader:
         if len(self.problems) > MAX_PROBLEMS:
             self.problems[-1] = PolicyProblem(self.location(place), _MORE)
             raise _TooManyProblems
+
+
+def _without_form(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return a place as the file has it: pydantic says in which form it read a group."""
+    return place[:2] + place[3:] if place[:1] == ("groups",) and place[2:3] in _FORMS else place
 
 
 def _time(key: str, text: str) -> object:

@@ -18,7 +18,7 @@ from authserver.core.subjects import AccountKind
 from authserver.db import lookup, losses
 from authserver.db.models import AccountRow, RegistryRow
 from authserver.db.store import Change
-from authserver.policy.files import current_state, effects, references
+from authserver.policy.files import current_state, effects, references, renames
 from authserver.policy.files.consequences import consequences
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.differences import differences
@@ -145,6 +145,10 @@ def _carried_out(
     comparing: Progress = no_progress,
 ) -> Plan:
     before = current_state.load(change.session)
+    renaming = renames.renames(before, policy)
+    if renaming:
+        renames.carry_out(change, renaming)
+        before = _state_after(change)
     difference = differences(before, policy)
     steps = [*difference.changes, *(difference.removals if prune else ())]
     if problems := [*references.clashes(policy, before)]:
@@ -159,10 +163,11 @@ def _carried_out(
         after = _state_after(change)
     consequence = consequences(before, after, steps, used)
     return Plan(
-        steps,
-        effects.of(steps, before, after, comparing),
+        [*renaming, *steps],
+        [*(StepEffects() for _ in renaming), *effects.of(steps, before, after, comparing)],
         () if prune else difference.removals,
         [
+            *renames.notes(change, renaming),
             *difference.notes,
             *consequence.notes,
             *_taking_passwords(steps),

@@ -7,7 +7,16 @@ by ``parser``, which reads a model into a :class:`Policy`.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    Tag,
+    create_model,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from authserver.core.conditions import FIELDS, ConditionField, ValueKind
@@ -47,13 +56,19 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
+class _FailFast(FailFast):
+    """As pydantic's own; in a union it has to be hashable."""
+
+    __hash__ = object.__hash__
+
+
 _Name = Annotated[str, Field(min_length=1)]
 _Flag = Annotated[bool, BeforeValidator(_flag)]
 _Seconds = Annotated[int, Field(ge=TTL_MIN, le=TTL_MAX), BeforeValidator(_whole_number)]
 # A date without quotes is a date to YAML 1.1 and a text to YAML 1.2.
 _Time = Annotated[str, Field(pattern=DATE)]
 # Of the texts of one entry the first that is none is enough.
-_Texts = Annotated[list[str], FailFast()]
+_Texts = Annotated[list[str], _FailFast()]
 _Names = Annotated[list[str], FailFast(), Field(min_length=1)]
 _ACTION_WORDS = (*(a for a in ACTIONS["repository"] if a != ALL), ALL_WORD, ALL)
 _Actions = Annotated[
@@ -62,6 +77,9 @@ _Actions = Annotated[
     Field(min_length=1, description="pull, push, delete, or all."),
 ]
 _COMMENT = "Why it is there."
+_WAS = "What it was called: if that is there, and this name is not, it is renamed."
+LIST, MAPPING = "list", "mapping"
+"""The forms of a group."""
 
 
 class PolicyPart(BaseModel):
@@ -106,6 +124,14 @@ class PolicyAccount(PolicyPart):
     outlives_owner: _Flag = optional(
         "Whether a robot stays enabled when its owner is disabled; false."
     )
+    was: _Name = optional(_WAS)
+
+
+class PolicyGroup(PolicyPart):
+    """A group."""
+
+    members: _Texts = optional("Its members: user:NAME or robot:NAME.")
+    was: _Name = optional(_WAS)
 
 
 class _UnconditionalRule(PolicyPart):
@@ -150,6 +176,15 @@ class PolicyDelegation(PolicyPart):
     comment: str = optional(_COMMENT)
 
 
+def _form(group: object) -> str:
+    return MAPPING if isinstance(group, dict | PolicyGroup) else LIST
+
+
+_Group = Annotated[
+    Annotated[_Texts, Tag(LIST)] | Annotated[PolicyGroup, Tag(MAPPING)], Discriminator(_form)
+]
+
+
 class PolicySections(PolicyPart):
     """A policy. A section that is not in it is left alone."""
 
@@ -159,8 +194,8 @@ class PolicySections(PolicyPart):
     accounts: dict[str, PolicyAccount] = optional(
         "Users and robots, by name. Passwords and tokens are never in a file."
     )
-    groups: dict[str, _Texts] = optional(
-        "Groups, each with a list of its members: user:NAME or robot:NAME."
+    groups: dict[str, _Group] = optional(
+        "Groups, each with a list of its members: user:NAME or robot:NAME; or as a mapping."
     )
     rules: list[PolicyRule] = optional("The rules. Their order never matters.")
     delegations: list[PolicyDelegation] = optional(
@@ -172,6 +207,7 @@ class PolicySections(PolicyPart):
 PARTS: dict[str, type[PolicyPart]] = {
     "registries": PolicyRegistry,
     "accounts": PolicyAccount,
+    "groups": PolicyGroup,
     "rules": PolicyRule,
     "delegations": PolicyDelegation,
 }

@@ -18,12 +18,15 @@ from authserver.policy.files.document import (
 class Verb(StrEnum):
     ADD = "add"
     EDIT = "edit"
+    RENAME = "rename"
     ENABLE = "enable"
     DISABLE = "disable"
     REMOVE = "remove"
 
 
-SIGNS = {Verb.ADD: "+", Verb.EDIT: "~", Verb.ENABLE: "~", Verb.DISABLE: "~", Verb.REMOVE: "-"}
+SIGNS = {Verb.ADD: "+", Verb.REMOVE: "-"} | dict.fromkeys(
+    (Verb.EDIT, Verb.RENAME, Verb.ENABLE, Verb.DISABLE), "~"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,13 @@ class Step:
         return _NOUNS[type(self.entry)]
 
     def __str__(self) -> str:
-        return f"{SIGNS[self.verb]} {self.verb} {named(self.entry)}{self._detail()}"
+        return f"{SIGNS[self.verb]} {self.verb} {self.name}{self._detail()}"
+
+    @property
+    def name(self) -> str:
+        """What the step is about; of a rename, its name before."""
+        renamed = self.before if self.verb is Verb.RENAME else None
+        return named(renamed or self.entry)
 
     def _detail(self) -> str:
         if self.after is None:
@@ -76,6 +85,8 @@ class Step:
         after = _keys(self.after)
         if self.before is None:
             return _listed(after)
+        if self.verb is Verb.RENAME:
+            return f" to {_identity(self.after)['name']}"
         before = _keys(self.before)
         parts = [
             f"{key} {_change(before.get(key), after.get(key))}"
@@ -88,7 +99,7 @@ class Step:
         return {
             "do": str(self.verb),
             "what": self.noun,
-            "name": named(self.entry),
+            "name": self.name,
             "before": _described(self.before),
             "after": _described(self.after),
         }
