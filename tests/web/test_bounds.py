@@ -254,6 +254,13 @@ def test_an_app_token_does_not_widen_itself_by_another_name(office: World) -> No
     _, secret = office.app_token(ADMIN, "admin", "repository:{account}/**:all")
     for path in (f"/users/{ADMIN}", "/users/bob"):
         call(office, "POST", f"{path}/rename", (ADMIN, secret), 403, json={"name": "prod"})
+    document = {"accounts": {"prod": {"kind": "user", "was": "bob"}}}
+    plan = call(office, "POST", "/policy/plan", json=document).get_json()
+    apply = f"/policy/apply?plan={plan['id']}"
+    call(office, "POST", apply, (ADMIN, secret), 403, json=document)
+    assert got(office, "/me", ("bob", PASSWORD))["name"] == "bob"
+    call(office, "POST", apply, status=200, json=document)
+    assert got(office, "/me", ("prod", PASSWORD))["name"] == "prod"
     assert got(office, "/me", (ADMIN, PASSWORD))["name"] == ADMIN
 
 

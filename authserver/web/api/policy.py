@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from authserver.core.bounds import UNBOUNDED
 from authserver.core.errors import Refused
 from authserver.db import accounts
 from authserver.policy.files import current_state, parser
@@ -142,13 +143,19 @@ def plan(call: Call[PolicyDocument, Planning]) -> PolicyPlan:
     max_bytes=MAX_BYTES,
 )
 def apply(call: Call[PolicyDocument, Applying]) -> PolicyPlan:
-    """Apply a document, all of it or nothing, if its plan still has this id."""
+    """Apply a document, all of it or nothing, if its plan still has this id.
+
+    An app token with bounds renames nothing.
+    """
     asked = call.query
     with _policy(call.body) as policy, call.change() as change:
         before = accounts.has_administrator(change.session)
         done = policy_plan.apply(
             change, policy, prune=asked.prune, force=asked.force, expect=asked.plan
         )
+        if any(step.verb is Verb.RENAME for step in done.steps):
+            # Bounds with {account} follow the name.
+            call.caller.require_within(UNBOUNDED)
         if before and not accounts.has_administrator(change.session):
             raise Refused("no administrator that can log in would be left; the command line can")
     return PolicyPlan.model_validate(done.as_json())
