@@ -33,8 +33,6 @@ from authserver.policy.files.document import (
     RuleEntry,
 )
 from authserver.policy.files.schema import (
-    LIST,
-    MAPPING,
     PARTS,
     PolicyAccount,
     PolicyDelegation,
@@ -42,6 +40,7 @@ from authserver.policy.files.schema import (
     PolicyPart,
     PolicyRegistry,
     PolicySections,
+    without_form,
 )
 from authserver.registry.entries import TTL_MAX, TTL_MIN
 
@@ -52,7 +51,6 @@ MAX_PROBLEMS = 1000
 AT_ONCE, MAX_KEYS = 1000, 100
 
 _MORE = f"more than {MAX_PROBLEMS} problems: there may be others from here on"
-_FORMS = ((LIST,), (MAPPING,))
 _MEMBERS = (SubjectKind.USER, SubjectKind.ROBOT)
 
 
@@ -143,7 +141,7 @@ class _Reader:
             read = PolicySections.model_validate({name: given})
         except ValidationError as error:
             for each in error.errors(include_url=False):
-                each["loc"] = place = _without_form(each["loc"])
+                each["loc"] = place = without_form(each["loc"])
                 if len(place) == 1:
                     self.wrong(place, _message(each))
                     return None
@@ -342,11 +340,6 @@ class _Reader:
         if len(self.problems) > MAX_PROBLEMS:
             self.problems[-1] = PolicyProblem(self.location(place), _MORE)
             raise _TooManyProblems
-
-
-def _without_form(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return a place as the file has it: pydantic says in which form it read a group."""
-    return place[:2] + place[3:] if place[:1] == ("groups",) and place[2:3] in _FORMS else place
 
 
 def _time(key: str, text: str) -> object:

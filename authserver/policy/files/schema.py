@@ -78,8 +78,7 @@ _Actions = Annotated[
 ]
 _COMMENT = "Why it is there."
 _WAS = "What it was called: if that is there, and this name is not, it is renamed."
-LIST, MAPPING = "list", "mapping"
-"""The forms of a group."""
+_LIST, _MAPPING = "list", "mapping"
 
 
 class PolicyPart(BaseModel):
@@ -177,11 +176,11 @@ class PolicyDelegation(PolicyPart):
 
 
 def _form(group: object) -> str:
-    return MAPPING if isinstance(group, dict | PolicyGroup) else LIST
+    return _MAPPING if isinstance(group, dict | PolicyGroup) else _LIST
 
 
 _Group = Annotated[
-    Annotated[_Texts, Tag(LIST)] | Annotated[PolicyGroup, Tag(MAPPING)], Discriminator(_form)
+    Annotated[_Texts, Tag(_LIST)] | Annotated[PolicyGroup, Tag(_MAPPING)], Discriminator(_form)
 ]
 
 
@@ -212,6 +211,12 @@ PARTS: dict[str, type[PolicyPart]] = {
     "delegations": PolicyDelegation,
 }
 """What the entries of a section are, where they are mappings."""
+
+
+def without_form(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return a place as a file has it: pydantic adds in which form it read a group."""
+    is_form = place[:1] == ("groups",) and place[2:3] in ((_LIST,), (_MAPPING,))
+    return place[:2] + place[3:] if is_form else place
 
 
 class _FileSchema(GenerateJsonSchema):

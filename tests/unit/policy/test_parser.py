@@ -245,8 +245,9 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
 
 def test_the_files_in_the_documentation_are_good() -> None:
     text = (ROOT / "docs" / "policy.md").read_text()
-    whole, _, tests = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    whole, _, renamed, tests = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert export.export(read(whole)) == whole
+    assert {entry.was for entry in (read(renamed).groups or {}).values()} == {"developers"}
     assert len(assertions.read_all(read(tests).tests or (), "p.yaml")) == 7
 
 
