@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -72,12 +73,10 @@ class Name(click.ParamType[str]):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Return the names that begin so; none at all where the store cannot be read."""
-        try:
-            names = _read(self.find, **_root(ctx))
-        except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
-            return []
-        before, comma, last = incomplete.rpartition(",") if self.several else ("", "", incomplete)
-        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+        names = _found(self.find, ctx)
+        if self.several:
+            return _continued(incomplete, names)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class Words(click.ParamType[str]):
@@ -95,8 +94,7 @@ class Words(click.ParamType[str]):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Return the words that begin so, after those that are there."""
-        before, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(before + comma + w) for w in self.words if w.startswith(last)]
+        return _continued(incomplete, self.words)
 
 
 class Id(click.IntRange):
@@ -126,25 +124,33 @@ class Id(click.IntRange):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Return the ids that begin so, each with what it stands for."""
-        try:
-            found = _read(self.find, **_root(ctx))
-        except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
-            return []
         return [
             CompletionItem(str(number), help=printable(text, 100))
-            for number, text in found
+            for number, text in _found(self.find, ctx)
             if str(number).startswith(incomplete)
         ]
 
 
-def _root(ctx: click.Context) -> dict[str, Any]:
+def _continued(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
+    """Return the words that begin as the last of a list with commas."""
+    before, comma, last = incomplete.rpartition(",")
+    return [CompletionItem(before + comma + word) for word in words if word.startswith(last)]
+
+
+def _found(find: Callable[[Session], Iterable[_T]], ctx: click.Context) -> list[_T]:
+    """Return what is in the store; nothing where it cannot be read."""
     params = ctx.find_root().params
-    return {name: params.get(name) for name in ("config_file", "data_dir")}
+    try:
+        return _read(find, params.get("config_file"), params.get("data_dir"))
+    except Exception:  # noqa: BLE001 - nobody asked a question that could be answered
+        return []
 
 
-def _read(find: Callable[[Session], Iterable[_T]], **flags: Any) -> list[_T]:  # noqa: ANN401 - as point_at takes them
+def _read(
+    find: Callable[[Session], Iterable[_T]], config_file: Path | None, data_dir: Path | None
+) -> list[_T]:
     # While completing, click runs no command, so the flags before it are not in force yet.
-    point_at(**flags)
+    point_at(config_file, data_dir)
     chosen = settings.load(os.environ).settings
     require_owner(chosen.data_dir)
     store = db_store.open_store(chosen.store_url, now)

@@ -1,6 +1,10 @@
 """The command line, called in this process."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from authserver.cli import cli
 from tests import stores
+from tests.programs import clean_environ
 
 
 @dataclass
@@ -45,6 +50,22 @@ class Commands:
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
+
+    def at_terminal(self, *args: str | Path, answer: bytes) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as a process that a person at a terminal gives this answer."""
+        outer, inner = pty.openpty()
+        os.write(outer, answer)
+        done = subprocess.run(
+            [sys.executable, "-m", "authserver", *args],
+            env=clean_environ(**stores.environ(self.data_dir)),
+            stdin=inner,
+            capture_output=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        os.close(inner)
+        os.close(outer)
+        return done
 
     def json(self, *args: str | int, status: int = 0) -> Any:
         """Return what a command prints with ``--json``: one value and nothing else."""

@@ -1,8 +1,6 @@
 """authserver policy: export, plan, apply, test, schema."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -138,18 +136,7 @@ def test_a_plan_has_the_same_id_in_every_process(run: Commands, file: Path, seed
 
 @pytest.mark.parametrize(("answer", "applied"), [(b"y\n", True), (b"n\n", False), (b"\x04", False)])
 def test_at_a_terminal_it_asks(run: Commands, file: Path, answer: bytes, applied: bool) -> None:
-    outer, inner = pty.openpty()
-    os.write(outer, answer)
-    done = subprocess.run(
-        [sys.executable, "-m", "authserver", "policy", "apply", str(file)],
-        env=clean_environ(**stores.environ(run.data_dir)),
-        stdin=inner,
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    os.close(inner)
-    os.close(outer)
+    done = run.at_terminal("policy", "apply", file, answer=answer)
     assert b"Apply this?" in done.stderr
     assert (done.returncode == 0) == applied
     assert bool(run.json("group", "list")) == applied

@@ -1,17 +1,9 @@
 """Commands that take something away: what they say, ask and refuse."""
 
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from authserver.runtime.settings import Settings
-from tests import stores
 from tests.cli.commands import Commands
-from tests.programs import clean_environ
 from tests.world import ADMIN, PASSWORD, SERVICE, World
 
 TAKING = {
@@ -83,18 +75,7 @@ def test_a_name_that_begins_with_a_dash_can_be_pasted(run: Commands) -> None:
 
 @pytest.mark.parametrize(("answer", "removed"), [(b"y\n", True), (b"n\n", False), (b"\x04", False)])
 def test_at_a_terminal_it_asks(peopled: Commands, answer: bytes, removed: bool) -> None:
-    outer, inner = pty.openpty()
-    os.write(outer, answer)
-    done = subprocess.run(
-        [sys.executable, "-m", "authserver", "user", "remove", "alice"],
-        env=clean_environ(**stores.environ(peopled.data_dir)),
-        stdin=inner,
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    os.close(inner)
-    os.close(outer)
+    done = peopled.at_terminal("user", "remove", "alice", answer=answer)
     assert b"Goes with it: 1 app token: 1 (laptop of alice)" in done.stderr
     assert b"Remove the user alice? [y/N]" in done.stderr
     assert (done.returncode == 0) == removed

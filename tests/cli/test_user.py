@@ -1,9 +1,5 @@
 """authserver user: people and their passwords."""
 
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import bcrypt
@@ -12,9 +8,8 @@ import pytest
 from authserver.core import password_rules
 from authserver.db import accounts, lookup, snapshot
 from authserver.runtime.settings import Settings
-from tests import stores
 from tests.cli.commands import Commands
-from tests.programs import Authserver, clean_environ
+from tests.programs import Authserver
 from tests.world import ADMIN, PASSWORD, World
 
 
@@ -397,18 +392,7 @@ def test_a_policy_wakes_no_forgotten_app_token(forgetful: Commands, tmp_path: Pa
 def test_at_a_terminal_it_asks_about_forgotten_app_tokens(
     forgetful: Commands, answer: bytes, left: list[str] | None
 ) -> None:
-    outer, inner = pty.openpty()
-    os.write(outer, answer)
-    done = subprocess.run(
-        [sys.executable, "-m", "authserver", "user", "edit", "alice", "--admin"],
-        env=clean_environ(**stores.environ(forgetful.data_dir)),
-        stdin=inner,
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    os.close(inner)
-    os.close(outer)
+    done = forgetful.at_terminal("user", "edit", "alice", "--admin", answer=answer)
     assert b"The app token 1 (old) would administer" in done.stderr
     assert (done.returncode == 0) == (left is not None)
     assert forgetful.json("user", "show", "alice")["admin"] == (left is not None)

@@ -53,13 +53,14 @@ def carry_out(change: Change, steps: Iterable[Step]) -> None:
 
 def notes(change: Change, steps: Iterable[Step]) -> Iterator[str]:
     """Say which repositories follow a name and not the account."""
-    renamed = [step for step in steps if isinstance(step.after, AccountEntry)]
-    if not renamed or not accounts.any_by_name(change.session):
-        return
-    for step in renamed:
-        match step.before, step.after:
-            case AccountEntry() as before, AccountEntry() as after:
-                yield (
-                    f"{{account}} in patterns stands for {after.name} now: repositories under "
-                    f"{before.name}/ stay where they are"
-                )
+    renamed = [
+        (step.before.name, step.after.name)
+        for step in steps
+        if isinstance(step.before, AccountEntry) and isinstance(step.after, AccountEntry)
+    ]
+    if renamed and accounts.any_by_name(change.session):
+        for name, new_name in renamed:
+            yield (
+                f"{{account}} in patterns stands for {new_name} now: repositories under {name}/ "
+                "stay where they are"
+            )
