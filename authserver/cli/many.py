@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,6 +81,7 @@ def selected(kind: AccountKind) -> Callable[[_F], _F]:
     """Add the options that name accounts; the command gets them as ``selection``."""
 
     def decorate(command: _F) -> _F:
+        @wraps(command)
         def run(names: tuple[str, ...], group: str | None, file: Path | None, **params: Any) -> Any:  # noqa: ANN401 - the command's own
             if (bool(names), group is not None, file is not None).count(True) != 1:
                 raise click.UsageError(
@@ -87,8 +89,6 @@ def selected(kind: AccountKind) -> Callable[[_F], _F]:
                 )
             return command(selection=Selection(kind, names, group, file), **params)
 
-        run.__doc__, run.__name__ = command.__doc__, command.__name__
-        run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
         for option in (
             click.option(
                 "--file",

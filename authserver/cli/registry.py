@@ -205,8 +205,7 @@ def _changed(
 
 def _ask_about_logins(context: Context, service: str, *, sure: bool) -> None:
     with context.read() as session:
-        row = lookup.registry(session, service)
-        ending = [*losses.logins(session, models.RefreshTokenRow.registry_id == row.id)]
+        ending = losses.logins_of(session, [lookup.registry(session, service)])
     if ending:
         require_losses(f"End all logins on {the_registry(service)}?", ending, sure=sure)
 

@@ -12,7 +12,7 @@ from authserver.cli.output import client, last_used, note, require_losses, when,
 from authserver.cli.params import ACCOUNT, SESSION
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core import orders
-from authserver.db import lookup, losses, models, refresh_tokens
+from authserver.db import lookup, losses, refresh_tokens
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -63,8 +63,7 @@ def revoke(context: Context, session_id: int | None, account: str | None, sure: 
         raise click.UsageError("name one session by its ID, or an account with --account")
     if account is not None:
         with context.read() as session:
-            of_account = models.RefreshTokenRow.account_id == lookup.account(session, account).id
-            ending = [*losses.logins(session, of_account)]
+            ending = losses.logins_of(session, [lookup.account(session, account)])
         if ending:
             require_losses(f"End all sessions of {account}?", ending, sure=sure)
     with context.change() as change:

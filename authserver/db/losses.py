@@ -71,6 +71,11 @@ def logins_of(session: Session, rows: Sequence[AccountRow] | Sequence[RegistryRo
     return _together(_logins_of, session, rows)
 
 
+def invitations_of(session: Session, rows: Sequence[AccountRow]) -> list[Loss]:
+    """Return the invitations of some accounts."""
+    return _together(_invitations_of, session, rows)
+
+
 def _together(
     find: Callable[[Session, Sequence[Removable]], Iterator[Loss]],
     session: Session,
@@ -91,10 +96,9 @@ def _of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
     match rows[0]:
         case AccountRow():
             yield from _rules(session, RuleRow.subjects.any(RuleSubjectRow.account_id.in_(ids)))
-            yield from app_tokens(session, AppTokenRow.account_id.in_(ids))
-            yield from logins(session, RefreshTokenRow.account_id.in_(ids))
-            invited = select(AccountRow).join(InvitationRow).where(AccountRow.id.in_(ids))
-            yield from _loss(session, "invitation", invited, lambda row: row.name)
+            yield from _app_tokens(session, AppTokenRow.account_id.in_(ids))
+            yield from _logins(session, RefreshTokenRow.account_id.in_(ids))
+            yield from _invitations_of(session, rows)
         case GroupRow():
             yield from _rules(session, RuleRow.subjects.any(RuleSubjectRow.group_id.in_(ids)))
             yield from _delegations(session, DelegationRow.group_id.in_(ids))
@@ -103,7 +107,7 @@ def _of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
         case RegistryRow():
             yield from _rules(session, RuleRow.registry_id.in_(ids))
             yield from _delegations(session, DelegationRow.registry_id.in_(ids))
-            yield from logins(session, RefreshTokenRow.registry_id.in_(ids))
+            yield from _logins(session, RefreshTokenRow.registry_id.in_(ids))
             own = select(SigningKeyRow).where(
                 SigningKeyRow.registry_id.in_(ids), SigningKeyRow.retired_at.is_(None)
             )
@@ -113,13 +117,20 @@ def _of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
             yield from _loss(session, "confirmation", trusting, lambda row: row.service)
 
 
+def _invitations_of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
+    invited = (
+        select(AccountRow).join(InvitationRow).where(AccountRow.id.in_([row.id for row in rows]))
+    )
+    return _loss(session, "invitation", invited, lambda row: row.name)
+
+
 def _logins_of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
     account = isinstance(rows[0], AccountRow)
     whose = RefreshTokenRow.account_id if account else RefreshTokenRow.registry_id
-    return logins(session, whose.in_([row.id for row in rows]))
+    return _logins(session, whose.in_([row.id for row in rows]))
 
 
-def app_tokens(session: Session, condition: ColumnElement[bool]) -> Iterator[Loss]:
+def _app_tokens(session: Session, condition: ColumnElement[bool]) -> Iterator[Loss]:
     """Give the app tokens for which a condition holds, if there are any."""
     query = select(AppTokenRow).options(joinedload(AppTokenRow.account)).where(condition)
     return _loss(
@@ -127,7 +138,7 @@ def app_tokens(session: Session, condition: ColumnElement[bool]) -> Iterator[Los
     )
 
 
-def logins(session: Session, condition: ColumnElement[bool]) -> Iterator[Loss]:
+def _logins(session: Session, condition: ColumnElement[bool]) -> Iterator[Loss]:
     """Give the docker logins for which a condition holds, if there are any."""
     loaded = (joinedload(RefreshTokenRow.account), joinedload(RefreshTokenRow.for_registry))
     query = select(RefreshTokenRow).options(*loaded).where(condition)

@@ -135,12 +135,8 @@ class AccessAnswer:
     @property
     def complete(self) -> bool:
         """Whether all of every scope would be granted."""
-        return (
-            not self.barred
-            and not self.malformed
-            and bool(self.explained)
-            and all(each.complete for each in self.explained)
-        )
+        all_of_it = all(each.complete for each in self.explained)
+        return not self.malformed and bool(self.explained) and all_of_it
 
     def as_json(self) -> dict[str, Any]:
         address, at = self.circumstances.address, self.circumstances.at

@@ -147,15 +147,16 @@ def _note_catalog(rule: Rule) -> None:
             )
 
 
-def _warn(rule: Rule, taken_back: str) -> None:
+def _warn(rule: Rule, taken_back: str | None) -> None:
     """Say what lint calls an error in a rule that was just written."""
     for error in checks.errors_of(rule):
         note(f"Warning: {error.text} ({error.code}). To mend it: {error.remedy}")
-        note(f"To take it back: {taken_back}")
+        if taken_back is not None:
+            note(f"To take it back: {taken_back}")
 
 
-def _taken_back(old: Rule, written: Rule) -> str:
-    """Return the command that has a rule say again what it said."""
+def _taken_back(old: Rule, written: Rule) -> str | None:
+    """Return the command that undoes an edit of what lint looks at; None if that is as before."""
     parts = {
         "--subjects": (",".join(map(str, rule.subjects)) for rule in (old, written)),
         "--patterns": (",".join(map(str, rule.patterns)) for rule in (old, written)),
@@ -166,7 +167,7 @@ def _taken_back(old: Rule, written: Rule) -> str:
         words += [option, before] if before != after else []
     if old.service != written.service:
         words += ["--registry", old.service] if old.service else ["--every-registry"]
-    return shell_command("acl", "edit", old.id, *words)
+    return shell_command("acl", "edit", old.id, *words) if words else None
 
 
 _Listed = tuple[Described, Conditions]

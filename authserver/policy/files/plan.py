@@ -183,12 +183,13 @@ def _carried_out(
 def _credentials(session: Session, steps: Sequence[Step]) -> Iterator[str]:
     """Give what goes with accounts and registries: app tokens, logins and invitations.
 
-    All of them go with what is removed, and the logins also with some changes.
+    All of them go with what is removed, logins and invitations also with some changes.
     """
     gone = [step.before for step in steps if step.after is None]
     changed = [step.after for step in steps if _ends_logins(step)]
     with lookup.remembered(session):
         removed_rows, changed_rows = _rows(session, gone), _rows(session, changed)
+        uninvited_rows = [lookup.account(session, name) for name in _uninvited(steps)]
     for kind, rows in removed_rows.items():
         for loss in losses.of(session, rows):
             if loss.what in losses.CREDENTIALS:
@@ -196,6 +197,8 @@ def _credentials(session: Session, steps: Sequence[Step]) -> Iterator[str]:
     for kind, rows in changed_rows.items():
         for loss in losses.logins_of(session, rows):
             yield f"goes with the changed {kind}: {loss}"
+    for loss in losses.invitations_of(session, uninvited_rows):
+        yield f"goes with the changed accounts: {loss}"
 
 
 def _rows(
@@ -220,6 +223,16 @@ def _ends_logins(step: Step) -> bool:
             barred = after.app_tokens_only and not before.app_tokens_only
             return barred or (bool(after.disabled) and not before.disabled)
     return False
+
+
+def _uninvited(steps: Sequence[Step]) -> Iterator[str]:
+    """Give the accounts whose invitation a change ends: it disables, or makes an administrator."""
+    for step in steps:
+        match step.before, step.after:
+            case AccountEntry() as before, AccountEntry() as after:
+                disables = bool(after.disabled) and not before.disabled
+                if disables or (after.admin and not before.admin):
+                    yield after.name
 
 
 def _state_after(change: Change) -> PolicyState:

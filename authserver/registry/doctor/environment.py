@@ -102,11 +102,9 @@ def override(document: dict[str, Any], environ: dict[str, str]) -> None:
     Raises:
         yaml.YAMLError: a value is not YAML, and the registry does not start.
     """
-    for name in sorted(environ):
-        path = name.split("_")[1:]
-        if path[0] in _SECTIONS:
-            _set(document, path, registry_yaml.read(environ[name]))
-            document["auth"] = auth_section(document.get("auth"))
+    for name in sorted(filter(_concerns, environ)):
+        _set(document, name.split("_")[1:], registry_yaml.read(environ[name]))
+        document["auth"] = auth_section(document.get("auth"))
 
 
 def auth_section(value: Any) -> Any:  # noqa: ANN401 - the file decides

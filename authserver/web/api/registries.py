@@ -7,7 +7,7 @@ from pydantic import Field
 
 from authserver.core.signatures import KEY_ID_MODES, HeaderMode, KeyType
 from authserver.db import lists, lookup, losses
-from authserver.db.models import RefreshTokenRow, RegistryRow
+from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
@@ -114,8 +114,7 @@ def _add(call: Call[Any, Any], change: Change, service: str, terms: RegistryTerm
 def _edit(call: Call[Any, Any], change: Change, row: RegistryRow, terms: RegistryTerms) -> None:
     before, keys = Installation.of(row), registry_keys.terms(row)
     if terms.app_tokens_only or not terms.refresh_tokens:
-        on_it = RefreshTokenRow.registry_id == row.id
-        require_confirmed(call.query, [*losses.logins(change.session, on_it)])
+        require_confirmed(call.query, losses.logins_of(change.session, [row]))
     entries.replace(
         change,
         row.service,

@@ -115,6 +115,5 @@ def revoke_sessions(call: Call[WhoseSessions, Confirming]) -> Ended:
     with call.change() as change, references():
         row = lookup.account(change.session, account)
         if call.owner is None:
-            of_account = RefreshTokenRow.account_id == row.id
-            require_confirmed(call.query, [*losses.logins(change.session, of_account)])
+            require_confirmed(call.query, losses.logins_of(change.session, [row]))
         return Ended(ended=refresh_tokens.end_all(change, row))

@@ -828,6 +828,15 @@ def test_a_plan_tells_the_invitations_that_go_with_accounts(peopled: Store) -> N
     assert apply(peopled, text, prune=True, force=True, expect=plan.id).goes == plan.goes
 
 
+@pytest.mark.parametrize("new", ["disabled: true", "admin: true"])
+def test_a_plan_tells_the_invitations_that_end_with_a_change(peopled: Store, new: str) -> None:
+    do(peopled, lambda c: invitations.invite(c, "alice", secrets.token_bytes))
+    text = BASE.replace("alice: {kind: user", f"alice: {{kind: user, {new}")
+    plan = planned(peopled, text)
+    assert plan.goes == ["goes with the changed accounts: 1 invitation: alice"]
+    assert apply(peopled, text, expect=plan.id).goes == plan.goes
+
+
 @pytest.mark.parametrize(
     ("old", "new", "kind"),
     [
