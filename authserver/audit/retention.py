@@ -21,9 +21,9 @@ from authserver.db.models import AuditChain, AuditMark, TokenRecord
 from authserver.db.store import Change, Store
 
 AT_ONCE = 1000
+"""How many records are verified and deleted in one transaction, which others wait for."""
 MAX_COUNTED = 2_500_000
 """More records of closed chains are not counted: servers keep fewer of all."""
-"""How many records are verified and deleted in one transaction, which others wait for."""
 
 # A clock that was wrong for a while must not have records kept until then.
 FUTURE = timedelta(days=1)

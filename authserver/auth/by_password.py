@@ -92,9 +92,7 @@ class Password(Credential):
             return None
         # The same password may have been hashed anew, at a higher cost.
         same = now.password_hash == before.password_hash
-        return (
-            _identity(now, backends, origin) if same or self._is_remembered(backends, now) else None
-        )
+        return proved._replace(known=now) if same or self._is_remembered(backends, now) else None
 
     def require_still(
         self, proved: Identity, backends: Backends, change: Change, account: AccountRow

@@ -67,10 +67,8 @@ class CredentialUses:
     """
 
     idle: timedelta
-    _noted: dict[tuple[CredentialKind, int], datetime] = field(default_factory=dict, repr=False)
-    _pending: dict[tuple[CredentialKind, int], CredentialUse] = field(
-        default_factory=dict, repr=False
-    )
+    _noted: dict[_Key, datetime] = field(default_factory=dict, repr=False)
+    _pending: dict[_Key, CredentialUse] = field(default_factory=dict, repr=False)
     _forgot_at: datetime | None = None
 
     def note(self, use: CredentialUse) -> bool:

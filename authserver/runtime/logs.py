@@ -14,7 +14,10 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The current request's id, which each of its lines has."""
 
 
-_ALWAYS = frozenset({"event", "level", "timestamp", "request_id", "lines_lost"})
+_ALWAYS = frozenset(
+    {"event", "level", "timestamp", "request_id", "lines_lost", "account", "registry", "by"}
+)
+"""Fields that stay whatever the sentence says: a name may be a word of it by chance."""
 
 
 class LogLines:

@@ -78,28 +78,26 @@ class ClientAddress:
         address = self.of(peer, forwarded) if long else self._cached(peer, forwarded)
         if address == UNKNOWN and forwarded is not None:
             self._report(peer, forwarded)
-        watch = self.watch
-        # Most requests have none of them: a loop would take twice as long as all of this.
-        if (
-            forwarded is not None
-            or "HTTP_X_FORWARDED_FOR" in environ
-            or "HTTP_FORWARDED" in environ
-            or "HTTP_X_REAL_IP" in environ
-        ):
-            self._look_at_proxy(watch, peer, environ)
-        elif environ.get("PATH_INFO") not in PROBES:
-            watch.requests += 1
+        if environ.get("PATH_INFO") not in PROBES:
+            self.watch.requests += 1
+            # Most requests have none of them: a loop would take twice as long as all of this.
+            if (
+                forwarded is not None
+                or "HTTP_X_FORWARDED_FOR" in environ
+                or "HTTP_FORWARDED" in environ
+                or "HTTP_X_REAL_IP" in environ
+            ):
+                self._look_at_proxy(peer, environ)
         return address
 
-    def _look_at_proxy(self, watch: ProxyWatch, peer: str, environ: "WSGIEnvironment") -> None:
-        """Count a request with a header about the client; note a proxy that is not heeded."""
-        watch.requests += environ.get("PATH_INFO") not in PROBES
+    def _look_at_proxy(self, peer: str, environ: "WSGIEnvironment") -> None:
+        """Note a proxy that is not heeded, in a request with a header about the client."""
         is_trusted = self.unix_socket or self.is_proxy(peer)
         if is_trusted and self.environ_name in environ:
             return
         name = next(name for name in self.naming if name in environ)
-        watch.unheeded += 1
-        watch.last = UnheededProxy(peer, name, self.header, is_trusted)
+        self.watch.unheeded += 1
+        self.watch.last = UnheededProxy(peer, name, self.header, is_trusted)
         self.observations.unheeded.append(name)
 
     def is_local(self, environ: "WSGIEnvironment") -> bool:

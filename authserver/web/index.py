@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, jsonify
 
+from authserver.web import public_keys
 from authserver.web.api import PREFIX
 
 API = {"api": f"{PREFIX}/", "api_document": f"{PREFIX}/openapi.json"}
 PUBLIC = {
     "token": "/token",
-    "jwks": "/.well-known/jwks.json",
-    "bundle": "/bundle.pem",
+    "jwks": public_keys.JWKS,
+    "bundle": public_keys.BUNDLE,
     "invitation": "/invitation",
     "password": "/password",
     "ready": "/readyz",

@@ -72,6 +72,13 @@ def test_a_person_changes_the_password_and_other_logins_end(world: World) -> Non
     assert NEW not in dump
 
 
+def test_the_command_of_the_page_can_be_pasted_whatever_the_name_is(world: World) -> None:
+    world.user("a;b$c")
+    response = change(world, name="a;b$c")
+    assert response.status_code == 200
+    assert "docker login -u &#39;a;b$c&#39;</code>" in response.text
+
+
 @pytest.mark.parametrize("path", ["/password", "/password/"])
 def test_the_form_is_one_that_password_managers_know(world: World, path: str) -> None:
     response = world.client.get(path)

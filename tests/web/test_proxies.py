@@ -52,6 +52,8 @@ def test_it_is_no_proxy_where_most_requests_come_without(world: World) -> None:
 def test_probes_count_for_nothing(world: World) -> None:
     ask(world, 20, {}, "/livez")
     ask(world, 20, {}, "/readyz")
+    ask(world, FEWEST, FORWARDED, "/readyz")
+    assert told(world) == []
     ask(world, FEWEST, FORWARDED)
     assert len(told(world)) == 1
 

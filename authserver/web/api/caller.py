@@ -199,12 +199,10 @@ class Callers:
         credential = of_name_and_secret(name, password)
         try:
             with self._refusals_recorded(credential, origin):
-                identity = identify(credential, self.backends, self._snapshot, origin)
+                identity = self._identity(credential, origin)
                 _require_password(identity)
         except Unauthorized:
             raise Forbidden("the current password is another") from None
-        if identity.use is not None:
-            self.backends.uses.note(identity.use)
         return Caller(identity, credential)
 
     def require_still(self, change: Change, caller: Caller, need: Need) -> None:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from shlex import quote
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, render_template, request
@@ -83,6 +84,8 @@ class FormPage:
             # Never the path without the slash, which links have: behind the same path, a browser
             # would take a new link with another code for a place in the page that it shows.
             action="" if request.path.endswith("/") else f"{self.name}/",
+            # A name may have quotes and dollar signs: what the page shows is pasted into a shell.
+            quote=quote,
             password_page=f"{self.settings.public_url}/password",
             **values,
         )

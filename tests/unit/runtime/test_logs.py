@@ -55,7 +55,7 @@ import sys
 import structlog
 from authserver.runtime import logs
 logs.configure(sys.argv[1])
-structlog.get_logger().info("give admin one with `passwd admin`", admin="admin", port=5, of=50)
+structlog.get_logger().info("give one with `passwd admin`", admin="admin", port=5, of=50, by="one")
 """
 
 
@@ -65,7 +65,7 @@ def said(form: str) -> str:
 
 
 def test_on_a_console_a_sentence_is_not_said_twice() -> None:
-    assert said("console").strip().endswith("give admin one with `passwd admin` of=50 port=5")
+    assert said("console").strip().endswith("`passwd admin` by='one' of=50 port=5")
 
 
 def test_a_program_gets_every_field() -> None:
