@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
@@ -13,7 +12,15 @@ import click
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.inputs import STDIN, read_input, write_output
-from authserver.cli.output import force_option, json_option, note, print_json, progress_bar
+from authserver.cli.output import (
+    force_option,
+    json_option,
+    note,
+    print_json,
+    progress_bar,
+    require_sure,
+    yes_option,
+)
 from authserver.cli.params import Moment
 from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
@@ -106,7 +113,7 @@ def plan(
 @_file
 @_prune
 @force_option("Also remove what a deny or the administration rests on.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option("--expect", metavar="PLAN", help="Only if the plan still has this id.")
 @_verbose
 @click.option(
@@ -123,7 +130,7 @@ def apply(
     file: Path,
     prune: bool,
     force: bool,
-    yes: bool,
+    sure: bool,
     expect: str | None,
     verbose: bool,
     users_to: Path | None,
@@ -140,7 +147,7 @@ def apply(
         _print(planned, verbose=verbose)
     users, robots = (_to_enable(planned, policy, kind) for kind in AccountKind)
     if planned.steps:
-        _require_consent(planned, force=force, yes=yes, expect=expect)
+        _require_consent(planned, force=force, sure=sure, expect=expect)
     if users_to is not None:
         write_output(users_to, "".join(f"{name}\n" for name in users))
     if planned.steps:
@@ -238,14 +245,10 @@ def _plan(context: Context, policy: Policy, *, prune: bool) -> Plan:
         return policy_plan.plan(store, policy, prune=prune, progress=progress)
 
 
-def _require_consent(planned: Plan, *, force: bool, yes: bool, expect: str | None) -> None:
+def _require_consent(planned: Plan, *, force: bool, sure: bool, expect: str | None) -> None:
     policy_plan.require_expected(planned, expect)
     policy_plan.require_safe(planned, force=force)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: --yes")
-    click.confirm("Apply this?", abort=True, err=True)
+    require_sure("Apply this?", sure=sure)
 
 
 def _to_enable(planned: Plan, policy: Policy, kind: AccountKind) -> list[str]:

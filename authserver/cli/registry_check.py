@@ -17,7 +17,7 @@ from authserver.cli.output import ask_password, json_option, note, print_json, r
 from authserver.cli.params import ACCOUNT, REGISTRY
 from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
-from authserver.core.names import is_repository_name
+from authserver.core.names import repository_name
 from authserver.db import lookup
 from authserver.keys import authorities
 from authserver.registry import entries
@@ -84,8 +84,8 @@ def command(
 
     That the registry trusts an authority is noted, unless --url is not the URL of its entry.
     """
-    if repository is not None and not is_repository_name(repository):
-        raise Refused(f"{repository!r} is no repository name that a registry accepts")
+    if repository is not None:
+        repository_name(repository)
     options = examination.Options(
         files=_files(**files),
         account=_account(account, repository, password_stdin=password_stdin),

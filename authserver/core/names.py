@@ -35,6 +35,17 @@ def is_repository_name(name: str) -> bool:
     return len(name) <= REPOSITORY_NAME_MAX and has_name_grammar(name)
 
 
+def repository_name(text: str) -> str:
+    """Check the name of a repository.
+
+    Raises:
+        Refused: no registry accepts it.
+    """
+    if not is_repository_name(text):
+        raise Refused(f"{text!r} is no repository name that a registry accepts")
+    return text
+
+
 def has_name_grammar(name: str) -> bool:
     """Whether ``name`` follows the grammar of repository names, at any length."""
     return _repository_name.fullmatch(name) is not None

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core import rules
 from authserver.core.commands import program
 from authserver.core.errors import NotFound, Refused
-from authserver.core.names import is_repository_name, one_line
+from authserver.core.names import one_line, repository_name
 from authserver.core.rules import Effect, in_order
 from authserver.core.subjects import Subject, SubjectKind
 from authserver.db import lists, lookup, rule_rows
@@ -280,8 +280,8 @@ def listed(
     Raises:
         Refused: ``covers`` is no repository name.
     """
-    if covers is not None and not is_repository_name(covers):
-        raise Refused(f"{covers!r} is no name of a repository")
+    if covers is not None:
+        repository_name(covers)
     query = select(RuleRow).options(*_LOADED)
     if author_id is not None:
         query = query.where(RuleRow.author_id == author_id)

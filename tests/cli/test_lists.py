@@ -68,7 +68,7 @@ def test_a_list_that_is_cut_says_so(office: Commands) -> None:
 
 def test_a_name_that_no_repository_has_is_covered_by_nothing(office: Commands) -> None:
     office("acl", "list", "--covers", "Team/App", status=1)
-    assert "no name of a repository" in office.err
+    assert "no repository name" in office.err
 
 
 def test_the_last_login_and_the_last_use_are_shown(office: Commands, settings: Settings) -> None:

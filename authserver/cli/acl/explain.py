@@ -15,8 +15,7 @@ from authserver.cli.tables import print_table, wide_option
 from authserver.core.addresses import Address, parse_address
 from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
-from authserver.core.errors import Refused
-from authserver.core.names import is_repository_name, printable, the_registry
+from authserver.core.names import printable, repository_name, the_registry
 from authserver.core.scope import MalformedScope, split
 from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.db import lookup, snapshot
@@ -129,8 +128,7 @@ def who_can(
     For push, pull is needed as well; the answer is about ACTION alone. Without --from those who
     may from some networks only are listed too, with the rule that says from which.
     """
-    if not is_repository_name(repository):
-        raise Refused(f"{repository!r} is no repository name that a registry accepts")
+    repository_name(repository)
     with context.read() as session:
         services = _service(session, service)
         state = snapshot.load(session)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from authserver.core.addresses import Address, parse_address
 from authserver.core.errors import Refused
-from authserver.core.names import account_name, is_repository_name
+from authserver.core.names import account_name, repository_name
 from authserver.core.patterns import ACCOUNT, Pattern, repository_pattern
 from authserver.core.rules import ACTIONS, ALL, CATALOG, LIST, expand, in_order
 from authserver.core.subjects import Subject, SubjectKind, subject
@@ -105,8 +105,8 @@ def _pattern(kind: str, text: str) -> Pattern:
             raise Refused(f"what can be listed is {CATALOG}, not {text}")
         return Pattern(text)
     pattern = repository_pattern(text)
-    if "*" not in text and ACCOUNT not in text and not is_repository_name(text):
-        raise Refused(f"{text!r} is no repository name that a registry accepts")
+    if "*" not in text and ACCOUNT not in text:
+        repository_name(text)
     return pattern
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
-from authserver.core.names import is_repository_name
+from authserver.core.names import repository_name
 from authserver.core.rules import Limit
 from authserver.db import lookup, snapshot
 from authserver.db.snapshot import Snapshot
@@ -225,8 +225,7 @@ def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
 def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
     """List the accounts that may do something on a repository, and by which rules."""
     query = call.query
-    if not is_repository_name(query.repository):
-        raise Refused(f"{query.repository!r} is no repository name that a registry accepts")
+    repository_name(query.repository)
     when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
     answers = [*access.who_can(state, query.registry, query.action, query.repository, when)]
 

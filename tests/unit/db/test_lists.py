@@ -233,7 +233,7 @@ def test_rules_that_cover_a_repository_are_found(
 
 @pytest.mark.parametrize("name", ["", "Team/A", "a//b", "team/**", "../x", "a" * 256])
 def test_what_is_no_repository_is_covered_by_nothing(town: Store, name: str) -> None:
-    with town.read() as session, pytest.raises(Refused, match="no name of a repository"):
+    with town.read() as session, pytest.raises(Refused, match="no repository name"):
         rules.listed(session, covers=name)
 
 
