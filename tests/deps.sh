@@ -17,7 +17,7 @@ fi
 packages=(
     apache2-utils   # htpasswd
     buildah         # builds the image
-    chromium        # a page that asks for tokens
+    chromium        # tests of pages; Playwright drives it
     containerd      # and its command ctr
     curl
     docker-registry # Distribution 2.8
