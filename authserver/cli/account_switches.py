@@ -64,7 +64,7 @@ def rules_of(rows: Sequence[models.RuleRow]) -> str:
 
 def _note_on_repositories(session: Session, name: str, new_name: str) -> None:
     """Say which repositories follow a name and not the account, if any do."""
-    if not accounts.any_by_name(session):
+    if not rule_rows.any_by_name(session):
         return
     note_on_name(new_name)
     if is_path_component(name):

@@ -106,6 +106,18 @@ class AppTokenNeeded(Unauthorized):
         )
 
 
+class WrongSecondFactor(Unauthorized):
+    """The password is right and the second factor is not. ``reason`` is for the log alone."""
+
+    def __init__(self, reason: str) -> None:
+        TokenRequestError.__init__(
+            self,
+            "this is not a second factor of the account, or a code that was used before: wait for "
+            "the next code",
+            f"wrong second factor: {reason}",
+        )
+
+
 class TooManyAttempts(TokenRequestError):
     """Too many logins have failed; ``retry_after`` is in seconds. The message names no account."""
 
@@ -115,6 +127,19 @@ class TooManyAttempts(TokenRequestError):
         super().__init__(
             "too many failed logins from your address; try again later, or use an app token",
             f"too many failed logins, for another {retry_after} s",
+        )
+        self.retry_after = retry_after
+
+
+class TooManyCodes(TooManyAttempts):
+    """Too many codes of one account were wrong, from whatever addresses."""
+
+    def __init__(self, retry_after: int) -> None:
+        TokenRequestError.__init__(
+            self,
+            "too many wrong codes for this account: use a passkey or a recovery code, or ask an "
+            "administrator to reset the second factor",
+            f"too many wrong codes of the account, for another {retry_after} s",
         )
         self.retry_after = retry_after
 

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
-from authserver.core.patterns import ACCOUNT
 from authserver.core.subjects import AccountKind, AdminTokens
 from authserver.db import app_tokens, lists, lookup, losses, refresh_tokens, rules
 from authserver.db.lists import Window
@@ -17,9 +16,11 @@ from authserver.db.models import (
     AccountRow,
     AppTokenRow,
     InvitationRow,
+    RecoveryCodeRow,
     RefreshTokenRow,
     RuleRow,
     RuleSubjectRow,
+    SecondFactorRow,
 )
 from authserver.db.store import Change
 
@@ -152,13 +153,6 @@ def rename(change: Change, name: str, new_name: str, *, kind: str | None = None)
     return lookup.rename(change, row, row.kind, new_name)
 
 
-def any_by_name(session: Session) -> bool:
-    """Whether a rule or an app token covers repositories by the account's name."""
-    patterns = session.scalars(select(RuleRow.patterns))
-    ceilings = session.scalars(select(AppTokenRow.ceiling))
-    return any(ACCOUNT in text for texts in (*patterns, *ceilings) for text in texts or ())
-
-
 def set_admin(
     change: Change,
     name: str,
@@ -261,6 +255,11 @@ def set_password(change: Change, name: str, password_hash: str) -> None:
     row = lookup.account(change.session, name, AccountKind.USER)
     row.password_hash = password_hash
     change.record("user.passwd", f"user:{row.name}", after=end_invitation(change, row) or None)
+    end_logins(change, row)
+
+
+def end_logins(change: Change, row: AccountRow) -> None:
+    """End what an account logged in to by its password and second factor, in every process."""
     refresh_tokens.end_all(change, row)
 
 
@@ -305,7 +304,7 @@ def set_disabled(
     verb = "disable" if disabled else "enable"
     change.record(f"{row.kind}.{verb}", f"{row.kind}:{row.name}", after=after or None)
     if disabled:
-        refresh_tokens.end_all(change, row)
+        end_logins(change, row)
     return True
 
 
@@ -335,7 +334,10 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
         update(RuleRow).where(RuleRow.author_id == row.id).values(author_id=None)
     )
     row.groups.clear()
-    for table in (AppTokenRow, RefreshTokenRow, InvitationRow):
+    for table in (
+        *(AppTokenRow, RefreshTokenRow, InvitationRow),
+        *(SecondFactorRow, RecoveryCodeRow),
+    ):
         change.session.execute(delete(table).where(table.account_id == row.id))
     change.session.flush()
     change.session.delete(row)

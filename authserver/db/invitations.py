@@ -12,7 +12,7 @@ from authserver.core.commands import shell_command
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup, refresh_tokens
+from authserver.db import accounts, lookup
 from authserver.db.models import AccountRow, InvitationRow
 from authserver.db.store import Change, Store
 
@@ -60,7 +60,7 @@ def invite(
         if not force:
             accounts.require_other_administrator(session, account)
         account.password_hash = None
-        refresh_tokens.end_all(change, account)
+        accounts.end_logins(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(
         InvitationRow(

@@ -24,6 +24,7 @@ from authserver.db.models import (
     RegistryRow,
     RuleRow,
     RuleSubjectRow,
+    SecondFactorRow,
     SigningKeyRow,
     TokenRecord,
 )
@@ -35,7 +36,7 @@ IN_USE = timedelta(days=1)
 LATEST = 20_000
 """At most so many token records are read to find the registries in use."""
 
-CREDENTIALS = ("app token", "login", "invitation")
+CREDENTIALS = ("app token", "login", "invitation", "second factor")
 
 _AT_ONCE = 500
 
@@ -99,6 +100,8 @@ def _of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
             yield from _app_tokens(session, AppTokenRow.account_id.in_(ids))
             yield from _logins(session, RefreshTokenRow.account_id.in_(ids))
             yield from _invitations_of(session, rows)
+            factors = select(SecondFactorRow).where(SecondFactorRow.account_id.in_(ids))
+            yield from _loss(session, "second factor", factors, lambda row: row.name)
         case GroupRow():
             yield from _rules(session, RuleRow.subjects.any(RuleSubjectRow.group_id.in_(ids)))
             yield from _delegations(session, DelegationRow.group_id.in_(ids))

@@ -11,10 +11,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from authserver.core import rules
-from authserver.core.patterns import Pattern
+from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import Effect
 from authserver.core.subjects import Subject, SubjectKind
-from authserver.db.models import AccountRow, GroupRow, RegistryRow, RuleRow, RuleSubjectRow
+from authserver.db.models import (
+    AccountRow,
+    AppTokenRow,
+    GroupRow,
+    RegistryRow,
+    RuleRow,
+    RuleSubjectRow,
+)
 
 # No more rows than these are in memory beside the rules that are made of them.
 STREAMED = {"yield_per": 1000}
@@ -29,6 +36,13 @@ _SAYING = (
     RuleRow.conditions,
     RuleRow.disabled_at,
 )
+
+
+def any_by_name(session: Session) -> bool:
+    """Whether a rule or an app token covers repositories by the account's name."""
+    patterns = session.scalars(select(RuleRow.patterns))
+    ceilings = session.scalars(select(AppTokenRow.ceiling))
+    return any(ACCOUNT in text for texts in (*patterns, *ceilings) for text in texts or ())
 
 
 def subjects_of(row: RuleRow) -> tuple[Subject, ...]:

@@ -23,9 +23,11 @@ from authserver.db.models import (
     GroupRow,
     InvitationRow,
     LockoutRow,
+    RecoveryCodeRow,
     RefreshTokenRow,
     RegistryRow,
     RuleRow,
+    SecondFactorRow,
     SigningKeyRow,
     StoreStateRow,
 )
@@ -199,6 +201,8 @@ _WITHOUT_EFFECT = _KEYS | {
     DelegationRow.__tablename__,
     InvitationRow.__tablename__,
     LockoutRow.__tablename__,
+    RecoveryCodeRow.__tablename__,
+    SecondFactorRow.__tablename__,
 }
 _FOLLOWED = _WITHOUT_EFFECT | _FOLLOWING.keys()
 

@@ -35,7 +35,7 @@ class KnownAccount:
 
     A robot is ``disabled`` also while its owner is, unless it outlives it. ``admin`` opens the
     administration and grants nothing on registries. With ``app_tokens_only`` no registry token is
-    issued for a password.
+    issued for a password. With ``second_factor`` a password alone is good for nothing.
     """
 
     id: int
@@ -44,6 +44,7 @@ class KnownAccount:
     disabled: bool
     admin: bool = False
     app_tokens_only: bool = False
+    second_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             table.disabled_at,
             table.admin,
             table.app_tokens_only,
+            table.second_factor,
             table.outlives_owner,
             owner.disabled_at.label("owner_disabled_at"),
         )
@@ -140,6 +142,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             or (row.owner_disabled_at is not None and not row.outlives_owner),
             admin=row.admin,
             app_tokens_only=row.app_tokens_only,
+            second_factor=row.second_factor,
         )
         for row in session.execute(query, execution_options=rule_rows.STREAMED)
     }

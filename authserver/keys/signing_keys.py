@@ -15,6 +15,7 @@ from authserver.core.commands import program, shell_command
 from authserver.core.errors import NotFound, NotReady, Refused
 from authserver.core.names import the_registry
 from authserver.core.signatures import HeaderMode
+from authserver.db import second_factors
 from authserver.db.models import SigningKeyRow, StoreStateRow
 from authserver.db.store import Change
 from authserver.keys import keyring, registry_keys, rows
@@ -178,7 +179,7 @@ def open_all(session: Session, safe: Safe) -> int:
 
 
 def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
-    """Seal every private key, and the audit key, with another master key; return how many.
+    """Seal every private key, TOTP secret and the audit key anew; return how many private keys.
 
     Raises:
         NotReady: one does not open with the present one.
@@ -187,6 +188,9 @@ def rewrap(change: Change, safe: Safe, new: MasterKey) -> int:
     for row in rows:
         plain = safe.master.open(row.private_key or b"", sealed_name(row))
         row.private_key = new.seal(plain, sealed_name(row))
+    second_factors.rewrap(
+        change.session, lambda sealed, name: new.seal(safe.master.open(sealed, name), name)
+    )
     change.trail.rewrap(change.session, new.seal)
     state = change.session.scalars(select(StoreStateRow)).one()
     before, state.master_key_id = state.master_key_id, new.id

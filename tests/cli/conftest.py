@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from authserver.audit import restart
-from authserver.db import accounts, delegations, invitations, lockouts
+from authserver.db import accounts, delegations, invitations, lockouts, lookup, second_factors
 from authserver.db.lockouts import Noted
+from authserver.db.second_factors import NewPasskey
 from tests import stores
 from tests.cli.commands import Commands
 from tests.world import PASSWORD, SERVICE, World
@@ -58,6 +59,10 @@ def full(world: World) -> World:
         # It has a lower id than its owner.
         accounts.edit_robot(change, "ci", owner="Ünal", description="builds 'all' of \\ it")
         accounts.remove(change, "gone")
+        alice = lookup.account(change.session, "alice")
+        second_factors.add_totp(change, alice, "phone", b"sealed", 7, secrets.token_bytes)
+        passkey = NewPasskey(b"id\0", b"key", 0, ("usb",))
+        second_factors.add_passkey(change, alice, "key", passkey, secrets.token_bytes)
         delegations.add(change, "dev", SERVICE, delegations.extent("dev/**", "push"))
         accounts.add_user(change, "guest", None)
         invitations.invite(change, "guest", secrets.token_bytes)

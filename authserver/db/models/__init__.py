@@ -9,6 +9,7 @@ from authserver.db.models.records import (
     AuditState,
     TokenRecord,
 )
+from authserver.db.models.second_factors import RecoveryCodeRow, SecondFactorRow
 from authserver.db.models.state import (
     AccountRow,
     AlterationRow,
@@ -43,10 +44,12 @@ __all__ = [
     "InvitationRow",
     "LockoutRow",
     "MembershipRow",
+    "RecoveryCodeRow",
     "RefreshTokenRow",
     "RegistryRow",
     "RuleRow",
     "RuleSubjectRow",
+    "SecondFactorRow",
     "SigningKeyRow",
     "StoreStateRow",
     "TokenRecord",

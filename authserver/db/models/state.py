@@ -116,7 +116,7 @@ class AccountRow(Base):
     """A user or a robot.
 
     ``last_login_at`` is when its password was last good, ``last_used_at`` any credential of it,
-    also one that is gone.
+    also one that is gone. With ``second_factor`` it has one, and its password alone is not enough.
     """
 
     __tablename__ = "account"
@@ -129,6 +129,7 @@ class AccountRow(Base):
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
     app_tokens_only: Mapped[bool]
+    second_factor: Mapped[bool] = mapped_column(default=False)
     disabled_at: Mapped[datetime | None]
     description: Mapped[str] = mapped_column(Text)
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)

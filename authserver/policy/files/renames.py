@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from authserver.db import accounts, groups
+from authserver.db import accounts, groups, rule_rows
 from authserver.db.store import Change
 from authserver.policy.files.current_state import PolicyState
 from authserver.policy.files.document import AccountEntry, GroupEntry, Policy
@@ -58,7 +58,7 @@ def notes(change: Change, steps: Iterable[Step]) -> Iterator[str]:
         for step in steps
         if isinstance(step.before, AccountEntry) and isinstance(step.after, AccountEntry)
     ]
-    if renamed and accounts.any_by_name(change.session):
+    if renamed and rule_rows.any_by_name(change.session):
         for name, new_name in renamed:
             yield (
                 f"{{account}} in patterns stands for {new_name} now: repositories under {name}/ "

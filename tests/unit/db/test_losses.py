@@ -10,7 +10,7 @@ from sqlalchemy import select
 from authserver.core.errors import Refused
 from authserver.db import accounts, lookup, losses
 from authserver.db.losses import Loss
-from authserver.db.models import AuditRecord, Base, TokenRecord
+from authserver.db.models import AuditRecord, Base, SecondFactorRow, TokenRecord
 from authserver.db.store import Change, Store
 from authserver.registry import entries
 from tests.world import ADMIN, SERVICE, World
@@ -25,6 +25,20 @@ def busy(world: World) -> World:
     world.allow("group:dev", "b", "pull", service=SERVICE)
     world.app_token("alice", name="laptop")
     world.log_in("alice")
+    with world.wiring.store.change("test") as change:
+        # Its login began before.
+        change.session.add(
+            SecondFactorRow(
+                account_id=lookup.account(change.session, "alice").id,
+                kind="totp",
+                name="phone",
+                sealed_secret=b"",
+                last_step=0,
+                sign_count=0,
+                transports=[],
+                created_at=change.at,
+            )
+        )
     return world
 
 
@@ -38,6 +52,7 @@ def test_rules_tokens_and_logins_go_with_an_account(busy: World) -> None:
         "1 rule: 3 (allow user:alice a pull on every registry)",
         "1 app token: 1 (laptop of alice)",
         f"1 login: 1 (alice on {SERVICE})",
+        "1 second factor: phone",
     ]
 
 
@@ -69,7 +84,8 @@ def test_whatever_names_a_thing_is_told_when_it_goes() -> None:
         if key.column.table.name in ("account", "account_group", "registry")
     }
     told = {"rule", "rule_subject", "app_token", "refresh_token", "invitation", "delegation"}
-    assert naming - told == {"membership", "signing_key", "account"}
+    told |= {"second_factor"}
+    assert naming - told == {"membership", "signing_key", "account", "recovery_code"}
 
 
 def test_only_the_first_few_of_many_are_named(world: World) -> None:
