@@ -22,7 +22,7 @@ from authserver.audit.recorder import Trail
 from authserver.audit.tallies import Tallies
 from authserver.audit.token_event import LONGEST, LONGEST_IN_VAIN, TokenEvent
 from authserver.core.names import printable
-from authserver.db import change_log, refresh_tokens
+from authserver.db import change_log, console_sessions, refresh_tokens
 from authserver.db.store import Store
 
 MAX_PENDING = 20_000
@@ -212,5 +212,6 @@ def prune(store: Store, days: int, most: int = MAX_RECORDS) -> int:
     """
     with store.append() as session:
         refresh_tokens.prune(session, store.clock())
+        console_sessions.prune(session, store.clock())
         change_log.prune(session)
     return retention.prune(store, store.clock() - timedelta(days=days), most)

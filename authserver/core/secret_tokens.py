@@ -1,4 +1,4 @@
-"""The secrets of app tokens, refresh tokens and invitations, of which only hashes are stored.
+"""The secrets of app tokens, logins and invitations, of which only hashes are stored.
 
 A secret is a prefix, 256 random bits and a checksum, in letters and digits. The prefix lets secret
 scanners find it, the checksum tells a typo from a revoked one, and no shell has to escape it.
@@ -20,6 +20,7 @@ class Prefix(StrEnum):
     APP = "authserver_app_"
     REFRESH = "authserver_refresh_"
     INVITATION = "authserver_invite_"
+    CONSOLE = "authserver_console_"
 
 
 _secret = re.compile(rf"(?:{'|'.join(Prefix)})[0-9A-Za-z]{{{_SECRET_CHARS + _CHECKSUM_CHARS}}}")

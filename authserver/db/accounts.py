@@ -10,11 +10,20 @@ from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
 from authserver.core.subjects import AccountKind, AdminTokens
-from authserver.db import app_tokens, lists, lookup, losses, refresh_tokens, rules
+from authserver.db import (
+    app_tokens,
+    lists,
+    logins,
+    lookup,
+    losses,
+    refresh_tokens,
+    rules,
+)
 from authserver.db.lists import Window
 from authserver.db.models import (
     AccountRow,
     AppTokenRow,
+    ConsoleSessionRow,
     InvitationRow,
     RecoveryCodeRow,
     RefreshTokenRow,
@@ -178,7 +187,7 @@ def set_admin(
     after: dict[str, object] = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
     if admin:
         # Somebody else's mail may have the link, and it would set an administrator's password.
-        after |= end_invitation(change, row)
+        after |= logins.end_invitation(change, row)
     change.record("user.edit", f"user:{row.name}", before={"admin": not admin}, after=after)
     return True
 
@@ -247,30 +256,17 @@ def require_other_administrator(session: Session, row: AccountRow) -> None:
 
 
 def set_password(change: Change, name: str, password_hash: str) -> None:
-    """Give a user a new password; each docker login has to log in again.
+    """Give a user a new password. Every login ends: with docker, and in the console.
 
     Raises:
         NotFound: there is no such user.
     """
     row = lookup.account(change.session, name, AccountKind.USER)
     row.password_hash = password_hash
-    change.record("user.passwd", f"user:{row.name}", after=end_invitation(change, row) or None)
-    end_logins(change, row)
-
-
-def end_logins(change: Change, row: AccountRow) -> None:
-    """End what an account logged in to by its password and second factor, in every process."""
-    refresh_tokens.end_all(change, row)
-
-
-def end_invitation(change: Change, row: AccountRow) -> dict[str, str]:
-    """End the invitation of an account; return what the record of the change says of it."""
-    ended = delete(InvitationRow).where(InvitationRow.account_id == row.id)
-    # To compare it with each row of the session takes as long as all else, where there are many.
-    found = change.session.execute(
-        ended.returning(InvitationRow.id), execution_options={"synchronize_session": False}
+    change.record(
+        "user.passwd", f"user:{row.name}", after=logins.end_invitation(change, row) or None
     )
-    return {"invitation": "ended"} if found.all() else {}
+    logins.end_all(change, row)
 
 
 def rehash(change: Change, account_id: int, old: str, new: str) -> bool:
@@ -288,7 +284,7 @@ def set_disabled(
 ) -> bool:
     """Disable or enable an account; False if it was so already.
 
-    Disabling ends its docker logins and its invitation for good, also if it is enabled again.
+    Disabling ends its logins and its invitation for good, also if it is enabled again.
 
     Raises:
         NotFound: there is no such account.
@@ -300,11 +296,11 @@ def set_disabled(
     if disabled and not force:
         require_other_administrator(change.session, row)
     row.disabled_at = change.at if disabled else None
-    after = end_invitation(change, row) if disabled else {}
+    after = logins.end_invitation(change, row) if disabled else {}
     verb = "disable" if disabled else "enable"
     change.record(f"{row.kind}.{verb}", f"{row.kind}:{row.name}", after=after or None)
     if disabled:
-        end_logins(change, row)
+        logins.end_all(change, row)
     return True
 
 
@@ -335,7 +331,7 @@ def remove(change: Change, name: str, *, force: bool = False, kind: str | None =
     )
     row.groups.clear()
     for table in (
-        *(AppTokenRow, RefreshTokenRow, InvitationRow),
+        *(AppTokenRow, RefreshTokenRow, ConsoleSessionRow, InvitationRow),
         *(SecondFactorRow, RecoveryCodeRow),
     ):
         change.session.execute(delete(table).where(table.account_id == row.id))

@@ -12,7 +12,7 @@ from authserver.core.commands import shell_command
 from authserver.core.errors import NotFound, Refused
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts, lookup
+from authserver.db import accounts, logins, lookup
 from authserver.db.models import AccountRow, InvitationRow
 from authserver.db.store import Change, Store
 
@@ -54,13 +54,13 @@ def invite(
     if account.disabled_at is not None:
         enable = shell_command("user", "enable", operand=account.name)
         raise Refused(f"{account.name} is disabled: {enable}")
-    accounts.end_invitation(change, account)
+    logins.end_invitation(change, account)
     resets = reset if account.password_hash is not None else None
     if resets is Reset.NOW:
         if not force:
             accounts.require_other_administrator(session, account)
         account.password_hash = None
-        accounts.end_logins(change, account)
+        logins.end_all(change, account)
     code = secret_tokens.make(Prefix.INVITATION, random)
     session.add(
         InvitationRow(
@@ -83,7 +83,7 @@ def redeem(change: Change, code: str, password_hash: str) -> AccountRow:
     """
     row = _open(change.session, change.at, code)
     account = change.session.get_one(AccountRow, row.account_id)
-    accounts.end_invitation(change, account)
+    logins.end_invitation(change, account)
     accounts.set_password(change, account.name, password_hash)
     return account
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import one_line
 from authserver.core.subjects import AccountKind
-from authserver.db import accounts
+from authserver.db import logins
 from authserver.db.models import AccountRow, RecoveryCodeRow, SecondFactorRow
 from authserver.db.store import Change
 
@@ -158,7 +158,7 @@ def _add(
     change.session.flush()
     change.record("second_factor.add", _target(account), after=_said(row))
     account.second_factor = True
-    accounts.end_logins(change, account)
+    logins.end_all(change, account)
     return [] if present else _renewed(change, account, random)
 
 
@@ -261,7 +261,7 @@ def remove(change: Change, account: AccountRow, factor_id: int) -> SecondFactorR
     if not listed(change.session, account.id):
         account.second_factor = False
         _drop_codes(change.session, account)
-    accounts.end_logins(change, account)
+    logins.end_all(change, account)
     return row
 
 
@@ -277,7 +277,7 @@ def reset(change: Change, account: AccountRow) -> int:
     account.second_factor = False
     before = {"factors": [_said(row) for row in rows]}
     change.record("second_factor.reset", _target(account), before=before)
-    accounts.end_logins(change, account)
+    logins.end_all(change, account)
     return len(rows)
 
 

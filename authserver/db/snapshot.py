@@ -19,6 +19,7 @@ from authserver.db.models import (
     AccountRow,
     AppTokenRow,
     AuthorityRow,
+    ConsoleSessionRow,
     DelegationRow,
     GroupRow,
     InvitationRow,
@@ -198,6 +199,7 @@ _OF_KEYS = _KEYS | {RegistryRow.__tablename__}
 # No answer depends on these.
 _WITHOUT_EFFECT = _KEYS | {
     RefreshTokenRow.__tablename__,
+    ConsoleSessionRow.__tablename__,
     DelegationRow.__tablename__,
     InvitationRow.__tablename__,
     LockoutRow.__tablename__,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
-from authserver.web import api, errors, health, index, public_keys
+from authserver.runtime.settings import Settings
+from authserver.web import api, console, errors, health, index, public_keys
 from authserver.web.api.caller import Callers
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
@@ -21,6 +22,8 @@ from authserver.web.wiring import Wiring, new_bodies
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from authserver.web.api.operations import Parts
+
 
 def create_app(wiring: Wiring) -> Flask:
     """Return the application over ``wiring``."""
@@ -31,12 +34,15 @@ def create_app(wiring: Wiring) -> Flask:
     callers = Callers(wiring.state, backends, wiring.issuer.journal, "password page")
     password.register(app, page("password"), wiring.store, callers)
     health.register(app, wiring.maintenance, client_address)
-    places = index.PUBLIC if settings.admin_listen else index.PUBLIC | index.API
+    places = index.PUBLIC | ({} if settings.admin_listen else index.API) | _console_place(settings)
     index.register(app, settings.path_prefix, places)
     public_keys.register(app, wiring.state)
     others = app.wsgi_app
     if settings.admin_listen is None:
         others = Late(api.PREFIX, lambda: _api(wiring, client_address, wiring.bodies), others)
+    if settings.console == "on":
+        make = partial(_console, wiring, client_address, wiring.bodies, of_administration=False)
+        others = Late(console.PREFIX, make, others)
     inner: WSGIApplication = Endpoint(wiring.issuer, client_address, wiring.bodies, others)
     origins = AllowedOrigins(frozenset(settings.cors_origins), wiring.observations)
     if origins.origins:
@@ -51,12 +57,20 @@ def create_app(wiring: Wiring) -> Flask:
 
 
 def create_administration(wiring: Wiring) -> "WSGIApplication":
-    """Return the admin API alone, for a listener of its own, with its own bounds on bodies."""
+    """Return the admin API and the console, for a listener with bounds of its own on bodies."""
     client_address, bodies = wiring.client_address_at_administration, new_bodies()
     others = _flask(wiring)
-    index.register(others, wiring.settings.path_prefix, index.API)
+    places = index.API | _console_place(wiring.settings)
+    index.register(others, wiring.settings.path_prefix, places)
     app = Late(api.PREFIX, lambda: _api(wiring, client_address, bodies), others.wsgi_app)
+    if wiring.settings.console == "on":
+        make = partial(_console, wiring, client_address, bodies, of_administration=True)
+        app = Late(console.PREFIX, make, app)
     return _in_front(wiring, client_address, app)
+
+
+def _console_place(settings: Settings) -> dict[str, str]:
+    return index.CONSOLE if settings.console == "on" else {}
 
 
 def _in_front(
@@ -71,18 +85,41 @@ def _in_front(
 def _api(wiring: Wiring, client_address: ClientAddress, bodies: Bodies) -> "WSGIApplication":
     # To import the models takes a good part of a start.
     from authserver.web.api import router  # noqa: PLC0415
-    from authserver.web.api.operations import Parts  # noqa: PLC0415
 
-    app, backends = _flask(wiring), wiring.issuer.backends
-    callers = Callers(wiring.state, backends, wiring.issuer.journal)
-    proxies = wiring.maintenance.proxies
-    parts = Parts(wiring.settings, wiring.store, callers, backends.hashing, proxies)
-    router.register(app, parts, client_address, bodies)
+    app = _flask(wiring)
+    router.register(app, _parts(wiring, "admin API"), client_address, bodies)
     return app.wsgi_app
 
 
-def _flask(wiring: Wiring) -> Flask:
-    app = Flask("authserver.web", static_folder=None, template_folder="pages/templates")
+def _console(
+    wiring: Wiring, client_address: ClientAddress, bodies: Bodies, *, of_administration: bool
+) -> "WSGIApplication":
+    from authserver.web.console import application  # noqa: PLC0415
+    from authserver.web.console.listener import ConsoleListener  # noqa: PLC0415
+
+    app = _flask(wiring, "console/templates")
+    settings = wiring.settings
+    listener = (
+        ConsoleListener.of_administration(settings)
+        if of_administration
+        else ConsoleListener.public(settings)
+    )
+    application.register(app, _parts(wiring, "console"), listener, client_address, bodies)
+    return app.wsgi_app
+
+
+def _parts(wiring: Wiring, where: str) -> "Parts":
+    """Return what operations work with; ``where`` is the place in records of refused callers."""
+    from authserver.web.api.operations import Parts  # noqa: PLC0415
+
+    backends = wiring.issuer.backends
+    callers = Callers(wiring.state, backends, wiring.issuer.journal, where)
+    proxies = wiring.maintenance.proxies
+    return Parts(wiring.settings, wiring.store, callers, backends.hashing, proxies)
+
+
+def _flask(wiring: Wiring, templates: str = "pages/templates") -> Flask:
+    app = Flask("authserver.web", static_folder=None, template_folder=templates)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     # Never a redirect: clients do not follow it everywhere.
     app.url_map.merge_slashes = False
@@ -96,7 +133,7 @@ def _flask(wiring: Wiring) -> Flask:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers.extend(g.headers)
-        part = (request.endpoint or "none").partition(" ")[0]
+        part = (request.endpoint or "none").partition(" ")[0].partition(".")[0]
         wiring.observations.responses.append((part, response.status_code))
         return response
 
@@ -140,7 +177,8 @@ class Late:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        if not environ.get("PATH_INFO", "").startswith(self._below):
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(self._below):
             return self._others(environ, start_response)
         return self._application()(environ, start_response)
 

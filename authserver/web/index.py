@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, jsonify
 
-from authserver.web import public_keys
+from authserver.web import console, public_keys
 from authserver.web.api import PREFIX
 
 API = {"api": f"{PREFIX}/", "api_document": f"{PREFIX}/openapi.json"}
+CONSOLE = {"console": f"{console.PREFIX}/"}
 PUBLIC = {
     "token": "/token",
     "jwks": public_keys.JWKS,

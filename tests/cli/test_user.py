@@ -6,7 +6,7 @@ import bcrypt
 import pytest
 
 from authserver.core import password_rules
-from authserver.db import accounts, lookup, snapshot
+from authserver.db import logins, lookup, snapshot
 from authserver.runtime.settings import Settings
 from tests.cli.commands import Commands
 from tests.programs import Authserver
@@ -283,7 +283,7 @@ def test_a_user_whose_invitation_has_ended_has_no_password_yet(
     run("user", "invite", "dora")
     world = World.over(settings)
     with world.wiring.store.change("test") as change:
-        accounts.end_invitation(change, lookup.account(change.session, "dora"))
+        logins.end_invitation(change, lookup.account(change.session, "dora"))
     world.close()
     assert "no password yet" in run("user", "list")
     assert "no password yet" in run("user", "show", "dora")

@@ -208,6 +208,30 @@ class RefreshTokenRow(Base):
     for_registry: Mapped[RegistryRow] = relationship()
 
 
+class ConsoleSessionRow(Base):
+    """A login to the console. Only the hash of what its cookie holds is stored.
+
+    ``stage`` is a :class:`Stage`. ``seen_at`` is its last use, ``proved_at`` when the password or a
+    second factor was last shown. ``pending`` is what the next step of a second factor has to know.
+    """
+
+    __tablename__ = "console_session"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    stage: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    created_address: Mapped[str] = mapped_column(String(64))
+    created_client: Mapped[str]
+    seen_at: Mapped[datetime]
+    proved_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    pending: Mapped[bytes | None]
+    account: Mapped[AccountRow] = relationship()
+
+
 class LockoutRow(Base):
     """A lockout of an address (of IPv6 a /64), or of one name there. A server notes it.
 

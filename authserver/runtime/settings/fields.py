@@ -112,6 +112,16 @@ class SettingsFields(BaseSettings):
         description="PEM file of authorities: only clients with a certificate from one of them may "
         "connect to that address. They still need an account.",
     )
+    admin_url: str | None = Field(
+        None,
+        description="URL under which browsers reach the console at that address, like "
+        "https://admin.example.com. Needed where that is neither https nor localhost.",
+    )
+    console: Literal["on", "off"] = Field(
+        "on",
+        description="Whether serve has the console, the pages at /console/. With admin_listen, "
+        "those of administrators are served there alone.",
+    )
     metrics_listen: str | None = Field(
         None,
         pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",

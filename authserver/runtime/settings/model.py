@@ -115,9 +115,11 @@ class Settings(SettingsFields):
                 "AUTHSERVER_ADMIN_LISTEN: this is AUTHSERVER_UNIX_SOCKET; choose another"
             )
 
-    @field_validator("public_url")
+    @field_validator("public_url", "admin_url")
     @classmethod
-    def _public_url(cls, value: str) -> str:
+    def _public_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         if not re.fullmatch(r"[!#-\[\]-~]+", value):
             raise ValueError("must be printable ASCII without spaces, quotes and backslashes")
         url = urlsplit(value)

@@ -118,7 +118,12 @@ class Callers:
         """
         header = request.environ.get("HTTP_AUTHORIZATION")
         credential = NO_CREDENTIAL if header is None else read_authorization(header)
-        origin = Origin(address, request.headers.get("User-Agent", ""))
+        return self.of_credential(
+            credential, Origin(address, request.headers.get("User-Agent", ""))
+        )
+
+    def of_credential(self, credential: Credential, origin: Origin) -> Caller:
+        """Return the caller that a credential proves. Raises as :meth:`of`."""
         with self._refusals_recorded(credential, origin):
             return Caller(self._identity(credential, origin), credential)
 
@@ -183,14 +188,14 @@ class Callers:
             NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
         new.require(password, name)
-        prover = self._prove(name, current, origin)
+        prover = self.prove(name, current, origin)
         hashed = self.backends.hashing.hash_new(origin.address, password, prover.name, new)
         with change() as begun:
             self.require_still(begun, prover, Need.ANY)
             accounts.set_password(begun, prover.name, hashed)
         return prover.name
 
-    def _prove(self, name: str, password: str, origin: Origin) -> Caller:
+    def prove(self, name: str, password: str, origin: Origin) -> Caller:
         """Return the user whose ``password`` it is, for the same work as a login.
 
         Raises:

@@ -77,10 +77,28 @@ def query(request: Request, model: type[_Query]) -> _Query:
             raise Refusal(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"the parameter {name} is repeated", [fault]
             )
+    return arguments(request.args.to_dict(), model)
+
+
+def arguments(texts: Mapping[str, str], model: type[_Query]) -> _Query:
+    """Return the parameters of a query as a ``model``.
+
+    Raises:
+        Refusal: one is unknown, or does not fit ``model``.
+    """
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate(texts)
     except ValidationError as error:
         raise invalid(error, lambda place: ".".join(map(str, place)), model) from None
+
+
+def encoded(values: Mapping[str, Any], model: type[_Body]) -> _Body:
+    """Return what JSON would say as a ``model``.
+
+    Raises:
+        Refusal: it does not fit ``model``.
+    """
+    return body(json.dumps(values).encode(), model)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

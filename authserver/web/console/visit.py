@@ -1,0 +1,149 @@
+"""A visit: one request by a person who is logged in, and the operations that it may ask."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import BoundedSemaphore
+from typing import Any
+
+from flask import g
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import ETags
+
+from authserver.auth.credentials import Origin
+from authserver.core.errors import Forbidden, NotReady
+from authserver.db.console_sessions import FRESH
+from authserver.web.api import parsing, router
+from authserver.web.api.caller import Caller
+from authserver.web.api.models import Nothing
+from authserver.web.api.operations import Call, Operation, Parts
+from authserver.web.api.preconditions import Preconditions
+from authserver.web.console.listener import ConsoleListener
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation for noun in router.NOUNS for operation in noun.operations
+}
+
+
+class ProofDue(Exception):
+    """The page needs a fresh proof of the password or of a second factor."""
+
+
+@dataclass(frozen=True)
+class Console:
+    """What the pages of one listener work with."""
+
+    parts: Parts
+    listener: ConsoleListener
+    at_once: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(router.AT_ONCE), repr=False
+    )
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request of a person whose session is open; ``proved_at`` is that of the session."""
+
+    console: Console
+    caller: Caller
+    origin: Origin
+    session_id: int
+    proved_at: datetime
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        return self.caller.name
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the pages of the administration are offered."""
+        return self.may("list_users")
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the password or a second factor was shown a short time ago."""
+        return self.now - self.proved_at < FRESH
+
+    def require_fresh(self) -> None:
+        """Raise ProofDue unless :attr:`is_fresh`."""
+        if not self.is_fresh:
+            raise ProofDue
+
+    def may(self, operation: str) -> bool:
+        """Whether the person may ask an operation at all: a page offers no other."""
+        try:
+            self.require(operation)
+        except Forbidden:
+            return False
+        return True
+
+    def require(self, operation: str) -> None:
+        """Raise Forbidden unless the person may ask an operation."""
+        self.caller.require(OPERATIONS[operation].need)
+
+    def call(
+        self,
+        operation: str,
+        path: Mapping[str, Any] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        tag: str | None = None,
+        here: str = "",
+    ) -> Any:  # noqa: ANN401 - each operation has its own
+        """Return the answer of an operation of the API, under the same checks.
+
+        ``body`` is JSON's, ``query`` as in a URL, ``tag`` the entity tag of the state that the
+        person saw. ``here`` is the page that shows the answer: a list's next part is there.
+
+        Raises:
+            Refusal: the body or the query is not valid; or the thing was changed meanwhile.
+            AuthserverError: as the operation does.
+        """
+        found = OPERATIONS[operation]
+        self.require(operation)
+        arguments = dict(query or {})
+        call: Call[Any, Any] = Call(
+            parts=self.console.parts,
+            operation=found,
+            path=path or {},
+            body=Nothing() if found.body is None else parsing.encoded(body or {}, found.body),
+            query=parsing.arguments(arguments, found.query),
+            preconditions=Preconditions(None if tag is None else ETags([tag]), if_none=False),
+            origin=self.origin,
+            authenticated=self.caller,
+            here=here,
+            arguments=arguments,
+        )
+        with self._place():
+            return found.handler(call)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session of the store, for what no operation answers."""
+        with self.console.parts.store.read() as session:
+            yield session
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the few places, so that the token endpoint keeps the others."""
+        if not self.console.at_once.acquire(timeout=router.WAITS):
+            raise NotReady("too many requests to the console at once")
+        try:
+            yield
+        finally:
+            self.console.at_once.release()
+
+
+def visit() -> Visit:
+    """Return the visit of this request. Pages without a login have none."""
+    current: Visit = g.visit
+    return current
+
+
+def console() -> Console:
+    """Return the console that answers this request."""
+    current: Console = g.console
+    return current
