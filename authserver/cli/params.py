@@ -26,6 +26,7 @@ from authserver.db import (
     app_tokens,
     delegations,
     groups,
+    lookup,
     refresh_tokens,
     rule_rows,
     rules,
@@ -171,6 +172,25 @@ def _groups(session: Session) -> Iterable[str]:
 
 def _registries(session: Session) -> Iterable[str]:
     return [row.service for row in entries.listed(session)]
+
+
+def named_or_only(session: Session, service: str | None, by: str = "SERVICE") -> str:
+    """Return the registry that a command names ``by`` an argument or option, or the only one.
+
+    Raises:
+        NotFound: there is no such registry.
+        click.UsageError: it names none, and there are several or none.
+    """
+    if service is not None:
+        return lookup.registry(session, service).service
+    match list(_registries(session)):
+        case []:
+            command = shell_command("registry", "add", "SERVICE")
+            raise click.UsageError(f"there is no registry yet: {command}")
+        case [only]:
+            return only
+        case services:
+            raise click.UsageError(f"say which registry by {by}: {', '.join(services)}")
 
 
 def _subjects(session: Session) -> Iterable[str]:

@@ -224,12 +224,22 @@ def _header(registry: Described) -> str:
     return f"{registry['header_mode']}{' (waits)' if registry['waiting_key'] else ''}"
 
 
+def _checked(registry: Described) -> str:
+    """Return when the registry was checked last, and how that ended."""
+    last = registry["last_check"]
+    if last is None:
+        return "never"
+    how = "healthy" if last["healthy"] else f"{last['failed']} failed"
+    return f"{when(last['at'])} {how}"
+
+
 _COLUMNS: Columns[Described] = {
     "SERVICE": lambda registry: registry["service"],
     "TOKEN TTL": lambda registry: registry["token_ttl"],
     "REFRESH TOKENS": lambda registry: yes(registry["refresh_tokens"]),
     "HEADER": _header,
     "TRUST": lambda registry: registry["trust"],
+    "CHECKED": _checked,
     "CREATED": lambda registry: when(registry["created_at"]),
 }
 
@@ -250,10 +260,11 @@ def _show(context: Context, session: Session, service: str) -> tuple[Described, 
     fields: dict[str, object] = {
         name.replace("_", " "): "-" if value is None else value for name, value in registry.items()
     }
-    del fields["created at"]
+    del fields["created at"], fields["last check"]
     fields["refresh tokens"] = yes(registry["refresh_tokens"])
     fields["app tokens only"] = yes(registry["app_tokens_only"])
     fields["challenge anonymous"] = yes(registry["challenge_anonymous"])
+    fields["checked"] = _checked(registry)
     return registry, fields | {"created": when(registry["created_at"])}
 
 

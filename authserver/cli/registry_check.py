@@ -14,13 +14,13 @@ import click
 from authserver.cli.context import Context, pass_context
 from authserver.cli.health import readiness
 from authserver.cli.output import ask_password, json_option, note, print_json, red
-from authserver.cli.params import ACCOUNT, REGISTRY
+from authserver.cli.params import ACCOUNT, REGISTRY, named_or_only
 from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import repository_name
 from authserver.db import lookup
 from authserver.keys import authorities
-from authserver.registry import entries
+from authserver.registry import last_checks
 from authserver.registry.doctor import (
     auth_section,
     client_walk,
@@ -30,7 +30,6 @@ from authserver.registry.doctor import (
     http,
     serving,
 )
-from authserver.runtime import settings as runtime_settings
 from authserver.web import proxies
 
 if TYPE_CHECKING:
@@ -82,7 +81,8 @@ def command(
     for a minute. With --repository its clients' steps are walked with tokens from our token
     endpoint; nothing is left behind. Exit status 0: nothing failed; 1: something did.
 
-    That the registry trusts an authority is noted, unless --url is not the URL of its entry.
+    The result is kept for `registry list`, and which authority the registry trusts, unless --url is
+    not the URL of its entry.
     """
     if repository is not None:
         repository_name(repository)
@@ -94,25 +94,15 @@ def command(
         serving=_serving(context.settings),
         ask_foreign_realm=True,
     )
-    service = service or _only(context)
+    with context.read() as session:
+        service = named_or_only(session, service)
     url_ = _known_url(context, service)
     report = examination.examine(_ours(context, service), url or _required(url_, service), options)
+    print_json(report.as_json()) if as_json else _print(report)
     if url_ in (None, report.url):
         _record(context, report)
-    print_json(report.as_json()) if as_json else _print(report)
     if not report.healthy:
         raise SystemExit(1)
-
-
-def _only(context: Context) -> str:
-    """Return the only registry's service."""
-    with context.read() as session:
-        services = [row.service for row in entries.listed(session)]
-    if len(services) != 1:
-        raise click.UsageError(
-            f"say which registry: {', '.join(services)}" if services else "there are no registries"
-        )
-    return services[0]
 
 
 def _files(
@@ -126,10 +116,8 @@ def _files(
 
 
 def _serving(settings: Settings) -> serving.Serving:
-    doubts = runtime_settings.public_url.contradictions(
-        settings.public_url, None if settings.unix_socket else settings.host
-    )
-    return serving.Serving(tuple(doubts), partial(_proxy_warning, settings), proxies.FEWEST)
+    doubts = tuple(settings.contradictions())
+    return serving.Serving(doubts, partial(_proxy_warning, settings), proxies.FEWEST)
 
 
 def _proxy_warning(settings: Settings) -> str | None:
@@ -178,12 +166,12 @@ def _ours(context: Context, service: str) -> expected.Expected:
 
 
 def _record(context: Context, report: findings.DoctorReport) -> None:
-    """Note which authority the registry trusts: one may wait for that."""
+    """Keep the result, and which authority the registry trusts: one may wait for that."""
     with context.read() as session:
         news = authorities.news(session, report.service, report.sighting)
+    with context.change() as change:
+        last_checks.keep(change, report)
     if news:
-        with context.change() as change:
-            authorities.note(change, report.service, report.sighting)
         note(f"Noted: {news}.")
 
 

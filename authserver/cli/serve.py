@@ -19,7 +19,7 @@ from authserver.core.commands import called_as, shell_command
 from authserver.core.errors import NotReady, StoreFull
 from authserver.core.names import the_registry
 from authserver.db import schema, space
-from authserver.runtime import logs, process, settings
+from authserver.runtime import logs, process
 from authserver.runtime.metrics import listener as metrics_listeners
 from authserver.web import wiring as wirings
 from authserver.web.server import http_server, listener, tls, worker
@@ -96,9 +96,7 @@ def command(
             realm=chosen.realm,
             port=port,
         )
-    for warning in settings.public_url.contradictions(
-        chosen.public_url, None if chosen.unix_socket else host
-    ):
+    for warning in chosen.contradictions(host):
         _log().warning(warning)
     # Connections must not be shared with the worker processes that are made from this one.
     wiring.store.engine.dispose()

@@ -26,6 +26,7 @@ from authserver.db.models import (
     LockoutRow,
     RecoveryCodeRow,
     RefreshTokenRow,
+    RegistryCheckRow,
     RegistryRow,
     RuleRow,
     SecondFactorRow,
@@ -205,6 +206,7 @@ _WITHOUT_EFFECT = _KEYS | {
     LockoutRow.__tablename__,
     RecoveryCodeRow.__tablename__,
     SecondFactorRow.__tablename__,
+    RegistryCheckRow.__tablename__,
 }
 _FOLLOWED = _WITHOUT_EFFECT | _FOLLOWING.keys()
 

@@ -1,7 +1,8 @@
 """The registries that accept our tokens.
 
 ``entries`` adds, edits and removes registry entries in the store. ``published_keys`` gives the
-public keys in the two forms that registries read: a certificate bundle and a JWKS.
+public keys in the two forms that registries read: a certificate bundle and a JWKS. ``last_checks``
+keeps how the last examination of each registry ended.
 ``distribution`` verifies a token as each version of CNCF Distribution does. ``doctor`` examines a
 running registry and tells why it refuses our tokens.
 

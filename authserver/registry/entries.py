@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from authserver.core.errors import Refused
 from authserver.core.names import service_name, the_registry
@@ -18,6 +18,7 @@ from authserver.db.models import DelegationRow, RegistryRow, RuleRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
+from authserver.registry import last_checks
 
 TTL_MIN, TTL_MAX = 60, 86400
 
@@ -134,6 +135,7 @@ def replace(
     row.app_tokens_only = app_tokens_only
     row.challenge_anonymous = challenge_anonymous
     (installation or Installation.of(row)).describe(row)
+    last_checks.require_url(change, row)
     if app_tokens_only or not refresh_tokens:
         sessions.end_on(change, row)
     change.record("registry.edit", f"registry:{service}", before=before, after=_terms(row))
@@ -176,6 +178,7 @@ def remove(change: Change, service: str, *, force: bool = False) -> list[str]:
     removed += delegations.end_all(change, DelegationRow.registry_id == row.id)
     sessions.end_on(change, row)
     registry_keys.delete_all(change, row)
+    last_checks.forget(change, row)
     change.session.delete(row)
     change.record("registry.remove", f"registry:{service}", before=before)
     return removed
@@ -190,7 +193,8 @@ def longest_token(session: Session, default_ttl: int) -> timedelta:
 def listed(session: Session, window: Window = lists.ALL) -> Sequence[RegistryRow]:
     """Return the registry entries, by service unless sorted."""
     query = lists.REGISTRIES.within(select(RegistryRow), window)
-    return session.scalars(query.options(selectinload(RegistryRow.own_keys))).all()
+    both = (selectinload(RegistryRow.own_keys), joinedload(RegistryRow.last_check))
+    return session.scalars(query.options(*both)).all()
 
 
 def described(row: RegistryRow) -> dict[str, Any]:
@@ -200,5 +204,6 @@ def described(row: RegistryRow) -> dict[str, Any]:
         **_terms(row),
         **registry_keys.terms(row),
         "confirmed_authority": row.confirmed_authority_id,
+        "last_check": last_checks.summary(row.last_check),
         "created_at": row.created_at.isoformat(),
     }

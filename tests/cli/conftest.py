@@ -11,8 +11,10 @@ from authserver.audit import restart
 from authserver.db import accounts, delegations, invitations, lockouts, lookup, second_factors
 from authserver.db.lockouts import Noted
 from authserver.db.second_factors import NewPasskey
+from authserver.registry import last_checks
 from tests import stores
 from tests.cli.commands import Commands
+from tests.unit.registry.reports import report
 from tests.world import PASSWORD, SERVICE, World
 
 RECORDS = 2500
@@ -66,6 +68,7 @@ def full(world: World) -> World:
         delegations.add(change, "dev", SERVICE, delegations.extent("dev/**", "push"))
         accounts.add_user(change, "guest", None)
         invitations.invite(change, "guest", secrets.token_bytes)
+        last_checks.keep(change, report("token"))
     world.allow("user:alice,group:dev", "team/**,b", "pull", networks=["10.0.0.0/8"])
     world.deny("everyone", "secret/**", "all")
     world.app_token("ci", "repository:a:pull", networks=("192.0.2.0/24",))

@@ -44,8 +44,24 @@ def test_the_only_registry_need_not_be_named(run: Commands) -> None:
     assert found["service"] == "registry"
     run("registry", "add", "second")
     run("registry", "check", "--url", HERE, status=2)
-    assert "say which registry: registry, second" in run.err
+    assert "say which registry by SERVICE: registry, second" in run.err
     run("registry", "check", "second", "--url", f"{HERE}:{free_port()}", status=1)
+
+
+def test_the_result_is_kept_unless_another_url_was_asked(run: Commands) -> None:
+    run.env["AUTHSERVER_PORT"] = str(free_port())
+    url = f"{HERE}:{free_port()}"
+    run("registry", "edit", "registry", "--url", url)
+    run("registry", "check", "--url", f"{HERE}:{free_port()}", status=1)
+    assert run.json("registry", "show", "registry")["last_check"] is None
+    assert "never" in run("registry", "list")
+    run("registry", "check", status=1)
+    last = run.json("registry", "show", "registry")["last_check"]
+    assert (last["healthy"], last["failed"]) == (False, 1)
+    assert last["by"].startswith("cli:")
+    assert "Z 1 failed  " in run("registry", "list")
+    assert "Z 1 failed\n" in run("registry", "show", "registry")
+    assert run.last_change()["action"] == "registry.check"
 
 
 def test_an_unknown_registry_is_refused(standing: Commands) -> None:

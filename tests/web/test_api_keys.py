@@ -176,6 +176,38 @@ def test_a_registry_is_examined_at_the_url_of_its_entry_and_no_other(world: Worl
     call(world, "POST", "/checks", status=422, json={"registry": SERVICE, "url": url})
 
 
+def test_the_last_check_is_kept_with_its_record(world: World) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)
+    assert got(world, PATH)["last_check"] is None
+    call(world, "GET", f"{PATH}/check", status=404)
+    seen_before = tag(world, PATH)
+    found = post(world, "/checks", 200, {"registry": SERVICE})
+    last = got(world, PATH)["last_check"]
+    assert (last["healthy"], last["failed"], last["by"]) == (False, 1, "account:admin")
+    assert got(world, "/registries")["items"][0]["last_check"] == last
+    assert tag(world, PATH) == seen_before, "nobody's edit rests on it"
+    (failed,) = (f for f in found["findings"] if f["status"] == "failed")
+    whole = got(world, f"{PATH}/check")
+    assert whole == last | {
+        "url": url,
+        "findings": [{name: failed[name] for name in ("check", "why", "cure")}],
+    }
+    record = last_change(world)
+    assert (record["action"], record["target"]) == ("registry.check", f"registry:{SERVICE}")
+    assert record["after"] == {"url": url, "healthy": False, "failed": ["registry.reachable"]}
+
+
+def test_another_url_is_not_checked_yet(world: World) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)
+    post(world, "/checks", 200, {"registry": SERVICE})
+    call(world, "PATCH", PATH, status=200, json={"token_ttl": 900}, headers=ANYHOW)
+    assert got(world, PATH)["last_check"] is not None
+    call(world, "PATCH", PATH, status=200, json={"url": "http://127.0.0.1:1"}, headers=ANYHOW)
+    assert got(world, PATH)["last_check"] is None
+
+
 def test_one_registry_is_examined_at_a_time(world: World) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)

@@ -10,10 +10,15 @@ import click
 
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, note, print_json, red
-from authserver.cli.params import ACCOUNT_OR_ANONYMOUS, APP_TOKEN, REGISTRY, Moment
+from authserver.cli.params import (
+    ACCOUNT_OR_ANONYMOUS,
+    APP_TOKEN,
+    REGISTRY,
+    Moment,
+    named_or_only,
+)
 from authserver.cli.tables import print_table, wide_option
 from authserver.core.addresses import Address, parse_address
-from authserver.core.commands import program
 from authserver.core.conditions import Circumstances
 from authserver.core.names import printable, repository_name, the_registry
 from authserver.core.scope import MalformedScope, split
@@ -130,7 +135,7 @@ def who_can(
     """
     repository_name(repository)
     with context.read() as session:
-        services = _service(session, service)
+        services = named_or_only(session, service, "--registry")
         state = snapshot.load(session)
     when = Circumstances(address, at or now())
     answers = list(access.who_can(state, services, action, repository, when))
@@ -205,7 +210,7 @@ def _answer(
     _require_scopes(scopes)
     when = Circumstances(address, at or now())
     with context.read() as session:
-        registry = _service(session, service)
+        registry = named_or_only(session, service, "--registry")
         state = snapshot.load(session)
         name = _account(session, account)
         ceiling, barred = (
@@ -249,19 +254,6 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
         click.echo(f"  granted: {','.join(each.granted) or red('nothing')}")
         for sentence in each.sentences:
             click.echo(f"  - {printable(sentence)}")
-
-
-def _service(session: Session, service: str | None) -> str:
-    if service is not None:
-        return lookup.registry(session, service).service
-    services = [row.service for row in entries.listed(session)]
-    if len(services) != 1:
-        raise click.UsageError(
-            f"name the registry with --registry: {', '.join(services)}"
-            if services
-            else f"there is no registry yet: {program()} registry add SERVICE"
-        )
-    return services[0]
 
 
 commands = (explain, check, who_can, effective)

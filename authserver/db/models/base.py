@@ -76,6 +76,7 @@ class Base(DeclarativeBase):
         datetime: UTCDateTime,
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        list[dict[str, str]]: JSON(none_as_null=True),
         int: INT64,
         str: String(255),
         bytes: LargeBinary,

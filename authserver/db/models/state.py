@@ -110,6 +110,25 @@ class RegistryRow(Base):
         order_by=SigningKeyRow.id,
         viewonly=True,
     )
+    last_check: Mapped["RegistryCheckRow | None"] = relationship(viewonly=True)
+
+
+class RegistryCheckRow(Base):
+    """The last check of a registry: at which URL, how it ended, and the findings that failed.
+
+    It has a table of its own: servers read their keys again when a registry's row changes.
+    """
+
+    __tablename__ = "registry_check"
+
+    registry_id: Mapped[int] = mapped_column(
+        ForeignKey("registry.id"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[datetime]
+    by: Mapped[str]
+    url: Mapped[str] = mapped_column(Text)
+    failed: Mapped[int]
+    findings: Mapped[list[dict[str, str]]]
 
 
 class AccountRow(Base):

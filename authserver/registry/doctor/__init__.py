@@ -6,6 +6,6 @@ the exact change to make. ``challenge`` and ``realm`` read the registry's first 
 tokens for ``token_check``, ``refusal`` and ``capabilities``. ``client_walk`` does what clients do.
 ``expected`` has our side, and ``http`` sends the requests.
 
-``registry check`` and the API's ``POST /checks`` call it. It writes nothing: its callers note which
-authorities the registry trusts. It must not trust an answer: the registry may be hostile.
+``registry check`` and the API's ``POST /checks`` call it. It writes nothing: its callers keep the
+report with ``registry.last_checks``. It must not trust an answer: the registry may be hostile.
 """

@@ -14,7 +14,6 @@ from pydantic_core import ErrorDetails
 
 from authserver.core.errors import Refused
 from authserver.runtime.settings.model import PREFIX, REMEDIES, Settings
-from authserver.runtime.settings.public_url import contradictions
 
 CONFIG_FILE = "AUTHSERVER_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("/etc/authserver/authserver.toml")
@@ -176,5 +175,3 @@ def _advice(settings: Settings) -> Iterator[str]:
             "AUTHSERVER_TRUSTED_PROXIES trusts every address: any client can name the address that "
             "it comes from"
         )
-    host = None if settings.unix_socket else settings.host
-    yield from contradictions(settings.public_url, host)

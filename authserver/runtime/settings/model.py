@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from authserver.core.errors import Refused
 from authserver.core.names import service_name
 from authserver.core.urls import PORTS, SYSLOG_TLS, parse_log
+from authserver.runtime.settings import public_url
 from authserver.runtime.settings.fields import SettingsFields
 
 PREFIX = "AUTHSERVER_"
@@ -282,6 +283,11 @@ class Settings(SettingsFields):
         if not ours or self.unix_socket is not None:
             return None
         return url.port or {"http": 80, "https": 443}[self.scheme]
+
+    def contradictions(self, host: str | None = None) -> list[str]:
+        """Return why clients will not find the server; ``host`` takes the place of the setting."""
+        listening = None if self.unix_socket else host or self.host
+        return public_url.contradictions(self.public_url, listening)
 
     @property
     def path_prefix(self) -> str:

@@ -11,10 +11,10 @@ from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.registry import entries
+from authserver.registry import entries, last_checks
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, Removal
-from authserver.web.api.operations import Call, Operations
+from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.pagination import Page
 from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import Resource, View
@@ -72,6 +72,30 @@ class RegistryTerms(ApiBody):
         return Installation(self.url, self.version, self.trust)
 
 
+class LastCheck(ApiAnswer):
+    """When a registry was checked last, and how that ended."""
+
+    at: datetime
+    by: str = Field(description="As in records: account:NAME, or cli:USER on the command line.")
+    healthy: bool = Field(description="Whether nothing failed.")
+    failed: int = Field(description="How many checks failed.")
+
+
+class FailedCheck(ApiAnswer):
+    """A check that failed, the reason, and the exact change to make."""
+
+    check: str
+    why: str
+    cure: str
+
+
+class CheckOfRegistry(LastCheck):
+    """The last check of a registry, with the first fifty findings that failed."""
+
+    url: str
+    findings: list[FailedCheck]
+
+
 class ApiRegistry(ApiAnswer):
     """A registry entry."""
 
@@ -90,6 +114,7 @@ class ApiRegistry(ApiAnswer):
     confirmed_authority: int | None = Field(
         description="Id of the authority that it is known to trust."
     )
+    last_check: LastCheck | None = Field(description="null: it was never checked at its URL.")
     created_at: datetime
 
 
@@ -139,7 +164,7 @@ Resource(
         ApiRegistry,
         lookup.registry,
         entries.described,
-        frozenset({"confirmed_authority"}),
+        frozenset({"confirmed_authority", "last_check"}),
         key="service",
     ),
     page=Registries,
@@ -151,3 +176,11 @@ Resource(
     editing=Removal,
     remove=lambda change, row, force: entries.remove(change, row.service, force=force),
 ).declare(OPERATIONS)
+
+
+@OPERATIONS.operation("GET", "/registries/{service}/check")
+def show_last_check(call: BareCall) -> CheckOfRegistry:
+    """Show the last check of a registry, and what failed."""
+    with call.read() as session:
+        row = last_checks.of(session, call.path["service"])
+        return CheckOfRegistry.model_validate(last_checks.described(row))

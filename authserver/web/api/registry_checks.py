@@ -12,14 +12,12 @@ from authserver.core.errors import Refused
 from authserver.core.names import the_registry
 from authserver.core.signatures import HeaderMode
 from authserver.db import lookup
-from authserver.keys import authorities
 from authserver.keys.compatibility import Version
+from authserver.registry import last_checks
 from authserver.registry.doctor import expected
 from authserver.registry.doctor.examination import Options, examine
 from authserver.registry.doctor.expected import Expected
-from authserver.registry.doctor.findings import DoctorReport
 from authserver.registry.doctor.serving import Serving
-from authserver.runtime.settings.public_url import contradictions
 from authserver.web import proxies
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery
 from authserver.web.api.operations import Call, Operations, references
@@ -63,7 +61,7 @@ class Check(ApiAnswer):
 
 @OPERATIONS.operation("POST", "/checks")
 def check_registry(call: Call[NewCheck, ApiQuery]) -> Check:
-    """Examine a registry at the URL of its entry, and note which authority it trusts."""
+    """Examine a registry at its entry's URL; keep the result, and which authority it trusts."""
     url, expectation = _expectation(call)
     with _alone():
         service, caller = expectation.service, call.caller.name
@@ -72,7 +70,8 @@ def check_registry(call: Call[NewCheck, ApiQuery]) -> Check:
             serving=_serving(call), request_seconds=REQUEST_SECONDS, all_seconds=ALL_SECONDS
         )
         report = examine(expectation, url, options)
-    _note(call, report)
+    with call.change() as change:
+        last_checks.keep(change, report)
     return Check.model_validate(report.as_json())
 
 
@@ -88,8 +87,7 @@ def _expectation(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
 
 def _serving(call: Call[NewCheck, ApiQuery]) -> Serving:
     settings, watch = call.parts.settings, call.parts.proxies
-    doubts = contradictions(settings.public_url, None if settings.unix_socket else settings.host)
-    return Serving(tuple(doubts), lambda: watch.warning, proxies.FEWEST)
+    return Serving(tuple(settings.contradictions()), lambda: watch.warning, proxies.FEWEST)
 
 
 @contextmanager
@@ -100,11 +98,3 @@ def _alone() -> Iterator[None]:
         yield
     finally:
         _examining.release()
-
-
-def _note(call: Call[NewCheck, ApiQuery], report: DoctorReport) -> None:
-    with call.read() as session:
-        news = authorities.news(session, report.service, report.sighting)
-    if news:
-        with call.change() as change:
-            authorities.note(change, report.service, report.sighting)

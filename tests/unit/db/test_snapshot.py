@@ -28,7 +28,8 @@ from authserver.db.app_tokens import Wanted
 from authserver.db.models import AlterationRow, StoreStateRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change, Store
-from authserver.registry import entries
+from authserver.registry import entries, last_checks
+from tests.unit.registry.reports import report
 from tests.unit.statements import statements
 from tests.world import SERVICE, Clock
 
@@ -90,6 +91,7 @@ CHANGES: Mapping[str, Callable[[Change], object]] = {
     "a robot less": lambda change: accounts.remove(change, "ci", force=True),
     "a user less": lambda change: accounts.remove(change, "alice", force=True),
     "a rule less": lambda change: rules.remove(change, 1),
+    "a check": lambda change: last_checks.keep(change, report("token")),
     "a registry less": lambda change: entries.remove(change, "other"),
 }
 
@@ -236,7 +238,7 @@ def test_a_rename_reads_one_row(named: Store, make: Callable[[Change], None], ta
 
 def test_answers_outlive_logins_and_nothing_else(store: Store) -> None:
     known = load(store)
-    outliving = {"a login", "another login", "an invitation", "a delegation"}
+    outliving = {"a login", "another login", "an invitation", "a delegation", "a check"}
     for name, make in CHANGES.items():
         with store.change("test") as change:
             make(change)

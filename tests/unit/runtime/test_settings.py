@@ -121,10 +121,15 @@ def test_a_secret_can_stand_in_a_file_of_its_own(host: Host) -> None:
 def test_a_public_url_that_clients_cannot_use_is_warned_of(
     host: Host, values: dict[str, str], warning: str | None
 ) -> None:
-    warnings = host.load(**values).warnings
+    warnings = host.load(**values).settings.contradictions()
     assert len(warnings) == (warning is not None)
     if warning:
         assert re.search(warning, warnings[0])
+
+
+def test_serve_may_listen_elsewhere_than_the_settings_say(host: Host) -> None:
+    assert host.load().settings.contradictions("0.0.0.0")
+    assert not host.load(HOST="0.0.0.0").settings.contradictions("192.0.2.7")
 
 
 @pytest.mark.parametrize(
