@@ -85,7 +85,7 @@ def command(
         click.echo("\nThe first administrator; the password is shown once and stored nowhere:\n")
         click.echo(f"    user      {admin}\n    password  {password}")
     note_on_name(admin)
-    _next_steps(service, settings.master_key_path)
+    _next_steps(service, settings)
 
 
 def _generated(settings: Settings) -> str:
@@ -144,8 +144,9 @@ def _master_key(path: Path) -> MasterKey:
     return master_keys.read_master_key(path) if path.exists() else master_keys.make_master_key(path)
 
 
-def _next_steps(service: str, master_key: Path) -> None:
-    run = program()
+def _next_steps(service: str, settings: Settings) -> None:
+    run, url = program(), settings.console_url
+    console = f"\n    the console              {url}, while it serves" if url else ""
     section = shell_command("registry", "config", "--output-dir", "DIR", operand=service)
     click.echo(f"""
 Next steps:
@@ -153,7 +154,7 @@ Next steps:
     the registry's section   {section}
     a user                   {run} user add alice
     who may do what          {run} acl allow user:alice 'team/**' pull,push
-    and why                  {run} acl explain alice team/app:push
+    and why                  {run} acl explain alice team/app:push{console}
 
-Keep {master_key.absolute()} safe, and apart from backups of the store:
+Keep {settings.master_key_path.absolute()} safe, and apart from backups of the store:
 without it the private keys do not open.""")

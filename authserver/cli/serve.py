@@ -104,6 +104,8 @@ def command(
     worker.spare_the_collector()
     listeners = _listeners(chosen, host, port)
     where = dict(zip(("listening", "administration"), (it.url for it in listeners), strict=False))
+    console = chosen.console_url
+    realm = f"the realm {chosen.realm}" + (f", and the console at {console}" if console else "")
     with _metrics_listener(chosen) as metrics:
         certificates = [it.certificate for it in listeners if it.certificate]
         http_server.run(
@@ -111,8 +113,9 @@ def command(
             workers,
             partial(worker.worker, worker.WorkerInheritance(snapshot, metrics, certificates)),
             lambda: _log().info(
-                f"serving tokens on {' and '.join(where.values())} for the realm {chosen.realm}",
+                f"serving tokens on {' and '.join(where.values())} for {realm}",
                 **where,
+                **({} if console is None else {"console": console}),
                 realm=chosen.realm,
                 workers=workers,
             ),

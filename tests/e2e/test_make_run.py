@@ -77,6 +77,7 @@ def test_make_run_sets_up_once_and_serves_what_is_there(
         assert _token_status(environ, "admin", "a wrong one") == 401
         _assert_ignored_by_git({path.name for path in set(clone.iterdir()) - cloned})
         _take_next_steps(clone, environ, output)
+        assert _forms(output) == _forms(_printed_in_the_readme())
     _assert_nowhere(admin[1], clone / "data")
 
     with _made_to_run(clone, environ) as made:
@@ -116,6 +117,19 @@ def test_every_package_that_is_installed_is_looked_up(
     assert "pip==" in here
     assert set(here.splitlines()) <= set(ours.splitlines())
     assert "granian==" in todays
+
+
+def _printed_in_the_readme() -> str:
+    text = (ROOT / "README.md").read_text()
+    return text.partition("```text\n")[2].partition("```")[0]
+
+
+def _forms(output: str) -> list[str]:
+    """Return the lines of an output with what differs each time left out."""
+    varying = r"(?<=password  )\S+|/\S*(?=/data)|^\d{4}-\S+|(?<=:)\d{4,5}\b|(?<=workers=)\d+"
+    lines = re.sub(varying, "…", output, flags=re.MULTILINE).splitlines()
+    # Where the packages come from, pip may have something to say.
+    return lines[lines.index("Installing …") + 1 :]
 
 
 def _printed(label: str, output: str) -> str:

@@ -250,6 +250,17 @@ class Settings(SettingsFields):
         return _address(self.admin_listen)
 
     @property
+    def console_url(self) -> str | None:
+        """Return where browsers find the pages of administrators; None if that is not known."""
+        if self.console == "off":
+            return None
+        url = self.public_url if self.admin_listen is None else self.admin_url
+        if url is None and isinstance(place := self.admin_place, tuple):
+            scheme = "https" if self.admin_tls_files else "http"
+            url = f"{scheme}://{bracketed(place[0])}:{place[1]}"
+        return None if url is None else f"{url}/console/"
+
+    @property
     def tls_files(self) -> tuple[Path, Path] | None:
         """Return the files of the public listener's certificate and of its key."""
         certificate, key = self.tls_certificate_file, self.tls_key_file
