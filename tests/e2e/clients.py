@@ -156,15 +156,28 @@ class _WithStore(Client):
 
 class Docker(_WithStore):
     name = "docker"
-    programs = ("docker", "dockerd", "containerd", "runc", "skopeo")
+    programs: ClassVar[tuple[str, ...]] = ("docker", "dockerd", "containerd", "runc", "skopeo")
     version = ("dockerd", "--version")
     says_unauthorized = "unauthorized: incorrect user name or password"
 
     def client(self, *args: str, stdin: str = "", check: bool = False) -> Done:
-        return self.run("docker", *args, stdin=stdin, check=check)
+        return self.run(self.programs[0], *args, stdin=stdin, check=check)
 
     def make(self, name: str) -> None:
         self.client("load", "-i", self._archive(name), check=True)
+
+
+class Docker29(Docker):
+    """The engine is of version 29, with images in containerd, as it keeps them by default.
+
+    Since then the engine asks for tokens as containerd does, but for ``login``.
+    """
+
+    name = "docker-29"
+    programs: ClassVar[tuple[str, ...]] = (
+        "docker-29", "dockerd-29", "containerd-2.4.2", "runc", "skopeo",
+    )  # fmt: skip
+    version = ("docker-29", "--version")
 
 
 class Podman(_WithStore):
@@ -175,14 +188,28 @@ class Podman(_WithStore):
     plain = ("--tls-verify=false",)
     run_root = ""
 
+    def __init__(self, host: str, home: Path) -> None:
+        super().__init__(host, home)
+        # New ones want to find netavark, though they use it for containers only.
+        (home / "netavark").symlink_to("/bin/true")
+        config = home / "containers.conf"
+        config.write_text(f"[engine]\nhelper_binaries_dir = [{json.dumps(str(home))}]\n")
+        self.environ["CONTAINERS_CONF"] = str(config)
+
     def client(self, *args: str, stdin: str = "", check: bool = False) -> Done:
         where = ("--root", str(self.home / "store"), "--runroot", self.run_root)
         return self.run(
-            self.name, *where, "--storage-driver", "vfs", *args, stdin=stdin, check=check
+            self.programs[0], *where, "--storage-driver", "vfs", *args, stdin=stdin, check=check
         )
 
     def make(self, name: str) -> None:
         self.client("load", "-i", self._archive(name), check=True)
+
+
+class Podman5(Podman):
+    name = "podman-5"
+    programs: ClassVar[tuple[str, ...]] = ("podman-5.8.0", "runc", "skopeo")
+    version = ("podman-5.8.0", "--version")
 
 
 class Buildah(Podman):
@@ -198,10 +225,16 @@ class Buildah(Podman):
         return self.client("pull", "--policy", "always", *self.plain, self.reference(name))
 
 
+class Buildah142(Buildah):
+    name = "buildah-1.42"
+    programs: ClassVar[tuple[str, ...]] = ("buildah-1.42.0", "skopeo")
+    version = ("buildah-1.42.0", "--version")
+
+
 class Ctr(_WithStore):
     name = "ctr"
     login_asks = False
-    programs = ("ctr", "containerd", "skopeo")
+    programs: ClassVar[tuple[str, ...]] = ("ctr", "containerd", "skopeo")
     version = ("ctr", "--version")
     verbs = ("push", "pull", "copy")
     says_unauthorized = "401 Unauthorized"
@@ -220,7 +253,7 @@ class Ctr(_WithStore):
         self._credentials = ()
 
     def client(self, *args: str, stdin: str = "", check: bool = False) -> Done:
-        command = ("ctr", "--address", self.socket, "images", *args)
+        command = (self.programs[0], "--address", self.socket, "images", *args)
         return self.run(*command, stdin=stdin, check=check)
 
     def make(self, name: str) -> None:
@@ -232,6 +265,14 @@ class Ctr(_WithStore):
     def pull(self, name: str) -> Done:
         self.client("rm", "--sync", self.reference(name))
         return self.client("pull", "--plain-http", *self._credentials, self.reference(name))
+
+
+class Ctr2(Ctr):
+    """The engine asks for tokens itself: the command only shows it the credentials."""
+
+    name = "ctr-2"
+    programs: ClassVar[tuple[str, ...]] = ("ctr-2.4.2", "containerd-2.4.2", "skopeo")
+    version = ("ctr-2.4.2", "--version")
 
 
 class Skopeo(Client):
@@ -404,7 +445,8 @@ class Helm(Client):
 
 
 CLIENTS: tuple[type[Client], ...] = (
-    Docker, Ctr, Podman, Buildah, Skopeo, Crane, Oras, Regctl, Helm,
+    Docker, Docker29, Ctr, Ctr2, Podman, Podman5, Buildah, Buildah142, Skopeo,
+    Crane, Oras, Regctl, Helm,
 )  # fmt: skip
 
 
@@ -420,12 +462,20 @@ def ready(kind: type[Client], host: str, home: Path) -> Iterator[Client]:
 @contextmanager
 def _supported(client: Client) -> Iterator[None]:
     match client:
+        case Docker29():
+            _, engine, program, *_ = client.programs
+            with (
+                containerd(client.home / "containerd", program) as images,
+                docker_engine(client.home / "engine", engine, f"--containerd={images}") as socket,
+            ):
+                client.environ["DOCKER_HOST"] = socket
+                yield
         case Docker():
             with docker_engine(client.home / "engine") as socket:
                 client.environ["DOCKER_HOST"] = socket
                 yield
         case Ctr():
-            with containerd(client.home / "containerd") as client.socket:
+            with containerd(client.home / "containerd", client.programs[1]) as client.socket:
                 yield
         case Podman():
             _require_root()
@@ -437,18 +487,20 @@ def _supported(client: Client) -> Iterator[None]:
 
 
 @contextmanager
-def docker_engine(place: Path) -> Iterator[str]:
+def docker_engine(
+    place: Path, program: str = "dockerd", option: str = "--storage-driver=overlay2"
+) -> Iterator[str]:
     """Run a Docker engine of our own, without a bridge; give its socket."""
     # Docker's engine runs the other two.
-    require("docker", "dockerd", "containerd", "runc")
+    require(program, "containerd", "runc")
     _require_root()
     place.mkdir()
     # A path to a socket has at most 107 characters.
     with TemporaryDirectory(prefix="engine-") as short:
         socket = f"unix://{short}/s"
         command = [
-            str(which("dockerd")), "--iptables=false", "--ip6tables=false", "--bridge=none",
-            "--storage-driver=overlay2", "--data-root", str(place / "data"),
+            str(which(program)), option, "--iptables=false", "--ip6tables=false", "--bridge=none",
+            "--data-root", str(place / "data"),
             "--exec-root", f"{short}/exec", "--pidfile", str(place / "pid"), "-H", socket,
         ]  # fmt: skip
         with running(command, socket, place / "log", clean_environ()):
@@ -456,9 +508,9 @@ def docker_engine(place: Path) -> Iterator[str]:
 
 
 @contextmanager
-def containerd(place: Path) -> Iterator[str]:
+def containerd(place: Path, program: str = "containerd") -> Iterator[str]:
     """Run a containerd of our own; give its socket."""
-    require("ctr", "containerd")
+    require(program)
     _require_root()
     place.mkdir()
     with TemporaryDirectory(prefix="containerd-") as short:
@@ -472,7 +524,7 @@ def containerd(place: Path) -> Iterator[str]:
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         config = place / "config.toml"
         config.write_text("\n".join([*lines, "[grpc]", f"address = {json.dumps(socket)}", ""]))
-        command = [str(which("containerd")), "--config", str(config)]
+        command = [str(which(program)), "--config", str(config)]
         with running(command, f"unix://{socket}", place / "log", clean_environ()):
             yield socket
 

@@ -68,7 +68,7 @@ def test_a_hidden_program_is_missing_and_what_requires_it_is_recorded(tmp_path: 
 def test_the_programs_that_test_deps_builds_are_known() -> None:
     script = (ROOT / "tests" / "deps.sh").read_text()
     versions = dict(re.findall(r"^(\w+)=([\d.]+)$", script, re.MULTILINE))
-    built = re.findall(r'^go_program "?([\w.$-]+)"? ', script, re.MULTILINE)
+    built = re.findall(r'^(?:go_program|go_source) "?([\w.$-]+)\b', script, re.MULTILINE)
     names = {re.sub(r"\$(\w+)", lambda found: versions[found[1]], name) for name in built}
-    assert len(names) == 7
+    assert len(names) == 13
     assert names <= PROGRAMS
