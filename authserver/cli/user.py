@@ -29,7 +29,7 @@ from authserver.cli.tables import print_table
 from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core import orders
 from authserver.core.errors import Refused
-from authserver.core.subjects import AccountKind, AdminTokens, SubjectKind
+from authserver.core.subjects import AccountKind, AdminTokens, Role, SubjectKind
 from authserver.db import accounts, app_tokens, invitations, lookup, models, rule_rows, rules
 from authserver.runtime import settings
 
@@ -60,11 +60,22 @@ def command() -> None:
     "rules do; and commands ask for no account: the owner of the data directory administers.",
 )
 @click.option(
+    "--auditor",
+    is_flag=True,
+    help="Mark as an auditor, who reads over the API all that an administrator reads, and changes "
+    "nothing. The mark gives no right on any repository either.",
+)
+@click.option(
     "--app-tokens-only", is_flag=True, help="The password opens the API, and gets no tokens."
 )
 @pass_context
 def add(
-    context: Context, name: str, password_stdin: bool, admin: bool, app_tokens_only: bool
+    context: Context,
+    name: str,
+    password_stdin: bool,
+    admin: bool,
+    auditor: bool,
+    app_tokens_only: bool,
 ) -> None:
     """Add the user NAME with a password."""
     with context.read() as session:
@@ -72,7 +83,9 @@ def add(
     password = ask_password(from_stdin=password_stdin)
     hashed = passwords.NewPasswords.of(context.settings).hash(password, name)
     with context.change() as change:
-        row = accounts.add_user(change, name, hashed, admin=admin, app_tokens_only=app_tokens_only)
+        row = accounts.add_user(
+            change, name, hashed, admin=admin, auditor=auditor, app_tokens_only=app_tokens_only
+        )
     note(f"Added the user {row.name}.")
     note_on_name(row.name)
 
@@ -81,10 +94,15 @@ def add(
 @click.argument("name", type=USER)
 @click.option("--admin/--no-admin", default=None, help="Whether the user may administer.")
 @click.option(
+    "--auditor/--no-auditor",
+    default=None,
+    help="Whether the user may read all that an administrator reads.",
+)
+@click.option(
     "--admin-tokens",
     type=Values(AdminTokens),
-    help="With --admin: keep or revoke the app tokens that would administer from then on, "
-    "instead of asking.",
+    help="With --admin or --auditor: keep or revoke the app tokens that would open the "
+    "administration from then on, instead of asking.",
 )
 @click.option(
     "--app-tokens-only/--passwords",
@@ -99,30 +117,33 @@ def edit(
     context: Context,
     name: str,
     admin: bool | None,
+    auditor: bool | None,
     admin_tokens: AdminTokens | None,
     app_tokens_only: bool | None,
     force: bool,
 ) -> None:
     """Change the role of the user NAME, or what it logs in with.
 
-    App tokens that were made with --admin while NAME was no administrator would administer as
-    well: they are shown first.
+    App tokens that were made with --admin before NAME had the role would have it as well: they are
+    shown first.
     """
-    if admin_tokens and not admin:
-        raise click.UsageError("--admin-tokens goes with --admin")
-    if admin and admin_tokens is None and sys.stdin.isatty():
-        admin_tokens = _asked(context, name)
-    if (admin, app_tokens_only) == (None, None):
+    rises = bool(admin or auditor)
+    if admin_tokens and not rises:
+        raise click.UsageError("--admin-tokens goes with --admin or --auditor")
+    if rises and admin_tokens is None and sys.stdin.isatty():
+        admin_tokens = _asked(context, name, Role.of(admin=bool(admin), auditor=bool(auditor)))
+    if (admin, auditor, app_tokens_only) == (None, None, None):
         raise click.UsageError(
-            "say what to change: --admin or --no-admin, --app-tokens-only or --passwords"
+            "say what to change: --admin or --no-admin, --auditor or --no-auditor, "
+            "--app-tokens-only or --passwords"
         )
     notes = []
     with context.change() as change:
-        if admin is not None:
-            changed = accounts.set_admin(
-                change, name, admin=admin, admin_tokens=admin_tokens, force=force
+        if (admin, auditor) != (None, None):
+            changed = accounts.set_role(
+                change, name, admin=admin, auditor=auditor, admin_tokens=admin_tokens, force=force
             )
-            state = "may administer" if admin else "may not administer"
+            state = _may(lookup.account(change.session, name, AccountKind.USER).role)
             notes.append(f"{name} {state} now." if changed else f"{name} {state}, as before.")
         if app_tokens_only is not None:
             changed = accounts.set_app_tokens_only(change, name, only=app_tokens_only)
@@ -132,17 +153,25 @@ def edit(
         note(each)
 
 
-def _asked(context: Context, name: str) -> AdminTokens | None:
-    """Show the app tokens that would administer, and ask about them; return None without any."""
+def _may(role: Role) -> str:
+    return {
+        Role.NOBODY: "may not administer",
+        Role.AUDITOR: "may read the administration and change nothing",
+        Role.ADMINISTRATOR: "may administer",
+    }[role]
+
+
+def _asked(context: Context, name: str, to: Role) -> AdminTokens | None:
+    """Show the app tokens that would rise with NAME, and ask about them; return None without."""
     with context.read() as session:
         row = lookup.account(session, name, AccountKind.USER)
-        tokens = [] if row.admin else app_tokens.administering(session, row, now())
+        tokens = app_tokens.beyond_role(session, row, now()) if to > row.role else []
     if not tokens:
         return None
     for token in tokens:
         until = f"until {when(token.expires_at)}" if token.expires_at else "for ever"
         used = f"last used {when(token.last_used_at)}" if token.last_used_at else "never used"
-        note(f"The app token {token.id} ({token.name}) would administer, {until}; {used}.")
+        note(f"The app token {token.id} ({token.name}) would {to.what}, {until}; {used}.")
     return AdminTokens(click.prompt("Keep or revoke?", type=Values(AdminTokens), err=True))
 
 
@@ -276,9 +305,14 @@ def _state(user: Mapping[str, Any]) -> str:
     return f"invited until {when(until)}" if until else "no password yet"
 
 
+def _roles(user: Mapping[str, Any]) -> str:
+    marks = {"administrator": user["admin"], "auditor": user["auditor"]}
+    return ", ".join(name for name, marked in marks.items() if marked) or "none"
+
+
 _COLUMNS: Columns[Described] = {
     "NAME": lambda user: user["name"],
-    "ADMIN": lambda user: yes(user["admin"]),
+    "ROLE": _roles,
     "STATE": _state,
     "GROUPS": lambda user: ", ".join(user["groups"]),
     "CREATED": lambda user: when(user["created_at"]),
@@ -312,7 +346,7 @@ def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
     fields = {
         "name": user["name"],
         "state": _state(user),
-        "admin": yes(user["admin"]),
+        "role": _roles(user),
         "password": "set" if user["password"] else "none yet",
         "app tokens only": yes(user["app_tokens_only"]),
         "groups": ", ".join(user["groups"]) or "none",

@@ -10,6 +10,7 @@ from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import within
 from authserver.core.patterns import ACCOUNT, ANY_SEGMENTS, Pattern
 from authserver.core.rules import ALL, CATALOG, Limit, expand, in_order
+from authserver.core.subjects import Role
 
 _EVERYTHING = (
     Limit("repository", Pattern(ANY_SEGMENTS), frozenset({ALL})),
@@ -21,12 +22,13 @@ _EVERYTHING = (
 class Bounds:
     """The most that a credential may be used for.
 
-    With ``limits`` None it stands for all of the account on registries; with ``admin`` it may
-    administer. Without ``networks`` it is good from anywhere, without an ``end`` for ever.
+    With ``limits`` None it stands for all of the account on registries; ``role`` is what it opens
+    of the administration. Without ``networks`` it is good from anywhere, without an ``end`` for
+    ever.
     """
 
     limits: tuple[Limit, ...] | None
-    admin: bool
+    role: Role
     networks: tuple[Network, ...] = ()
     end: datetime | None = None
 
@@ -38,7 +40,7 @@ class Bounds:
         return Conditions(tuple(parts))
 
 
-UNBOUNDED = Bounds(limits=None, admin=True)
+UNBOUNDED = Bounds(limits=None, role=Role.ADMINISTRATOR)
 """The bounds of a password, and of an invitation, which leads to one."""
 
 
@@ -56,8 +58,9 @@ def placed(limits: Iterable[Limit], account: str) -> tuple[Limit, ...]:
 
 def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
     """Give, in words, each part of ``made`` that exceeds ``maker``. Both have placed limits."""
-    if made.admin and not maker.admin:
-        yield "administering"
+    if made.role > maker.role:
+        administers = made.role is Role.ADMINISTRATOR
+        yield "administering" if administers else "reading the administration"
     if maker.limits is not None:
         wanted = _EVERYTHING if made.limits is None else made.limits
         yield from (str_limit(limit) for limit in wanted if not _covered(limit, maker, len(wanted)))

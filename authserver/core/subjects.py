@@ -1,7 +1,7 @@
 """Accounts, and the subjects of rules."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from authserver.core.errors import Refused
 from authserver.core.names import account_name
@@ -14,8 +14,28 @@ class AccountKind(StrEnum):
     ROBOT = "robot"
 
 
+class Role(IntEnum):
+    """What an account or a credential may do in the administration. Each includes those before."""
+
+    NOBODY = 0
+    AUDITOR = 1
+    ADMINISTRATOR = 2
+
+    @classmethod
+    def of(cls, *, admin: bool, auditor: bool) -> "Role":
+        """Return the role of an account or a credential with these marks."""
+        if admin:
+            return cls.ADMINISTRATOR
+        return cls.AUDITOR if auditor else cls.NOBODY
+
+    @property
+    def what(self) -> str:
+        """Return what the role opens, in words that follow "would" and "may"."""
+        return "administer" if self is Role.ADMINISTRATOR else "read the administration"
+
+
 class AdminTokens(StrEnum):
-    """Whether a new administrator keeps app tokens with an admin ceiling."""
+    """Whether a new administrator or auditor keeps app tokens that open the administration."""
 
     KEEP = "keep"
     REVOKE = "revoke"

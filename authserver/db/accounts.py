@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from authserver.core.commands import program, shell_command
 from authserver.core.errors import Refused
 from authserver.core.names import folded, one_line
-from authserver.core.subjects import AccountKind, AdminTokens
+from authserver.core.subjects import AccountKind, AdminTokens, Role
 from authserver.db import (
     app_tokens,
     lists,
@@ -40,6 +40,7 @@ def add_user(
     password_hash: str | None,
     *,
     admin: bool = False,
+    auditor: bool = False,
     app_tokens_only: bool = False,
     disabled: bool = False,
     source: str | None = None,
@@ -58,6 +59,7 @@ def add_user(
         kind=AccountKind.USER,
         password_hash=password_hash,
         admin=admin,
+        auditor=auditor,
         app_tokens_only=app_tokens_only,
         disabled_at=change.at if disabled else None,
         description="",
@@ -67,8 +69,8 @@ def add_user(
     change.session.add(row)
     change.session.flush()
     from_where = {"source": source} if source else {}
-    only = {"app_tokens_only": True} if app_tokens_only else {}
-    after = {"admin": admin} | only | _off(row) | from_where
+    given = {"auditor": auditor, "app_tokens_only": app_tokens_only}
+    after = {"admin": admin} | {k: v for k, v in given.items() if v} | _off(row) | from_where
     change.record("user.add", f"user:{name}", after=after)
     return row
 
@@ -94,6 +96,7 @@ def add_robot(
         folded_name=folded(name),
         kind=AccountKind.ROBOT,
         admin=False,
+        auditor=False,
         app_tokens_only=False,
         disabled_at=change.at if disabled else None,
         owner=lookup.account(change.session, owner, AccountKind.USER) if owner else None,
@@ -162,33 +165,37 @@ def rename(change: Change, name: str, new_name: str, *, kind: str | None = None)
     return lookup.rename(change, row, row.kind, new_name)
 
 
-def set_admin(
+def set_role(
     change: Change,
     name: str,
     *,
-    admin: bool,
+    admin: bool | None = None,
+    auditor: bool | None = None,
     admin_tokens: AdminTokens | None = None,
     force: bool = False,
 ) -> bool:
-    """Grant or revoke a user's administrator role; False if it was so already.
+    """Change the marks that are not None of a user; False if they were so already.
 
     Raises:
         NotFound: there is no such user.
-        Refused: the user has app tokens that would administer from then on, and ``admin_tokens``
-            is None; or it is the last administrator, and ``force`` is not set.
+        Refused: the user has app tokens that would rise as well, and ``admin_tokens`` is None; or
+            it is the last administrator, and ``force`` is not set.
     """
     row = lookup.account(change.session, name, AccountKind.USER)
-    if row.admin == admin:
+    asked, old = {"admin": admin, "auditor": auditor}, {"admin": row.admin, "auditor": row.auditor}
+    new = {mark: to for mark, to in asked.items() if to not in (None, old[mark])}
+    if not new:
         return False
-    if not admin and not force:
+    to = Role.of(**old | new)
+    if to is not Role.ADMINISTRATOR and not force:
         require_other_administrator(change.session, row)
-    kept = _decided(change, row, admin_tokens) if admin else []
-    row.admin = admin
-    after: dict[str, object] = {"admin": admin} | ({"admin_tokens": kept} if kept else {})
-    if admin:
+    after: dict[str, object] = {**new}
+    if to > row.role:
         # Somebody else's mail may have the link, and it would set an administrator's password.
-        after |= logins.end_invitation(change, row)
-    change.record("user.edit", f"user:{row.name}", before={"admin": not admin}, after=after)
+        after |= _decided(change, row, to, admin_tokens) | logins.end_invitation(change, row)
+    for mark, marked in new.items():
+        setattr(row, mark, marked)
+    change.record("user.edit", f"user:{row.name}", before={m: old[m] for m in new}, after=after)
     return True
 
 
@@ -211,23 +218,26 @@ def set_app_tokens_only(change: Change, name: str, *, only: bool) -> bool:
     return True
 
 
-def _decided(change: Change, row: AccountRow, admin_tokens: AdminTokens | None) -> list[int]:
-    """Revoke or keep the app tokens of a new administrator; return the ids of those kept."""
-    tokens = app_tokens.administering(change.session, row, change.at)
-    if tokens and admin_tokens is None:
-        edit = ("user", "edit", "--admin", "--admin-tokens")
+def _decided(
+    change: Change, row: AccountRow, to: Role, choice: AdminTokens | None
+) -> dict[str, Any]:
+    """Revoke or keep the app tokens that rise with their account; record those kept."""
+    tokens = app_tokens.beyond_role(change.session, row, change.at)
+    if tokens and choice is None:
+        mark = "--admin" if to is Role.ADMINISTRATOR else "--auditor"
+        edit = ("user", "edit", mark, "--admin-tokens")
         revoke = shell_command(*edit, "revoke", operand=row.name)
         keep = shell_command(*edit, "keep", operand=row.name)
         names = ", ".join(f"{token.id} ({token.name})" for token in tokens)
         raise Refused(
-            f"{row.name} has app tokens that would administer from then on: {names}. To revoke "
+            f"{row.name} has app tokens that would {to.what} from then on: {names}. To revoke "
             f"them: `{revoke}`; to let them: `{keep}`"
         )
-    if admin_tokens is AdminTokens.KEEP:
-        return [token.id for token in tokens]
+    if tokens and choice is AdminTokens.KEEP:
+        return {"admin_tokens": [token.id for token in tokens]}
     for token in tokens:
         app_tokens.revoke(change, token.id)
-    return []
+    return {}
 
 
 def has_administrator(session: Session, *which: ColumnElement[bool]) -> bool:
@@ -372,6 +382,7 @@ def described(row: AccountRow) -> dict[str, Any]:
     login = row.last_login_at and row.last_login_at.isoformat()
     return common | {
         "admin": row.admin,
+        "auditor": row.auditor,
         "password": row.password_hash is not None,
         "app_tokens_only": row.app_tokens_only,
         "last_login_at": login,

@@ -16,6 +16,7 @@ from authserver.core.errors import NotFound, Refused
 from authserver.core.names import account_name
 from authserver.core.rules import ACTIONS, Effect, Limit, rule_actions, rule_pattern
 from authserver.core.secret_tokens import Prefix
+from authserver.core.subjects import Role
 from authserver.db import lists, lookup
 from authserver.db.lists import Window
 from authserver.db.models import AccountRow, AppTokenRow
@@ -173,13 +174,16 @@ def listed(
     return session.scalars(lists.TOKENS.within(query, window)).all()
 
 
-def administering(session: Session, account: AccountRow, now: datetime) -> list[AppTokenRow]:
-    """Return an account's app tokens with an admin ceiling that have not expired."""
+def beyond_role(session: Session, account: AccountRow, now: datetime) -> list[AppTokenRow]:
+    """Return an account's app tokens that would open more of the administration than it may.
+
+    They do as soon as the account rises. Those that have expired are left out.
+    """
     mine = select(AppTokenRow).where(AppTokenRow.account_id == account.id).order_by(AppTokenRow.id)
     return [
         row
         for row in session.scalars(mine)
-        if administers(row.ceiling) and (row.expires_at is None or row.expires_at > now)
+        if role(row.ceiling) > account.role and (row.expires_at is None or row.expires_at > now)
     ]
 
 
@@ -190,9 +194,9 @@ def limits(ceiling: Sequence[str] | None) -> tuple[Limit, ...] | None:
     return tuple(ceiling_limit(text) for text in ceiling if text != ADMIN)
 
 
-def administers(ceiling: Sequence[str] | None) -> bool:
-    """Whether a token with that stored ceiling may administer, where its account may."""
-    return ceiling is not None and ADMIN in ceiling
+def role(ceiling: Sequence[str] | None) -> Role:
+    """Return what a token with that stored ceiling opens at most of the administration."""
+    return Role.of(admin=ceiling is not None and ADMIN in ceiling, auditor=False)
 
 
 def bounds(row: AppTokenRow) -> Bounds:
@@ -210,7 +214,7 @@ def _bounds(
     allowed = limits(ceiling)
     return Bounds(
         limits=None if allowed is None else placed(allowed, account),
-        admin=administers(ceiling),
+        role=role(ceiling),
         networks=networks,
         end=end,
     )

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from authserver.core.password_rules import is_hash
 from authserver.core.rules import Limit
-from authserver.core.subjects import Account, AccountKind
+from authserver.core.subjects import Account, AccountKind, Role
 from authserver.db import app_tokens as app_token_rows
 from authserver.db import rule_rows
 from authserver.db.models import (
@@ -34,8 +34,9 @@ class KnownAccount:
     """An account as a credential is checked against it.
 
     A robot is ``disabled`` also while its owner is, unless it outlives it. ``admin`` opens the
-    administration and grants nothing on registries. With ``app_tokens_only`` no registry token is
-    issued for a password. With ``second_factor`` a password alone is good for nothing.
+    administration, ``auditor`` opens it for reading, and neither grants anything on registries.
+    With ``app_tokens_only`` no registry token is issued for a password. With ``second_factor`` a
+    password alone is good for nothing.
     """
 
     id: int
@@ -43,8 +44,13 @@ class KnownAccount:
     password_hash: str | None = field(repr=False)
     disabled: bool
     admin: bool = False
+    auditor: bool = False
     app_tokens_only: bool = False
     second_factor: bool = False
+
+    @property
+    def role(self) -> Role:
+        return Role.of(admin=self.admin, auditor=self.auditor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,8 @@ class KnownRegistry:
 class KnownAppToken:
     """An app token, by one of its secrets. ``expires_at`` None means never.
 
-    ``admin``: it may administer where its account may. ``rotated``: this secret was replaced.
+    ``role`` is what it opens of the administration, where its account may do that. ``rotated``:
+    this secret was replaced.
     """
 
     id: int
@@ -75,7 +82,7 @@ class KnownAppToken:
     expires_at: datetime | None
     ceiling: tuple[Limit, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
-    admin: bool = False
+    role: Role = Role.NOBODY
     rotated: bool = False
 
 
@@ -123,6 +130,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             table.password_hash,
             table.disabled_at,
             table.admin,
+            table.auditor,
             table.app_tokens_only,
             table.second_factor,
             table.outlives_owner,
@@ -141,6 +149,7 @@ def accounts(session: Session, ids: Ids = None) -> dict[str, KnownAccount]:
             disabled=row.disabled_at is not None
             or (row.owner_disabled_at is not None and not row.outlives_owner),
             admin=row.admin,
+            auditor=row.auditor,
             app_tokens_only=row.app_tokens_only,
             second_factor=row.second_factor,
         )
@@ -176,7 +185,7 @@ def app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
             expires_at=row.expires_at,
             ceiling=app_token_rows.limits(row.ceiling),
             networks=tuple(ip_network(text) for text in row.networks or ()),
-            admin=app_token_rows.administers(row.ceiling),
+            role=app_token_rows.role(row.ceiling),
         )
         known[row.secret_hash] = token
         if row.previous_hash is not None:

@@ -37,6 +37,7 @@ def test_a_user_is_added_with_the_first_line_as_password(run: Commands, settings
         "kind": "user",
         "admin": False,
         "disabled": False,
+        "auditor": False,
         "app_tokens_only": False,
         "password": True,
         "last_login_at": None,
@@ -313,11 +314,11 @@ def test_users_are_listed_in_order_without_their_hashes(run: Commands) -> None:
     assert [user["name"] for user in run.json("user", "list")] == [ADMIN, "bob", "Zoe"]
     assert "$2b$" not in run.out
     head, *lines = run("user", "list").splitlines()
-    assert head.split()[:4] == ["NAME", "ADMIN", "STATE", "GROUPS"]
+    assert head.split()[:4] == ["NAME", "ROLE", "STATE", "GROUPS"]
     assert [line.split()[:3] for line in lines] == [
-        [ADMIN, "yes", "enabled"],
-        ["bob", "no", "enabled"],
-        ["Zoe", "no", "enabled"],
+        [ADMIN, "administrator", "enabled"],
+        ["bob", "none", "enabled"],
+        ["Zoe", "none", "enabled"],
     ]
 
 
@@ -370,6 +371,36 @@ def test_app_tokens_that_are_to_administer_are_kept_and_recorded(forgetful: Comm
     # Whoever is an administrator no more is asked again.
     forgetful("user", "edit", "alice", "--no-admin")
     forgetful("user", "edit", "alice", "--admin", status=1)
+
+
+def test_a_user_reads_the_administration_and_no_more(run: Commands) -> None:
+    add(run, "vera", "--auditor")
+    assert run.last_change()["after"] == {"admin": False, "auditor": True}
+    shown = run.json("user", "show", "vera")
+    assert (shown["admin"], shown["auditor"]) == (False, True)
+    assert "role auditor" in " ".join(run("user", "show", "vera").split())
+    assert "auditor" in run("user", "list")
+    run("user", "edit", "vera", "--auditor")
+    assert "vera may read the administration and change nothing, as before." in run.err
+    run("user", "edit", "vera", "--admin")
+    assert "role administrator, auditor" in " ".join(run("user", "show", "vera").split())
+    run("user", "edit", "vera", "--no-admin", "--no-auditor")
+    assert "vera may not administer now." in run.err
+    assert run.last_change()["before"] == {"admin": True, "auditor": True}
+    run("user", "edit", "admin", "--no-admin", "--auditor", status=1)
+
+
+def test_no_forgotten_app_token_reads_when_its_user_may(forgetful: Commands) -> None:
+    forgetful("user", "edit", "alice", "--auditor", status=1)
+    assert "1 (old), 2 (both)" in forgetful.err
+    assert "authserver user edit alice --auditor --admin-tokens revoke" in forgetful.err
+    forgetful("user", "edit", "alice", "--auditor", "--admin-tokens", "keep")
+    assert forgetful.last_change()["after"] == {"auditor": True, "admin_tokens": [1, 2]}
+    # They would administer next.
+    forgetful("user", "edit", "alice", "--admin", status=1)
+    assert "1 (old), 2 (both)" in forgetful.err
+    forgetful("user", "edit", "alice", "--admin", "--admin-tokens", "revoke")
+    assert tokens_of_alice(forgetful) == ["plain"]
 
 
 def test_a_policy_wakes_no_forgotten_app_token(forgetful: Commands, tmp_path: Path) -> None:

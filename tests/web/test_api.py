@@ -206,7 +206,7 @@ SPOILS = {
     "disabled": (lambda c: accounts.set_disabled(c, "root", disabled=True), 401),
     "removed": (lambda c: accounts.remove(c, "root"), 401),
     "password changed": (lambda c: accounts.set_password(c, "root", "$2b$04$" + "." * 53), 401),
-    "no administrator any more": (lambda c: accounts.set_admin(c, "root", admin=False), 403),
+    "no administrator any more": (lambda c: accounts.set_role(c, "root", admin=False), 403),
 }
 
 

@@ -270,7 +270,7 @@ def test_a_login_that_is_not_checked_is_recorded(world: World) -> None:
 
 def test_the_current_password_is_not_guessed_with_an_app_token(world: World) -> None:
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "alice", admin=True)
+        accounts.set_role(change, "alice", admin=True)
     world.wiring.state.refresh()
     assert log_in(world, PASSWORD, address=ELSEWHERE).status_code == 200
     auth = ("alice", PASSWORD)

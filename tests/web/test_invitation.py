@@ -131,7 +131,7 @@ def test_a_link_that_is_no_longer_good_shows_no_form(world: World, end: str) -> 
                 accounts.set_disabled(change, "dora", disabled=False)
         case "administrator":
             with world.wiring.store.change("test") as change:
-                accounts.set_admin(change, "dora", admin=True)
+                accounts.set_role(change, "dora", admin=True)
         case "expired":
             with world.wiring.store.change("test") as change:
                 change.session.execute(update(InvitationRow).values(expires_at=change.at))
@@ -153,7 +153,7 @@ def test_what_ends_an_invitation_says_so_in_its_record(world: World, action: str
             case "user.disable":
                 accounts.set_disabled(change, "bob", disabled=True)
             case "user.edit":
-                accounts.set_admin(change, "bob", admin=True)
+                accounts.set_role(change, "bob", admin=True)
             case _:
                 accounts.set_password(change, "bob", "$2b$04$" + "a" * 53)
     with world.wiring.store.read() as session:

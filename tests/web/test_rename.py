@@ -176,7 +176,7 @@ def test_a_caller_who_was_renamed_acts_for_nobody_who_has_the_name_now(
 ) -> None:
     world.user("alice")
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "alice", admin=True)
+        accounts.set_role(change, "alice", admin=True)
     world.wiring.state.refresh()
     call(world, "GET", "/me", ALICE, 200)
     headers = {"Authorization": basic(*ALICE)}

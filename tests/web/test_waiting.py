@@ -26,7 +26,7 @@ def world(world: World) -> World:
     world.user("alice")
     world.allow("user:alice", "team/**", "pull")
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "alice", admin=True)
+        accounts.set_role(change, "alice", admin=True)
     world.wiring.state.refresh()
     return world
 
@@ -192,7 +192,7 @@ def while_it_is_stored(world: World, meanwhile: Callable[[World], None]) -> Test
 
 def demote(world: World) -> None:
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "alice", admin=False)
+        accounts.set_role(change, "alice", admin=False)
     world.wiring.state.refresh()
 
 

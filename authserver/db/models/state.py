@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstrai
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from authserver.core.conditions import Conditions
+from authserver.core.subjects import Role
 from authserver.db.dialects.types import sorted_text
 from authserver.db.models.base import Base, StoredConditions, TextLines
 
@@ -147,6 +148,7 @@ class AccountRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str | None]
     admin: Mapped[bool]
+    auditor: Mapped[bool]
     app_tokens_only: Mapped[bool]
     second_factor: Mapped[bool] = mapped_column(default=False)
     disabled_at: Mapped[datetime | None]
@@ -160,6 +162,11 @@ class AccountRow(Base):
     groups: Mapped[list["GroupRow"]] = relationship(
         secondary="membership", back_populates="members", order_by="GroupRow.name"
     )
+
+    @property
+    def role(self) -> Role:
+        """What a user's marks open; those of a robot are never set."""
+        return Role.of(admin=self.admin, auditor=self.auditor)
 
 
 class GroupRow(Base):

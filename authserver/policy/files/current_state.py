@@ -93,6 +93,7 @@ def _account(row: models.AccountRow) -> AccountEntry:
         AccountKind(row.kind),
         disabled=row.disabled_at is not None,
         admin=row.admin,
+        auditor=row.auditor,
         app_tokens_only=row.app_tokens_only,
         owner=row.owner.name if row.owner else None,
         description=row.description,

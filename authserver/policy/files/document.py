@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from authserver.core import rules
 from authserver.core.errors import Refused
-from authserver.core.subjects import AccountKind, Subject, SubjectKind
+from authserver.core.subjects import AccountKind, Role, Subject, SubjectKind
 
 Place = tuple[str | int, ...]
 """The keys and positions that lead to a value."""
@@ -48,6 +48,7 @@ class AccountEntry:
     kind: AccountKind
     disabled: bool | None = None
     admin: bool = False
+    auditor: bool = False
     app_tokens_only: bool = False
     owner: str | None = None
     description: str = ""
@@ -58,6 +59,10 @@ class AccountEntry:
     @property
     def subject(self) -> Subject:
         return Subject(SubjectKind(self.kind.value), self.name)
+
+    @property
+    def role(self) -> Role:
+        return Role.of(admin=self.admin, auditor=self.auditor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def _account(change: Change, before: object, entry: AccountEntry) -> None:
         _new_account(change, entry)
         return
     if entry.kind is AccountKind.USER:
-        accounts.set_admin(change, entry.name, admin=entry.admin, force=True)
+        accounts.set_role(change, entry.name, admin=entry.admin, auditor=entry.auditor, force=True)
         accounts.set_app_tokens_only(change, entry.name, only=entry.app_tokens_only)
     elif _ownership(before) != _ownership(entry):
         accounts.replace_robot(change, entry.name, **_ownership(entry))
@@ -109,9 +109,14 @@ def _account(change: Change, before: object, entry: AccountEntry) -> None:
 
 def _new_account(change: Change, entry: AccountEntry) -> None:
     if entry.kind is AccountKind.USER:
-        only = entry.app_tokens_only
         accounts.add_user(
-            change, entry.name, None, admin=entry.admin, app_tokens_only=only, disabled=True
+            change,
+            entry.name,
+            None,
+            admin=entry.admin,
+            auditor=entry.auditor,
+            app_tokens_only=entry.app_tokens_only,
+            disabled=True,
         )
     else:
         accounts.add_robot(change, entry.name, **_ownership(entry), disabled=True)

@@ -75,6 +75,7 @@ def account(entry: AccountEntry) -> tuple[str, dict[str, Any]]:
         "kind": str(entry.kind),
         "disabled": entry.disabled or None,
         "admin": entry.admin or None,
+        "auditor": entry.auditor or None,
         "app_tokens_only": entry.app_tokens_only or None,
         "owner": entry.owner,
         "description": entry.description or None,

@@ -184,7 +184,7 @@ class _Reader:
             foreign = (
                 {"owner", "description", "outlives_owner"}
                 if kind == "user"
-                else {"admin", "app_tokens_only"}
+                else {"admin", "auditor", "app_tokens_only"}
             )
             for stray in sorted(foreign & fields.keys()):
                 self.wrong(location.place, f"a {kind} has no {stray}")

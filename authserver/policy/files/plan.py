@@ -226,12 +226,12 @@ def _ends_logins(step: Step) -> bool:
 
 
 def _uninvited(steps: Sequence[Step]) -> Iterator[str]:
-    """Give the accounts whose invitation a change ends: it disables, or makes an administrator."""
+    """Give the accounts whose invitation a change ends: it disables, or raises the role."""
     for step in steps:
         match step.before, step.after:
             case AccountEntry() as before, AccountEntry() as after:
                 disables = bool(after.disabled) and not before.disabled
-                if disables or (after.admin and not before.admin):
+                if disables or after.role > before.role:
                     yield after.name
 
 

@@ -115,6 +115,7 @@ class PolicyAccount(PolicyPart):
     )
     disabled: _Flag = optional("If left out, as it is; a new account starts disabled.")
     admin: _Flag = optional("Whether a user may administer; false.")
+    auditor: _Flag = optional("Whether a user may read all that an administrator reads; false.")
     app_tokens_only: _Flag = optional(
         "Whether a user gets registry tokens with app tokens only, not the password; false."
     )

@@ -168,7 +168,7 @@ def _identity(entry: PolicyEntry) -> dict[str, Any]:
 
 
 def _listed(keys: dict[str, Any]) -> str:
-    shown = ("admin", "app_tokens_only", "owner", "token_ttl", "comment")
+    shown = ("admin", "auditor", "app_tokens_only", "owner", "token_ttl", "comment")
     listed = {k: v for k, v in keys.items() if k in shown}
     return "".join(f", {key} {_text(value)}" for key, value in listed.items())
 

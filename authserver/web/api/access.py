@@ -17,6 +17,7 @@ from authserver.policy import explain as policy_explain
 from authserver.policy.lint import checks, rule_usage
 from authserver.policy.lint.findings import MAX_DAYS, Code, Level
 from authserver.policy.lint.stale import LintAges
+from authserver.web.api.caller import Need
 from authserver.web.api.models import (
     MAX_ID,
     WHOLE,
@@ -206,7 +207,7 @@ def _token_bounds(
         return policy_explain.token_bounds(session, call.body.account, call.body.token, when)
 
 
-@OPERATIONS.operation("POST", "/explain")
+@OPERATIONS.operation("POST", "/explain", need=Need.READER)
 def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     """Say what an account would be granted of some scopes, and why. This changes nothing."""
     question = call.body
@@ -221,7 +222,7 @@ def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     return Explanation.model_validate(answer.as_json())
 
 
-@OPERATIONS.operation("GET", "/who-can")
+@OPERATIONS.operation("GET", "/who-can", need=Need.READER)
 def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
     """List the accounts that may do something on a repository, and by which rules."""
     query = call.query
@@ -244,7 +245,7 @@ def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
     )
 
 
-@OPERATIONS.operation("GET", "/effective")
+@OPERATIONS.operation("GET", "/effective", need=Need.READER)
 def effective(call: Call[Nothing, WhatCan]) -> Effective:
     """List all that an account may do, and by which rules."""
     query = call.query
@@ -255,7 +256,7 @@ def effective(call: Call[Nothing, WhatCan]) -> Effective:
     return Effective.model_validate(reach.as_json())
 
 
-@OPERATIONS.operation("GET", "/lint")
+@OPERATIONS.operation("GET", "/lint", need=Need.READER)
 def lint(call: Call[Nothing, LintQuery]) -> Lint:
     """Find rules without effect, rules wider than is often meant, and rules left over."""
     days = call.parts.settings.token_record_days

@@ -160,7 +160,7 @@ def _with_secret(
 
 
 @me.own("GET", "/tokens", need=Need.ANY, summary="List my app tokens.", query=search(lists.TOKENS))
-@OPERATIONS.operation("GET", "/tokens", query=search(lists.TOKENS, OfAccount))
+@OPERATIONS.operation("GET", "/tokens", need=Need.READER, query=search(lists.TOKENS, OfAccount))
 def list_tokens(call: Call[Nothing, OfAccount]) -> Tokens:
     """List app tokens."""
     account = call.owner or call.query.account
@@ -192,7 +192,7 @@ def create_token(call: Call[NewTokenOf, ApiQuery]) -> Tagged[NewSecret]:
 
 
 @me.own("GET", "/tokens/{id}", need=Need.ANY, summary="Show an app token of mine.")
-@OPERATIONS.operation("GET", "/tokens/{id}")
+@OPERATIONS.operation("GET", "/tokens/{id}", need=Need.READER)
 def show_token(call: BareCall) -> Tagged[Token]:
     """Show an app token."""
     return view(call).show(call)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from authserver.audit import records
 from authserver.audit.records import Before, Filter
+from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, Nothing, Paging, Sought, Time
 from authserver.web.api.operations import Call, Operations
 from authserver.web.api.pagination import Page, page, read_cursor
@@ -75,7 +76,7 @@ class Which(Paging):
         return Filter(**{name: getattr(self, name) for name in Filter.__slots__})
 
 
-@OPERATIONS.operation("GET", "/audit")
+@OPERATIONS.operation("GET", "/audit", need=Need.READER)
 def list_records(call: Call[Nothing, Which]) -> Records:
     """List the records, the newest first."""
     before, cursor = Before(), call.query.cursor

@@ -18,6 +18,7 @@ from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.commands import program
 from authserver.core.errors import Busy, Forbidden, NotReady, TooManyAttempts, Unauthorized
 from authserver.core.names import printable
+from authserver.core.subjects import Role
 from authserver.db import accounts, second_checks
 from authserver.db.snapshot import Snapshot
 from authserver.db.store import Change
@@ -33,12 +34,36 @@ log = structlog.get_logger()
 
 
 class Need(Enum):
-    """What an operation needs."""
+    """What an operation needs.
 
-    NOTHING = "no account"
-    ANY = "an account, by password or any app token"
-    SELF = "an account, by password or an app token with an admin ceiling"
-    ADMINISTRATOR = "an administrator, by password or an app token with an admin ceiling"
+    ``of_token`` is the role that an app token must open, ``of_account`` that of the caller.
+    """
+
+    NOTHING = "no account", Role.NOBODY, Role.NOBODY
+    ANY = "an account, by password or any app token", Role.NOBODY, Role.NOBODY
+    SELF_READER = (
+        "an account, by password or an app token with an admin ceiling",
+        Role.AUDITOR,
+        Role.NOBODY,
+    )
+    SELF = (
+        "an account, by password or an app token with an admin ceiling",
+        Role.ADMINISTRATOR,
+        Role.NOBODY,
+    )
+    READER = (
+        "an administrator or auditor, by password or an app token with an admin ceiling",
+        Role.AUDITOR,
+        Role.AUDITOR,
+    )
+    ADMINISTRATOR = (
+        "an administrator, by password or an app token with an admin ceiling",
+        Role.ADMINISTRATOR,
+        Role.ADMINISTRATOR,
+    )
+
+    def __init__(self, text: str, of_token: Role, of_account: Role) -> None:
+        self.text, self.of_token, self.of_account = text, of_token, of_account
 
 
 @dataclass(frozen=True)
@@ -53,9 +78,14 @@ class Caller:
         return self.identity.known.account.name
 
     @property
-    def is_narrow(self) -> bool:
-        """Whether this is an app token without an admin ceiling."""
-        return self.identity.app_token is not None and not self.identity.app_token.admin
+    def role(self) -> Role:
+        """Return what the caller may do in the administration, by this credential."""
+        return self.role_now(self.identity.known.role)
+
+    def role_now(self, marked: Role) -> Role:
+        """Return the same of an account that has the role ``marked`` by now."""
+        token = self.identity.app_token
+        return marked if token is None else min(marked, token.role)
 
     @property
     def bounds(self) -> Bounds:
@@ -64,7 +94,7 @@ class Caller:
         if token is None:
             return UNBOUNDED
         limits = None if token.ceiling is None else placed(token.ceiling, self.name)
-        return Bounds(limits, token.admin, token.networks, token.expires_at)
+        return Bounds(limits, token.role, token.networks, token.expires_at)
 
     def require_within(self, made: Bounds) -> None:
         """Check that a new credential's bounds are within those of the caller's credential.
@@ -81,19 +111,27 @@ class Caller:
                 f"good for {excess}: ask for less, or use the password"
             )
 
-    def require(self, need: Need) -> None:
-        """Check what an operation needs.
+    def require(self, need: Need, marked: Role | None = None) -> None:
+        """Check what an operation needs. The account has the role ``marked`` by now.
 
         Raises:
             Forbidden: the account or the credential lacks it.
         """
-        if need in (Need.SELF, Need.ADMINISTRATOR) and self.is_narrow:
+        marked = self.identity.known.role if marked is None else marked
+        if marked < need.of_account:
+            only = {Role.AUDITOR: "an administrator or auditor"}.get(need.of_account)
+            raise self.forbidden(only or "an administrator", marked)
+        token = self.identity.app_token
+        if token is not None and token.role < need.of_token:
             raise Forbidden(
                 "this app token has no admin ceiling: use one that was made with "
                 f"`{program()} token create --admin`, or the password"
             )
-        if need is Need.ADMINISTRATOR and not self.identity.known.admin:
-            raise Forbidden("only an administrator may do this")
+
+    def forbidden(self, only: str, marked: Role) -> Forbidden:
+        """Return the refusal of what ``only`` they may do, to an account with this role."""
+        reads = self.role_now(marked) is Role.AUDITOR
+        return Forbidden(f"only {only} may do this" + (f"; {self.name} may read" if reads else ""))
 
 
 @dataclass(frozen=True)
@@ -215,12 +253,11 @@ class Callers:
 
         Raises:
             Unauthorized: the account or the credential is no longer good.
-            Forbidden: the account is no longer an administrator.
+            Forbidden: the account has no longer the role.
         """
         row = second_checks.require_account(change.session, caller.identity.known.id, caller.name)
         caller.credential.require_still(caller.identity, self.backends, change, row)
-        if need is Need.ADMINISTRATOR and not row.admin:
-            raise Forbidden("only an administrator may do this")
+        caller.require(need, row.role)
 
     def _record(self, credential: Credential, origin: Origin, reason: str) -> None:
         snapshot = self.state.current.snapshot

@@ -57,7 +57,7 @@ class Delegations(Page[ApiDelegation]):
 VIEW = View(ApiDelegation, delegations.get, delegations.described)
 
 
-@OPERATIONS.operation("GET", "/delegations", need=Need.SELF)
+@OPERATIONS.operation("GET", "/delegations", need=Need.SELF_READER)
 def list_delegations(call: Call[Nothing, Paging]) -> Delegations:
     """List the delegations; a delegate gets only their own."""
 
@@ -81,7 +81,7 @@ def add_delegation(call: Call[NewDelegation, ApiQuery]) -> Tagged[ApiDelegation]
         return VIEW.tagged(row, f"{call.here}/{row.id}")
 
 
-@OPERATIONS.operation("GET", "/delegations/{id}")
+@OPERATIONS.operation("GET", "/delegations/{id}", need=Need.READER)
 def show_delegation(call: BareCall) -> Tagged[ApiDelegation]:
     """Show a delegation."""
     return VIEW.show(call)

@@ -12,6 +12,7 @@ from authserver.keys import registry_keys, signing_keys
 from authserver.keys.private_keys import Row
 from authserver.keys.signing_keys import Listed
 from authserver.registry import published_keys
+from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, Nothing, Paging
 from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.pagination import Page, page
@@ -49,7 +50,7 @@ def _place(key: Listed) -> list[Any]:
     return [key.role, key.id]
 
 
-@OPERATIONS.operation("GET", "/keys")
+@OPERATIONS.operation("GET", "/keys", need=Need.READER)
 def list_keys(call: Call[Nothing, Paging]) -> Keys:
     """List the authorities and the signing keys."""
 
@@ -61,7 +62,7 @@ def list_keys(call: Call[Nothing, Paging]) -> Keys:
     return page(call, Keys, rows, asdict, lambda keys: _place(keys[-1]), str, int)
 
 
-@OPERATIONS.operation("GET", "/keys/bundle")
+@OPERATIONS.operation("GET", "/keys/bundle", need=Need.READER)
 def show_bundle(call: BareCall) -> Bundle:
     """Show the certificates for a registry's rootcertbundle."""
     with call.read() as session:

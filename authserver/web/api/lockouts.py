@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from authserver.core.bounds import UNBOUNDED
 from authserver.db import lockouts
 from authserver.db.models import LockoutRow
+from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, Nothing, Paging
 from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.pagination import Page, page
@@ -39,7 +40,7 @@ class Lockouts(Page[ApiLockout]):
 VIEW = View(ApiLockout, lockouts.get, lockouts.described, frozenset({"until"}))
 
 
-@OPERATIONS.operation("GET", "/lockouts")
+@OPERATIONS.operation("GET", "/lockouts", need=Need.READER)
 def list_lockouts(call: Call[Nothing, Paging]) -> Lockouts:
     """List the lockouts that refused a login, up to a thousand."""
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, Unpack
 from pydantic import Field
 
 from authserver.auth.passwords import NewPasswords
+from authserver.core.subjects import Role
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Password
 from authserver.web.api.operations import BareCall, Call, OperationOptions, Operations
@@ -46,7 +47,11 @@ class Me(ApiAnswer):
     name: str
     kind: str
     admin: bool = Field(description="Whether this account may administer.")
-    administers: bool = Field(description="Whether it may with this credential.")
+    auditor: bool = Field(description="Whether it may read all that an administrator reads.")
+    administers: bool = Field(description="Whether it may administer with this credential.")
+    reads: bool = Field(
+        description="Whether it may read all that an administrator reads with this credential."
+    )
     groups: list[str]
     credential: ApiCredential
 
@@ -67,7 +72,9 @@ def show_me(call: BareCall) -> Me:
         name=caller.name,
         kind=known.account.kind,
         admin=known.admin,
-        administers=known.admin and not caller.is_narrow,
+        auditor=known.auditor,
+        administers=caller.role is Role.ADMINISTRATOR,
+        reads=caller.role >= Role.AUDITOR,
         groups=sorted(known.account.groups),
         credential=ApiCredential(
             kind="password" if token is None else "app token", id=token and token.id

@@ -80,7 +80,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "description": f"Takes {operation.need.value}.",
+        "description": f"Takes {operation.need.text}.",
         "security": [] if operation.need is Need.NOTHING else [{"basic": []}],
         "parameters": [*_parameters(operation)],
         "responses": {

@@ -181,7 +181,8 @@ class Operations:
     ) -> Callable[[_Handler], _Handler]:
         """Declare the decorated function. Its name, docstring and types hold without ``options``.
 
-        Only POST, PUT and PATCH have a body; more than MAX_BYTES only for administrators.
+        Only POST, PUT and PATCH have a body; more than MAX_BYTES only for administrators
+        and auditors.
         """
 
         def declare(handler: _Handler) -> _Handler:

@@ -16,6 +16,7 @@ from authserver.policy.files import plan as policy_plan
 from authserver.policy.files.document import BadPolicy, Policy
 from authserver.policy.files.steps import Verb
 from authserver.policy.files.store_copy import StoreCopy
+from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiQuery, Flag, Invalid
 from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.policy_document import PolicyDocument
@@ -110,7 +111,9 @@ def _policy(document: PolicyDocument) -> Iterator[Policy]:
         raise Refusal(HTTPStatus.CONFLICT, said, found) from None
 
 
-@OPERATIONS.operation("GET", "/policy", name="export_policy", answer=PolicyDocument)
+@OPERATIONS.operation(
+    "GET", "/policy", name="export_policy", answer=PolicyDocument, need=Need.READER
+)
 def export(call: BareCall) -> PolicyDocument:
     """Export all but secrets and the rules that delegates wrote."""
     with call.read() as session:
@@ -124,6 +127,7 @@ def export(call: BareCall) -> PolicyDocument:
     "/policy/plan",
     name="plan_policy",
     body=PolicyDocument,
+    need=Need.READER,
     max_bytes=MAX_BYTES,
 )
 def plan(call: Call[PolicyDocument, Planning]) -> PolicyPlan:

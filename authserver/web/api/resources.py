@@ -14,6 +14,7 @@ from authserver.db.lists import Listing, Window
 from authserver.db.losses import Removable
 from authserver.db.models import Base
 from authserver.db.store import Change
+from authserver.web.api.caller import Need
 from authserver.web.api.models import (
     ApiAnswer,
     ApiBody,
@@ -197,8 +198,9 @@ class Resource(Generic[_Removable, _Terms]):
             name=f"list_{on.tag}",
             answer=self.page,
             query=search(self.listing),
+            need=Need.READER,
         )(self.list)
-        on.operation("GET", one, name=f"show_{noun}", answer=answer)(self.show)
+        on.operation("GET", one, name=f"show_{noun}", answer=answer, need=Need.READER)(self.show)
         on.operation(
             "PUT",
             one,

@@ -155,16 +155,16 @@ VIEW = View(ApiRule, rules.get, _described, frozenset({"warnings"}))
 
 
 def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
-    """Return the delegate who calls, None for an administrator.
+    """Return the delegate who calls; None for an administrator, and for an auditor who reads.
 
     Raises:
         Forbidden: the caller is neither.
     """
     row = second_checks.require_account(session, call.caller.identity.known.id, call.caller.name)
-    if row.admin:
+    if call.caller.role_now(row.role) >= call.operation.need.of_token:
         return None
     if not delegations.held_by(session, row):
-        raise Forbidden("only an administrator or a delegate may do this")
+        raise call.caller.forbidden("an administrator or a delegate", row.role)
     return row
 
 
@@ -266,7 +266,7 @@ def _edit(call: Call[RuleTerms, ApiQuery], *, whole: bool) -> Tagged[ApiRule]:
         return VIEW.changed(change, row)
 
 
-@OPERATIONS.operation("GET", "/rules", need=Need.SELF, query=search(lists.RULES, WhichRules))
+@OPERATIONS.operation("GET", "/rules", need=Need.SELF_READER, query=search(lists.RULES, WhichRules))
 def list_rules(call: Call[Nothing, WhichRules]) -> Rules:
     """List the rules; a delegate gets only those that they wrote."""
     wanted = None if call.query.subject is None else subject(call.query.subject)
@@ -299,7 +299,7 @@ def add_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
         return VIEW.tagged(row, f"{call.here}/{row.id}")
 
 
-@OPERATIONS.operation("GET", "/rules/{id}", need=Need.SELF)
+@OPERATIONS.operation("GET", "/rules/{id}", need=Need.SELF_READER)
 def show_rule(call: BareCall) -> Tagged[ApiRule]:
     """Show a rule."""
     with call.read() as session:

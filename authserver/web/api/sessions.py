@@ -71,7 +71,7 @@ def view(call: Call[Any, Any]) -> View[RefreshTokenRow, Session]:
 @me.own(
     "GET", "/sessions", need=Need.ANY, summary="List my sessions.", query=search(lists.SESSIONS)
 )
-@OPERATIONS.operation("GET", "/sessions", query=search(lists.SESSIONS, OfAccount))
+@OPERATIONS.operation("GET", "/sessions", need=Need.READER, query=search(lists.SESSIONS, OfAccount))
 def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
     """List the sessions."""
     account = call.owner or call.query.account
@@ -85,7 +85,7 @@ def list_sessions(call: Call[Nothing, OfAccount]) -> Sessions:
 
 
 @me.own("GET", "/sessions/{id}", need=Need.ANY, summary="Show a session of mine.")
-@OPERATIONS.operation("GET", "/sessions/{id}")
+@OPERATIONS.operation("GET", "/sessions/{id}", need=Need.READER)
 def show_session(call: BareCall) -> Tagged[Session]:
     """Show a session."""
     return view(call).show(call)

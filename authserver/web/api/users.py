@@ -24,6 +24,9 @@ class UserTerms(ApiBody):
     """A user. A new one has no password: invite it, or set one."""
 
     admin: bool = Field(default=False, description="May administer; no right on any repository.")
+    auditor: bool = Field(
+        default=False, description="Reads all that an administrator reads, and changes nothing."
+    )
     disabled: bool = Field(default=False, description="No credential of it is good.")
     app_tokens_only: bool = Field(
         default=False,
@@ -37,8 +40,8 @@ class Editing(Force):
 
     admin_tokens: Literal["keep", "revoke"] | None = Field(
         None,
-        description="Whether a user who becomes an administrator keeps app tokens with an admin "
-        "ceiling. Without it, 409 if there are such tokens.",
+        description="Whether a user who becomes an administrator or auditor keeps app tokens that "
+        "open the administration. Without it, 409 if there are such tokens.",
     )
 
 
@@ -48,6 +51,7 @@ class User(ApiAnswer):
     name: str
     kind: str
     admin: bool
+    auditor: bool
     disabled: bool
     app_tokens_only: bool
     password: bool = Field(description="Whether it has one.")
@@ -71,13 +75,17 @@ class NewPassword(ApiBody):
 
 def _add(_: Call[Any, Any], change: Change, name: str, terms: UserTerms) -> None:
     only = terms.app_tokens_only
-    row = accounts.add_user(change, name, None, admin=terms.admin, app_tokens_only=only)
+    row = accounts.add_user(
+        change, name, None, admin=terms.admin, auditor=terms.auditor, app_tokens_only=only
+    )
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 
 
 def _edit(call: Call[Any, Any], change: Change, row: AccountRow, terms: UserTerms) -> None:
     tokens = call.query.admin_tokens and AdminTokens(call.query.admin_tokens)
-    accounts.set_admin(change, row.name, admin=terms.admin, admin_tokens=tokens)
+    accounts.set_role(
+        change, row.name, admin=terms.admin, auditor=terms.auditor, admin_tokens=tokens
+    )
     accounts.set_app_tokens_only(change, row.name, only=terms.app_tokens_only)
     accounts.set_disabled(change, row.name, disabled=terms.disabled)
 

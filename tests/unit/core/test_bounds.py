@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Limit, expand
+from authserver.core.subjects import Role
 from authserver.db.app_tokens import ceiling_limit
 
 NAMES = ["a", "a/b", "a/b/c", "b", "ab/b", "me/a", "me"]
@@ -28,7 +29,7 @@ limits = st.lists(repository | st.just(ceiling_limit("registry:catalog:*")), max
 bounds = st.builds(
     Bounds,
     limits=st.none() | limits.map(lambda found: placed(found, "me")),
-    admin=st.booleans(),
+    role=st.sampled_from(Role),
     networks=st.lists(st.sampled_from(NETWORKS), max_size=2).map(tuple),
     end=st.none() | st.sampled_from(TIMES),
 )
@@ -45,7 +46,7 @@ def reach(of: Bounds) -> set[object]:
         for action in expand(limit.type, limit.actions)
         if limit.pattern.matches(name, "me")
     }
-    what |= {"admin"} if of.admin else set()
+    what |= {role for role in Role if role <= of.role}
     where = [a for a in ADDRESSES if not of.networks or any(a in n for n in of.networks)]
     when = [time for time in [*TIMES, TIMES[-1] + timedelta(days=1)] if not of.end or time < of.end]
     return {(*one, a, time) if isinstance(one, tuple) else (one, a, time)
@@ -65,16 +66,18 @@ def test_bounds_are_within_themselves_and_within_none(of: Bounds) -> None:
 
 
 def test_what_is_beyond_is_named() -> None:
-    narrow = Bounds((ceiling_limit("repository:a/**:pull"),), admin=False, end=NOW)
+    narrow = Bounds((ceiling_limit("repository:a/**:pull"),), role=Role.NOBODY, end=NOW)
     assert list(beyond(UNBOUNDED, narrow)) == [
         "administering", "repository:**:*", "registry:catalog:*", "for ever"
     ]  # fmt: skip
+    reading = Bounds(limits=(), role=Role.AUDITOR)
+    assert list(beyond(reading, narrow)) == ["reading the administration", "for ever"]
 
 
 def test_the_accounts_own_name_is_not_the_others() -> None:
     own = [ceiling_limit("repository:{account}/**:pull")]
-    alices = Bounds(placed(own, "alice"), admin=False)
-    assert list(beyond(Bounds(placed(own, "bob"), admin=False), alices)) == [
+    alices = Bounds(placed(own, "alice"), role=Role.NOBODY)
+    assert list(beyond(Bounds(placed(own, "bob"), role=Role.NOBODY), alices)) == [
         "repository:bob/**:pull"
     ]
     assert placed(own, "no@path") == ()

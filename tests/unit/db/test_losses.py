@@ -126,7 +126,7 @@ def test_the_record_of_a_removal_has_the_numbers(busy: World) -> None:
 TAKING = {
     "remove": lambda c, **more: accounts.remove(c, ADMIN, **more),
     "disable": lambda c, **more: accounts.set_disabled(c, ADMIN, disabled=True, **more),
-    "demote": lambda c, **more: accounts.set_admin(c, ADMIN, admin=False, **more),
+    "demote": lambda c, **more: accounts.set_role(c, ADMIN, admin=False, **more),
 }
 
 
@@ -146,7 +146,7 @@ def test_an_administrator_beside_another_goes_without_force(
 ) -> None:
     world.user("second")
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "second", admin=True)
+        accounts.set_role(change, "second", admin=True)
         take(change)
 
 

@@ -228,7 +228,7 @@ def test_uses_wait_for_the_end_of_a_change_of_the_account(
     store: Store, other: Store, clock: Clock, login_used: CredentialUses
 ) -> None:
     with store.change("test") as change:
-        accounts.set_admin(change, "alice", admin=True)
+        accounts.set_role(change, "alice", admin=True)
         change.session.flush()
         login_used.write(other)
         assert login_used._pending

@@ -82,7 +82,7 @@ CHANGES: Mapping[str, Callable[[Change], object]] = {
     ),
     "a disabled owner": lambda change: accounts.set_disabled(change, "alice", disabled=True),
     "a new password": lambda change: accounts.set_password(change, "bob", HASH),
-    "an administrator": lambda change: accounts.set_admin(change, "bob", admin=True),
+    "an administrator": lambda change: accounts.set_role(change, "bob", admin=True),
     "a member less": lambda change: groups.remove_member(change, "dev", "bob", force=True),
     "a group less": lambda change: groups.remove(change, "dev", force=True),
     "a revoked token": lambda change: app_tokens.revoke(

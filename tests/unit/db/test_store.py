@@ -631,6 +631,7 @@ def test_a_user_is_as_it_was_added(store: Store, clock: Clock) -> None:
         "kind": "user",
         "admin": False,
         "disabled": False,
+        "auditor": False,
         "app_tokens_only": False,
         "password": False,
         "groups": ["a", "b"],
@@ -786,7 +787,7 @@ def test_the_last_administrator_that_can_log_in_is_known(store: Store) -> None:
     do(store, user("alice"), user("disabled"), user("invited", None))
 
     def promote(name: str) -> Act:
-        return lambda change: accounts.set_admin(change, name, admin=True)
+        return lambda change: accounts.set_role(change, name, admin=True)
 
     def require(change: Change) -> None:
         row = lookup.account(change.session, "admin")
