@@ -1,4 +1,4 @@
-"""The admin API, which is loaded when it is first asked for something."""
+"""The admin API and the console, which are loaded when they are first asked for something."""
 
 import subprocess
 import sys
@@ -36,7 +36,14 @@ def test_it_is_made_once_and_when_it_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["authserver.web.api.models", "authserver.registry.doctor.examination"]
+    "module",
+    [
+        "authserver.web.api.models",
+        "authserver.web.console.application",
+        "authserver.registry.doctor.examination",
+        "pyotp",
+        "webauthn",
+    ],
 )
 def test_a_server_starts_without_it(module: str) -> None:
     asked = f"import sys, authserver.web.app; sys.exit({module!r} in sys.modules)"

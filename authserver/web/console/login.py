@@ -27,7 +27,7 @@ from authserver.db import console_sessions
 from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.models import ConsoleSessionRow
 from authserver.web.api.caller import CHANGE_WAITS, Caller, Need
-from authserver.web.console import language
+from authserver.web.console import PREFIX, language
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import gettext as _
 from authserver.web.console.layout import at, redirect, redirect_to, render
@@ -158,15 +158,16 @@ def without_cookie(response: Response) -> Response:
 def due() -> Response:
     """Return the answer to a request that needs an open session: the way to the login."""
     # What a form said is gone; the page that it stood on is shown again after the login.
-    wanted = request.full_path.removesuffix("?") if request.method == "GET" else request.path
-    back = console().listener.root + wanted.removeprefix("/console")
-    return without_cookie(redirect("login", next=back))
+    return without_cookie(redirect("login", next=_this_page()))
 
 
 def proof_due() -> Response:
     """Return the answer to a page that needs a fresh proof: the way to its form."""
-    wanted = request.full_path.removesuffix("?")
-    return redirect("confirm", next=console().listener.root + wanted.removeprefix("/console"))
+    return redirect("confirm", next=_this_page())
+
+
+def _this_page() -> str:
+    return console().listener.root + request.full_path.removesuffix("?").removeprefix(PREFIX)
 
 
 @pages.route("/login", methods=["GET", "POST"])
