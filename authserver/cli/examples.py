@@ -62,6 +62,7 @@ EXAMPLES = {
     "acl show": ("acl show 3",),
     "acl edit": ("acl edit 3 --actions pull --comment 'they only read now'",),
     "acl disable": ("acl disable 3",),
+    "acl undo": ("acl undo --dry-run", "acl undo --yes"),
     "acl enable": ("acl enable 3",),
     "acl explain": ("acl explain alice team/app:pull,push --registry eu.example.com",),
     "acl check": ("acl check alice team/app:pull --registry eu.example.com",),

@@ -105,7 +105,7 @@ def _rule(row: Any, subjects: tuple[Subject, ...], service: str | None) -> rules
 
 
 def described(row: RuleRow) -> dict[str, Any]:
-    """Return the rule for ``--json`` and for audit records."""
+    """Return the rule for ``--json``."""
     return {
         "id": row.id,
         "effect": row.effect,
@@ -123,6 +123,11 @@ def described(row: RuleRow) -> dict[str, Any]:
         "edited_by": row.edited_by,
         "edited_at": _iso(row.edited_at),
     }
+
+
+def recorded(row: RuleRow) -> dict[str, Any]:
+    """Return the rule for audit records: with the id of the delegate who wrote it, if one did."""
+    return described(row) | ({} if row.author_id is None else {"author": row.author_id})
 
 
 def is_about(row: RuleRow, pattern: str | None, name: str | None) -> bool:

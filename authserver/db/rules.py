@@ -43,7 +43,7 @@ def add(
     """
     row = _new(change, rule, comment)
     row.author_id, row.delegation_id = author_id, delegation_id
-    _refuse_duplicate(change.session, row)
+    refuse_duplicate(change.session, row)
     change.session.add(row)
     change.session.flush()
     _record_new(change, row)
@@ -73,12 +73,12 @@ def _new(change: Change, rule: rules.Rule, comment: str) -> RuleRow:
         created_by=change.actor, created_at=change.at, comment=one_line(comment, "a comment")
     )
     row.disabled_at = None if rule.enabled else change.at
-    _fill(change.session, row, rule)
+    fill(change.session, row, rule)
     return row
 
 
 def _record_new(change: Change, row: RuleRow) -> None:
-    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=rule_rows.described(row))
+    change.record(f"acl.{row.effect}", f"rule:{row.id}", after=rule_rows.recorded(row))
 
 
 def _comparable(rule: rules.Rule) -> rules.Rule:
@@ -105,16 +105,16 @@ def edit(
         Refused: the comment is not one line, or another rule says the same already.
     """
     row = get(change.session, rule_id)
-    before = rule_rows.described(row)
+    before = rule_rows.recorded(row)
     wanted = row.comment if comment is None else one_line(comment, "a comment")
     with change.session.no_autoflush:
         if not _differs(row, rule) and wanted == row.comment:
             return row, False
         row.comment = wanted
-        _fill(change.session, row, rule)
-        _refuse_duplicate(change.session, row)
+        fill(change.session, row, rule)
+        refuse_duplicate(change.session, row)
     _edited(change, row, author_id, delegation_id)
-    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.recorded(row))
     return row, True
 
 
@@ -137,12 +137,12 @@ def edit_all(change: Change, wanted: Sequence[tuple[rules.Rule, str]]) -> None:
 
 
 def _edit_known(change: Change, row: RuleRow, rule: rules.Rule, comment: str) -> None:
-    before = rule_rows.described(row)
+    before = rule_rows.recorded(row)
     if _differs(row, rule) or comment != row.comment:
         row.comment = comment
-        _fill(change.session, row, rule)
+        fill(change.session, row, rule)
         _edited(change, row, None, None)
-        change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
+        change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.recorded(row))
     _switch(change, row, None, None, enabled=rule.enabled)
 
 
@@ -176,9 +176,11 @@ def _switch(
 ) -> bool:
     if (row.disabled_at is None) == enabled:
         return False
+    before, action = rule_rows.recorded(row), "enable" if enabled else "disable"
     _edited(change, row, author_id, delegation_id)
     row.disabled_at = None if enabled else change.at
-    change.record(f"acl.{'enable' if enabled else 'disable'}", f"rule:{row.id}")
+    after = rule_rows.recorded(row)
+    change.record(f"acl.{action}", f"rule:{row.id}", before=before, after=after)
     return True
 
 
@@ -194,7 +196,7 @@ def remove(change: Change, rule_id: int) -> str:
 def delete(change: Change, row: RuleRow) -> str:
     """Remove a rule that is loaded already and return its text."""
     text = cite([row])
-    change.record("acl.remove", f"rule:{row.id}", before=rule_rows.described(row))
+    change.record("acl.remove", f"rule:{row.id}", before=rule_rows.recorded(row))
     change.session.delete(row)
     change.session.flush()
     return text
@@ -210,7 +212,7 @@ def remove_all(change: Change, rule_ids: Sequence[int]) -> None:
     for rule_id in rule_ids:
         if rule_id not in there:
             raise NotFound(f"there is no rule {rule_id}; see `{program()} acl list`")
-        change.record("acl.remove", f"rule:{rule_id}", before=rule_rows.described(there[rule_id]))
+        change.record("acl.remove", f"rule:{rule_id}", before=rule_rows.recorded(there[rule_id]))
         change.session.delete(there[rule_id])
     change.session.flush()
 
@@ -233,10 +235,10 @@ def _without(change: Change, row: RuleRow, going: set[int]) -> str:
         return f"{delete(change, row)} was removed: rule {same.id} says the same without it"
     # Of the two duplicates the enabled one stays.
     also = "" if same is None else f"; {delete(change, same)} was removed, as it says the same"
-    before = rule_rows.described(row)
+    before = rule_rows.recorded(row)
     row.subjects = kept
     change.session.flush()
-    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.described(row))
+    change.record("acl.edit", f"rule:{row.id}", before=before, after=rule_rows.recorded(row))
     return f"{cite([row])} names it no more{also}"
 
 
@@ -259,7 +261,7 @@ def same(session: Session, rule: rules.Rule) -> RuleRow | None:
         NotFound: a subject or the registry does not exist.
     """
     row = RuleRow()
-    _fill(session, row, rule)
+    fill(session, row, rule)
     return _like(session, row)
 
 
@@ -328,7 +330,7 @@ def cite(rows: Sequence[RuleRow]) -> str:
     return "; ".join(f"{row.id} ({rule_rows.as_rule(row)})" for row in rows)
 
 
-def _fill(session: Session, row: RuleRow, rule: rules.Rule) -> None:
+def fill(session: Session, row: RuleRow, rule: rules.Rule) -> None:
     """Write a rule into its row."""
     registry = None if rule.service is None else lookup.registry(session, rule.service)
     row.registry_id, row.for_registry = registry.id if registry else None, registry
@@ -367,7 +369,8 @@ def _edited(change: Change, row: RuleRow, author_id: int | None, delegation_id: 
     row.author_id, row.delegation_id = author_id, delegation_id
 
 
-def _refuse_duplicate(session: Session, row: RuleRow) -> None:
+def refuse_duplicate(session: Session, row: RuleRow) -> None:
+    """Raise Refused if another rule says the same, enabled or not."""
     if (found := _like(session, row)) is not None:
         hint = (
             "" if found.disabled_at is None else f"; enable it: {program()} acl enable {found.id}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from authserver.cli.acl import preview
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import note
 from authserver.cli.params import ACTIONS as ACTION_WORDS
@@ -20,6 +22,7 @@ from authserver.core.errors import Refused
 from authserver.core.rules import ACTIONS, ALL, Effect, Rule, in_order, new_rule
 from authserver.core.subjects import subject, subjects
 from authserver.db import rule_rows, rules
+from authserver.policy.files import document
 from authserver.policy.lint import checks
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ def _write(effect: Effect) -> click.Command:
         help="Resource type.",
     )
     @_conditions
+    @preview.dry_run_options
     @pass_context
     def write(
         context: Context,
@@ -96,9 +100,15 @@ def _write(effect: Effect) -> click.Command:
         pattern: str,
         actions: str,
         comment: str | None,
+        dry_run: bool,
+        as_json: bool,
         **more: Any,  # noqa: ANN401 - as new_rule takes it
     ) -> None:
+        preview.require_dry_run(dry_run=dry_run, as_json=as_json)
         rule = new_rule(effect, subjects(subject), pattern.split(","), actions, now=now(), **more)
+        if dry_run:
+            preview.show(context, None, document.RuleEntry(rule, comment or ""), as_json=as_json)
+            return
         with context.change() as change:
             stored = rule_rows.as_rule(rules.add(change, rule, comment or ""))
         note(f"Rule {stored.id}: {stored}.")
@@ -241,15 +251,30 @@ def show(_: Context, session: Session, rule_id: int) -> tuple[Described, Fields]
 @click.option("--every-registry", is_flag=True, help="On every registry.")
 @_removals
 @_conditions
+@preview.dry_run_options
 @pass_context
-def edit(context: Context, /, rule_id: int, comment: str | None, **given: Any) -> None:  # noqa: ANN401 - see _rewritten
+def edit(
+    context: Context,
+    /,
+    rule_id: int,
+    comment: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401 - see _rewritten
+) -> None:
     """Change what the rule ID says; each option replaces that part of it.
 
     Effect and resource type stay: for those, write another rule.
     """
-    with context.read() as session:
-        old = rule_rows.as_rule(rules.get(session, rule_id))
+    preview.require_dry_run(dry_run=dry_run, as_json=as_json)
+    stored = _stored(context, rule_id)
+    old = stored.rule
     rule = _rewritten(old, now(), **given)
+    if dry_run:
+        said = stored.comment if comment is None else comment
+        rule = replace(rule, id=rule_id, enabled=old.enabled)
+        preview.show(context, stored, document.RuleEntry(rule, said), as_json=as_json)
+        return
     with context.change() as change:
         if rule_rows.as_rule(rules.get(change.session, rule_id)) != old:
             raise Refused(f"rule {rule_id} was changed meanwhile: run this again")
@@ -300,11 +325,24 @@ def _edited(old: Conditions, options: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {name: options[name] for name in FIELDS if options[name]}
 
 
+def _stored(context: Context, rule_id: int) -> document.RuleEntry:
+    with context.read() as session:
+        row = rules.get(session, rule_id)
+        return document.RuleEntry(rule_rows.as_rule(row), row.comment)
+
+
 def _switch(word: str, *, enabled: bool) -> click.Command:
     @click.command(word, help=f"{word.capitalize()} the rule ID.")
     @click.argument("rule_id", metavar="ID", type=RULE)
+    @preview.dry_run_options
     @pass_context
-    def switch(context: Context, rule_id: int) -> None:
+    def switch(context: Context, rule_id: int, dry_run: bool, as_json: bool) -> None:
+        preview.require_dry_run(dry_run=dry_run, as_json=as_json)
+        if dry_run:
+            stored = _stored(context, rule_id)
+            switched = replace(stored, rule=replace(stored.rule, enabled=enabled))
+            preview.show(context, stored, switched, as_json=as_json)
+            return
         with context.change() as change:
             changed = rules.set_enabled(change, rule_id, enabled=enabled)
             rule = rule_rows.as_rule(rules.get(change.session, rule_id))
@@ -317,9 +355,14 @@ def _switch(word: str, *, enabled: bool) -> click.Command:
 
 @click.command("remove")
 @click.argument("rule_id", metavar="ID", type=RULE)
+@preview.dry_run_options
 @pass_context
-def remove(context: Context, rule_id: int) -> None:
+def remove(context: Context, rule_id: int, dry_run: bool, as_json: bool) -> None:
     """Remove the rule ID."""
+    preview.require_dry_run(dry_run=dry_run, as_json=as_json)
+    if dry_run:
+        preview.show(context, _stored(context, rule_id), None, as_json=as_json)
+        return
     with context.change() as change:
         rule = rules.remove(change, rule_id)
     note(f"Removed rule {rule}.")

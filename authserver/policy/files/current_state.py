@@ -67,7 +67,7 @@ def load(session: Session) -> PolicyState:
         registries={row.service: _registry(row) for row in entries.listed(session)},
         accounts={row.name: _account(row) for row in accounts.listed(session)},
         groups={row.name: _group(row) for row in groups.listed(session)},
-        rules=_rules(session),
+        rules=rules(session),
         delegations=[_delegation(row) for row in delegations.listed(session)],
         log_in=frozenset(
             session.scalars(
@@ -106,7 +106,8 @@ def _group(row: models.GroupRow) -> GroupEntry:
     return GroupEntry(row.name, frozenset(members))
 
 
-def _rules(session: Session) -> list[RuleEntry]:
+def rules(session: Session) -> list[RuleEntry]:
+    """Read the present rules."""
     columns = select(models.RuleRow.id, models.RuleRow.comment, models.RuleRow.delegation_id)
     beside = {row.id: (row.comment, row.delegation_id) for row in session.execute(columns)}
     return [RuleEntry(rule, *beside[rule.id]) for rule in rule_rows.load(session)]

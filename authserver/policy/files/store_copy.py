@@ -5,13 +5,13 @@ seven seconds for 5,000 new accounts, and PostgreSQL does not give back the ids 
 copy needs no lock, no master key and no right to write.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, StaticPool, create_engine, insert, select
+from sqlalchemy import ColumnElement, RowMapping, StaticPool, create_engine, insert, select
 from sqlalchemy.orm import Session
 
 from authserver.db import losses
@@ -47,6 +47,20 @@ _TABLES = (
 )
 
 
+_CREDENTIALS = (AppTokenRow, RefreshTokenRow, InvitationRow)
+
+_AT_ONCE = 500
+
+_Rows = dict[type[Base], list[dict[str, Any]]]
+
+
+def _read(
+    session: Session, table: type[Base], *conditions: ColumnElement[bool]
+) -> Iterator[dict[str, Any]]:
+    for row in session.execute(select(*table.__table__.c).where(*conditions)).mappings():
+        yield dict(row) | _without_secrets(table, row)
+
+
 def _without_secrets(table: type[Base], row: RowMapping) -> dict[str, Any]:
     """Return what takes the place of hashes: a plan asks only whether there is a password."""
     if table is AccountRow:
@@ -78,15 +92,28 @@ class StoreCopy:
     @classmethod
     def of(cls, session: Session) -> "StoreCopy":
         """Read the policy of a store."""
-        read: dict[type[Base], list[dict[str, Any]]] = {
-            table: [
-                dict(row) | _without_secrets(table, row)
-                for row in session.execute(select(*table.__table__.c)).mappings()
-            ]
-            for table in _TABLES
-        }
+        read: _Rows = {table: [*_read(session, table)] for table in _TABLES}
         at = database_time(session)
         return cls(at, read, losses.in_use(session, at))
+
+    @classmethod
+    def of_rules(cls, session: Session, rule_ids: Collection[int]) -> "StoreCopy":
+        """Read some rules of a store, and what rules can name."""
+        keys: Mapping[type[Base], Any] = {
+            RuleRow: RuleRow.id,
+            RuleSubjectRow: RuleSubjectRow.rule_id,
+        }
+        wanted = sorted(rule_ids)
+        read: _Rows = {
+            table: [*_read(session, table)] if table not in keys else []
+            for table in _TABLES
+            if table not in _CREDENTIALS
+        }
+        for begin in range(0, len(wanted), _AT_ONCE):
+            for table, key in keys.items():
+                some = key.in_(wanted[begin : begin + _AT_ONCE])
+                read[table] += _read(session, table, some)
+        return cls(database_time(session), read)
 
     @contextmanager
     def opened(self) -> Iterator[Change]:

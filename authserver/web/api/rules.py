@@ -168,7 +168,7 @@ def delegate(call: Call[Any, Any], session: Session) -> AccountRow | None:
     return row
 
 
-def _row(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
+def own_row(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
     """Return a rule that the caller may touch. A delegate does not learn which others exist."""
     if author is None:
         return rules.get(session, rule_id)
@@ -178,7 +178,7 @@ def _row(session: Session, author: AccountRow | None, rule_id: int) -> RuleRow:
         raise Forbidden(f"there is no rule {rule_id} of yours") from None
 
 
-def _rule(terms: RuleTerms, now: datetime | None) -> Rule:
+def rule_of(terms: RuleTerms, now: datetime | None) -> Rule:
     return new_rule(
         Effect(terms.effect),
         [subject(text) for text in terms.subjects],
@@ -196,22 +196,22 @@ def _conditions(terms: RuleTerms) -> dict[str, Any]:
     return {name: getattr(terms, name) for name in FIELDS}
 
 
-def _terms(row: RuleRow) -> RuleTerms:
+def terms_of(row: RuleRow) -> RuleTerms:
     state = rule_rows.described(row)
     kept = {name: state[name] for name in RuleTerms.model_fields}
     return RuleTerms.model_validate_json(json.dumps(kept))
 
 
-def _edited(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Rule:
+def rule_edited(call: Call[Any, Any], terms: RuleTerms, old: RuleTerms) -> Rule:
     """Return the rule that ``terms`` make of the rule with the terms ``old``."""
     if (terms.effect, terms.type) != (old.effect, old.type):
         raise Refused("effect and resource type stay: write another rule")
     # Only a new end must lie in the future: an expired rule may be given another comment.
     ends = [Conditions.parse(_conditions(each)).end for each in (terms, old)]
-    return _rule(terms, call.parts.store.clock() if ends[0] != ends[1] else None)
+    return rule_of(terms, call.parts.store.clock() if ends[0] != ends[1] else None)
 
 
-def _allowed(session: Session, author: AccountRow | None, rule: Rule) -> Rule | Covered:
+def allowed(session: Session, author: AccountRow | None, rule: Rule) -> Rule | Covered:
     """Return a rule as the caller may write it. Raises as :func:`delegations.covered`."""
     return rule if author is None else delegations.covered(session, author, rule)
 
@@ -249,15 +249,15 @@ def _edit(call: Call[RuleTerms, ApiQuery], *, whole: bool) -> Tagged[ApiRule]:
     number = call.path["id"]
     with call.read() as session:
         author = delegate(call, session)
-        row = _row(session, author, number)
-        seen, old = VIEW.tag_of(row), _terms(row)
+        row = own_row(session, author, number)
+        seen, old = VIEW.tag_of(row), terms_of(row)
         call.preconditions.require(seen)
         kept = {} if whole else old.model_dump()
         terms = RuleTerms.model_validate(kept | call.body.model_dump(exclude_unset=not whole))
-        new = None if terms == old else _allowed(session, author, _edited(call, terms, old))
+        new = None if terms == old else allowed(session, author, rule_edited(call, terms, old))
     with call.change() as change:
         author = delegate(call, change.session)
-        row = _row(change.session, author, number)
+        row = own_row(change.session, author, number)
         if seen != VIEW.tag_of(row):
             raise changed()
         if new is not None:
@@ -291,7 +291,7 @@ def add_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
     """Write a rule; a delegate within one of their delegations."""
     with call.read() as session:
         author = delegate(call, session)
-        new = _allowed(session, author, _rule(call.body, call.parts.store.clock()))
+        new = allowed(session, author, rule_of(call.body, call.parts.store.clock()))
     with call.change() as change:
         author = delegate(call, change.session)
         with references():
@@ -303,7 +303,7 @@ def add_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
 def show_rule(call: BareCall) -> Tagged[ApiRule]:
     """Show a rule."""
     with call.read() as session:
-        return VIEW.tagged(_row(session, delegate(call, session), call.path["id"]))
+        return VIEW.tagged(own_row(session, delegate(call, session), call.path["id"]))
 
 
 @OPERATIONS.operation("PUT", "/rules/{id}", need=Need.SELF)
@@ -322,6 +322,6 @@ def change_rule(call: Call[RuleTerms, ApiQuery]) -> Tagged[ApiRule]:
 def remove_rule(call: BareCall) -> RemovedRule:
     """Remove a rule."""
     with call.change() as change:
-        row = _row(change.session, delegate(call, change.session), call.path["id"])
+        row = own_row(change.session, delegate(call, change.session), call.path["id"])
         call.preconditions.require(VIEW.tag_of(row))
         return RemovedRule(rule=rules.delete(change, row))
