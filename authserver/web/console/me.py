@@ -1,9 +1,28 @@
-"""The pages of the person who is logged in: who they are, and what is theirs."""
+"""The account of the person who is logged in: who they are, and their password."""
 
-from flask import Blueprint, Response
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from shlex import quote
 
+from flask import Blueprint, Response, request
+
+from authserver.auth.passwords import NewPasswords
+from authserver.core import secret_tokens
+from authserver.core.errors import AuthserverError, Forbidden, Refused, Unauthorized
+from authserver.core.secret_tokens import Prefix
+from authserver.db import console_sessions
+from authserver.db.console_sessions import ConsoleLogin, Stage
+from authserver.db.store import Change
+from authserver.web.api.caller import CHANGE_WAITS, Need
+from authserver.web.console import login
+from authserver.web.console.cells import words
+from authserver.web.console.faults import FormFault
+from authserver.web.console.language import gettext as _
 from authserver.web.console.layout import redirect, render
 from authserver.web.console.visit import visit
+from authserver.web.errors import say_when_to_retry
 
 pages = Blueprint("me", __name__)
 
@@ -17,5 +36,94 @@ def first() -> Response:
 
 @pages.get("/me")
 def account() -> Response:
-    """Show who I am."""
-    return render("me.html", me=visit().call("show_me"))
+    """Show who I am, and how I log in to the registry."""
+    me = visit().call("show_me")
+    return render(
+        "me.html",
+        me=me,
+        groups=words(me.groups),
+        docker_login=docker_login(visit().name),
+        is_new_password=request.args.get("changed") == "password",
+    )
+
+
+@pages.route("/me/password", methods=["GET", "POST"])
+def password() -> Response:
+    """Change my password. Every other login ends; this session goes on under another secret."""
+    visit().require("change_password")
+    minimum = visit().console.parts.settings.password_min_length
+    if request.method == "GET":
+        return render("me_password.html", minimum=minimum)
+    try:
+        secret = _change_password()
+    except Unauthorized:
+        raise
+    except AuthserverError as error:
+        response = render("me_password.html", minimum=minimum, fault=_fault(error))
+        say_when_to_retry(response, error)
+        return response
+    return login.with_cookie(redirect("me", changed="password"), secret)
+
+
+def docker_login(name: str, program: str = "docker") -> str:
+    """Return the command that logs an account in to the registry, quoted for the shell."""
+    host = visit().console.parts.settings.registry_host
+    return f"{program} login -u {quote(name)} {host or 'REGISTRY'}"
+
+
+class _NotTheSame(Refused):
+    """The new password is not there twice."""
+
+
+def _change_password() -> str:
+    """Change the password; return what the session's cookie holds from now on."""
+    new, again = request.form.get("new", ""), request.form.get("again", "")
+    if new != again:
+        raise _NotTheSame("the two passwords are not the same")
+    secret = secret_tokens.make(Prefix.CONSOLE, secrets.token_bytes)
+    parts, current = visit().console.parts, request.form.get("current", "")
+    parts.callers.change_password(
+        visit().name,
+        current,
+        new,
+        visit().origin,
+        NewPasswords.of(parts.settings),
+        partial(_going_on, secret),
+    )
+    return secret
+
+
+@contextmanager
+def _going_on(secret: str) -> Iterator[Change]:
+    """Give a change that ends every login; this session alone goes on, under another secret.
+
+    It ends when it would have, and is as fresh as it was: a password is no second factor.
+
+    Raises:
+        Unauthorized: the session, or what it rests on, ended meanwhile.
+    """
+    current = visit()
+    parts, actor = current.console.parts, f"account:{current.name}"
+    with parts.store.change(actor, wait=CHANGE_WAITS) as change:
+        parts.callers.require_still(change, current.caller, Need.SELF)
+        former = console_sessions.get(change.session, current.session_id)
+        ends, proved, origin = former.expires_at, former.proved_at, current.origin
+        goes_on = ConsoleLogin(former.account_id, Stage.OPEN, origin.address, origin.client)
+        yield change
+        row = console_sessions.add(change, goes_on, secret)
+        row.expires_at, row.proved_at = ends, proved
+
+
+def _fault(error: AuthserverError) -> FormFault:
+    """Return what is wrong, beside the field that it is about."""
+    fault = FormFault.of(error)
+    fields = {Forbidden: "current", _NotTheSame: "again", Refused: "new"}
+    field = fields.get(type(error))
+    if field is None:
+        return fault
+    texts = {
+        "current": _("The current password is another."),
+        "again": _("The two passwords are not the same."),
+    }
+    text = texts.get(field, fault.text)
+    return FormFault(fault.status, _("Look at the marked fields."), {field: text})
