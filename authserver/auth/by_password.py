@@ -9,9 +9,10 @@ from typing import ClassVar, Self
 from authserver.auth import passwords
 from authserver.auth.credentials import Backends, Credential, Identity, Origin, claimed_account
 from authserver.auth.usage import CredentialKind, CredentialUse
-from authserver.core import password_rules
-from authserver.core.errors import NotReady, Refused, Unauthorized
+from authserver.core import password_rules, second_factor
+from authserver.core.errors import NotReady, Refused, SecondFactorNeeded, Unauthorized
 from authserver.core.names import nfc
+from authserver.core.second_factor import Due
 from authserver.core.secret_tokens import Prefix
 from authserver.core.subjects import AccountKind
 from authserver.db.models import AccountRow
@@ -22,7 +23,11 @@ from authserver.db.store import Change
 
 @dataclass(frozen=True, slots=True)
 class Password(Credential):
-    """A name and a password, as the client sent them; the name in NFC."""
+    """A name and a password, as the client sent them; the name in NFC.
+
+    Where a second factor is due the password is refused, unless it is the ``first_of_two``: who
+    asks for it so asks for the second one next, as the console does.
+    """
 
     kind: ClassVar[str] = "password"
     shape: ClassVar[re.Pattern[str]] = re.compile("")
@@ -30,6 +35,7 @@ class Password(Credential):
 
     name: str
     password: str = field(repr=False)
+    first_of_two: bool = False
 
     @classmethod
     def of(cls, name: str, secret: str) -> Self:
@@ -55,7 +61,7 @@ class Password(Credential):
         ):
             return None
         backends.observations.passwords.append("remembered")
-        return _identity(account, backends, origin)
+        return self._identity(account, backends, origin)
 
     def verify(
         self, backends: Backends, snapshot: Snapshot, origin: Origin, *, stale: bool
@@ -82,7 +88,7 @@ class Password(Credential):
             )
             if not (right and account):
                 raise Unauthorized(_why(account))
-        return _identity(account, backends, origin)
+        return self._identity(account, backends, origin)
 
     def still(
         self, proved: Identity, backends: Backends, snapshot: Snapshot, origin: Origin
@@ -91,18 +97,41 @@ class Password(Credential):
         if now is None or now.id != before.id or now.disabled:
             return None
         # The same password may have been hashed anew, at a higher cost.
-        same = now.password_hash == before.password_hash
-        return proved._replace(known=now) if same or self._is_remembered(backends, now) else None
+        if now.password_hash != before.password_hash and not self._is_remembered(backends, now):
+            return None
+        return proved._replace(
+            known=now, due=self._due(backends, has=now.second_factor, admin=now.admin)
+        )
 
     def require_still(
         self, proved: Identity, backends: Backends, change: Change, account: AccountRow
     ) -> None:
+        self._due(backends, has=account.second_factor, admin=account.admin)
         now = account.password_hash
         if now == proved.known.password_hash:
             return
         # The hash of an unchanged password may have been made anew at a higher cost.
         if now is None or not backends.passwords.remembers(account.id, now, self.password):
             raise Unauthorized("the password was changed meanwhile")
+
+    def _identity(self, account: KnownAccount, backends: Backends, origin: Origin) -> Identity:
+        return Identity(
+            account,
+            "password",
+            (account.id, None, None),
+            use=CredentialUse(
+                CredentialKind.PASSWORD, account.id, account.id, backends.clock(), *origin
+            ),
+            may_stay_logged_in=account.account.kind is AccountKind.USER,
+            due=self._due(backends, has=account.second_factor, admin=account.admin),
+        )
+
+    def _due(self, backends: Backends, *, has: bool, admin: bool) -> Due:
+        """Return what is due beside this password, which is right."""
+        due = second_factor.due(backends.demanded, has=has, admin=admin)
+        if due is not Due.NOTHING and not self.first_of_two:
+            raise SecondFactorNeeded(backends.console, missing=due is Due.ENROLMENT)
+        return due
 
     def _is_remembered(self, backends: Backends, account: KnownAccount) -> bool:
         stored = account.password_hash
@@ -135,18 +164,6 @@ class Password(Credential):
             return
         backends.passwords.learn(account.id, new, self.password)
         backends.rehashes.add(account.id, stored, new)
-
-
-def _identity(account: KnownAccount, backends: Backends, origin: Origin) -> Identity:
-    return Identity(
-        account,
-        "password",
-        (account.id, None, None),
-        use=CredentialUse(
-            CredentialKind.PASSWORD, account.id, account.id, backends.clock(), *origin
-        ),
-        may_stay_logged_in=account.account.kind is AccountKind.USER,
-    )
 
 
 def _why(account: KnownAccount | None) -> str:

@@ -15,6 +15,7 @@ from authserver.auth.passwords import Passwords
 from authserver.auth.usage import CredentialUse, CredentialUses, Rehashes
 from authserver.core.errors import Unauthorized
 from authserver.core.rules import Limit
+from authserver.core.second_factor import Demanded, Due
 from authserver.db.models import AccountRow
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount, KnownAppToken
@@ -38,6 +39,7 @@ class Identity(NamedTuple):
     ``credential`` is its name in records. ``key`` is what two identities share if they may do the
     same: ids of the account and the app token, which are never given twice, and the registry.
     ``ceiling`` None means all of the account's rights; ``bound_to`` None means every registry.
+    Where something is ``due``, it proves nothing yet.
     """
 
     known: KnownAccount
@@ -47,6 +49,7 @@ class Identity(NamedTuple):
     bound_to: str | None = None
     use: CredentialUse | None = None
     may_stay_logged_in: bool = False
+    due: Due = Due.NOTHING
     app_token: KnownAppToken | None = None
 
 
@@ -54,7 +57,8 @@ class Identity(NamedTuple):
 class Backends:
     """What credentials are verified with. Each kind uses what it needs.
 
-    ``hashed`` is the substitute in records for a name that no account has.
+    ``hashed`` is the substitute in records for a name that no account has. Second factors are set
+    up in the ``console``, by those of whom one is ``demanded``.
     """
 
     passwords: Passwords
@@ -65,6 +69,8 @@ class Backends:
     clock: Callable[[], datetime]
     hashed: Callable[[str], str]
     observations: Observations = field(default_factory=Observations)
+    demanded: Demanded = Demanded.OPTIONAL
+    console: str = ""
 
 
 class Credential(ABC):

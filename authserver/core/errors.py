@@ -106,6 +106,23 @@ class AppTokenNeeded(Unauthorized):
         )
 
 
+class SecondFactorNeeded(Unauthorized):
+    """The password is right, and alone not enough. Only who knows it is told so.
+
+    ``missing``: the account has no second factor yet, and must have one.
+    """
+
+    def __init__(self, console: str, *, missing: bool) -> None:
+        self.console = console
+        what = (
+            "set up a second factor and make an app token"
+            if missing
+            else "this account has a second factor: make an app token"
+        )
+        reason = "the password alone, and a second factor " + ("must be" if missing else "is")
+        TokenRequestError.__init__(self, f"{what} in the console at {console}", f"{reason} set up")
+
+
 class WrongSecondFactor(Unauthorized):
     """The password is right and the second factor is not. ``reason`` is for the log alone."""
 

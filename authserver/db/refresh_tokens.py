@@ -46,8 +46,8 @@ def add(
 
     Raises:
         NotFound: the account or the registry is gone, the account was disabled or renamed, its
-            password was changed, or the registry gives no refresh tokens any more, or one of them
-            takes app tokens only.
+            password was changed or a second factor set up, or the registry gives no refresh tokens
+            any more, or one of them takes app tokens only.
     """
     account = change.session.get(AccountRow, login.account_id)
     if account is None or account.disabled_at is not None:
@@ -61,6 +61,8 @@ def add(
         raise NotFound("the registry gives no refresh tokens any more")
     if registry.app_tokens_only or account.app_tokens_only:
         raise NotFound("only app tokens are taken by now")
+    if account.second_factor:
+        raise NotFound("the account has a second factor by now")
     _make_room(change.session, account, registry)
     row = RefreshTokenRow(
         account=account,

@@ -11,19 +11,26 @@ from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
 from authserver.core.rules import ALL, OTHER_NAME, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
+from authserver.core.second_factor import Demanded, Due
 from authserver.core.subjects import ANONYMOUS, Account
 from authserver.db.snapshot import Snapshot
 from authserver.db.snapshot_rows import KnownAccount
 from authserver.policy.explain import (
     AccessAnswer,
     ScopeExplanation,
+    due_of,
     known_account,
     takes_app_tokens_only,
 )
 
 
 def who_can(
-    state: Snapshot, service: str, action: str, repository: str, circumstances: Circumstances
+    state: Snapshot,
+    service: str,
+    action: str,
+    repository: str,
+    circumstances: Circumstances,
+    demanded: Demanded = Demanded.OPTIONAL,
 ) -> Iterator[AccessAnswer]:
     """Give an answer for each account that may do ``action`` on ``repository``, anonymous first.
 
@@ -40,9 +47,10 @@ def who_can(
         for place in places:
             decision = decide(rules, account, service, asked, None, place)
             if decision.complete:
-                only = takes_app_tokens_only(state, service, known)
+                due = due_of(known, demanded)
+                only = takes_app_tokens_only(state, service, known) or due is not Due.NOTHING
                 explained = [ScopeExplanation(decision)]
-                yield AccessAnswer(service, known, place, explained, {}, app_tokens_only=only)
+                yield AccessAnswer(service, known, place, explained, {}, (), only, due)
                 break
 
 

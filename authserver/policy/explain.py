@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from authserver.core import scope
+from authserver.core import scope, second_factor
 from authserver.core.addresses import parse_network
 from authserver.core.conditions import HINDRANCES, Circumstances, Hindrance
 from authserver.core.decision import Cause, Decision, decide
@@ -30,6 +30,7 @@ from authserver.core.rules import (
     Rule,
 )
 from authserver.core.scope import MalformedScope, Scope
+from authserver.core.second_factor import Demanded, Due
 from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.core.times import format_time
 from authserver.db import app_tokens
@@ -117,7 +118,8 @@ class AccessAnswer:
     """The decisions on some scopes for one account (None: anonymous) on one registry.
 
     ``malformed`` maps each text that is not a scope to the reason. ``barred`` has the reasons why
-    the credential gets no token at all. With ``app_tokens_only`` the account's password gets none.
+    the credential gets no token at all. With ``app_tokens_only`` the account's password gets none,
+    as also where a second factor is ``due`` beside it.
     """
 
     service: str
@@ -127,6 +129,7 @@ class AccessAnswer:
     malformed: dict[str, str]
     barred: Sequence[str] = ()
     app_tokens_only: bool = False
+    due: Due = Due.NOTHING
 
     @property
     def name(self) -> str:
@@ -148,6 +151,7 @@ class AccessAnswer:
             "disabled": self.known is not None and self.known.disabled,
             "barred": list(self.barred),
             "app_tokens_only": self.app_tokens_only,
+            "second_factor_due": self.due,
             "complete": self.complete,
             "scopes": [
                 *(each.as_json() for each in self.explained),
@@ -174,11 +178,12 @@ def explain(
     circumstances: Circumstances,
     ceiling: Sequence[Limit] | None = None,
     barred: Sequence[str] = (),
+    demanded: Demanded = Demanded.OPTIONAL,
 ) -> AccessAnswer:
     """Decide scopes for an account of that name, or for ``anonymous``.
 
     ``texts`` are read as by :func:`parse_scope`. ``barred`` are reasons why the credential gets no
-    token at all.
+    token at all. ``demanded`` says who must have a second factor.
 
     Raises:
         NotFound: there is no such account in ``state``.
@@ -202,8 +207,16 @@ def explain(
         applied = {reason.rule for reason in decision.reasons}
         others = (rule for rule in state.rules if rule not in applied)
         explained.append(ScopeExplanation(decision, came_close(others, asked), barred))
-    only = takes_app_tokens_only(state, service, known)
-    return AccessAnswer(service, known, circumstances, explained, malformed, barred, only)
+    only, due = takes_app_tokens_only(state, service, known), due_of(known, demanded)
+    only = only or due is not Due.NOTHING
+    return AccessAnswer(service, known, circumstances, explained, malformed, barred, only, due)
+
+
+def due_of(known: KnownAccount | None, demanded: Demanded) -> Due:
+    """Return what is due beside the password of an account; robots and anonymous have none."""
+    if known is None or known.account.kind is AccountKind.ROBOT:
+        return Due.NOTHING
+    return second_factor.due(demanded, has=known.second_factor, admin=known.admin)
 
 
 def takes_app_tokens_only(state: Snapshot, service: str, known: KnownAccount | None) -> bool:

@@ -152,7 +152,16 @@ def wire(
     )
     hashing = Hashing(shared, at_a_time(), Slots(PASSWORDS_AT_ONCE, PASSWORDS_EACH))
     backends = Backends(
-        passwords, uses, rehashes, hashing, lockouts.lockout, now, journal.hashed, observations
+        passwords,
+        uses,
+        rehashes,
+        hashing,
+        lockouts.lockout,
+        now,
+        journal.hashed,
+        observations,
+        settings.second_factor,
+        settings.console_url,
     )
     ttl, random = settings.token_ttl, secrets.token_bytes
     issuer = Issuer(state, store, backends, journal, ttl, now, random, observations)

@@ -22,6 +22,7 @@ from authserver.core.addresses import Address, parse_address
 from authserver.core.conditions import Circumstances
 from authserver.core.names import printable, repository_name, the_registry
 from authserver.core.scope import MalformedScope, split
+from authserver.core.second_factor import Due
 from authserver.core.subjects import ANONYMOUS, AccountKind
 from authserver.db import lookup, snapshot
 from authserver.policy import access
@@ -138,7 +139,8 @@ def who_can(
         services = named_or_only(session, service, "--registry")
         state = snapshot.load(session)
     when = Circumstances(address, at or now())
-    answers = list(access.who_can(state, services, action, repository, when))
+    demanded = context.settings.second_factor
+    answers = list(access.who_can(state, services, action, repository, when, demanded))
     if as_json:
         print_json([answer.as_json() for answer in answers])
         return
@@ -218,7 +220,9 @@ def _answer(
             if token_id is None
             else policy_explain.token_bounds(session, name, token_id, when)
         )
-    return policy_explain.explain(state, registry, name, scopes, when, ceiling, barred)
+    return policy_explain.explain(
+        state, registry, name, scopes, when, ceiling, barred, context.settings.second_factor
+    )
 
 
 def _require_scopes(texts: Sequence[str]) -> None:
@@ -241,6 +245,9 @@ def _account(session: Session, text: str) -> str:
     return lookup.account(session, text).name
 
 
+_TO_SET_UP = " before a second factor is set up, as AUTHSERVER_SECOND_FACTOR says"
+
+
 def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
     if as_json:
         print_json(answer.as_json())
@@ -248,7 +255,10 @@ def _print_answer(answer: AccessAnswer, *, as_json: bool) -> None:
     where = f" from {answer.circumstances.address}" if answer.circumstances.address else ""
     click.echo(f"{answer.name} on {the_registry(answer.service)}{where}")
     if answer.app_tokens_only and answer.known and answer.known.account.kind == AccountKind.USER:
-        click.echo("  with an app token only: the password gets no tokens")
+        why = {Due.PROOF: ", as a second factor is set up", Due.ENROLMENT: _TO_SET_UP}
+        click.echo(
+            f"  with an app token only: the password gets no tokens{why.get(answer.due, '')}"
+        )
     for each in answer.explained:
         click.echo(printable(str(each.decision.scope)))
         click.echo(f"  granted: {','.join(each.granted) or red('nothing')}")

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from authserver.core.password_rules import MAX_COST, MIN_COST, MIN_LENGTH
+from authserver.core.second_factor import Demanded
 
 
 class SettingsFields(BaseSettings):
@@ -175,6 +176,12 @@ class SettingsFields(BaseSettings):
         le=3600,
         description="Seconds for which a worker remembers, in memory, that a password was right; "
         "0 checks every time.",
+    )
+    second_factor: Demanded = Field(
+        Demanded.OPTIONAL,
+        description="Who must have a second factor: administrators, everybody, or nobody "
+        "(optional). Until they set one up, their password opens nothing but the console's page "
+        "for that.",
     )
     failures_per_account: int = Field(
         10,

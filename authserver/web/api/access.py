@@ -10,6 +10,7 @@ from authserver.core.conditions import Circumstances
 from authserver.core.errors import Refused
 from authserver.core.names import repository_name
 from authserver.core.rules import Limit
+from authserver.core.second_factor import Demanded
 from authserver.db import lookup, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.policy import access
@@ -94,6 +95,9 @@ class Explanation(ApiAnswer):
     disabled: bool
     barred: list[str]
     app_tokens_only: bool = Field(description="Whether only app tokens get it, not the password.")
+    second_factor_due: Literal["nothing", "proof", "enrolment"] = Field(
+        description="Why: the account has a second factor (proof), or must set one up (enrolment)."
+    )
     complete: bool
     scopes: list[Decided]
 
@@ -207,6 +211,10 @@ def _token_bounds(
         return policy_explain.token_bounds(session, call.body.account, call.body.token, when)
 
 
+def _demanded(call: Call[Any, Any]) -> Demanded:
+    return call.parts.settings.second_factor
+
+
 @OPERATIONS.operation("POST", "/explain", need=Need.READER)
 def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     """Say what an account would be granted of some scopes, and why. This changes nothing."""
@@ -217,7 +225,7 @@ def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
         who, scopes = question.account, question.scopes
         ceiling, barred = _token_bounds(call, when)
         answer = policy_explain.explain(
-            state, question.registry, who, scopes, when, ceiling, barred
+            state, question.registry, who, scopes, when, ceiling, barred, _demanded(call)
         )
     return Explanation.model_validate(answer.as_json())
 
@@ -228,7 +236,8 @@ def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
     query = call.query
     repository_name(query.repository)
     when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
-    answers = [*access.who_can(state, query.registry, query.action, query.repository, when)]
+    about = (query.registry, query.action, query.repository)
+    answers = [*access.who_can(state, *about, when, _demanded(call))]
 
     def place(answer: policy_explain.AccessAnswer) -> str:
         return answer.name if answer.known else ""

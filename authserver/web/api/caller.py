@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import structlog
@@ -11,12 +11,20 @@ from flask import Request, g
 from authserver.audit.journal import Journal
 from authserver.audit.token_event import TokenEvent
 from authserver.auth.authenticator import identify, of_name_and_secret
+from authserver.auth.by_password import Password
 from authserver.auth.credentials import Backends, Credential, Identity, Malformed, Origin
 from authserver.auth.passwords import NewPasswords
 from authserver.auth.state import StateCache
 from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.commands import program
-from authserver.core.errors import Busy, Forbidden, NotReady, TooManyAttempts, Unauthorized
+from authserver.core.errors import (
+    Busy,
+    Forbidden,
+    NotReady,
+    SecondFactorNeeded,
+    TooManyAttempts,
+    Unauthorized,
+)
 from authserver.core.names import printable
 from authserver.core.subjects import Role
 from authserver.db import accounts, second_checks
@@ -222,6 +230,7 @@ class Callers:
         Raises:
             Refused: as :meth:`NewPasswords.require`, before anything depends on the account.
             Forbidden: ``current`` is not the password of ``name``.
+            SecondFactorNeeded: it is, and alone not enough.
             Unauthorized: the account or its password was changed meanwhile.
             NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
@@ -233,17 +242,28 @@ class Callers:
             accounts.set_password(begun, prover.name, hashed)
         return prover.name
 
-    def prove(self, name: str, password: str, origin: Origin) -> Caller:
+    def prove(
+        self, name: str, password: str, origin: Origin, *, first_of_two: bool = False
+    ) -> Caller:
         """Return the user whose ``password`` it is, for the same work as a login.
+
+        As ``first_of_two`` it is taken although something else is due, as the identity says: the
+        caller may do nothing before that is proved.
 
         Raises:
             Forbidden: it is not that user's password.
+            SecondFactorNeeded: it is, and alone not enough.
+            NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
         credential = of_name_and_secret(name, password)
+        if isinstance(credential, Password):
+            credential = replace(credential, first_of_two=first_of_two)
         try:
             with self._refusals_recorded(credential, origin):
                 identity = self._identity(credential, origin)
                 _require_password(identity)
+        except SecondFactorNeeded:
+            raise
         except Unauthorized:
             raise Forbidden("the current password is another") from None
         return Caller(identity, credential)

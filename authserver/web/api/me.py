@@ -6,6 +6,7 @@ from typing import Any, TypeVar, Unpack
 from pydantic import Field
 
 from authserver.auth.passwords import NewPasswords
+from authserver.core.errors import Forbidden, SecondFactorNeeded
 from authserver.core.subjects import Role
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Password
@@ -86,6 +87,12 @@ def show_me(call: BareCall) -> Me:
 def change_password(call: Call[OwnPassword, ApiQuery]) -> None:
     """Change my password. This ends my sessions."""
     body, new = call.body, NewPasswords.of(call.parts.settings)
-    call.parts.callers.change_password(
-        call.caller.name, body.current, body.new, call.origin, new, call.change
-    )
+    try:
+        call.parts.callers.change_password(
+            call.caller.name, body.current, body.new, call.origin, new, call.change
+        )
+    except SecondFactorNeeded as error:
+        # The request's own credential is good.
+        raise Forbidden(
+            f"this needs a second factor too: change the password in the console at {error.console}"
+        ) from None

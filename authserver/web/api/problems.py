@@ -18,6 +18,7 @@ from authserver.core.errors import (
     NotFound,
     NotReady,
     Refused,
+    SecondFactorNeeded,
     TooManyAttempts,
     Unauthorized,
 )
@@ -113,7 +114,8 @@ def _domain(error: AuthserverError) -> Response:
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     match status:
         case HTTPStatus.UNAUTHORIZED:
-            response = _problem(status, UNAUTHORIZED)
+            told = isinstance(error, SecondFactorNeeded)
+            response = _problem(status, str(error) if told else UNAUTHORIZED)
             response.headers["WWW-Authenticate"] = CHALLENGE
         case HTTPStatus.SERVICE_UNAVAILABLE:
             # Only the operator may read what is wrong with the installation: it is in the log.

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 
 from authserver.auth.credentials import Origin
 from authserver.auth.passwords import NewPasswords
-from authserver.core.errors import AuthserverError, Forbidden, Unauthorized
+from authserver.core.errors import AuthserverError, Forbidden, SecondFactorNeeded, Unauthorized
 from authserver.core.names import nfc
 from authserver.db.store import Store
 from authserver.web.api.caller import CHANGE_WAITS, Callers
@@ -17,6 +17,7 @@ def register(app: Flask, page: FormPage, store: Store, callers: Callers) -> None
     """Serve ``/password``. The current password is the only credential, under the login's limits.
 
     An unknown or disabled account, and one without a password, are answered as a wrong password.
+    Where a second factor is due, the console is the place.
     """
     new = NewPasswords.of(page.settings)
     wrong = Forbidden("the name or the current password is wrong")
@@ -32,6 +33,9 @@ def register(app: Flask, page: FormPage, store: Store, callers: Callers) -> None
                 new,
                 partial(store.change, f"account:{nfc(name)}", wait=CHANGE_WAITS),
             )
+        except SecondFactorNeeded as error:
+            here = f"this needs a second factor too: use the console at {error.console}"
+            return page.refuse(Forbidden(here), name=name)
         except (Forbidden, Unauthorized):
             return page.refuse(wrong, name=name)
         except AuthserverError as error:
