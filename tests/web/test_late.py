@@ -41,6 +41,7 @@ def test_it_is_made_once_and_when_it_is_asked() -> None:
         "authserver.web.api.models",
         "authserver.web.console.application",
         "authserver.registry.doctor.examination",
+        "authserver.auth.second_factor",
         "pyotp",
         "webauthn",
     ],
