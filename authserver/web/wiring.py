@@ -161,7 +161,8 @@ def wire(
         journal.hashed,
         observations,
         settings.second_factor,
-        settings.console_url,
+        # Not the administrators' one, which may be elsewhere: everybody's pages are public.
+        f"{settings.public_url}/console/",
     )
     ttl, random = settings.token_ttl, secrets.token_bytes
     issuer = Issuer(state, store, backends, journal, ttl, now, random, observations)

@@ -281,11 +281,6 @@ class Settings(SettingsFields):
     def realm(self) -> str:
         return f"{self.public_url}/token"
 
-    @property
-    def console_url(self) -> str:
-        """Return the URL of the console."""
-        return f"{self.public_url}/console/"
-
     def invitation_link(self, code: str) -> str:
         """Return the page on which an invited user sets a password."""
         # What follows a # is not sent to servers: the code does not get into anybody's log.
