@@ -123,11 +123,16 @@ class AuthState:
         Raises:
             NotReady: the two differ by more than MAX_SKEW.
         """
-        if abs(self.skew) > MAX_SKEW:
-            raise NotReady(
-                f"this machine's clock is {self.skew.total_seconds():+.0f} s off the store's: "
-                "synchronise both by NTP"
-            )
+        if trouble := clock_trouble(self.skew):
+            raise NotReady(trouble)
+
+
+def clock_trouble(skew: timedelta) -> str | None:
+    """Return what to tell the operator of a clock that is so far ahead of the store's."""
+    if abs(skew) <= MAX_SKEW:
+        return None
+    seconds = f"{skew.total_seconds():+.0f} s"
+    return f"this machine's clock is {seconds} off the store's: synchronise both by NTP"
 
 
 @dataclass

@@ -30,6 +30,7 @@ from authserver.runtime import process
 COMMANDS = {
     "init": "Set up: keys, a first registry entry, a first administrator.",
     "serve": "Serve registry tokens until SIGTERM.",
+    "overview": "Show what needs attention, the gravest first, each with the command that helps.",
     "registry": "The registries that accept our tokens.",
     "user": "People: accounts with a password.",
     "robot": "Programs: accounts without a password, which show app tokens.",

@@ -7,6 +7,7 @@ network, or somebody who types; these are parsed. It also sees to it that each c
 EXAMPLES = {
     "init": ("init", "init --registry registry.example.com --admin alice"),
     "serve": ("serve", "serve --host 0.0.0.0 --port 5001 --workers 4"),
+    "overview": ("overview",),
     "registry add": ("registry add eu.example.com --url https://eu.example.com",),
     "registry list": ("registry list",),
     "registry show": ("registry show eu.example.com",),

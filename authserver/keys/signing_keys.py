@@ -7,6 +7,7 @@ reported.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -237,19 +238,28 @@ def _state(row: Row) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A key in use, its end, and what to do about it."""
+    """A key in use, its end, and the command that begins with its successor.
 
+    Without a command it is followed by itself.
+    """
+
+    kind: Literal["authority", "signing key", "registry key"]
     name: str
     at: datetime
     told_before: timedelta
-    remedy: str
+    command: str | None = None
 
     def is_near(self, now: datetime) -> bool:
         return self.at - now < self.told_before
 
     @property
     def warning(self) -> str:
-        return f"the {self.name} ends on {self.at:%Y-%m-%d %H:%M} UTC: {self.remedy}"
+        remedy = (
+            f"begin with `{self.command}`"
+            if self.command
+            else "it should have been rotated; the log says why it was not"
+        )
+        return f"the {self.name} ends on {self.at:%Y-%m-%d %H:%M} UTC: {remedy}"
 
 
 def endings_of(session: Session) -> tuple[Ending, ...]:
@@ -259,18 +269,17 @@ def endings_of(session: Session) -> tuple[Ending, ...]:
 
 def _of(session: Session) -> Iterator[Ending]:
     authority = rows.active_authority(session)
-    remedy = f"begin with `{program()} key authority rotate`"
-    yield Ending(f"authority {authority.id}", authority.not_after, BEFORE_AUTHORITY, remedy)
+    rotate = shell_command("key", "authority", "rotate")
+    name = f"authority {authority.id}"
+    yield Ending("authority", name, authority.not_after, BEFORE_AUTHORITY, rotate)
     leaf = signing(session)
     # One that ends with its authority cannot be followed by one that lives longer.
     if leaf is not None and leaf.not_after < authority.not_after:
-        remedy = "it should have been rotated; the log says why it was not"
-        yield Ending(f"signing key {leaf.id}", leaf.not_after, BEFORE_LEAF, remedy)
+        yield Ending("signing key", f"signing key {leaf.id}", leaf.not_after, BEFORE_LEAF)
     for row in session.scalars(
         select(SigningKeyRow).where(SIGNS, SigningKeyRow.registry_id.is_not(None))
     ):
         service = row.for_registry.service if row.for_registry else ""
         rotate_own = shell_command("key", "rotate", "--registry", service)
-        remedy = f"begin with `{rotate_own}`"
         name = f"signing key {row.id} of {the_registry(service)}"
-        yield Ending(name, row.not_after, BEFORE_AUTHORITY, remedy)
+        yield Ending("registry key", name, row.not_after, BEFORE_AUTHORITY, rotate_own)

@@ -80,6 +80,12 @@ def of(session: Session, service: str) -> RegistryCheckRow:
     return row
 
 
+def failures(registry: RegistryRow) -> list[str]:
+    """Return the names of the checks that failed the last time."""
+    last = registry.last_check
+    return [] if last is None else [finding["check"] for finding in last.findings]
+
+
 def summary(row: RegistryCheckRow | None) -> dict[str, Any] | None:
     """Return when and how the last check ended, for ``--json``."""
     if row is None:

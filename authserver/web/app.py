@@ -1,5 +1,6 @@
 """The Flask application: the token endpoint, public pages, and the admin API when first asked."""
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock
@@ -111,11 +112,12 @@ def _console(
 def _parts(wiring: Wiring, where: str) -> "Parts":
     """Return what operations work with; ``where`` is the place in records of refused callers."""
     from authserver.web.api.operations import Parts  # noqa: PLC0415
+    from authserver.web.overview.lint_memory import LintMemory  # noqa: PLC0415
 
     backends = wiring.issuer.backends
     callers = Callers(wiring.state, backends, wiring.issuer.journal, where)
-    proxies = wiring.maintenance.proxies
-    return Parts(wiring.settings, wiring.store, callers, backends.hashing, proxies)
+    lint, maintenance = LintMemory(time.monotonic), wiring.maintenance
+    return Parts(wiring.settings, wiring.store, callers, backends.hashing, maintenance, lint)
 
 
 def _flask(wiring: Wiring, templates: str = "pages/templates") -> Flask:

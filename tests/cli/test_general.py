@@ -53,6 +53,7 @@ key/list key/bundle
 """
 
 ASKING = {
+    "overview": (list, []),
     "registry list": (list, []),
     "registry show": (dict, [SERVICE]),
     "user list": (list, []),

@@ -85,6 +85,8 @@ ADMINISTRATIVE = [
     ("POST", "/authorities"),
     ("POST", "/checks"),
     ("GET", "/audit"),
+    ("GET", "/overview"),
+    ("GET", "/registries/registry/check"),
     ("POST", "/invitations"),
     ("GET", "/policy"),
     ("POST", "/policy/plan"),

@@ -12,9 +12,11 @@ from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.db import accounts, models
 from authserver.db.models import Base
+from authserver.registry import last_checks
 from authserver.web.api import router
 from authserver.web.api.caller import Need
 from authserver.web.api.operations import Operation
+from tests.unit.registry.reports import report
 from tests.web.test_api import AS_ADMIN, call, got, spoilt
 from tests.world import ADMIN, PASSWORD, SERVICE, World
 
@@ -50,6 +52,7 @@ def office(world: World) -> World:
     world.group("team", "alice", "ci")
     with world.wiring.store.change("test") as change:
         accounts.set_role(change, AUDITOR, auditor=True)
+        last_checks.keep(change, report("token"))
         until = change.at + timedelta(hours=1)
         lockout = {"key": "x", "address": "192.0.2.1", "account": ""}
         change.session.add(models.LockoutRow(**lockout, began_at=change.at, until=until))

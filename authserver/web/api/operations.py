@@ -27,7 +27,8 @@ from authserver.web.api.caller import CHANGE_WAITS, Caller, Callers, Need
 from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Nothing
 from authserver.web.api.preconditions import Preconditions
 from authserver.web.bodies import MAX_BYTES
-from authserver.web.proxies import ProxyWatch
+from authserver.web.overview.lint_memory import LintMemory
+from authserver.web.server.maintenance import Maintenance
 
 _Answer = TypeVar("_Answer", bound=ApiAnswer)
 _Body = TypeVar("_Body", bound=ApiBody)
@@ -43,7 +44,8 @@ class Parts:
     store: Store
     callers: Callers
     hashing: Hashing
-    proxies: ProxyWatch
+    maintenance: Maintenance
+    lint: LintMemory
 
 
 @dataclass(frozen=True)

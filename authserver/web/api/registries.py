@@ -13,6 +13,7 @@ from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
 from authserver.registry import entries, last_checks
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
+from authserver.web.api.caller import Need
 from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, Removal
 from authserver.web.api.operations import BareCall, Call, Operations
 from authserver.web.api.pagination import Page
@@ -178,7 +179,7 @@ Resource(
 ).declare(OPERATIONS)
 
 
-@OPERATIONS.operation("GET", "/registries/{service}/check")
+@OPERATIONS.operation("GET", "/registries/{service}/check", need=Need.READER)
 def show_last_check(call: BareCall) -> CheckOfRegistry:
     """Show the last check of a registry, and what failed."""
     with call.read() as session:

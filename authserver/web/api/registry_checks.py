@@ -86,7 +86,7 @@ def _expectation(call: Call[NewCheck, ApiQuery]) -> tuple[str, Expected]:
 
 
 def _serving(call: Call[NewCheck, ApiQuery]) -> Serving:
-    settings, watch = call.parts.settings, call.parts.proxies
+    settings, watch = call.parts.settings, call.parts.maintenance.proxies
     return Serving(tuple(settings.contradictions()), lambda: watch.warning, proxies.FEWEST)
 
 

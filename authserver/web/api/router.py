@@ -32,6 +32,7 @@ from authserver.web.api import (
     lockouts,
     me,
     openapi,
+    overview,
     parsing,
     policy,
     problems,
@@ -54,6 +55,7 @@ NOUNS = tuple(
     module.OPERATIONS
     for module in (
         me,
+        overview,
         invitations,
         users,
         robots,
