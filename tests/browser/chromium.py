@@ -100,6 +100,8 @@ class Pages:
             viewport={"width": size.width, "height": size.height},
             color_scheme=scheme,
             locale=locale,
+            # A certificate of the test's own.
+            ignore_https_errors=self.base.startswith("https:"),
             http_credentials={"username": login[0], "password": login[1]} if login else None,
             storage_state=state,
         )

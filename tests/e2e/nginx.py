@@ -48,7 +48,8 @@ def configured(place: Path, server: str) -> list[str]:
 def _config(place: Path) -> str:
     temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{name}_temp_path {place}/nginx-{name};" for name in temp)
+    # As another user it could not keep a large body below pytest's directory.
     return (
-        f"daemon off; pid {place}/nginx.pid; error_log stderr; events {{}}"
+        f"daemon off; user root root; pid {place}/nginx.pid; error_log stderr; events {{}}"
         f"http {{ access_log off; proxy_bind {NGINX}; {paths} include {place}/site.conf; }}"
     )

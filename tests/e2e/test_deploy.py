@@ -68,6 +68,7 @@ def test_the_ingress_leads_to_the_service_and_its_port() -> None:
         "/auth/token",
         "/invitation",
         "/password",
+        "/console",
     ]
     for path in rule["http"]["paths"]:
         to = path["backend"]["service"]

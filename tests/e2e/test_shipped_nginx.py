@@ -31,6 +31,7 @@ def noting(answering: Event | None = None) -> Iterator[tuple[int, list[str]]]:
             return self._note
 
         def _note(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append(f"{self.command} {self.path}")
             if answering is not None:
                 answering.wait(60)
@@ -90,7 +91,27 @@ def test_get_and_post_come_through(front: Front, path: str) -> None:
     assert front.ask(path, "--request", "OPTIONS")[1] == [f"OPTIONS {path}"]
 
 
-@pytest.mark.parametrize("path", ["/token", "/invitation", "/password"])
+@pytest.mark.parametrize(
+    "path", ["/console", "/console/", "/console/users/new", "/console/static/0a1b/console.css"]
+)
+def test_the_console_comes_through(front: Front, path: str) -> None:
+    assert front.ask(f"{path}?name=..%2fa")[1] == [f"GET {path}?name=..%2fa"]
+    assert front.ask(path, "--data", "a=b")[1] == [f"POST {path}"]
+    # No page of another origin may send it anything but links.
+    assert front.ask(path, "--request", "OPTIONS")[0].status == 405
+
+
+def test_a_policy_file_comes_through_to_the_console_only(front: Front, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_bytes(b"#" * 4 * 1024 * 1024)
+    body = ("--header", "Expect:", "--data-binary", f"@{file}")
+    assert front.ask("/console/policy", *body)[0].status == 200
+    for path in ("/token", "/password"):
+        answer, asked = front.ask(path, *body)
+        assert (answer.status, asked) == (413, [])
+
+
+@pytest.mark.parametrize("path", ["/token", "/invitation", "/password", "/console/users"])
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "FOO"])
 def test_no_other_method_comes_through(front: Front, path: str, method: str) -> None:
     answer, asked = front.ask(path, "--request", method, "--data", "a=b")
@@ -108,6 +129,8 @@ def test_no_other_method_comes_through(front: Front, path: str, method: str) -> 
         ("/%74oken", "/token"),
         ("//token/", "/token/"),
         ("/v2/..%2Finvitation", "/invitation"),
+        ("/console/../token", "/token"),
+        ("/%63onsole//users/./new", "/console/users/new"),
     ],
 )
 def test_a_path_comes_through_as_nginx_read_it(front: Front, path: str, means: str) -> None:
@@ -126,6 +149,11 @@ def test_a_path_comes_through_as_nginx_read_it(front: Front, path: str, means: s
         "/token/..%2fapi%2fv1",
         "/api/v1",
         "/%61pi/v1",
+        "/consoles",
+        "/console%0a",
+        "/console/%0d%0aa",
+        "/console/a%3fb",
+        "/console/..%2fapi/v1",
     ],
 )
 def test_no_other_path_comes_through(front: Front, path: str) -> None:
@@ -152,7 +180,7 @@ def test_a_registry_that_is_down_is_told_so_in_json(front: Front) -> None:
     assert answer.headers["Retry-After"] == "5"
 
 
-@pytest.mark.parametrize("path", ["/token", "/invitation", "/password"])
+@pytest.mark.parametrize("path", ["/token", "/invitation", "/password", "/console/"])
 def test_a_server_that_is_down_or_takes_too_long_is_told_so_in_json(
     tmp_path: Path, path: str
 ) -> None:
@@ -195,7 +223,8 @@ def test_what_the_ingress_controller_answers_itself_is_json(tmp_path: Path) -> N
         _is_an_error(curl(f"{base}/token"), 429, "TOOMANYREQUESTS")
 
 
-def test_too_many_connections_of_one_address_are_told_so_in_json(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/token", "/console/login"])
+def test_too_many_connections_of_one_address_are_told_so_in_json(tmp_path: Path, path: str) -> None:
     require("nginx", "openssl", "curl")
     tmp_path.chmod(0o755)
     port, nobody, answering = free_port(), free_port(), Event()
@@ -207,7 +236,7 @@ def test_too_many_connections_of_one_address_are_told_so_in_json(tmp_path: Path)
         base = f"https://localhost:{port}"
 
         def ask(*args: str) -> Answer:
-            return curl("--cacert", str(cert), *args, f"{base}/token")
+            return curl("--cacert", str(cert), *args, f"{base}{path}")
 
         with running(nginx, f"{base}/nothing", tmp_path / "nginx.log", certificate=cert):
             waiting = [pool.submit(ask) for _ in range(2)]
