@@ -1,20 +1,27 @@
 """Users: who may log in, and what is set of them."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, request
 
-from authserver.db import lookup
+from authserver.core.names import is_path_component
+from authserver.db import app_tokens, invitations, lookup, losses, rule_rows
 from authserver.db.models import AccountRow
+from authserver.runtime.settings import public_url
 from authserver.web.api.users import User
 from authserver.web.console import forms
-from authserver.web.console.cells import LinkCell, TagsCell, TimeCell, Tone, words
+from authserver.web.console.cells import LinkCell, LinksCell, TagsCell, TimeCell, Tone, words
 from authserver.web.console.faults import tried
+from authserver.web.console.forms import Question
 from authserver.web.console.language import Label, lazy
 from authserver.web.console.language import gettext as _
-from authserver.web.console.layout import at, redirect, render
-from authserver.web.console.lists import Column, ListPage
+from authserver.web.console.layout import at, is_page, redirect, render
+from authserver.web.console.lists import Column, ListFilter, ListPage
 from authserver.web.console.visit import visit
 
 pages = Blueprint("users", __name__)
+
+UNUSED_SINCE = ListFilter("unused_since", lazy("Not used since"), is_date=True)
 
 
 def _marks(user: User) -> TagsCell:
@@ -46,9 +53,11 @@ LIST = ListPage(
         Column(
             lazy("Last login"), lambda user: TimeCell(user.last_login_at, lazy("never")), "login"
         ),
+        Column(lazy("Last used"), lambda user: TimeCell(user.last_used_at, lazy("never")), "used"),
     ),
     empty=lazy("There are no users. Make the first one, or invite somebody."),
     command=("user", "list"),
+    filters=(UNUSED_SINCE,),
     actions=(("users/new", lazy("New user"), "put_user"),),
 )
 
@@ -66,39 +75,214 @@ def new_user() -> Response:
     fault = None
     if request.method == "POST":
         name = forms.text("name")
-        body = {"admin": forms.checked("admin")}
+        body = {each: forms.checked(each) for each in ("admin", "app_tokens_only")}
         if body["admin"]:
             visit().require_fresh()
-        _made, fault = tried(lambda: visit().call("put_user", {"name": name}, body=body))
+        _made, fault = tried(lambda: visit().call("put_user", {"name": name}, body=body, new=True))
         if fault is None:
-            return redirect("users/show", name=name)
+            return _invited(name) if forms.checked("invite") else redirect("users/show", name=name)
     return render("user_new.html", fault=fault, form=request.form)
 
 
 @pages.get("/users/show")
 def show_user() -> Response:
     """Show a user."""
-    name = request.args.get("name", "")
-    found = visit().call("show_user", {"name": name})
-    return render("user.html", user=found.answer, tag=found.tag, marks=_marks(found.answer))
+    user, _tag = _seen()
+    with visit().read() as session:
+        row = lookup.account(session, user.name)
+        until = invitations.open_until(session, visit().now).get(row.id)
+    return render(
+        "user.html",
+        user=user,
+        marks=_marks(user),
+        groups=in_groups(user.groups),
+        invited_until=until,
+        more=more_of(user.name, "user"),
+    )
+
+
+@pages.route("/users/edit", methods=["GET", "POST"])
+def edit_user() -> Response:
+    """Change a user's role, or what they log in with."""
+    visit().require("change_user")
+    user, tag = _seen()
+    wanted = {"admin": user.admin, "app_tokens_only": user.app_tokens_only}
+    was, fault = dict(wanted), None
+    if request.method == "POST":
+        wanted = {each: forms.checked(each) for each in wanted}
+    if user.admin or wanted["admin"]:
+        visit().require_fresh()
+    if request.method == "POST":
+        chosen = forms.optional("admin_tokens")
+        query = {"admin_tokens": chosen} if chosen and wanted["admin"] else {}
+        _done, fault = tried(
+            lambda: visit().call(
+                "change_user", {"name": user.name}, body=wanted, query=query, tag=forms.text("tag")
+            )
+        )
+        if fault is None:
+            return redirect("users/show", name=user.name)
+    titles = {"admin": _("Administrator"), "app_tokens_only": _("App tokens only")}
+    conflict = [
+        (title, forms.yes_or_no(wanted[each]), forms.yes_or_no(was[each]))
+        for each, title in titles.items()
+    ]
+    with visit().read() as session:
+        row = lookup.account(session, user.name)
+        tokens = [] if user.admin else app_tokens.administering(session, row, visit().now)
+    return render(
+        "user_edit.html",
+        user=user,
+        tag=tag,
+        wanted=wanted,
+        form=request.form,
+        tokens=tokens,
+        fault=fault,
+        conflict=conflict if fault and fault.is_conflict else None,
+    )
+
+
+@pages.route("/users/invite", methods=["GET", "POST"])
+def invite_user() -> Response:
+    """Make a link with which a user sets a password."""
+    visit().require("invite_user")
+    user, _tag = _seen(fresh=True)
+    fault = None
+    if request.method == "POST":
+        reset = forms.optional("reset") if user.password else None
+        answer, fault = tried(lambda: _invited(user.name, reset))
+        if answer is not None:
+            return answer
+    return render("invite.html", user=user, form=request.form, fault=fault)
+
+
+def _invited(name: str, reset: str | None = None) -> Response:
+    """Invite a user, and show the link: no later page has it."""
+    made = visit().call("invite_user", body={"user": name, "reset": reset})
+    doubts = public_url.doubts("the link", visit().console.parts.settings.public_url)
+    return render("invited.html", user=made.user, link=made.link, doubts=doubts)
+
+
+@pages.route("/users/disable", methods=["GET", "POST"])
+def disable_user() -> Response:
+    """Disable a user."""
+    user, tag = _seen(fresh=True)
+    return switching("user", user.name, tag, disabled=True)
+
+
+@pages.route("/users/enable", methods=["GET", "POST"])
+def enable_user() -> Response:
+    """Enable a user again."""
+    user, tag = _seen(fresh=True)
+    return switching("user", user.name, tag, disabled=False)
+
+
+@pages.route("/users/rename", methods=["GET", "POST"])
+def rename_user() -> Response:
+    """Give a user another name."""
+    user, _tag = _seen(fresh=True)
+    return renaming("user", user.name)
 
 
 @pages.route("/users/remove", methods=["GET", "POST"])
 def remove_user() -> Response:
     """Remove a user."""
-    name = request.args.get("name", "")
+    user, tag = _seen(fresh=True)
 
     def found() -> tuple[str, AccountRow]:
-        tag = visit().call("show_user", {"name": name}).tag
         with visit().read() as session:
-            return tag, lookup.account(session, name)
+            return tag, lookup.account(session, user.name)
 
     return forms.removal(
         "remove_user",
-        {"name": name},
+        {"name": user.name},
         found=found,
-        what=_("the user %(name)s") % {"name": name},
-        back=("users/show", {"name": name}),
+        what=_("the user %(name)s") % {"name": user.name},
+        back=("users/show", {"name": user.name}),
         after="users",
-        command=("user", "remove", name),
+        command=("user", "remove", user.name),
+    )
+
+
+def _seen(*, fresh: bool = False) -> tuple[User, str]:
+    """Return the user of the page, and its tag.
+
+    With ``fresh``, an administrator is touched after a fresh proof only.
+    """
+    found = visit().call("show_user", {"name": request.args.get("name", "")})
+    user: User = found.answer
+    if fresh and user.admin:
+        visit().require_fresh()
+    return user, found.tag
+
+
+def in_groups(groups: Sequence[str]) -> LinksCell:
+    """Return the groups of an account, each with its page."""
+    return LinksCell([(name, at("groups/show", name=name)) for name in groups])
+
+
+def more_of(name: str, kind: str) -> list[tuple[str, str]]:
+    """Return the pages with more of an account."""
+    more = (
+        (_("App tokens"), "tokens", {"account": name}),
+        (_("Docker logins"), "sessions", {"account": name}),
+        (_("Console sessions"), "sessions/console", {"account": name}),
+        (_("Rules on this account"), "rules", {"subject": f"{kind}:{name}"}),
+        (_("What it may do"), "ask/effective", {"account": name}),
+    )
+    return [(title, at(page, **query)) for title, page, query in more if is_page(page)]
+
+
+def switching(kind: str, name: str, tag: str, *, disabled: bool) -> Response:
+    """Ask whether to disable or enable an account, and do it."""
+    going: list[losses.Loss] = []
+    if disabled:
+        with visit().read() as session:
+            row = lookup.account(session, name)
+            going = [*losses.logins_of(session, [row]), *losses.invitations_of(session, [row])]
+        title = _("Disable %(name)s?") % {"name": name}
+        note = _("No credential of it is good any more, until it is enabled again.")
+    else:
+        title = _("Enable %(name)s?") % {"name": name}
+        note = _("Its password and its app tokens are good again. Its logins are not.")
+    verb = "disable" if disabled else "enable"
+    shown = (f"{kind}s/show", {"name": name})
+    return Question(
+        title=title,
+        button=_("Disable") if disabled else _("Enable"),
+        back=shown,
+        after=shown,
+        command=(kind, verb, name),
+        notes=[note],
+        goes=forms.shown(going),
+        tag=tag,
+        is_bad=disabled,
+    ).ask(f"change_{kind}", {"name": name}, body={"disabled": disabled})
+
+
+def renaming(kind: str, name: str) -> Response:
+    """Ask for another name of an account, and give it that."""
+    notes = [
+        _(
+            "Rules, groups, tokens and sessions stay. With a password or an app token, clients "
+            "send the new name from then on. The former name is free."
+        )
+    ]
+    with visit().read() as session:
+        by_name = rule_rows.any_by_name(session)
+    if by_name and is_path_component(name):
+        notes.append(
+            _(
+                "{account} in patterns stands for the new name then. Repositories under "
+                "%(name)s/ stay where they are, and a later account %(name)s may reach them."
+            )
+            % {"name": name}
+        )
+    return forms.renaming(
+        f"rename_{kind}",
+        kind,
+        name,
+        title=_("Rename %(name)s") % {"name": name},
+        page=f"{kind}s/show",
+        notes=notes,
     )

@@ -48,7 +48,15 @@ class TagsCell:
     tags: Sequence[tuple[Label, Tone]]
 
 
-Cell = TextCell | LinkCell | TimeCell | TagsCell
+@dataclass(frozen=True)
+class LinksCell:
+    """Names side by side, each with the page that it leads to."""
+
+    kind: ClassVar[str] = "links"
+    links: Sequence[tuple[Label, str]]
+
+
+Cell = TextCell | LinkCell | TimeCell | TagsCell | LinksCell
 
 
 def words(texts: Sequence[str] | None) -> TagsCell:

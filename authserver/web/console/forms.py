@@ -1,15 +1,16 @@
 """Forms: what was filled in, and the steps that all of them share."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flask import Response, request
 
 from authserver.db import losses
-from authserver.db.losses import Removable
+from authserver.db.losses import Loss, Removable
 from authserver.web.api.models import ApiLoss
 from authserver.web.console.faults import tried
+from authserver.web.console.language import gettext as _
 from authserver.web.console.layout import redirect, render
 from authserver.web.console.visit import visit
 
@@ -57,12 +58,77 @@ def removal(
         query = {"confirm": "true"} if row is not None else {}
         if forces and checked("force"):
             query["force"] = "true"
-        _, fault = tried(lambda: visit().call(operation, path, query=query, tag=text("tag")))
+        _done, fault = tried(lambda: visit().call(operation, path, query=query, tag=text("tag")))
         if fault is None:
             return redirect(after)
     goes: list[ApiLoss] = []
     if row is not None:
         with visit().read() as session:
-            goes = [ApiLoss.model_validate(asdict(loss)) for loss in losses.of(session, [row])]
+            goes = shown(losses.of(session, [row]))
     values = {"what": what, "tag": tag, "goes": goes, "back": back, "command_words": command}
     return render("remove.html", fault=fault, forces=forces, **values)
+
+
+def shown(going: Iterable[Loss]) -> list[ApiLoss]:
+    """Return what goes with a thing, as pages show it."""
+    return [ApiLoss.model_validate(asdict(loss)) for loss in going]
+
+
+def yes_or_no(value: object) -> str:
+    """Return in words whether something holds."""
+    return _("yes") if value else _("no")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question before an operation is done: ``notes`` and what goes say what it does.
+
+    ``back`` is the page to return to, ``after`` the page that follows, each with its arguments.
+    """
+
+    title: str
+    button: str
+    back: tuple[str, Mapping[str, object]]
+    after: tuple[str, Mapping[str, object]]
+    command: Sequence[str]
+    notes: Sequence[str] = ()
+    goes: Sequence[ApiLoss] = ()
+    tag: str | None = None
+    is_bad: bool = True
+
+    def ask(
+        self,
+        operation: str,
+        path: Mapping[str, Any] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Show the question; do the operation when it is confirmed."""
+        visit().require(operation)
+        fault = None
+        if request.method == "POST":
+            tag = optional("tag")
+            _done, fault = tried(
+                lambda: visit().call(operation, path, body=body, query=query, tag=tag)
+            )
+            if fault is None:
+                return redirect(self.after[0], **self.after[1])
+        return render("question.html", question=self, fault=fault)
+
+
+def renaming(
+    operation: str, noun: str, name: str, *, title: str, page: str, notes: Sequence[str]
+) -> Response:
+    """Ask for another name of a thing, and give it that; ``page`` shows the thing by its name."""
+    visit().require(operation)
+    fault, wanted = None, name
+    if request.method == "POST":
+        wanted = text("name")
+        renamed, fault = tried(
+            lambda: visit().call(operation, {"name": name}, body={"name": wanted})
+        )
+        if renamed is not None:
+            return redirect(page, name=renamed.answer.name)
+    values = {"name": name, "wanted": wanted, "title": title, "page": page, "notes": notes}
+    return render("rename.html", fault=fault, noun=noun, **values)

@@ -6,12 +6,12 @@ from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, current_app, g, render_template, request
 from jinja2 import StrictUndefined
 
 from authserver import __version__
 from authserver.core.commands import shell_command
-from authserver.web.console import language
+from authserver.web.console import PREFIX, language
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import Label, lazy
 from authserver.web.console.visit import Visit, console
@@ -98,6 +98,11 @@ def register(app: Flask) -> None:
 def at(page: str = "", **arguments: object) -> str:
     """Return the path of a page of this console."""
     return console().listener.at(page, **arguments)
+
+
+def is_page(page: str) -> bool:
+    """Whether this console has a page."""
+    return any(rule.rule == f"{PREFIX}/{page}" for rule in current_app.url_map.iter_rules())
 
 
 def render(template: str, *, fault: FormFault | None = None, **values: object) -> Response:

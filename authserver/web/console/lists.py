@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -20,6 +21,7 @@ from authserver.web.console.visit import Visit, visit
 
 EXPORT_AT_ONCE = "500"
 FORMATS = ("json", "csv")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,16 @@ class Column:
 
 @dataclass(frozen=True)
 class ListFilter:
-    """A field above a list: a parameter of the operation; ``choices`` are its values and texts."""
+    """A field above a list: a parameter of the operation; ``choices`` are its values and texts.
+
+    ``is_date``: the parameter is a time, and the field a day, which begins at midnight UTC.
+    """
 
     name: str
     title: Label
     choices: Sequence[tuple[str, Label]] = ()
     placeholder: Label = ""
+    is_date: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,9 @@ class ListPage:
         # A form sends all its fields, the empty ones too.
         arguments = {name: text for name, text in request.args.items() if text}
         form = arguments.pop("format", "")
+        for each in self.filters:
+            if each.is_date and DAY.fullmatch(arguments.get(each.name, "")):
+                arguments[each.name] += "T00:00:00Z"
         if form in FORMATS:
             return _export(self._parts(visit(), arguments | dict(fixed or {})), self.page, form)
         found, fault = tried(

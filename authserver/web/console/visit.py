@@ -91,12 +91,14 @@ class Visit:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         tag: str | None = None,
+        new: bool = False,
         here: str = "",
     ) -> Any:  # noqa: ANN401 - each operation has its own
         """Return the answer of an operation of the API, under the same checks.
 
         ``body`` is JSON's, ``query`` as in a URL, ``tag`` the entity tag of the state that the
-        person saw. ``here`` is the page that shows the answer: a list's next part is there.
+        person saw; ``new`` says that the thing must not be there yet. ``here`` is the page that
+        shows the answer: a list's next part is there.
 
         Raises:
             Refusal: the body or the query is not valid; or the thing was changed meanwhile.
@@ -111,7 +113,7 @@ class Visit:
             path=path or {},
             body=Nothing() if found.body is None else parsing.encoded(body or {}, found.body),
             query=parsing.arguments(arguments, found.query),
-            preconditions=Preconditions(None if tag is None else ETags([tag]), if_none=False),
+            preconditions=Preconditions(None if tag is None else ETags([tag]), if_none=new),
             origin=self.origin,
             authenticated=self.caller,
             here=here,

@@ -1,0 +1,192 @@
+"""The console's pages on users."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from authserver.db import accounts, console_sessions, lookup
+from authserver.db.models import ConsoleSessionRow, InvitationRow
+from tests.stores import dumped
+from tests.web.visitor import Visitor, content, hidden
+from tests.world import ADMIN, PASSWORD, World
+
+
+@pytest.fixture
+def office(world: World) -> Visitor:
+    """An administrator who is logged in."""
+    visitor = Visitor(world)
+    assert visitor.log_in().status_code == 303
+    return visitor
+
+
+def make_stale(world: World) -> None:
+    """Have every proof be too old for what needs a fresh one."""
+    with world.wiring.store.append() as session:
+        old = world.wiring.store.time(session) - console_sessions.FRESH
+        session.execute(update(ConsoleSessionRow).values(proved_at=old))
+
+
+def invited(world: World) -> int:
+    with world.wiring.store.read() as session:
+        return len(session.scalars(select(InvitationRow)).all())
+
+
+def link_in(page: str) -> str:
+    return page.partition('<pre tabindex="0"><code>')[2].partition("<")[0]
+
+
+def test_a_new_user_gets_a_link_that_is_shown_once(world: World, office: Visitor) -> None:
+    made = office.submit("users/new", {"name": "dora", "invite": "on"})
+    link = link_in(made.text)
+    assert made.status_code == 200
+    assert link.startswith("http://localhost:5001/")
+    assert made.headers["Cache-Control"] == "no-store"
+    code = link.partition("#")[2]
+    assert code
+    assert code not in dumped(world.wiring.store)
+    page = office.get("users/show", name="dora")
+    assert code not in page.text
+    assert "Invited until" in content(page)
+    assert "no password" in content(page)
+
+
+def test_a_new_user_is_none_that_is_there(world: World, office: Visitor) -> None:
+    world.user("dora")
+    made = office.submit("users/new", {"name": "dora", "invite": "on"})
+    assert made.status_code == 412
+    assert "It is there already." in content(made)
+    assert invited(world) == 0
+
+
+def test_a_password_is_reset_later_or_at_once(world: World, office: Visitor) -> None:
+    world.user("dora")
+    later = office.submit("users/invite", {"reset": "later"}, name="dora")
+    assert link_in(later.text).startswith("http://localhost:5001/")
+    assert world.get("service=registry", auth=("dora", PASSWORD)).status_code == 200
+    office.submit("users/invite", {"reset": "now"}, name="dora")
+    world.wiring.state.refresh()
+    assert world.get("service=registry", auth=("dora", PASSWORD)).status_code == 401
+    assert invited(world) == 1
+
+
+def test_the_last_administrators_password_stays(office: Visitor) -> None:
+    answer = office.submit("users/invite", {"reset": "now"}, name=ADMIN)
+    assert answer.status_code == 409
+    assert "last administrator" in content(answer)
+
+
+def test_disabling_says_what_ends_and_is_undone(world: World, office: Visitor) -> None:
+    world.user("dora")
+    world.log_in("dora")
+    shown = office.get("users/disable", name="dora")
+    assert "1 login" in content(shown)
+    assert world.get("service=registry", auth=("dora", PASSWORD)).status_code == 200
+    done = office.post("users/disable", hidden(shown.text), name="dora")
+    world.wiring.state.refresh()
+    assert done.location == "/console/users/show?name=dora"
+    assert "disabled" in content(office.get("users/show", name="dora"))
+    assert world.get("service=registry", auth=("dora", PASSWORD)).status_code == 401
+    office.submit("users/enable", {}, name="dora")
+    world.wiring.state.refresh()
+    assert world.get("service=registry", auth=("dora", PASSWORD)).status_code == 200
+
+
+def test_a_user_is_renamed(world: World, office: Visitor) -> None:
+    world.user("dora")
+    world.user("emil")
+    taken = office.submit("users/rename", {"name": "emil"}, name="dora")
+    assert taken.status_code == 409
+    assert 'value="emil"' in taken.text
+    done = office.submit("users/rename", {"name": "d'ora"}, name="dora")
+    assert done.location == "/console/users/show?name=d%27ora"
+    assert office.client.get(done.location).status_code == 200
+
+
+def test_the_role_and_app_tokens_only_are_edited(world: World, office: Visitor) -> None:
+    world.user("dora")
+    answer = office.submit("users/edit", {"admin": "on", "app_tokens_only": "on"}, name="dora")
+    assert answer.location == "/console/users/show?name=dora"
+    shown = content(office.get("users/show", name="dora"))
+    assert "administrator" in shown
+    assert "app tokens only" in shown
+    assert office.submit("users/edit", {}, name="dora").status_code == 303
+    assert "administrator" not in content(office.get("users/show", name="dora"))
+
+
+@pytest.mark.parametrize(("choice", "left"), [("keep", 1), ("revoke", 0)])
+def test_app_tokens_that_would_administer_are_asked_about(
+    world: World, office: Visitor, choice: str, left: int
+) -> None:
+    world.user("dora")
+    number, _secret = world.app_token("dora", "admin", name="deploy")
+    asked = office.submit("users/edit", {"admin": "on"}, name="dora")
+    assert asked.status_code == 409
+    assert f"{number}: deploy" in content(asked)
+    form = hidden(asked.text) | {"admin": "on", "admin_tokens": choice}
+    assert office.post("users/edit", form, name="dora").status_code == 303
+    with world.wiring.store.read() as session:
+        row = lookup.account(session, "dora")
+        now = world.wiring.store.time(session)
+        assert row.admin
+        assert len(accounts.app_tokens.administering(session, row, now)) == left
+
+
+def test_an_edit_of_what_was_changed_meanwhile_shows_both(world: World, office: Visitor) -> None:
+    world.user("dora")
+    form = hidden(office.get("users/edit", name="dora").text)
+    with world.wiring.store.change("test") as change:
+        accounts.set_app_tokens_only(change, "dora", only=True)
+    answer = office.post("users/edit", form, name="dora")
+    assert answer.status_code == 412
+    assert "App tokens only no yes" in content(answer)
+    assert office.post("users/edit", hidden(answer.text), name="dora").status_code == 303
+    assert "app tokens only" not in content(office.get("users/show", name="dora"))
+
+
+ON_ADMINISTRATORS = ["edit", "invite", "disable", "rename", "remove"]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("page", ON_ADMINISTRATORS)
+def test_an_administrator_is_touched_after_a_fresh_proof_only(
+    world: World, office: Visitor, page: str, method: str
+) -> None:
+    world.user("dora")
+    with world.wiring.store.change("test") as change:
+        accounts.set_admin(change, "dora", admin=True)
+    make_stale(world)
+    answer = getattr(office, method)(f"users/{page}", name="dora")
+    assert answer.location.startswith("/console/confirm?next=")
+    with world.wiring.store.read() as session:
+        row = lookup.account(session, "dora")
+        assert (row.admin, row.disabled_at) == (True, None)
+
+
+def test_an_administrator_is_made_after_a_fresh_proof_only(world: World, office: Visitor) -> None:
+    world.user("dora")
+    form = hidden(office.get("users/edit", name="dora").text) | {"admin": "on"}
+    make_stale(world)
+    assert office.post("users/edit", form, name="dora").location.startswith("/console/confirm")
+    assert "administrator" not in content(office.get("users/show", name="dora"))
+
+
+@pytest.mark.parametrize(
+    "page", ["users/new", "users/edit", "users/invite", "users/disable", "users/rename"]
+)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_user_changes_no_user(world: World, page: str, method: str) -> None:
+    world.user("alice")
+    visitor = Visitor(world)
+    visitor.log_in("alice")
+    assert getattr(visitor, method)(page, name=ADMIN).status_code == 403
+
+
+def test_the_list_is_narrowed_by_the_last_use(world: World, office: Visitor) -> None:
+    world.user("dora")
+    tomorrow = (world.wiring.store.clock() + timedelta(days=2)).date().isoformat()
+    page = office.get("users", unused_since=tomorrow)
+    assert "dora" in content(page)
+    assert f'type="date" value="{tomorrow}"' in page.text
+    assert "dora" not in content(office.get("users", unused_since="2001-01-01"))
+    assert office.get("users", unused_since="2001-13-01").status_code == 422
