@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from authserver.db import accounts, console_sessions, lookup
+from authserver.db import accounts, app_tokens, console_sessions, lookup
 from authserver.db.models import ConsoleSessionRow, InvitationRow
 from tests.stores import dumped
 from tests.web.visitor import Visitor, content, hidden
@@ -129,7 +129,7 @@ def test_app_tokens_that_would_administer_are_asked_about(
         row = lookup.account(session, "dora")
         now = world.wiring.store.time(session)
         assert row.admin
-        assert len(accounts.app_tokens.administering(session, row, now)) == left
+        assert len(app_tokens.administering(session, row, now)) == left
 
 
 def test_an_edit_of_what_was_changed_meanwhile_shows_both(world: World, office: Visitor) -> None:
