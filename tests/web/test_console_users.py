@@ -127,9 +127,8 @@ def test_app_tokens_that_would_administer_are_asked_about(
     assert office.post("users/edit", form, name="dora").status_code == 303
     with world.wiring.store.read() as session:
         row = lookup.account(session, "dora")
-        now = world.wiring.store.time(session)
         assert row.admin
-        assert len(app_tokens.administering(session, row, now)) == left
+        assert len(app_tokens.listed(session, "dora")) == left
 
 
 def test_an_edit_of_what_was_changed_meanwhile_shows_both(world: World, office: Visitor) -> None:
@@ -147,28 +146,50 @@ def test_an_edit_of_what_was_changed_meanwhile_shows_both(world: World, office: 
 ON_ADMINISTRATORS = ["edit", "invite", "disable", "rename", "remove"]
 
 
+@pytest.mark.parametrize("role", ["admin", "auditor"])
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("page", ON_ADMINISTRATORS)
-def test_an_administrator_is_touched_after_a_fresh_proof_only(
-    world: World, office: Visitor, page: str, method: str
+def test_an_administrator_or_auditor_is_touched_after_a_fresh_proof_only(
+    world: World, office: Visitor, page: str, method: str, role: str
 ) -> None:
     world.user("dora")
     with world.wiring.store.change("test") as change:
-        accounts.set_admin(change, "dora", admin=True)
+        accounts.set_role(change, "dora", admin=role == "admin", auditor=role == "auditor")
     make_stale(world)
     answer = getattr(office, method)(f"users/{page}", name="dora")
     assert answer.location.startswith("/console/confirm?next=")
     with world.wiring.store.read() as session:
         row = lookup.account(session, "dora")
-        assert (row.admin, row.disabled_at) == (True, None)
+        assert (getattr(row, role), row.disabled_at) == (True, None)
 
 
-def test_an_administrator_is_made_after_a_fresh_proof_only(world: World, office: Visitor) -> None:
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_an_administrator_or_auditor_is_made_after_a_fresh_proof_only(
+    world: World, office: Visitor, role: str
+) -> None:
     world.user("dora")
-    form = hidden(office.get("users/edit", name="dora").text) | {"admin": "on"}
+    form = hidden(office.get("users/edit", name="dora").text) | {role: "on"}
     make_stale(world)
     assert office.post("users/edit", form, name="dora").location.startswith("/console/confirm")
-    assert "administrator" not in content(office.get("users/show", name="dora"))
+    assert office.post("users/new", {"name": "n", role: "on"}).location.startswith("/console/conf")
+    shown = content(office.get("users/show", name="dora"))
+    assert "administrator" not in shown
+    assert "auditor" not in shown
+
+
+def test_an_auditor_reads_and_is_offered_nothing_else(world: World, office: Visitor) -> None:
+    world.user("dora")
+    office.submit("users/edit", {"auditor": "on"}, name="dora")
+    world.wiring.state.refresh()
+    auditor = Visitor(world)
+    auditor.log_in("dora")
+    for page in ("users", "users/show?name=admin"):
+        shown = auditor.get(page)
+        assert shown.status_code == 200
+        for act in ("new", "edit", "invite", "disable", "rename", "remove"):
+            assert f"/console/users/{act}" not in shown.text
+    assert auditor.get("users/edit", name=ADMIN).status_code == 403
+    assert auditor.post("users/remove", name=ADMIN).status_code == 403
 
 
 @pytest.mark.parametrize(

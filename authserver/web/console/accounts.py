@@ -28,6 +28,8 @@ def _marks(user: User) -> TagsCell:
     marks: list[tuple[Label, Tone]] = []
     if user.admin:
         marks.append((lazy("administrator"), ""))
+    if user.auditor:
+        marks.append((lazy("auditor"), ""))
     if user.disabled:
         marks.append((lazy("disabled"), "bad"))
     if not user.password:
@@ -75,8 +77,8 @@ def new_user() -> Response:
     fault = None
     if request.method == "POST":
         name = forms.text("name")
-        body = {each: forms.checked(each) for each in ("admin", "app_tokens_only")}
-        if body["admin"]:
+        body = {each: forms.checked(each) for each in ("admin", "auditor", "app_tokens_only")}
+        if body["admin"] or body["auditor"]:
             visit().require_fresh()
         _made, fault = tried(lambda: visit().call("put_user", {"name": name}, body=body, new=True))
         if fault is None:
@@ -106,15 +108,20 @@ def edit_user() -> Response:
     """Change a user's role, or what they log in with."""
     visit().require("change_user")
     user, tag = _seen()
-    wanted = {"admin": user.admin, "app_tokens_only": user.app_tokens_only}
-    was, fault = dict(wanted), None
+    titles = {
+        "admin": _("Administrator"),
+        "auditor": _("Auditor"),
+        "app_tokens_only": _("App tokens only"),
+    }
+    was = {each: getattr(user, each) for each in titles}
+    wanted, fault = was, None
     if request.method == "POST":
         wanted = {each: forms.checked(each) for each in wanted}
-    if user.admin or wanted["admin"]:
+    if any(state["admin"] or state["auditor"] for state in (was, wanted)):
         visit().require_fresh()
     if request.method == "POST":
         chosen = forms.optional("admin_tokens")
-        query = {"admin_tokens": chosen} if chosen and wanted["admin"] else {}
+        query = {"admin_tokens": chosen} if chosen else {}
         _done, fault = tried(
             lambda: visit().call(
                 "change_user", {"name": user.name}, body=wanted, query=query, tag=forms.text("tag")
@@ -122,14 +129,13 @@ def edit_user() -> Response:
         )
         if fault is None:
             return redirect("users/show", name=user.name)
-    titles = {"admin": _("Administrator"), "app_tokens_only": _("App tokens only")}
     conflict = [
         (title, forms.yes_or_no(wanted[each]), forms.yes_or_no(was[each]))
         for each, title in titles.items()
     ]
     with visit().read() as session:
         row = lookup.account(session, user.name)
-        tokens = [] if user.admin else app_tokens.administering(session, row, visit().now)
+        tokens = app_tokens.beyond_role(session, row, visit().now)
     return render(
         "user_edit.html",
         user=user,
@@ -207,11 +213,11 @@ def remove_user() -> Response:
 def _seen(*, fresh: bool = False) -> tuple[User, str]:
     """Return the user of the page, and its tag.
 
-    With ``fresh``, an administrator is touched after a fresh proof only.
+    With ``fresh``, an administrator or auditor is touched after a fresh proof only.
     """
     found = visit().call("show_user", {"name": request.args.get("name", "")})
     user: User = found.answer
-    if fresh and user.admin:
+    if fresh and (user.admin or user.auditor):
         visit().require_fresh()
     return user, found.tag
 
