@@ -1,7 +1,7 @@
 """List who may do something, and all that an account may do."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from authserver.core.conditions import Circumstances, samples
@@ -9,6 +9,7 @@ from authserver.core.decision import decide
 from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
+from authserver.core.rule_index import RuleIndex
 from authserver.core.rules import ALL, OTHER_NAME, Asked, Effect, Rule, expand, in_order
 from authserver.core.scope import Scope
 from authserver.core.second_factor import Demanded, Due
@@ -61,6 +62,25 @@ def _may_cover(rule: Rule, service: str, asked: Scope) -> bool:
         and rule.service in (None, service)
         and any(ACCOUNT in p.text or p.matches(asked.name, None) for p in rule.patterns)
     )
+
+
+def concerning(state: Snapshot, account: str) -> Snapshot:
+    """Return ``state`` with the rules that reach an account, and of their subjects only those.
+
+    The account is granted the same by it, and told nothing of others. Rules that are disabled are
+    left out.
+
+    Raises:
+        NotFound: there is no such account in ``state``.
+    """
+    known = known_account(state, account)
+    who = known.account if known else None
+    rules = []
+    for rule in state.rules:
+        reaching = tuple(s for s in rule.subjects if s.binds(who) or s.binds(None))
+        if reaching and rule.enabled:
+            rules.append(replace(rule, subjects=reaching))
+    return replace(state, rules=RuleIndex.of(rules))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The console's pages of one's own account: who I am, and my password."""
 
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -7,10 +8,15 @@ import pytest
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from authserver.db import console_sessions
+from authserver.core import secret_tokens
+from authserver.core.secret_tokens import Prefix
+from authserver.db import console_sessions, lookup
+from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.models import ConsoleSessionRow, RefreshTokenRow
 from authserver.web.api.caller import Caller, Callers
+from authserver.web.console.listener import PLAIN_COOKIE
 from tests.stores import dumped
+from tests.web.test_second_factor import enrol
 from tests.web.visitor import Visitor, content
 from tests.world import ADMIN, PASSWORD, World
 
@@ -64,7 +70,7 @@ def test_a_new_password_ends_every_other_login_and_this_one_goes_on(
     assert alice.cookie != former
     assert other.get("me").status_code == 303
     thief = Visitor(world)
-    thief.client.set_cookie("authserver_console", former)
+    thief.client.set_cookie(PLAIN_COOKIE, former)
     assert thief.get("me").status_code == 303
     with world.wiring.store.read() as session:
         assert session.scalars(select(RefreshTokenRow)).all() == []
@@ -141,3 +147,16 @@ def test_the_page_is_for_everybody_and_for_nobody_without_a_login(world: World) 
     office = Visitor(world)
     office.log_in(ADMIN)
     assert office.get("me/password").status_code == 200
+
+
+def test_who_has_a_second_factor_changes_the_password_here(world: World) -> None:
+    world.user("bob")
+    enrol(world, "bob")
+    secret = secret_tokens.make(Prefix.CONSOLE, secrets.token_bytes)
+    with world.wiring.store.change("test") as opening:
+        bob = lookup.account(opening.session, "bob")
+        console_sessions.add(opening, ConsoleLogin(bob.id, Stage.OPEN, "192.0.2.1", ""), secret)
+    visitor = Visitor(world)
+    visitor.client.set_cookie(PLAIN_COOKIE, secret)
+    assert change(visitor).location == "/console/me?changed=password"
+    assert change(visitor, "wrong").status_code == 403

@@ -7,17 +7,18 @@ from pydantic import BeforeValidator, Field
 
 from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
-from authserver.core.errors import Refused
+from authserver.core.errors import NotFound, Refused
 from authserver.core.names import repository_name
 from authserver.core.rules import Limit
 from authserver.core.second_factor import Demanded
-from authserver.db import lookup, snapshot
+from authserver.db import app_tokens, lookup, snapshot
 from authserver.db.snapshot import Snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
 from authserver.policy.lint import checks, rule_usage
 from authserver.policy.lint.findings import MAX_DAYS, Code, Level
 from authserver.policy.lint.stale import LintAges
+from authserver.web.api import me
 from authserver.web.api.caller import Need
 from authserver.web.api.models import (
     MAX_ID,
@@ -39,10 +40,9 @@ from authserver.web.api.pagination import Page, page
 OPERATIONS = Operations("questions", "What would be granted, and why.")
 
 
-class ApiQuestion(ApiBody):
-    """What would be granted of some scopes."""
+class OwnQuestion(ApiBody):
+    """What would be granted to me of some scopes."""
 
-    account: Name = Field(description="Or anonymous.")
     registry: Text
     scopes: list[str] = Field(
         min_length=1,
@@ -56,6 +56,12 @@ class ApiQuestion(ApiBody):
     token: Annotated[int, Field(ge=0, le=MAX_ID), WHOLE] | None = Field(
         default=None, description="With the bounds of this app token of the account, by its id."
     )
+
+
+class ApiQuestion(OwnQuestion):
+    """What would be granted of some scopes."""
+
+    account: Name = Field(description="Or anonymous.")
 
 
 class ApiReason(ApiAnswer):
@@ -161,14 +167,19 @@ class WhoCan(Paging):
     )
 
 
-class WhatCan(ApiQuery):
-    """Which account."""
+class WhatCanI(ApiQuery):
+    """Where and from where."""
 
-    account: Sought = Field(description="Or anonymous.")
     registry: Sought | None = Field(None, description="On this registry only.")
     address: Sought | None = Field(
         None, alias="from", description="From this address; without it, from any."
     )
+
+
+class WhatCan(WhatCanI):
+    """Which account."""
+
+    account: Sought = Field(description="Or anonymous.")
 
 
 class LintQuery(ApiQuery):
@@ -185,11 +196,15 @@ class LintQuery(ApiQuery):
 
 
 def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
-    """Return the state that token requests are decided by."""
+    """Return the state that token requests are decided by; below ``/me`` what concerns the caller.
+
+    Nobody learns there whom else a rule is about.
+    """
     if registry is not None:
         with call.read() as session, references():
             lookup.registry(session, registry)
-    return call.parts.callers.state.current.snapshot
+    state = call.parts.callers.state.current.snapshot
+    return state if call.owner is None else access.concerning(state, call.owner)
 
 
 def _circumstances(
@@ -202,19 +217,30 @@ def _circumstances(
 
 
 def _token_bounds(
-    call: Call[ApiQuestion, ApiQuery], when: Circumstances
+    call: Call[Any, ApiQuery], account: str, when: Circumstances
 ) -> tuple[tuple[Limit, ...] | None, list[str]]:
     """Return the ceiling of the question's app token, and why the token is not good at all."""
     if call.body.token is None:
         return None, []
     with call.read() as session:
-        return policy_explain.token_bounds(session, call.body.account, call.body.token, when)
+        app_token = app_tokens.get(session, call.body.token)
+        if call.owner not in (None, app_token.account.name):
+            raise NotFound(f"there is no app token {call.body.token} of yours")
+        return policy_explain.token_bounds(session, account, call.body.token, when)
 
 
 def _demanded(call: Call[Any, Any]) -> Demanded:
     return call.parts.settings.second_factor
 
 
+@me.own(
+    "POST",
+    "/explain",
+    need=Need.SELF,
+    name="explain_mine",
+    summary="Say what I would be granted of some scopes, and by which rules that reach me.",
+    body=OwnQuestion,
+)
 @OPERATIONS.operation("POST", "/explain", need=Need.READER)
 def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     """Say what an account would be granted of some scopes, and why. This changes nothing."""
@@ -222,8 +248,8 @@ def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     when = _circumstances(call, question.address, question.at)
     state = _snapshot(call, question.registry)
     with references():
-        who, scopes = question.account, question.scopes
-        ceiling, barred = _token_bounds(call, when)
+        who, scopes = call.owner or question.account, question.scopes
+        ceiling, barred = _token_bounds(call, who, when)
         answer = policy_explain.explain(
             state, question.registry, who, scopes, when, ceiling, barred, _demanded(call)
         )
@@ -254,6 +280,14 @@ def who_can(call: Call[Nothing, WhoCan]) -> Explanations:
     )
 
 
+@me.own(
+    "GET",
+    "/effective",
+    need=Need.SELF,
+    name="show_my_effective",
+    summary="List all that I may do, and by which rules that reach me.",
+    query=WhatCanI,
+)
 @OPERATIONS.operation("GET", "/effective", need=Need.READER)
 def effective(call: Call[Nothing, WhatCan]) -> Effective:
     """List all that an account may do, and by which rules."""
@@ -261,7 +295,7 @@ def effective(call: Call[Nothing, WhatCan]) -> Effective:
     when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
     services = sorted(state.registries) if query.registry is None else [query.registry]
     with references():
-        reach = access.effective(state, services, query.account, when)
+        reach = access.effective(state, services, call.owner or query.account, when)
     return Effective.model_validate(reach.as_json())
 
 

@@ -222,10 +222,13 @@ class Callers:
         origin: Origin,
         new: NewPasswords,
         change: Callable[[], AbstractContextManager[Change]],
+        *,
+        first_of_two: bool = False,
     ) -> str:
         """Give the account that ``current`` proves another password; return the account's name.
 
-        Its sessions end. ``change`` gives the change of the store.
+        Its sessions end. ``change`` gives the change of the store. ``first_of_two``: whatever else
+        is due has been proved.
 
         Raises:
             Refused: as :meth:`NewPasswords.require`, before anything depends on the account.
@@ -235,7 +238,7 @@ class Callers:
             NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
         new.require(password, name)
-        prover = self.prove(name, current, origin)
+        prover = self.prove(name, current, origin, first_of_two=first_of_two)
         hashed = self.backends.hashing.hash_new(origin.address, password, prover.name, new)
         with change() as begun:
             self.require_still(begun, prover, Need.ANY)

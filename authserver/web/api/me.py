@@ -29,7 +29,7 @@ def own(
     """
 
     def declare(handler: _Handler) -> _Handler:
-        options["name"] = handler.__name__.replace("_", "_my_", 1)
+        options.setdefault("name", handler.__name__.replace("_", "_my_", 1))
         return OPERATIONS.operation(method, f"/me{path}", **options)(handler)
 
     return declare

@@ -89,6 +89,8 @@ def _change_password() -> str:
         visit().origin,
         NewPasswords.of(parts.settings),
         partial(_going_on, secret),
+        # The session is open only since a second factor was proved, if one is due.
+        first_of_two=True,
     )
     return secret
 

@@ -1,0 +1,91 @@
+"""What I may do, asked of the API: the same as an administrator is told, and nothing of others."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.web.test_api import ALICE, AS_ADMIN, call, got
+from tests.world import World
+
+MARY = ("mary", ALICE[1])
+QUESTIONS = ["team/app:pull,push", "team/secret/x:push", "vault/x:pull", "out/x:pull", "bad:x:y"]
+
+
+@pytest.fixture
+def office(world: World) -> World:
+    for name in ("alice", "mary", "boss"):
+        world.user(name)
+    world.group("team", "alice", "mary")
+    world.group("board", "boss")
+    world.robot("deployer", owner="boss")
+    world.allow("user:alice,user:boss,group:board", "home/{account}/**", "*")
+    world.allow("group:team,group:board", "team/**", "pull,push", comment="the board's wish")
+    world.deny("everyone,robot:deployer", "team/secret/**", "push")
+    world.deny("group:team,user:boss", "out/**", "*")
+    world.allow("anonymous,user:boss", "public/**", "pull")
+    world.allow("group:board", "vault/**", "*")
+    world.deny("group:board", "team/**", "push")
+    disabled = world.allow("user:alice", "later/**", "pull")
+    call(world, "PATCH", f"/rules/{disabled}", json={"enabled": False}, headers={"If-Match": "*"})
+    return world
+
+
+def explained(office: World, path: str, who: tuple[str, str], **question: Any) -> Any:
+    asked = {"registry": "registry", "scopes": QUESTIONS} | question
+    return call(office, "POST", path, who, 200, json=asked).json
+
+
+def without_texts(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept = [{**each, "text": "", "except": [e["rule"] for e in each["except"]]} for each in entries]
+    assert kept
+    return kept
+
+
+@pytest.mark.parametrize("who", [ALICE, MARY])
+def test_what_i_may_do_is_what_an_administrator_sees(office: World, who: tuple[str, str]) -> None:
+    own = got(office, "/me/effective", who)
+    asked = got(office, f"/effective?account={who[0]}")
+    assert without_texts(own["effective"]) == without_texts(asked["effective"])
+    assert (own["account"], own["disabled"]) == (who[0], False)
+    narrowed = got(office, "/me/effective?registry=registry&from=10.0.0.1", who)
+    assert len(narrowed["effective"]) == len(own["effective"])
+    own = explained(office, "/me/explain", who)
+    asked = explained(office, "/explain", AS_ADMIN, account=who[0])
+    for one, other in zip(own["scopes"], asked["scopes"], strict=True):
+        assert (one["granted"], one["complete"]) == (other["granted"], other["complete"])
+        assert [each["cause"] for each in one["reasons"]] == [e["cause"] for e in other["reasons"]]
+
+
+@pytest.mark.parametrize("who", [ALICE, MARY])
+def test_nobody_learns_there_of_others(office: World, who: tuple[str, str]) -> None:
+    answers = [got(office, "/me/effective", who), explained(office, "/me/explain", who)]
+    others = {"alice", "mary"} - {who[0]}
+    for answer in answers:
+        text = json.dumps(answer)
+        assert "group:team" in text
+        for word in ("boss", "board", "deployer", "wish", "later", *others):
+            assert word not in text, word
+    # The names that only others may use are in no rule that comes close.
+    assert "vault/**" not in json.dumps(answers[1])
+
+
+def test_one_asks_with_the_bounds_of_ones_own_app_tokens_only(office: World) -> None:
+    own, _ = office.app_token("alice", "repository:team/**:pull")
+    other, _ = office.app_token("boss")
+    question = {"registry": "registry", "scopes": ["team/app:pull,push"]}
+    answer = explained(office, "/me/explain", ALICE, **question, token=own)
+    assert answer["scopes"][0]["granted"] == ["pull"]
+    for number in (other, 999):
+        refused = call(office, "POST", "/me/explain", ALICE, 409, json=question | {"token": number})
+        assert "boss" not in refused.text
+
+
+def test_a_leaked_app_token_learns_nothing_of_what_its_account_may_do(office: World) -> None:
+    _, secret = office.app_token("alice", "repository:team/app:pull")
+    call(office, "GET", "/me/effective", ("alice", secret), 403)
+    question = {"registry": "registry", "scopes": ["team/app:pull"]}
+    call(office, "POST", "/me/explain", ("alice", secret), 403, json=question)
+    call(office, "GET", "/me/effective?account=boss", ALICE, 422)
+    call(office, "POST", "/me/explain", ALICE, 422, json=question | {"account": "boss"})
+    assert call(office, "POST", "/me/explain", AS_ADMIN, 200, json=question).status_code == 200
