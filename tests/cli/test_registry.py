@@ -164,6 +164,17 @@ def test_the_section_names_the_bundle_as_the_registry_will_see_it(
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_the_section_and_its_files_are_json(standing: Commands) -> None:
+    told = standing.json("registry", "config", SERVICE, "--registry-version", "3")
+    assert (
+        told["section"]
+        == standing("registry", "config", SERVICE, "--registry-version", "3").strip()
+    )
+    (file,) = told["files"]
+    assert (file["path"], file["content"]) == (DEFAULT_BUNDLE, standing("key", "bundle"))
+    assert (told["service"], told["version"]) == (SERVICE, "3")
+
+
 def test_other_users_may_read_the_bundle(data_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     Authserver(data_dir).run("registry", "config", SERVICE, "--output-dir", str(out))

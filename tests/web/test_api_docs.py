@@ -38,7 +38,7 @@ def test_requests_are_answered_as_the_page_says(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert len(requests) == 19
+    assert len(requests) == 20
     assert '"description":"","disabled":true' in done.stdout
     assert '"changes":[],"prunable":[]' in done.stdout
     assert '"check":"registry.reachable"' in done.stdout

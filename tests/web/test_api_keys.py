@@ -6,10 +6,11 @@ import jwt
 import pytest
 
 from authserver.core.signatures import HeaderMode, KeyType
+from authserver.db import lookup
 from authserver.keys import authorities, registry_keys
 from authserver.keys.authorities import Sighting
 from authserver.keys.keyring import make_own
-from authserver.registry import entries
+from authserver.registry import config_section, entries
 from authserver.web.api import registry_checks
 from tests.programs import free_port
 from tests.web.test_api import call, got, last_change, tag
@@ -180,7 +181,7 @@ def test_the_last_check_is_kept_with_its_record(world: World) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     call(world, "PATCH", PATH, status=200, json={"url": url}, headers=ANYHOW)
     assert got(world, PATH)["last_check"] is None
-    call(world, "GET", f"{PATH}/check", status=404)
+    call(world, "GET", f"/checks/{SERVICE}", status=404)
     seen_before = tag(world, PATH)
     found = post(world, "/checks", 200, {"registry": SERVICE})
     last = got(world, PATH)["last_check"]
@@ -188,7 +189,7 @@ def test_the_last_check_is_kept_with_its_record(world: World) -> None:
     assert got(world, "/registries")["items"][0]["last_check"] == last
     assert tag(world, PATH) == seen_before, "nobody's edit rests on it"
     (failed,) = (f for f in found["findings"] if f["status"] == "failed")
-    whole = got(world, f"{PATH}/check")
+    whole = got(world, f"/checks/{SERVICE}")
     assert whole == last | {
         "url": url,
         "findings": [{name: failed[name] for name in ("check", "why", "cure")}],
@@ -237,3 +238,38 @@ def test_what_was_seen_is_noted_when_it_is_news(world: World) -> None:
     post(world, "/authorities/2/activate", 409)
     noted({1, 2}, set())
     post(world, "/authorities/2/activate", 200)
+
+
+# The section for the registry's own configuration.
+
+
+def ask(world: World, query: dict[str, str]) -> Any:
+    return call(world, "GET", "/registry-config", status=200, query_string=query).json
+
+
+@pytest.mark.parametrize("service", [SERVICE, "a/check", "own"])
+def test_a_section_is_the_commands(world: World, service: str) -> None:
+    if service != SERVICE:
+        mode = {"header_mode": "rfc7638", "trust": "jwks"} if service == "own" else {}
+        call(world, "PUT", f"/registries/{service}", status=201, json=mode)
+    answer = ask(world, {"registry": service})
+    with world.wiring.store.read() as session:
+        section = config_section.of(
+            session, lookup.registry(session, service), world.wiring.settings, world.wiring.store
+        )
+    assert answer == section.as_json()
+    assert f'service: "{service}"' in answer["section"]
+    assert [file["option"] for file in answer["files"]] == [
+        "jwks" if service == "own" else "rootcertbundle"
+    ]
+    assert "PRIVATE" not in str(answer)
+
+
+def test_a_section_names_the_files_as_the_registry_sees_them(world: World) -> None:
+    query = {"registry": SERVICE, "version": "3", "bundle_path": '/a "b"\n'}
+    answer = ask(world, query)
+    assert answer["files"][0]["path"] == '/a "b"\n'
+    assert 'rootcertbundle: "/a \\"b\\"\\n"' in answer["section"]
+    assert 'signingalgorithms: ["ES256"]' in answer["section"]
+    for wrong, status in (({"registry": "none"}, 409), ({}, 422), (query | {"version": "1"}, 422)):
+        call(world, "GET", "/registry-config", status=status, query_string=wrong)

@@ -35,6 +35,7 @@ RULE = {"effect": "allow", "subjects": ["user:vera"], "patterns": ["**"], "actio
 QUERIES = {
     "GET /who-can": {"action": "pull", "repository": "team/app", "registry": SERVICE},
     "GET /effective": {"account": "alice"},
+    "GET /registry-config": {"registry": SERVICE},
 }
 
 

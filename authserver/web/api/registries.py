@@ -1,7 +1,7 @@
 """The protected registries."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,19 @@ from authserver.db.models import RegistryRow
 from authserver.db.store import Change
 from authserver.keys import registry_keys
 from authserver.keys.compatibility import Trust, Version
-from authserver.registry import entries, last_checks
+from authserver.registry import config_section, entries, last_checks
 from authserver.registry.entries import TTL_MAX, TTL_MIN, Installation
 from authserver.web.api.caller import Need
-from authserver.web.api.models import WHOLE, ApiAnswer, ApiBody, Removal
-from authserver.web.api.operations import BareCall, Call, Operations
+from authserver.web.api.models import (
+    WHOLE,
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Nothing,
+    Removal,
+    Sought,
+)
+from authserver.web.api.operations import BareCall, Call, Operations, references
 from authserver.web.api.pagination import Page
 from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import Resource, View
@@ -179,9 +187,62 @@ Resource(
 ).declare(OPERATIONS)
 
 
-@OPERATIONS.operation("GET", "/registries/{service}/check", need=Need.READER)
+# Not below /registries/{service}: a service may have slashes.
+@OPERATIONS.operation("GET", "/checks/{service}", need=Need.READER)
 def show_last_check(call: BareCall) -> CheckOfRegistry:
     """Show the last check of a registry, and what failed."""
     with call.read() as session:
         row = last_checks.of(session, call.path["service"])
         return CheckOfRegistry.model_validate(last_checks.described(row))
+
+
+class WhichConfig(ApiQuery):
+    """The registry, and what its configuration is like."""
+
+    registry: Sought
+    version: Literal["2", "3"] | None = Field(
+        None,
+        description="Version of Distribution; otherwise the entry's. The section for 2 works with "
+        "3 too.",
+    )
+    bundle_path: Sought | None = Field(
+        None, description="Path of the bundle as the registry will see it."
+    )
+    jwks_path: Sought | None = Field(
+        None, description="Path of the JWKS as the registry will see it."
+    )
+
+
+class ApiTrustedFile(ApiAnswer):
+    """A file that the registry reads its trust from."""
+
+    option: str = Field(description="What names it in the section.")
+    kind: str
+    name: str
+    path: str = Field(description="Where the registry will see it.")
+    command: str = Field(description="The command that prints its content.")
+    content: str
+
+
+class RegistryConfig(ApiAnswer):
+    """The section for a registry's own configuration, and the files that it names."""
+
+    service: str
+    version: str
+    section: str = Field(description="YAML, for the registry's config.yml.")
+    files: list[ApiTrustedFile]
+    doubts: list[str] = Field(description="Why its realm will not do for some clients.")
+
+
+# Not below /registries/{service}: a service may have slashes.
+@OPERATIONS.operation("GET", "/registry-config", need=Need.READER)
+def show_registry_config(call: Call[Nothing, WhichConfig]) -> RegistryConfig:
+    """Show the `auth.token` section for a registry's config.yml, and the files that it names."""
+    query, parts = call.query, call.parts
+    paths = {"rootcertbundle": query.bundle_path, "jwks": query.jwks_path}
+    with call.read() as session, references():
+        row = lookup.registry(session, query.registry)
+        section = config_section.of(
+            session, row, parts.settings, parts.store, query.version, paths=paths
+        )
+    return RegistryConfig.model_validate(section.as_json())

@@ -25,6 +25,14 @@ def optional(name: str) -> str | None:
     return text(name) or None
 
 
+def number(name: str) -> int | str | None:
+    """Return a field's number, None if it is empty; what is no number as it was typed."""
+    typed = text(name)
+    return (
+        int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 20 else typed or None
+    )
+
+
 def checked(name: str) -> bool:
     """Whether a box is checked."""
     return name in request.form

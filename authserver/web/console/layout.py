@@ -52,7 +52,10 @@ def _always(_: Visit) -> bool:
 NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
     (
         lazy("Administration"),
-        (NavigationEntry("users", lazy("Users"), _reads),),
+        (
+            NavigationEntry("users", lazy("Users"), _reads),
+            NavigationEntry("registries", lazy("Registries"), _reads),
+        ),
     ),
     (
         lazy("My account"),
