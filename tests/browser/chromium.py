@@ -16,6 +16,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    StorageState,
     sync_playwright,
 )
 
@@ -87,9 +88,10 @@ class Pages:
         scheme: Scheme = "light",
         locale: str = "en-US",
         login: tuple[str, str] | None = None,
-        state: Path | None = None,
+        state: StorageState | None = None,
     ) -> Page:
-        """Return a page of a new person: no cookies but those of ``state``.
+        """Return a page of a new person: no cookies but those of ``state``,
+        another page's ``context.storage_state()``.
 
         ``page.context.new_page()`` is another page of the same person; ``page.goto()`` takes paths
         of the site. ``login`` answers the browser's own question for a name and a password.
