@@ -54,6 +54,8 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
         lazy("Administration"),
         (
             NavigationEntry("users", lazy("Users"), _reads),
+            NavigationEntry("robots", lazy("Robots"), _reads),
+            NavigationEntry("groups", lazy("Groups"), _reads),
             NavigationEntry("registries", lazy("Registries"), _reads),
         ),
     ),
