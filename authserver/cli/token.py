@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,7 +13,7 @@ from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import json_option, last_used, note, print_json, when
 from authserver.cli.params import ACCOUNT, APP_TOKEN, Duration
 from authserver.cli.views import Columns, Described, list_command
-from authserver.core import orders, scope
+from authserver.core import docker_config, orders, scope
 from authserver.core.errors import Refused
 from authserver.db import app_tokens
 
@@ -204,20 +201,10 @@ def rotate(context: Context, token_id: int, grace: timedelta, as_json: bool) -> 
 def _formatted(form: str, account: str, name: str, secret: str, host: str) -> str:
     if form == "plain":
         return secret
-    auth = base64.b64encode(f"{account}:{secret}".encode()).decode()
-    config = json.dumps({"auths": {host: {"auth": auth}}}, indent=2)
+    config = docker_config.docker_config(host, account, secret)
     if form == "docker-config":
         return config
-    label = re.sub(r"[^a-z0-9]+", "-", f"{account}-{name}".lower()).strip("-")
+    label = docker_config.kubernetes_name(f"{account}-{name}")
     if not label:
         raise Refused(f"no name for a Kubernetes Secret can be made of {account} and {name}")
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/dockerconfigjson",
-            "metadata": {"name": label[:63].strip("-")},
-            "stringData": {".dockerconfigjson": config},
-        },
-        indent=2,
-    )
+    return docker_config.kubernetes_secret(label, config)

@@ -29,14 +29,15 @@ def path(request: Request, arguments: Mapping[str, str]) -> dict[str, str | int]
         request.environ["PATH_INFO"].encode("latin-1").decode()
     except UnicodeDecodeError:
         raise Refusal(HTTPStatus.BAD_REQUEST, "the path is not UTF-8") from None
-    return {name: _id(text) if name == "id" else text for name, text in arguments.items()}
+    return {name: number(text) if name == "id" else text for name, text in arguments.items()}
 
 
-def _id(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
-    if not 0 <= number <= MAX_ID:
+def number(text: str) -> int:
+    """Return an id. Raises NotFound if the text is none."""
+    found = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= found <= MAX_ID:
         raise NotFound(f"{text!r} is no id")
-    return number
+    return found
 
 
 def require_json(request: Request) -> None:

@@ -11,7 +11,17 @@ from authserver.core.errors import AuthserverError, Busy, NotReady, TooManyAttem
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
-from authserver.web.console import PREFIX, accounts, groups, layout, login, me, registries, robots
+from authserver.web.console import (
+    PREFIX,
+    accounts,
+    groups,
+    layout,
+    login,
+    me,
+    my_tokens,
+    registries,
+    robots,
+)
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import gettext as _
 from authserver.web.console.listener import ConsoleListener
@@ -19,7 +29,7 @@ from authserver.web.console.login import Logins
 from authserver.web.console.visit import Console, ProofDue
 from authserver.web.errors import say_when_to_retry
 
-EVERYBODY = (me.pages,)
+EVERYBODY = (me.pages, my_tokens.pages)
 ADMINISTRATION = (accounts.pages, registries.pages, robots.pages, groups.pages)
 
 log = structlog.get_logger()

@@ -61,7 +61,10 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
     ),
     (
         lazy("My account"),
-        (NavigationEntry("me", lazy("Account"), _always),),
+        (
+            NavigationEntry("me", lazy("Account"), _always),
+            NavigationEntry("me/tokens", lazy("App tokens"), _always),
+        ),
     ),
 )
 

@@ -53,7 +53,7 @@ class ListPage:
 
     ``empty`` says what to do where there is nothing. ``actions`` are the pages to make something,
     with their titles and their operations. ``command`` is the words of the command that does the
-    same.
+    same, with its ``operand`` if it has one.
     """
 
     page: str
@@ -65,6 +65,7 @@ class ListPage:
     filters: Sequence[ListFilter] = ()
     actions: Sequence[tuple[str, Label, str]] = ()
     searches: bool = True
+    operand: str | None = None
 
     def answer(self, *, fixed: Mapping[str, str] | None = None, **values: object) -> Response:
         """Return the list that the request's query asks for, as a page or a file.

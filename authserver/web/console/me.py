@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from shlex import quote
 
 from flask import Blueprint, Response, request
 
@@ -16,7 +15,7 @@ from authserver.db import console_sessions
 from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.store import Change
 from authserver.web.api.caller import CHANGE_WAITS, Need
-from authserver.web.console import login
+from authserver.web.console import login, token_forms
 from authserver.web.console.cells import words
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import gettext as _
@@ -42,7 +41,7 @@ def account() -> Response:
         "me.html",
         me=me,
         groups=words(me.groups),
-        docker_login=docker_login(visit().name),
+        docker_login=token_forms.log_in(visit().name),
         is_new_password=request.args.get("changed") == "password",
     )
 
@@ -63,12 +62,6 @@ def password() -> Response:
         say_when_to_retry(response, error)
         return response
     return login.with_cookie(redirect("me", changed="password"), secret)
-
-
-def docker_login(name: str, program: str = "docker") -> str:
-    """Return the command that logs an account in to the registry, quoted for the shell."""
-    host = visit().console.parts.settings.registry_host
-    return f"{program} login -u {quote(name)} {host or 'REGISTRY'}"
 
 
 class _NotTheSame(Refused):

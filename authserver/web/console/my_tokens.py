@@ -1,0 +1,155 @@
+"""My app tokens: secrets for programs, in place of my password."""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+
+from authserver.db.app_tokens import ADMIN
+from authserver.web.api import parsing
+from authserver.web.api.app_tokens import Token
+from authserver.web.console import forms, token_forms
+from authserver.web.console.cells import Cell, LinkCell, TagsCell, TextCell, TimeCell, words
+from authserver.web.console.faults import FormFault, tried
+from authserver.web.console.language import gettext as _
+from authserver.web.console.language import lazy
+from authserver.web.console.layout import at, render
+from authserver.web.console.lists import Column, ListPage
+from authserver.web.console.visit import visit
+
+pages = Blueprint("my tokens", __name__)
+
+
+def _end(token: Token) -> Cell:
+    if token.expired:
+        return TagsCell([(lazy("expired"), "bad")])
+    return TimeCell(token.expires_at, lazy("never"))
+
+
+def _networks(token: Token) -> Cell:
+    return words(token.networks) if token.networks else TextCell(lazy("anywhere"))
+
+
+LIST = ListPage(
+    page="me/tokens",
+    title=lazy("My app tokens"),
+    operation="list_my_tokens",
+    columns=(
+        Column(lazy("Name"), lambda token: LinkCell(token.name, _page("show", token))),
+        Column(lazy("Good for"), lambda token: token_forms.bounds(token.scopes)),
+        Column(lazy("From"), _networks),
+        Column(lazy("Made"), lambda token: TimeCell(token.created_at), sort="created"),
+        Column(lazy("Ends"), _end, sort="expires"),
+        Column(
+            lazy("Last use"),
+            lambda token: TimeCell(token.last_used and token.last_used.at, lazy("never")),
+            sort="used",
+        ),
+    ),
+    empty=lazy("You have no app tokens. Make one for each program that logs in for you."),
+    command=("token", "list"),
+    actions=(("me/tokens/new", lazy("New app token"), "create_my_token"),),
+)
+
+
+def _page(step: str, token: Token) -> str:
+    return at(f"me/tokens/{step}", id=token.id)
+
+
+@pages.get("/me/tokens")
+def tokens() -> Response:
+    """List my app tokens."""
+    return replace(LIST, operand=visit().name).answer()
+
+
+@pages.route("/me/tokens/new", methods=["GET", "POST"])
+def new_token() -> Response:
+    """Make an app token. Its ceiling is picked from what I may do."""
+    visit().require("create_my_token")
+    fault = None
+    if request.method == "POST":
+        body = token_forms.picked()
+        if token_forms.administers(body):
+            visit().require_fresh()
+        if token_forms.chose_nothing(body):
+            text = _("Choose what it may be used for, or all that you may do.")
+            fault = FormFault(HTTPStatus.UNPROCESSABLE_ENTITY, text, {"scopes": text})
+        else:
+            made, fault = tried(lambda: visit().call("create_my_token", body=body))
+            if made is not None:
+                return token_forms.made(
+                    made.answer,
+                    back="me/tokens",
+                    command=token_forms.command_words(body),
+                    operand=visit().name,
+                )
+    reach = visit().call("show_my_effective")
+    return render(
+        "my_token_new.html",
+        fault=fault,
+        form=request.form,
+        ticked=request.form.getlist("ceiling"),
+        choices=token_forms.choices(reach),
+        lifetimes=token_forms.LIFETIMES,
+        usual_lifetime=token_forms.USUAL_LIFETIME,
+        may_administer=visit().call("show_me").administers,
+    )
+
+
+@pages.get("/me/tokens/show")
+def show_token() -> Response:
+    """Show an app token of mine."""
+    token = _asked()
+    return render(
+        "my_token.html",
+        token=token,
+        bounds=token_forms.bounds(token.scopes),
+        networks=_networks(token),
+        end=_end(token),
+    )
+
+
+@pages.route("/me/tokens/rotate", methods=["GET", "POST"])
+def rotate_token() -> Response:
+    """Give an app token of mine a new secret."""
+    visit().require("rotate_my_token")
+    token, fault = _asked(), None
+    if ADMIN in (token.scopes or ()):
+        visit().require_fresh()
+    if request.method == "POST":
+        body = {"grace": token_forms.seconds("grace")}
+        made, fault = tried(lambda: visit().call("rotate_my_token", {"id": token.id}, body=body))
+        if made is not None:
+            line = ["token", "rotate", str(token.id)]
+            return token_forms.made(made.answer, back="me/tokens", command=line)
+    return render(
+        "token_rotate.html",
+        token=token,
+        fault=fault,
+        graces=token_forms.GRACES,
+        page="me/tokens/show",
+    )
+
+
+@pages.route("/me/tokens/revoke", methods=["GET", "POST"])
+def revoke_token() -> Response:
+    """Revoke an app token of mine."""
+    path = {"id": parsing.number(request.args.get("id", ""))}
+    found = visit().call("show_my_token", path)
+    return forms.removal(
+        "revoke_my_token",
+        path,
+        found=lambda: (found.tag, None),
+        what=_("the app token %(name)s") % {"name": found.answer.name},
+        back=("me/tokens/show", path),
+        after="me/tokens",
+        command=("token", "revoke", str(found.answer.id)),
+        forces=False,
+    )
+
+
+def _asked() -> Token:
+    """Return the app token that the query names."""
+    path = {"id": parsing.number(request.args.get("id", ""))}
+    token: Token = visit().call("show_my_token", path).answer
+    return token
