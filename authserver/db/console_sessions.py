@@ -126,9 +126,11 @@ def end(change: Change, row: ConsoleSessionRow) -> None:
     change.session.flush()
 
 
-def end_all(change: Change, account: AccountRow) -> int:
-    """End every session of an account; return how many there were."""
+def end_all(change: Change, account: AccountRow, keep: int | None = None) -> int:
+    """End every session of an account, all but ``keep``; return how many that were."""
     whose = ConsoleSessionRow.account_id == account.id
+    if keep is not None:
+        whose &= ConsoleSessionRow.id != keep
     ended = len(change.session.scalars(select(ConsoleSessionRow.id).where(whose)).all())
     if ended:
         change.session.execute(delete(ConsoleSessionRow).where(whose))

@@ -1,13 +1,17 @@
-"""Sessions: everybody's below ``/sessions``, the caller's own below ``/me/sessions``."""
+"""Sessions: everybody's below ``/sessions``, the caller's own below ``/me/sessions``.
+
+At the end are the caller's logins to the console.
+"""
 
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy.orm import Session as Store
 
 from authserver.core.errors import NotFound
-from authserver.db import lists, lookup, losses, refresh_tokens
-from authserver.db.models import RefreshTokenRow
+from authserver.db import console_sessions, lists, lookup, losses, refresh_tokens
+from authserver.db.models import ConsoleSessionRow, RefreshTokenRow
 from authserver.web.api import me
 from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.caller import Need
@@ -18,9 +22,10 @@ from authserver.web.api.models import (
     Confirming,
     Name,
     Nothing,
+    Paging,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, search, table_page
+from authserver.web.api.pagination import Page, page, search, table_page
 from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import View
 
@@ -117,3 +122,90 @@ def revoke_sessions(call: Call[WhoseSessions, Confirming]) -> Ended:
         if call.owner is None:
             require_confirmed(call.query, losses.logins_of(change.session, [row]))
         return Ended(ended=refresh_tokens.end_all(change, row))
+
+
+class ApiConsoleSession(ApiAnswer):
+    """A login to the console. No answer has its secret."""
+
+    id: int
+    account: str
+    stage: str = Field(description="What it is good for; `open` is for all.")
+    created_at: datetime
+    created_address: str
+    created_client: str
+    seen_at: datetime = Field(description="When it was used last, to the minute.")
+    expires_at: datetime = Field(description="When it ends unless it is used; then later.")
+
+
+class ConsoleSessions(Page[ApiConsoleSession]):
+    """A page of the list of console sessions, the newest first."""
+
+
+class KeptSession(ApiBody):
+    """Which console session goes on."""
+
+    keep: int | None = Field(default=None, description="The id of one that goes on.")
+
+
+def console_view(call: Call[Any, Any]) -> View[ConsoleSessionRow, ApiConsoleSession]:
+    """Return how console sessions are answered. Below ``/me``, only the caller's own are there."""
+
+    def find(session: Store, session_id: int) -> ConsoleSessionRow:
+        row = console_sessions.get(session, session_id)
+        if call.owner not in (None, row.account.name):
+            raise NotFound(f"there is no console session {session_id} of yours")
+        return row
+
+    return View(
+        ApiConsoleSession,
+        find,
+        console_sessions.described,
+        frozenset({"stage", "seen_at", "expires_at"}),
+    )
+
+
+@me.own("GET", "/console-sessions", need=Need.SELF, summary="List my console sessions.")
+def list_console_sessions(call: Call[Nothing, Paging]) -> ConsoleSessions:
+    """List the console sessions."""
+    now = call.parts.store.clock()
+
+    def rows(session: Store, after: list[Any] | None, limit: int) -> list[ConsoleSessionRow]:
+        found = console_sessions.listed(session, now, call.owner)
+        return [row for row in found if after is None or row.id < after[0]][:limit]
+
+    return page(
+        call,
+        ConsoleSessions,
+        rows,
+        console_sessions.described,
+        lambda fetched: [fetched[-1].id],
+        int,
+    )
+
+
+@me.own("GET", "/console-sessions/{id}", need=Need.SELF, summary="Show a console session of mine.")
+def show_console_session(call: BareCall) -> Tagged[ApiConsoleSession]:
+    """Show a console session."""
+    return console_view(call).show(call)
+
+
+@me.own(
+    "DELETE", "/console-sessions/{id}", need=Need.SELF, summary="End a console session of mine."
+)
+def revoke_console_session(call: BareCall) -> None:
+    """End a console session."""
+    with call.change() as change:
+        console_sessions.end(change, console_view(call).seen(call, change.session))
+
+
+@me.own(
+    "POST",
+    "/console-sessions/revoke",
+    need=Need.SELF,
+    summary="End my console sessions: all, or all but one.",
+)
+def revoke_console_sessions(call: Call[KeptSession, ApiQuery]) -> Ended:
+    """End console sessions of an account."""
+    with call.change() as change:
+        row = lookup.account(change.session, call.caller.name)
+        return Ended(ended=console_sessions.end_all(change, row, call.body.keep))

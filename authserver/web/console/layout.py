@@ -63,7 +63,8 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
         lazy("My account"),
         (
             NavigationEntry("me", lazy("Account"), _always),
-            NavigationEntry("me/tokens", lazy("App tokens"), _always),
+            NavigationEntry("my/tokens", lazy("App tokens"), _always),
+            NavigationEntry("my/logins", lazy("Logins"), _always),
         ),
     ),
 )

@@ -53,7 +53,7 @@ class ListPage:
 
     ``empty`` says what to do where there is nothing. ``actions`` are the pages to make something,
     with their titles and their operations. ``command`` is the words of the command that does the
-    same, with its ``operand`` if it has one.
+    same, with its ``operand`` if it has one. ``template`` extends ``list.html``.
     """
 
     page: str
@@ -66,6 +66,7 @@ class ListPage:
     actions: Sequence[tuple[str, Label, str]] = ()
     searches: bool = True
     operand: str | None = None
+    template: str = "list.html"
 
     def answer(self, *, fixed: Mapping[str, str] | None = None, **values: object) -> Response:
         """Return the list that the request's query asks for, as a page or a file.
@@ -87,7 +88,7 @@ class ListPage:
             )
         )
         return render(
-            "list.html",
+            self.template,
             list=self,
             items=[] if found is None else found.items,
             next=self._next(found, fixed),

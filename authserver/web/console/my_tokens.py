@@ -31,7 +31,7 @@ def _networks(token: Token) -> Cell:
 
 
 LIST = ListPage(
-    page="me/tokens",
+    page="my/tokens",
     title=lazy("My app tokens"),
     operation="list_my_tokens",
     columns=(
@@ -48,21 +48,21 @@ LIST = ListPage(
     ),
     empty=lazy("You have no app tokens. Make one for each program that logs in for you."),
     command=("token", "list"),
-    actions=(("me/tokens/new", lazy("New app token"), "create_my_token"),),
+    actions=(("my/tokens/new", lazy("New app token"), "create_my_token"),),
 )
 
 
 def _page(step: str, token: Token) -> str:
-    return at(f"me/tokens/{step}", id=token.id)
+    return at(f"my/tokens/{step}", id=token.id)
 
 
-@pages.get("/me/tokens")
+@pages.get("/my/tokens")
 def tokens() -> Response:
     """List my app tokens."""
     return replace(LIST, operand=visit().name).answer()
 
 
-@pages.route("/me/tokens/new", methods=["GET", "POST"])
+@pages.route("/my/tokens/new", methods=["GET", "POST"])
 def new_token() -> Response:
     """Make an app token. Its ceiling is picked from what I may do."""
     visit().require("create_my_token")
@@ -79,7 +79,7 @@ def new_token() -> Response:
             if made is not None:
                 return token_forms.made(
                     made.answer,
-                    back="me/tokens",
+                    back="my/tokens",
                     command=token_forms.command_words(body),
                     operand=visit().name,
                 )
@@ -96,7 +96,7 @@ def new_token() -> Response:
     )
 
 
-@pages.get("/me/tokens/show")
+@pages.get("/my/tokens/show")
 def show_token() -> Response:
     """Show an app token of mine."""
     token = _asked()
@@ -109,7 +109,7 @@ def show_token() -> Response:
     )
 
 
-@pages.route("/me/tokens/rotate", methods=["GET", "POST"])
+@pages.route("/my/tokens/rotate", methods=["GET", "POST"])
 def rotate_token() -> Response:
     """Give an app token of mine a new secret."""
     visit().require("rotate_my_token")
@@ -121,17 +121,17 @@ def rotate_token() -> Response:
         made, fault = tried(lambda: visit().call("rotate_my_token", {"id": token.id}, body=body))
         if made is not None:
             line = ["token", "rotate", str(token.id)]
-            return token_forms.made(made.answer, back="me/tokens", command=line)
+            return token_forms.made(made.answer, back="my/tokens", command=line)
     return render(
         "token_rotate.html",
         token=token,
         fault=fault,
         graces=token_forms.GRACES,
-        page="me/tokens/show",
+        page="my/tokens/show",
     )
 
 
-@pages.route("/me/tokens/revoke", methods=["GET", "POST"])
+@pages.route("/my/tokens/revoke", methods=["GET", "POST"])
 def revoke_token() -> Response:
     """Revoke an app token of mine."""
     path = {"id": parsing.number(request.args.get("id", ""))}
@@ -141,8 +141,8 @@ def revoke_token() -> Response:
         path,
         found=lambda: (found.tag, None),
         what=_("the app token %(name)s") % {"name": found.answer.name},
-        back=("me/tokens/show", path),
-        after="me/tokens",
+        back=("my/tokens/show", path),
+        after="my/tokens",
         command=("token", "revoke", str(found.answer.id)),
         forces=False,
     )
