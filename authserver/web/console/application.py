@@ -18,6 +18,7 @@ from authserver.web.console import (
     layout,
     login,
     me,
+    my_access,
     my_logins,
     my_tokens,
     registries,
@@ -30,7 +31,7 @@ from authserver.web.console.login import Logins
 from authserver.web.console.visit import Console, ProofDue
 from authserver.web.errors import say_when_to_retry
 
-EVERYBODY = (me.pages, my_tokens.pages, my_logins.pages)
+EVERYBODY = (me.pages, my_tokens.pages, my_logins.pages, my_access.pages)
 ADMINISTRATION = (accounts.pages, registries.pages, robots.pages, groups.pages)
 
 log = structlog.get_logger()
