@@ -78,6 +78,11 @@ def _waiting(session: Session) -> AuthorityRow | None:
     return newest_authority(session, AuthorityRow.activated_at.is_(None))
 
 
+def active(session: Session) -> AuthorityRow:
+    """Return the authority that certifies signing keys. Raises NotReady without one."""
+    return rows.active_authority(session)
+
+
 def newest(session: Session) -> AuthorityRow:
     """Return the authority that waits, or the active one.
 
@@ -200,7 +205,7 @@ def retire(
             f"authority {row.id} certifies the signing key: activate another one first, "
             f"`{program()} key authority rotate` begins it"
         )
-    until = (present.activated_at or change.at) + longest_token + AFTER_LAST_TOKEN
+    until = in_use_until(present, longest_token)
     if row.activated_at is not None and change.at < until and not force:
         raise Refused(
             f"tokens under authority {row.id} may be in use until {until:%Y-%m-%d %H:%M} UTC: "
@@ -209,6 +214,11 @@ def retire(
     rows.retire(row, change.at)
     change.record("authority.retire", target(row), before=described(row))
     return row
+
+
+def in_use_until(present: AuthorityRow, longest_token: timedelta) -> datetime:
+    """Return until when tokens under the authority before the active one may be in use."""
+    return (present.activated_at or present.created_at) + longest_token + AFTER_LAST_TOKEN
 
 
 def to_retire(session: Session, authority_id: int | None) -> AuthorityRow:

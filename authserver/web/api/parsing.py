@@ -33,7 +33,7 @@ def path(request: Request, arguments: Mapping[str, str]) -> dict[str, str | int]
 
 
 def number(text: str) -> int:
-    """Return an id. Raises NotFound if the text is none."""
+    """Return an id. Raises NotFound if the text is no number."""
     found = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
     if not 0 <= found <= MAX_ID:
         raise NotFound(f"{text!r} is no id")

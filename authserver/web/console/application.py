@@ -14,7 +14,9 @@ from authserver.web.client_address import ClientAddress
 from authserver.web.console import (
     PREFIX,
     accounts,
+    authority,
     groups,
+    keys,
     layout,
     login,
     me,
@@ -31,8 +33,20 @@ from authserver.web.console.login import Logins
 from authserver.web.console.visit import Console, ProofDue
 from authserver.web.errors import say_when_to_retry
 
-EVERYBODY = (me.pages, my_tokens.pages, my_logins.pages, my_access.pages)
-ADMINISTRATION = (accounts.pages, registries.pages, robots.pages, groups.pages)
+EVERYBODY = (
+    me.pages,
+    my_tokens.pages,
+    my_logins.pages,
+    my_access.pages,
+)
+ADMINISTRATION = (
+    accounts.pages,
+    registries.pages,
+    robots.pages,
+    groups.pages,
+    keys.pages,
+    authority.pages,
+)
 
 log = structlog.get_logger()
 

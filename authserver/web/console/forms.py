@@ -92,6 +92,7 @@ class Question:
     """A question before an operation is done: ``notes`` and what goes say what it does.
 
     ``back`` is the page to return to, ``after`` the page that follows, each with its arguments.
+    ``forces`` is the text of a box to do it all the same, which is there after a refusal.
     """
 
     title: str
@@ -102,6 +103,7 @@ class Question:
     notes: Sequence[str] = ()
     goes: Sequence[ApiLoss] = ()
     tag: str | None = None
+    forces: str = ""
     is_bad: bool = True
 
     def ask(
@@ -117,6 +119,8 @@ class Question:
         fault = None
         if request.method == "POST":
             tag = optional("tag")
+            if self.forces and checked("force"):
+                query = {**(query or {}), "force": "true"}
             _done, fault = tried(
                 lambda: visit().call(operation, path, body=body, query=query, tag=tag)
             )

@@ -89,7 +89,7 @@ def picked() -> dict[str, Any]:
 
 
 def seconds(name: str) -> int:
-    """Return a field's number, -1 if it is none: no operation takes that."""
+    """Return a field's number, -1 if it has no number: no operation takes that."""
     text = forms.text(name)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
 
