@@ -25,6 +25,7 @@ from authserver.web.console import (
     my_tokens,
     registries,
     robots,
+    tokens,
 )
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import gettext as _
@@ -46,6 +47,7 @@ ADMINISTRATION = (
     groups.pages,
     keys.pages,
     authority.pages,
+    tokens.pages,
 )
 
 log = structlog.get_logger()

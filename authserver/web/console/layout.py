@@ -57,6 +57,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("robots", lazy("Robots"), _reads),
             NavigationEntry("groups", lazy("Groups"), _reads),
             NavigationEntry("registries", lazy("Registries"), _reads),
+            NavigationEntry("tokens", lazy("App tokens"), _reads),
             NavigationEntry("keys", lazy("Keys"), _reads),
         ),
     ),

@@ -1,7 +1,6 @@
 """My app tokens: secrets for programs, in place of my password."""
 
 from dataclasses import replace
-from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 
@@ -10,7 +9,7 @@ from authserver.web.api import parsing
 from authserver.web.api.app_tokens import Token
 from authserver.web.console import forms, token_forms
 from authserver.web.console.cells import Cell, LinkCell, TagsCell, TextCell, TimeCell, words
-from authserver.web.console.faults import FormFault, tried
+from authserver.web.console.faults import tried
 from authserver.web.console.language import gettext as _
 from authserver.web.console.language import lazy
 from authserver.web.console.layout import at, render
@@ -20,13 +19,15 @@ from authserver.web.console.visit import visit
 pages = Blueprint("my tokens", __name__)
 
 
-def _end(token: Token) -> Cell:
+def ends(token: Token) -> Cell:
+    """Return when a token ends, or that it has."""
     if token.expired:
         return TagsCell([(lazy("expired"), "bad")])
     return TimeCell(token.expires_at, lazy("never"))
 
 
-def _networks(token: Token) -> Cell:
+def networks(token: Token) -> Cell:
+    """Return from where a token may be used."""
     return words(token.networks) if token.networks else TextCell(lazy("anywhere"))
 
 
@@ -37,9 +38,9 @@ LIST = ListPage(
     columns=(
         Column(lazy("Name"), lambda token: LinkCell(token.name, _page("show", token))),
         Column(lazy("Good for"), lambda token: token_forms.bounds(token.scopes)),
-        Column(lazy("From"), _networks),
+        Column(lazy("From"), networks),
         Column(lazy("Made"), lambda token: TimeCell(token.created_at), sort="created"),
-        Column(lazy("Ends"), _end, sort="expires"),
+        Column(lazy("Ends"), ends, sort="expires"),
         Column(
             lazy("Last use"),
             lambda token: TimeCell(token.last_used and token.last_used.at, lazy("never")),
@@ -71,10 +72,8 @@ def new_token() -> Response:
         body = token_forms.picked()
         if token_forms.administers(body):
             visit().require_fresh()
-        if token_forms.chose_nothing(body):
-            text = _("Choose what it may be used for, or all that you may do.")
-            fault = FormFault(HTTPStatus.UNPROCESSABLE_ENTITY, text, {"scopes": text})
-        else:
+        fault = token_forms.nothing_chosen(body)
+        if fault is None:
             made, fault = tried(lambda: visit().call("create_my_token", body=body))
             if made is not None:
                 return token_forms.made(
@@ -104,8 +103,8 @@ def show_token() -> Response:
         "my_token.html",
         token=token,
         bounds=token_forms.bounds(token.scopes),
-        networks=_networks(token),
-        end=_end(token),
+        networks=networks(token),
+        end=ends(token),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from shlex import quote
 from typing import Any
 
@@ -14,7 +15,9 @@ from authserver.web.api.access import Effective
 from authserver.web.api.app_tokens import NewSecret
 from authserver.web.console import forms
 from authserver.web.console.cells import TagsCell, words
+from authserver.web.console.faults import FormFault
 from authserver.web.console.language import Label, lazy
+from authserver.web.console.language import gettext as _
 from authserver.web.console.layout import render
 from authserver.web.console.visit import visit
 
@@ -94,9 +97,12 @@ def seconds(name: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
 
 
-def chose_nothing(body: Mapping[str, Any]) -> bool:
-    """Whether neither a scope was chosen nor all that the account may do."""
-    return not body["scopes"] and request.form.get("reach") != "all"
+def nothing_chosen(body: Mapping[str, Any]) -> FormFault | None:
+    """Return what is wrong where neither a scope was chosen nor all that the account may do."""
+    if body["scopes"] or request.form.get("reach") == "all":
+        return None
+    text = _("Choose what it may be used for, or all that the account may do.")
+    return FormFault(HTTPStatus.UNPROCESSABLE_ENTITY, text, {"scopes": text})
 
 
 def administers(body: Mapping[str, Any]) -> bool:
