@@ -198,7 +198,7 @@ class LintQuery(ApiQuery):
 def _snapshot(call: Call[Any, Any], registry: str | None) -> Snapshot:
     """Return the state that token requests are decided by; below ``/me`` what concerns the caller.
 
-    Nobody learns there whom else a rule is about.
+    Other subjects of its rules are left out there.
     """
     if registry is not None:
         with call.read() as session, references():

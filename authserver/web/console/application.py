@@ -22,6 +22,7 @@ from authserver.web.console import (
     me,
     my_access,
     my_logins,
+    my_rules,
     my_tokens,
     registries,
     robots,
@@ -34,12 +35,7 @@ from authserver.web.console.login import Logins
 from authserver.web.console.visit import Console, ProofDue
 from authserver.web.errors import say_when_to_retry
 
-EVERYBODY = (
-    me.pages,
-    my_tokens.pages,
-    my_logins.pages,
-    my_access.pages,
-)
+EVERYBODY = (me.pages, my_tokens.pages, my_logins.pages, my_access.pages, my_rules.pages)
 ADMINISTRATION = (
     accounts.pages,
     registries.pages,

@@ -11,6 +11,7 @@ from jinja2 import StrictUndefined
 
 from authserver import __version__
 from authserver.core.commands import shell_command
+from authserver.core.errors import NotReady
 from authserver.web.console import PREFIX, language
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import Label, lazy
@@ -45,6 +46,14 @@ def _reads(visit: Visit) -> bool:
     return visit.console.listener.administers and visit.reads_all
 
 
+def _delegates(visit: Visit) -> bool:
+    try:
+        return visit.is_delegate
+    except NotReady:
+        # The page may be the one that says so.
+        return False
+
+
 def _always(_: Visit) -> bool:
     return True
 
@@ -68,6 +77,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("my/tokens", lazy("App tokens"), _always),
             NavigationEntry("my/logins", lazy("Logins"), _always),
             NavigationEntry("my/access", lazy("What may I do"), _always),
+            NavigationEntry("my/rules", lazy("My rules"), _delegates),
         ),
     ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -13,7 +14,9 @@ from werkzeug.datastructures import ETags
 
 from authserver.auth.credentials import Origin
 from authserver.core.errors import Forbidden, NotReady
+from authserver.db import delegations
 from authserver.db.console_sessions import FRESH
+from authserver.db.models import AccountRow
 from authserver.web.api import parsing, router
 from authserver.web.api.caller import Caller
 from authserver.web.api.models import Nothing
@@ -60,6 +63,16 @@ class Visit:
     def reads_all(self) -> bool:
         """Whether the pages of the administration are offered."""
         return self.may("list_users")
+
+    @cached_property
+    def is_delegate(self) -> bool:
+        """Whether the person writes rules within delegations, and others only there."""
+        known = self.caller.identity.known
+        if self.reads_all or not known.account.groups:
+            return False
+        with self.read() as session:
+            row = session.get(AccountRow, known.id)
+            return row is not None and bool(delegations.held_by(session, row))
 
     @property
     def is_fresh(self) -> bool:
