@@ -58,7 +58,7 @@ class Backends:
     """What credentials are verified with. Each kind uses what it needs.
 
     ``hashed`` is the substitute in records for a name that no account has. Second factors are set
-    up in the ``console``, by those of whom one is ``demanded``.
+    up in the ``console``; some users must have one, as ``demanded`` says.
     """
 
     passwords: Passwords

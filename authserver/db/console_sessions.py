@@ -96,7 +96,7 @@ def advance(change: Change, row: ConsoleSessionRow, secret: str, stage: Stage = 
 
 
 def by_secret(session: Session, secret: str, now: datetime) -> ConsoleSessionRow | None:
-    """Return the session of a secret, None if there is none or it has ended."""
+    """Return the session of a secret, None without one or after its end."""
     if not secret_tokens.is_well_formed(secret):
         return None
     row = session.scalars(

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from authserver.auth.credentials import Origin
 from authserver.core.errors import AuthserverError, Busy, NotReady, TooManyAttempts, Unauthorized
+from authserver.db.console_sessions import Stage
 from authserver.web.api.operations import Parts
 from authserver.web.bodies import MAX_BYTES, Bodies
 from authserver.web.client_address import ClientAddress
@@ -26,16 +27,24 @@ from authserver.web.console import (
     my_tokens,
     registries,
     robots,
+    second_factors,
     tokens,
 )
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import gettext as _
 from authserver.web.console.listener import ConsoleListener
-from authserver.web.console.login import Logins
+from authserver.web.console.login import Logins, LoginStep
 from authserver.web.console.visit import Console, ProofDue
 from authserver.web.errors import say_when_to_retry
 
-EVERYBODY = (me.pages, my_tokens.pages, my_logins.pages, my_access.pages, my_rules.pages)
+EVERYBODY = (
+    me.pages,
+    second_factors.pages,
+    my_tokens.pages,
+    my_logins.pages,
+    my_access.pages,
+    my_rules.pages,
+)
 ADMINISTRATION = (
     accounts.pages,
     registries.pages,
@@ -75,9 +84,7 @@ def register(
         if request.method not in ("GET", "HEAD"):
             listener.require_own_form(request.headers)
         logins.enter()
-        is_open = request.endpoint is not None and (
-            request.endpoint.startswith("console.login.") or g.visit is not None
-        )
+        is_open = g.visit is not None or _is_step(request.endpoint, g.step)
         if request.method == "POST":
             large = g.visit is not None and request.endpoint in LARGE
             most = LARGE_BYTES if large else MAX_BYTES
@@ -88,6 +95,14 @@ def register(
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         return _answer_to(error)
+
+
+def _is_step(endpoint: str | None, step: LoginStep | None) -> bool:
+    """Whether a page is one of the login, for a session that is not open yet."""
+    if endpoint is None or endpoint.startswith("console.login."):
+        return endpoint is not None
+    enrols = endpoint.startswith("console.second_factors.")
+    return enrols and step is not None and step.stage is Stage.ENROLMENT
 
 
 LARGE: frozenset[str] = frozenset()

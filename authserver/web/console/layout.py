@@ -74,6 +74,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
         lazy("My account"),
         (
             NavigationEntry("me", lazy("Account"), _always),
+            NavigationEntry("my/second-factors", lazy("Second factor"), _always),
             NavigationEntry("my/tokens", lazy("App tokens"), _always),
             NavigationEntry("my/logins", lazy("Logins"), _always),
             NavigationEntry("my/access", lazy("What may I do"), _always),

@@ -1,20 +1,11 @@
 """The account of the person who is logged in: who they are, and their password."""
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from authserver.auth.passwords import NewPasswords
-from authserver.core import secret_tokens
 from authserver.core.errors import AuthserverError, Forbidden, Refused, Unauthorized
-from authserver.core.secret_tokens import Prefix
-from authserver.db import console_sessions
-from authserver.db.console_sessions import ConsoleLogin, Stage
-from authserver.db.store import Change
-from authserver.web.api.caller import CHANGE_WAITS, Need
 from authserver.web.console import login, token_forms
 from authserver.web.console.cells import words
 from authserver.web.console.faults import FormFault
@@ -73,7 +64,8 @@ def _change_password() -> str:
     new, again = request.form.get("new", ""), request.form.get("again", "")
     if new != again:
         raise _NotTheSame("the two passwords are not the same")
-    secret = secret_tokens.make(Prefix.CONSOLE, secrets.token_bytes)
+    logins: login.Logins = g.logins
+    secret = login.new_secret()
     parts, current = visit().console.parts, request.form.get("current", "")
     parts.callers.change_password(
         visit().name,
@@ -81,32 +73,11 @@ def _change_password() -> str:
         new,
         visit().origin,
         NewPasswords.of(parts.settings),
-        partial(_going_on, secret),
+        partial(logins.going_on, secret),
         # The session is open only since a second factor was proved, if one is due.
         first_of_two=True,
     )
     return secret
-
-
-@contextmanager
-def _going_on(secret: str) -> Iterator[Change]:
-    """Give a change that ends every login; this session alone goes on, under another secret.
-
-    It ends when it would have, and is as fresh as it was: a password is no second factor.
-
-    Raises:
-        Unauthorized: the session, or what it rests on, ended meanwhile.
-    """
-    current = visit()
-    parts, actor = current.console.parts, f"account:{current.name}"
-    with parts.store.change(actor, wait=CHANGE_WAITS) as change:
-        parts.callers.require_still(change, current.caller, Need.SELF)
-        former = console_sessions.get(change.session, current.session_id)
-        ends, proved, origin = former.expires_at, former.proved_at, current.origin
-        goes_on = ConsoleLogin(former.account_id, Stage.OPEN, origin.address, origin.client)
-        yield change
-        row = console_sessions.add(change, goes_on, secret)
-        row.expires_at, row.proved_at = ends, proved
 
 
 def _fault(error: AuthserverError) -> FormFault:
