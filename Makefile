@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-postgresql test-deps bench soak lint format lock audit sbom build/runtime clean
+.PHONY: run test test-postgresql test-deps record-deps bench soak lint format lock audit sbom build/runtime clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -20,6 +20,10 @@ test-postgresql: .venv/.dev
 # Real registries and clients for the end-to-end tests. As root, on Debian.
 test-deps:
 	tests/deps.sh
+
+# The new clients that `python -m tests.e2e.record` runs beside those of test-deps. Needs Go.
+record-deps:
+	tests/e2e/clients.sh
 
 # Needs wrk. BENCH=--quick is one short round.
 bench: .venv/.dev

@@ -4,15 +4,10 @@ set -euo pipefail
 
 REGISTRY_3_0=3.0.0
 REGISTRY_3=3.1.1
-BUILDAH=1.42.0
 COMPOSE_GO=2.16.2
-CONTAINERD_2=2.4.2
 CRANE=0.22.1
-DOCKER=29.9.3
 HELM=3.22.0
-MOBY=2.0.0-beta.24
 ORAS=1.3.6
-PODMAN=5.8.0
 REGCTL=0.11.7
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -27,8 +22,6 @@ packages=(
     curl
     docker-registry # Distribution 2.8
     docker.io       # the docker command and its engine
-    gcc             # builds podman
-    libc6-dev
     mmdebstrap      # a base for the image
     nginx-light
     openssl
@@ -62,41 +55,10 @@ go_program() {
     install -m 0755 "$bin"/* "/usr/local/bin/$1"
     rm -r "$bin"
 }
-
-# go_source NAME MODULE@VERSION: the program of a module that `go install` does not build.
-go_source() {
-    [ ! -x "/usr/local/bin/$1" ] || return 0
-    echo "Building $1 …"
-    local name=$1 place module
-    place=$(mktemp -d)
-    module=$(cd "$place" && go mod download -json "$2")
-    cp -r "$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$module")" "$place/source"
-    chmod -R u+w "$place/source"
-    (
-        cd "$place/source"
-        if [ -e vendor.mod ]; then
-            mv vendor.mod go.mod
-            mv vendor.sum go.sum
-            # It asks for 2.1.3, which the module proxy does not always have.
-            go mod edit -replace github.com/moby/swarmkit/v2=github.com/moby/swarmkit/v2@v2.1.2
-        fi
-        go build -mod=mod -tags containers_image_openpgp,exclude_graphdriver_btrfs \
-            -ldflags "-X github.com/docker/cli/cli/version.Version=$DOCKER" -o "$place/built" "./cmd/${name%%-*}"
-    )
-    install -m 0755 "$place/built" "/usr/local/bin/$1"
-    rm -r "$place"
-}
 go_program "registry-$REGISTRY_3_0" "github.com/distribution/distribution/v3/cmd/registry@v$REGISTRY_3_0"
 go_program "registry-$REGISTRY_3" "github.com/distribution/distribution/v3/cmd/registry@v$REGISTRY_3"
 go_program compose-go "github.com/compose-spec/compose-go/v2/cmd@v$COMPOSE_GO"
-go_program "containerd-$CONTAINERD_2" "github.com/containerd/containerd/v2/cmd/containerd@v$CONTAINERD_2"
-go_program "ctr-$CONTAINERD_2" "github.com/containerd/containerd/v2/cmd/ctr@v$CONTAINERD_2"
 go_program crane "github.com/google/go-containerregistry/cmd/crane@v$CRANE"
 go_program oras "oras.land/oras/cmd/oras@v$ORAS"
 go_program regctl "github.com/regclient/regclient/cmd/regctl@v$REGCTL"
 go_program helm "helm.sh/helm/v3/cmd/helm@v$HELM"
-go_program dockerd-29 "github.com/moby/moby/v2/cmd/dockerd@v$MOBY"
-# Docker's command is no module; of the others the proxy lists no versions, which `go install` asks for.
-go_source docker-29 "github.com/docker/cli@v$DOCKER+incompatible"
-go_source "buildah-$BUILDAH" "github.com/containers/buildah@v$BUILDAH"
-go_source "podman-$PODMAN" "github.com/containers/podman/v5@v$PODMAN"

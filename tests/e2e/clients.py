@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from tests.e2e.images import Image
-from tests.programs import clean_environ, require, running, which
+from tests.programs import RECORDED, clean_environ, require, running, which
 
 Done = subprocess.CompletedProcess[str]
 Login = tuple[str, str]
@@ -448,6 +448,11 @@ CLIENTS: tuple[type[Client], ...] = (
     Docker, Docker29, Ctr, Ctr2, Podman, Podman5, Buildah, Buildah142, Skopeo,
     Crane, Oras, Regctl, Helm,
 )  # fmt: skip
+
+
+def at_hand() -> list[type[Client]]:
+    """Return the clients that tests run: those of `make record-deps` only where they are."""
+    return [kind for kind in CLIENTS if all(map(which, RECORDED.intersection(kind.programs)))]
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def only_required_programs() -> Iterator[None]:
             directory.chmod(0o755)
         for directory in map(Path, programs.PATH.split(os.pathsep)):
             for program in directory.glob("*"):
-                if program.name not in programs.PROGRAMS:
+                if program.name not in programs.PROGRAMS | programs.RECORDED:
                     with suppress(FileExistsError):
                         (others / program.name).symlink_to(program)
         before, os.environ["PATH"] = os.environ["PATH"], f"{required}{os.pathsep}{others}"

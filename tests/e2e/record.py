@@ -34,7 +34,7 @@ are `***`, scopes and their actions are sorted, and an identity token is the ref
 `docker login` keeps.
 
 `docker`, `ctr`, `podman`, `buildah` and `skopeo` are Debian 12's. `docker-29`, `ctr-2`, `podman-5`
-and `buildah-1.42` are of 2026; `make test-deps` builds them. A skopeo of 2026 is missing: the Go
+and `buildah-1.42` are of 2026; `make record-deps` builds them. A skopeo of 2026 is missing: the Go
 module proxy has none. Its requests come from the library that podman 5 uses, too. Docker 29 keeps
 images in containerd: its engine asks as containerd does, and tries a wrong password twice.
 

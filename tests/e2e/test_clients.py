@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import record
-from tests.e2e.clients import CLIENTS, Client, ready
+from tests.e2e.clients import CLIENTS, Client, at_hand, ready
 from tests.e2e.record import ENDED_LOGIN, IDENTITY, WRONG_PASSWORD, Recording, Stage, stage
 from tests.programs import require
 
@@ -31,7 +31,7 @@ def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
-@pytest.fixture(scope="module", params=CLIENTS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=at_hand(), ids=lambda kind: kind.name)
 def recorded(
     request: pytest.FixtureRequest, on: Stage, tmp_path_factory: pytest.TempPathFactory
 ) -> Recording:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import PROGRAMS, clean_environ, require
+from tests.e2e import clients
+from tests.programs import PROGRAMS, RECORDED, Visible, clean_environ, require
 from tests.soak.programs import by_program
 
 pytestmark = pytest.mark.e2e
@@ -65,10 +66,24 @@ def test_a_hidden_program_is_missing_and_what_requires_it_is_recorded(tmp_path: 
     assert by_program(record.read_text()) == {"openssl": {f"tests/e2e/{Path(__file__).name}"}}
 
 
-def test_the_programs_that_test_deps_builds_are_known() -> None:
-    script = (ROOT / "tests" / "deps.sh").read_text()
-    versions = dict(re.findall(r"^(\w+)=([\d.]+)$", script, re.MULTILINE))
-    built = re.findall(r'^(?:go_program|go_source) "?([\w.$-]+)\b', script, re.MULTILINE)
+@pytest.mark.parametrize(
+    ("script", "function", "known", "count"),
+    [("deps.sh", "go_program", PROGRAMS, 7), ("e2e/clients.sh", "build", RECORDED, 6)],
+)
+def test_the_programs_that_a_script_builds_are_known(
+    script: str, function: str, known: frozenset[str], count: int
+) -> None:
+    text = (ROOT / "tests" / script).read_text()
+    versions = dict(re.findall(r"^(\w+)=([\d.]+)", text, re.MULTILINE))
+    built = re.findall(rf'^{function} "?([\w.$-]+)\b', text, re.MULTILINE)
     names = {re.sub(r"\$(\w+)", lambda found: versions[found[1]], name) for name in built}
-    assert len(names) == 13
-    assert names <= PROGRAMS
+    assert len(names) == count
+    assert names <= known
+
+
+def test_clients_of_record_deps_that_are_not_installed_have_no_tests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Visible, "hidden", RECORDED)
+    expected = [kind for kind in clients.CLIENTS if PROGRAMS.issuperset(kind.programs)]
+    assert clients.at_hand() == expected
