@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authserver.auth import passwords
-from authserver.cli import account_switches, many
+from authserver.cli import account_switches, many, second_factor
 from authserver.cli.context import Context, now, pass_context
 from authserver.cli.output import (
     ask_password,
@@ -294,6 +294,7 @@ def passwd(context: Context, name: str, password_stdin: bool) -> None:
 
 
 account_switches.add_to(command, AccountKind.USER)
+command.add_command(second_factor.command)
 
 
 def _state(user: Mapping[str, Any]) -> str:
@@ -349,6 +350,7 @@ def _show(_: Context, session: Session, name: str) -> tuple[Described, Fields]:
         "role": _roles(user),
         "password": "set" if user["password"] else "none yet",
         "app tokens only": yes(user["app_tokens_only"]),
+        "second factor": yes(user["second_factor"]),
         "groups": ", ".join(user["groups"]) or "none",
         "created": when(user["created_at"]),
         "last login": when_if(user["last_login_at"]),

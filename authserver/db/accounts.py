@@ -385,6 +385,7 @@ def described(row: AccountRow) -> dict[str, Any]:
         "auditor": row.auditor,
         "password": row.password_hash is not None,
         "app_tokens_only": row.app_tokens_only,
+        "second_factor": row.second_factor,
         "last_login_at": login,
     }
 

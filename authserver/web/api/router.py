@@ -41,6 +41,7 @@ from authserver.web.api import (
     robots,
     rule_changes,
     rules,
+    second_factors,
     sessions,
     users,
 )
@@ -62,6 +63,7 @@ NOUNS = tuple(
         groups,
         app_tokens,
         sessions,
+        second_factors,
         lockouts,
         registries,
         rules,

@@ -54,6 +54,9 @@ class User(ApiAnswer):
     auditor: bool
     disabled: bool
     app_tokens_only: bool
+    second_factor: bool = Field(
+        description="Whether it has one, so that its password alone is good for nothing."
+    )
     password: bool = Field(description="Whether it has one.")
     groups: list[str]
     created_at: datetime
