@@ -42,7 +42,7 @@ def test_a_reset_asks_and_removes_them(enrolled: World, run: Commands) -> None:
 
 
 def ask(world: World, method: str, secret: str = PASSWORD) -> Any:
-    headers = {"Authorization": basic(ADMIN, secret)}
+    headers = {"Authorization": basic(ADMIN, secret), "If-Match": "*"}
     return world.client.open("/api/v1/users/alice/second-factors", method=method, headers=headers)
 
 

@@ -10,6 +10,7 @@ from authserver.core.bounds import UNBOUNDED
 from authserver.core.subjects import AccountKind
 from authserver.db import lookup, second_factors
 from authserver.db.models import SecondFactorRow
+from authserver.web.api import users
 from authserver.web.api.caller import Need
 from authserver.web.api.models import ApiAnswer, Nothing, Paging
 from authserver.web.api.operations import BareCall, Call, Operations
@@ -52,9 +53,8 @@ def reset_second_factors(call: BareCall) -> None:
     """Remove all second factors of a user, and end the user's logins.
 
     The password is enough then, unless the settings demand a second factor. An app token may not
-    do this.
+    do this. If-Match is of the user.
     """
     call.caller.require_within(UNBOUNDED)
     with call.change() as change:
-        account = lookup.account(change.session, call.path["name"], AccountKind.USER)
-        second_factors.reset(change, account)
+        second_factors.reset(change, users.VIEW.seen(call, change.session))

@@ -99,16 +99,18 @@ def _remove(change: Change, row: AccountRow, force: bool) -> list[str]:
     return accounts.remove(change, row.name, force=force, kind=_USER)
 
 
+VIEW = View(
+    User,
+    lambda session, name: lookup.account(session, name, _USER),
+    accounts.described,
+    frozenset({"last_login_at", "last_used_at"}),
+    key="name",
+)
+
 Resource(
     noun="user",
     path="/users",
-    view=View(
-        User,
-        lambda session, name: lookup.account(session, name, _USER),
-        accounts.described,
-        frozenset({"last_login_at", "last_used_at"}),
-        key="name",
-    ),
+    view=VIEW,
     page=Users,
     terms=UserTerms,
     listed=lambda session, window: accounts.listed(session, _USER, window),
