@@ -39,6 +39,7 @@ def test_a_user_is_added_with_the_first_line_as_password(run: Commands, settings
         "disabled": False,
         "auditor": False,
         "app_tokens_only": False,
+        "second_factor": False,
         "password": True,
         "last_login_at": None,
         "last_used_at": None,
