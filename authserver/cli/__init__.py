@@ -35,7 +35,7 @@ COMMANDS = {
     "user": "People: accounts with a password.",
     "robot": "Programs: accounts without a password, which show app tokens.",
     "token": "App tokens: secrets that programs use as a password.",
-    "session": "Logins that go on without the password (refresh tokens).",
+    "session": "Logins that go on without the password: docker, console.",
     "lockout": "Passwords that are not checked for a while, because too many were wrong.",
     "group": "Groups of accounts, for rules that hold for several.",
     "acl": "Who may do what on which repositories, and why.",

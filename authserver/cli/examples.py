@@ -46,7 +46,7 @@ EXAMPLES = {
     "token list": ("token list builder", "token list --expiring 14d"),
     "token rotate": ("token rotate 1 --grace 1h",),
     "token revoke": ("token revoke 1",),
-    "session list": ("session list alice",),
+    "session list": ("session list alice", "session list --kind console"),
     "session revoke": ("session revoke --account alice --yes", "session revoke 7"),
     "lockout list": ("lockout list",),
     "lockout lift": ("lockout lift 192.0.2.7", "lockout lift 192.0.2.7 --account alice"),

@@ -13,9 +13,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core import secret_tokens
+from authserver.core.commands import shell_command
 from authserver.core.errors import NotFound
 from authserver.core.names import printable
-from authserver.db import lookup
+from authserver.db import lists, lookup
+from authserver.db.lists import Window
 from authserver.db.models import AccountRow, ConsoleSessionRow
 from authserver.db.refresh_tokens import MAX_CLIENT
 from authserver.db.store import Change
@@ -115,7 +117,8 @@ def get(session: Session, session_id: int) -> ConsoleSessionRow:
         ConsoleSessionRow, session_id, options=[joinedload(ConsoleSessionRow.account)]
     )
     if row is None:
-        raise NotFound(f"there is no console session {session_id}")
+        listing = shell_command("session", "list", "--kind", "console")
+        raise NotFound(f"there is no console session {session_id}; see `{listing}`")
     return row
 
 
@@ -145,14 +148,14 @@ def prune(session: Session, now: datetime) -> None:
 
 
 def listed(
-    session: Session, now: datetime, account: str | None = None
+    session: Session, now: datetime, account: str | None = None, window: Window = lists.ALL
 ) -> Sequence[ConsoleSessionRow]:
-    """Return the sessions that go on, the newest first. Raises NotFound for an unknown account."""
+    """Return the sessions that go on, filtered by account. Raises NotFound for an unknown one."""
     query = select(ConsoleSessionRow).options(joinedload(ConsoleSessionRow.account))
     if account is not None:
         query = query.where(ConsoleSessionRow.account_id == lookup.account(session, account).id)
     query = query.where(ConsoleSessionRow.expires_at > now, ConsoleSessionRow.seen_at > now - IDLE)
-    return session.scalars(query.order_by(ConsoleSessionRow.id.desc())).all()
+    return session.scalars(lists.CONSOLE_SESSIONS.within(query, window)).all()
 
 
 def described(row: ConsoleSessionRow) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from authserver.core.orders import Orders
 from authserver.db.models import (
     AccountRow,
     AppTokenRow,
+    ConsoleSessionRow,
     GroupRow,
     MembershipRow,
     RefreshTokenRow,
@@ -233,5 +234,20 @@ SESSIONS = Listing(
         RefreshTokenRow.for_registry.has(has(RegistryRow.service)),
         has(RefreshTokenRow.created_address),
         has(RefreshTokenRow.created_client),
+    ),
+)
+CONSOLE_SESSIONS = Listing(
+    orders.SESSIONS,
+    (
+        _by(ConsoleSessionRow.id, int),
+        _by_account(ConsoleSessionRow.account_id),
+        _by_time(ConsoleSessionRow.created_at),
+        _by_time(ConsoleSessionRow.expires_at),
+        _by_time(ConsoleSessionRow.seen_at),
+    ),
+    lambda has: (
+        ConsoleSessionRow.account.has(has(AccountRow.folded_name)),
+        has(ConsoleSessionRow.created_address),
+        has(ConsoleSessionRow.created_client),
     ),
 )

@@ -16,6 +16,7 @@ from authserver.db.models import (
     AccountRow,
     AppTokenRow,
     AuthorityRow,
+    ConsoleSessionRow,
     DelegationRow,
     GroupRow,
     InvitationRow,
@@ -72,6 +73,11 @@ def logins_of(session: Session, rows: Sequence[AccountRow] | Sequence[RegistryRo
     return _together(_logins_of, session, rows)
 
 
+def console_logins_of(session: Session, rows: Sequence[AccountRow]) -> list[Loss]:
+    """Return the console sessions of some accounts."""
+    return _together(_console_logins_of, session, rows)
+
+
 def invitations_of(session: Session, rows: Sequence[AccountRow]) -> list[Loss]:
     """Return the invitations of some accounts."""
     return _together(_invitations_of, session, rows)
@@ -125,6 +131,20 @@ def _invitations_of(session: Session, rows: Sequence[Removable]) -> Iterator[Los
         select(AccountRow).join(InvitationRow).where(AccountRow.id.in_([row.id for row in rows]))
     )
     return _loss(session, "invitation", invited, lambda row: row.name)
+
+
+def _console_logins_of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:
+    query = (
+        select(ConsoleSessionRow)
+        .options(joinedload(ConsoleSessionRow.account))
+        .where(ConsoleSessionRow.account_id.in_([row.id for row in rows]))
+    )
+    return _loss(
+        session,
+        "console session",
+        query,
+        lambda row: f"{row.id} ({row.account.name} from {row.created_address})",
+    )
 
 
 def _logins_of(session: Session, rows: Sequence[Removable]) -> Iterator[Loss]:

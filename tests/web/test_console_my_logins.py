@@ -89,7 +89,7 @@ def test_logins_of_others_are_not_there(world: World, alice: Visitor) -> None:
 
 
 def test_the_api_has_ones_own_console_sessions(world: World, alice: Visitor) -> None:
-    found = got(world, "/me/console-sessions?limit=1", ALICE)
+    found = got(world, "/me/console-sessions?limit=1&sort=-id", ALICE)
     assert [each["id"] for each in found["items"]] == [3]
     found = call(world, "GET", found["next"], ALICE, 200).json
     assert found is not None

@@ -1,10 +1,10 @@
 """Sessions: everybody's below ``/sessions``, the caller's own below ``/me/sessions``.
 
-At the end are the caller's logins to the console.
+At the end are console sessions, likewise.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy.orm import Session as Store
@@ -16,16 +16,17 @@ from authserver.web.api import me
 from authserver.web.api.app_tokens import LastUse, OfAccount
 from authserver.web.api.caller import Need
 from authserver.web.api.models import (
+    MAX_ID,
+    WHOLE,
     ApiAnswer,
     ApiBody,
     ApiQuery,
     Confirming,
     Name,
     Nothing,
-    Paging,
 )
 from authserver.web.api.operations import BareCall, Call, Operations, Tagged, references
-from authserver.web.api.pagination import Page, page, search, table_page
+from authserver.web.api.pagination import Page, search, table_page
 from authserver.web.api.problems import require_confirmed
 from authserver.web.api.resources import View
 
@@ -138,13 +139,21 @@ class ApiConsoleSession(ApiAnswer):
 
 
 class ConsoleSessions(Page[ApiConsoleSession]):
-    """A page of the list of console sessions, the newest first."""
+    """A page of the list of console sessions."""
 
 
 class KeptSession(ApiBody):
     """Which console session goes on."""
 
-    keep: int | None = Field(default=None, description="The id of one that goes on.")
+    keep: Annotated[int, Field(ge=0, le=MAX_ID), WHOLE] | None = Field(
+        default=None, description="The id of one that goes on."
+    )
+
+
+class WhoseConsoleSessions(KeptSession):
+    """The account whose console sessions end."""
+
+    account: Name
 
 
 def console_view(call: Call[Any, Any]) -> View[ConsoleSessionRow, ApiConsoleSession]:
@@ -164,26 +173,30 @@ def console_view(call: Call[Any, Any]) -> View[ConsoleSessionRow, ApiConsoleSess
     )
 
 
-@me.own("GET", "/console-sessions", need=Need.SELF, summary="List my console sessions.")
-def list_console_sessions(call: Call[Nothing, Paging]) -> ConsoleSessions:
+@me.own(
+    "GET",
+    "/console-sessions",
+    need=Need.SELF,
+    summary="List my console sessions.",
+    query=search(lists.CONSOLE_SESSIONS),
+)
+@OPERATIONS.operation(
+    "GET", "/console-sessions", query=search(lists.CONSOLE_SESSIONS, OfAccount), need=Need.READER
+)
+def list_console_sessions(call: Call[Nothing, OfAccount]) -> ConsoleSessions:
     """List the console sessions."""
-    now = call.parts.store.clock()
-
-    def rows(session: Store, after: list[Any] | None, limit: int) -> list[ConsoleSessionRow]:
-        found = console_sessions.listed(session, now, call.owner)
-        return [row for row in found if after is None or row.id < after[0]][:limit]
-
-    return page(
+    account, now = call.owner or call.query.account, call.parts.store.clock()
+    return table_page(
         call,
         ConsoleSessions,
-        rows,
+        lambda session, window: console_sessions.listed(session, now, account, window),
         console_sessions.described,
-        lambda fetched: [fetched[-1].id],
-        int,
+        lists.CONSOLE_SESSIONS,
     )
 
 
 @me.own("GET", "/console-sessions/{id}", need=Need.SELF, summary="Show a console session of mine.")
+@OPERATIONS.operation("GET", "/console-sessions/{id}", need=Need.READER)
 def show_console_session(call: BareCall) -> Tagged[ApiConsoleSession]:
     """Show a console session."""
     return console_view(call).show(call)
@@ -192,8 +205,9 @@ def show_console_session(call: BareCall) -> Tagged[ApiConsoleSession]:
 @me.own(
     "DELETE", "/console-sessions/{id}", need=Need.SELF, summary="End a console session of mine."
 )
+@OPERATIONS.operation("DELETE", "/console-sessions/{id}")
 def revoke_console_session(call: BareCall) -> None:
-    """End a console session."""
+    """End a console session: its browser has to log in again."""
     with call.change() as change:
         console_sessions.end(change, console_view(call).seen(call, change.session))
 
@@ -203,9 +217,12 @@ def revoke_console_session(call: BareCall) -> None:
     "/console-sessions/revoke",
     need=Need.SELF,
     summary="End my console sessions: all, or all but one.",
+    body=KeptSession,
 )
-def revoke_console_sessions(call: Call[KeptSession, ApiQuery]) -> Ended:
-    """End console sessions of an account."""
-    with call.change() as change:
-        row = lookup.account(change.session, call.caller.name)
+@OPERATIONS.operation("POST", "/console-sessions/revoke")
+def revoke_console_sessions(call: Call[WhoseConsoleSessions, ApiQuery]) -> Ended:
+    """End the console sessions of an account: all, or all but one."""
+    account = call.owner or call.body.account
+    with call.change() as change, references():
+        row = lookup.account(change.session, account)
         return Ended(ended=console_sessions.end_all(change, row, call.body.keep))

@@ -245,7 +245,8 @@ def switching(kind: str, name: str, tag: str, *, disabled: bool) -> Response:
     if disabled:
         with visit().read() as session:
             row = lookup.account(session, name)
-            going = [*losses.logins_of(session, [row]), *losses.invitations_of(session, [row])]
+            kinds = (losses.logins_of, losses.console_logins_of, losses.invitations_of)
+            going = [loss for of in kinds for loss in of(session, [row])]
         title = _("Disable %(name)s?") % {"name": name}
         note = _("No credential of it is good any more, until it is enabled again.")
     else:

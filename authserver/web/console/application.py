@@ -28,6 +28,7 @@ from authserver.web.console import (
     registries,
     robots,
     second_factors,
+    sessions,
     tokens,
 )
 from authserver.web.console.faults import FormFault
@@ -53,6 +54,7 @@ ADMINISTRATION = (
     keys.pages,
     authority.pages,
     tokens.pages,
+    sessions.pages,
 )
 
 log = structlog.get_logger()

@@ -67,6 +67,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("groups", lazy("Groups"), _reads),
             NavigationEntry("registries", lazy("Registries"), _reads),
             NavigationEntry("tokens", lazy("App tokens"), _reads),
+            NavigationEntry("sessions", lazy("Sessions"), _reads),
             NavigationEntry("keys", lazy("Keys"), _reads),
         ),
     ),

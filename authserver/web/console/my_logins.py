@@ -51,7 +51,7 @@ LIST = ListPage(
 @pages.get("/my/logins")
 def logins() -> Response:
     """List my logins with docker, and to the console."""
-    mine = visit().call("list_my_console_sessions").items
+    mine = visit().call("list_my_console_sessions", query={"sort": "-id"}).items
     return replace(LIST, operand=visit().name).answer(
         console_sessions=mine, this_session=visit().session_id, browser=browser
     )
@@ -94,7 +94,7 @@ def end_console_login() -> Response:
             "address": found.answer.created_address,
             "client": browser(found.answer.created_client) or NONE,
         },
-        (),
+        ("session", "revoke", str(found.answer.id), "--kind", "console"),
         found.tag,
     ).ask("revoke_my_console_session", path)
 
