@@ -25,6 +25,7 @@ from authserver.web.console import (
     my_logins,
     my_rules,
     my_tokens,
+    overview,
     registries,
     robots,
     second_factors,
@@ -47,6 +48,7 @@ EVERYBODY = (
     my_rules.pages,
 )
 ADMINISTRATION = (
+    overview.pages,
     accounts.pages,
     registries.pages,
     robots.pages,

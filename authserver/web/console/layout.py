@@ -62,6 +62,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
     (
         lazy("Administration"),
         (
+            NavigationEntry("overview", lazy("Overview"), _reads),
             NavigationEntry("users", lazy("Users"), _reads),
             NavigationEntry("robots", lazy("Robots"), _reads),
             NavigationEntry("groups", lazy("Groups"), _reads),

@@ -21,7 +21,8 @@ pages = Blueprint("me", __name__)
 def first() -> Response:
     """Lead to the first page that the person may see."""
     current = visit()
-    return redirect("users" if current.reads_all and current.console.listener.administers else "me")
+    administers = current.console.listener.administers and current.may("show_overview")
+    return redirect("overview" if administers else "me")
 
 
 @pages.get("/me")
