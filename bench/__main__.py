@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from authserver.web.server.maintenance import MANY_RECORDS
-from bench import commands, machine, rows, steady, table, worst
+from bench import commands, console, machine, rows, steady, table, worst
 from bench.figures import Figure, Round, Row
 from bench.flood import Flood, flood
 from bench.installation import COST, Installation, Server, made, serving
@@ -133,7 +133,18 @@ def _commands(plan: Plan, directory: Path) -> Part:
     return {}, found
 
 
-PARTS = {"rows": _rows, "steady": _steady, "worst": _worst, "commands": _commands}
+def _console(plan: Plan, directory: Path) -> Part:
+    installation = made(directory / "console", 10, 10)
+    return {}, console.lines(installation, directory, plan.rounds, plan.seconds)
+
+
+PARTS = {
+    "rows": _rows,
+    "steady": _steady,
+    "worst": _worst,
+    "commands": _commands,
+    "console": _console,
+}
 
 
 def _measure(plan: Plan, directory: Path) -> tuple[dict[str, Row], Figure, Flood]:

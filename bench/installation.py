@@ -8,23 +8,23 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import bcrypt
-from sqlalchemy import Connection, Table, insert, update
+from sqlalchemy import insert, inspect, select
 
 from authserver.audit.recorder import trail_of
 from authserver.core.rules import Effect, new_rule
 from authserver.core.subjects import subjects
-from authserver.db import app_tokens, models, rules
+from authserver.db import accounts, app_tokens, models, rules
 from authserver.db.app_tokens import Wanted
-from authserver.db.store import Store, open_store
+from authserver.db.store import Change, Store, open_store
 from authserver.runtime.settings import Settings
 from bench import machine
 from tests.programs import Process, free_port
@@ -102,10 +102,8 @@ def made(
     subprocess.run(command, env=installation.environ, check=True, capture_output=True)
     store = installation.store()
     with store.change("bench") as change:
-        connection = change.session.connection()
-        _add_accounts(connection, number_of_accounts)
-        _add_rules(connection, number_of_rules, number_of_accounts)
-        change.session.execute(update(models.StoreStateRow).values(version=2))
+        ids = _add_accounts(change, number_of_accounts)
+        _add_rules(change, number_of_rules, ids)
     with store.change("bench") as change:
         for about, pattern, actions in (
             ("anonymous", "public/*", "pull"),
@@ -127,42 +125,45 @@ def log_in(installation: Installation) -> str:
         return token
 
 
-def _add_accounts(connection: Connection, number: int) -> None:
-    now = datetime.now(UTC)
+def _add_accounts(change: Change, number: int) -> list[int]:
+    """Add user0, user1 and so on, with one password; return their ids."""
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
-    same: dict[str, Any] = {
-        "kind": "user",
-        "password_hash": stored,
-        "admin": False,
-        "description": "",
-    }
-    same |= {"outlives_owner": False, "created_at": now}
-    names = [{"id": 1000 + n, "name": f"user{n}", "folded_name": f"user{n}"} for n in range(number)]
-    _insert(connection, models.AccountRow, [same | name for name in names])
+    first = accounts.add_user(change, "user0", stored)
+    names = [f"user{n}" for n in range(1, number)]
+    _copy(change, first, [{"name": name, "folded_name": name} for name in names])
+    row = models.AccountRow
+    return list(change.session.scalars(select(row.id).where(row.id >= first.id).order_by(row.id)))
 
 
-def _add_rules(connection: Connection, number: int, number_of_accounts: int) -> None:
+def _add_rules(change: Change, number: int, about: Sequence[int]) -> None:
     """Add rules as a large installation has them: of one account each, on what is its own."""
-    now = datetime.now(UTC)
-    same: dict[str, Any] = {
-        "effect": "allow",
-        "resource_type": "repository",
-        "actions": "pull,push",
-    }
-    same |= {"networks": [], "comment": "", "created_by": "bench", "created_at": now}
-    ids = range(1000, 1000 + number)
-    patterns = [{"id": n, "patterns": [f"team{n % 1000}/app{n}/**"]} for n in ids]
-    _insert(connection, models.RuleRow, [same | pattern for pattern in patterns])
-    about = [
-        {"rule_id": n, "kind": "user", "account_id": 1000 + n % number_of_accounts} for n in ids
-    ]
-    _insert(connection, models.RuleSubjectRow, about)
+    said = new_rule(Effect.ALLOW, subjects("user:user0"), [_pattern(0)], "pull,push")
+    first = rules.add(change, said)
+    _copy(change, first, [{"patterns": [_pattern(n)]} for n in range(1, number)])
+    others = select(models.RuleRow.id).where(models.RuleRow.id > first.id)
+    subject = first.subjects[0]
+    ids = enumerate(change.session.scalars(others.order_by(models.RuleRow.id)), 1)
+    _copy(
+        change,
+        subject,
+        [{"rule_id": each, "account_id": about[n % len(about)]} for n, each in ids],
+    )
 
 
-def _insert(connection: Connection, table: type[models.Base], rows: list[dict[str, Any]]) -> None:
-    into = cast("Table", table.__table__)
-    for start in range(0, len(rows), MAX_BATCH):
-        connection.execute(insert(into), rows[start : start + MAX_BATCH])
+def _pattern(number: int) -> str:
+    return f"team{number % 1000}/app{number}/**"
+
+
+def _copy(change: Change, row: models.Base, differing: Sequence[Mapping[str, Any]]) -> None:
+    """Add copies of a row, each with other values in a few columns; the store numbers them.
+
+    The server's own functions made the row, so that a later column has its value here too.
+    """
+    columns = inspect(type(row)).column_attrs.keys()
+    same = {name: getattr(row, name) for name in columns if name != "id"}
+    for start in range(0, len(differing), MAX_BATCH):
+        batch = [{**same, **each} for each in differing[start : start + MAX_BATCH]]
+        change.session.execute(insert(type(row)), batch)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,18 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import bcrypt
 import pytest
 
+from authserver.db import snapshot
 from bench import machine, table
 from bench.__main__ import QUICK, QUICK_LARGE
 from bench.attacker import Attacker
 from bench.figures import Figure, Round, Row, paired
 from bench.flood import Flood
+from bench.installation import PASSWORD, made
 from bench.steady import Steady
 from bench.worst import Worst
 from bench.wrk import Load, Request
@@ -44,6 +48,23 @@ ONE = Round(
 
 
 FLOOD = Flood(kept=0.39, resident=(0, 0, 1_000_000), logins=(0.3, 0.5, 0.4), refused=1, tries=9)
+
+
+def test_an_installation_of_the_bench_is_one_that_the_server_reads(tmp_path: Path) -> None:
+    installation = made(tmp_path / "data", number_of_rules=30, number_of_accounts=5)
+    store = installation.store()
+    with store.read() as session:
+        state = snapshot.load(session)
+    store.engine.dispose()
+    users = [state.accounts[f"user{n}"] for n in range(5)]
+    password = PASSWORD.encode()
+    assert all(bcrypt.checkpw(password, (user.password_hash or "").encode()) for user in users[:2])
+    assert not any(user.disabled or user.admin or user.app_tokens_only for user in users)
+    for number, user in enumerate(users):
+        own = state.rules.candidates(user.account, f"team{number}/app{number}/x")
+        assert f"team{number}/app{number}/**" in {str(rule.patterns[0]) for rule in own}
+    assert sum(str(rule.patterns[0]).startswith("team") for rule in state.rules) == 31
+    assert [state.owner(token).account.name for token in state.app_tokens.values()] == ["user0"]
 
 
 def test_a_report_of_wrk_is_read() -> None:
