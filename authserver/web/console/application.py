@@ -16,9 +16,11 @@ from authserver.web.console import (
     PREFIX,
     accounts,
     authority,
+    delegations,
     groups,
     keys,
     layout,
+    lockouts,
     login,
     me,
     my_access,
@@ -57,6 +59,8 @@ ADMINISTRATION = (
     authority.pages,
     tokens.pages,
     sessions.pages,
+    lockouts.pages,
+    delegations.pages,
 )
 
 log = structlog.get_logger()
