@@ -89,6 +89,7 @@ def test_others_change_neither(world: World, office: Visitor, role: str) -> None
     for page in ("lockouts/lift", "delegations/new", "delegations/end"):
         assert visitor.get(page, id=lockout["id"]).status_code == 403
         assert visitor.post(page, FORM, id=lockout["id"]).status_code == 403
+    assert visitor.get("lockouts/lift", id=99).status_code == 403
     for page in ("lockouts", "delegations"):
         shown = visitor.get(page)
         assert shown.status_code == (200 if role == "auditor" else 403)
