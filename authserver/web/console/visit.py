@@ -22,6 +22,7 @@ from authserver.web.api.caller import Caller
 from authserver.web.api.models import Nothing
 from authserver.web.api.operations import Call, Operation, Parts
 from authserver.web.api.preconditions import Preconditions
+from authserver.web.console import step_up
 from authserver.web.console.listener import ConsoleListener
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -114,11 +115,14 @@ class Visit:
         shows the answer: a list's next part is there.
 
         Raises:
+            ProofDue: the operation needs a fresh proof.
             Refusal: the body or the query is not valid; or the thing was changed meanwhile.
             AuthserverError: as the operation does.
         """
         found = OPERATIONS[operation]
         self.require(operation)
+        if found.method != "GET" and not self.is_fresh:
+            self._require_proof(operation, path or {}, body or {})
         arguments = dict(query or {})
         call: Call[Any, Any] = Call(
             parts=self.console.parts,
@@ -134,6 +138,14 @@ class Visit:
         )
         with self._place():
             return found.handler(call)
+
+    def _require_proof(
+        self, operation: str, path: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> None:
+        snapshot = self.console.parts.callers.state.current.snapshot
+        with self.read() as session:
+            if step_up.needs_proof(operation, path, body, snapshot, session):
+                raise ProofDue
 
     @contextmanager
     def read(self) -> Iterator[Session]:
