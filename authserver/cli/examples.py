@@ -22,6 +22,8 @@ EXAMPLES = {
     "user show": ("user show alice",),
     "user edit": ("user edit alice --no-admin", "user edit bob --auditor --no-admin"),
     "user invite": ("user invite carol",),
+    "user invitations": ("user invitations",),
+    "user uninvite": ("user uninvite carol",),
     "user second-factor list": ("user second-factor list alice",),
     "user second-factor reset": ("user second-factor reset alice --yes",),
     "user passwd": ("user passwd alice",),

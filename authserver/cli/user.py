@@ -297,6 +297,31 @@ account_switches.add_to(command, AccountKind.USER)
 command.add_command(second_factor.command)
 
 
+_INVITATIONS: Columns[Described] = {
+    "USER": lambda invitation: invitation["user"],
+    "FOR": lambda invitation: "another password" if invitation["reset"] else "a first password",
+    "INVITED": lambda invitation: when(invitation["created_at"]),
+    "UNTIL": lambda invitation: when(invitation["expires_at"]),
+}
+
+
+@command.add_command
+@list_command(_INVITATIONS, "There are no open invitations.", name="invitations")
+def _invitations(_: Context, session: Session) -> Sequence[Described]:
+    """List the invitations that were not used and have not expired."""
+    return [invitations.described(each) for each in invitations.listed(session, now())]
+
+
+@command.command("uninvite")
+@click.argument("name", type=USER)
+@pass_context
+def uninvite(context: Context, name: str) -> None:
+    """End the invitation of the user NAME: its link is no longer good."""
+    with context.change() as change:
+        name = invitations.end(change, name)
+    note(f"Ended the invitation of {name}.")
+
+
 def _state(user: Mapping[str, Any]) -> str:
     if user["disabled"]:
         return "disabled"

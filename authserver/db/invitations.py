@@ -1,8 +1,9 @@
 """Invitations: a code with which a user sets a password, once: a first one, or another one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -115,6 +116,47 @@ def open_until(session: Session, now: datetime) -> dict[int, datetime]:
     """Return when each open invitation expires, by the account's id."""
     rows = session.scalars(select(InvitationRow).where(InvitationRow.expires_at > now))
     return {row.account_id: row.expires_at for row in rows}
+
+
+def listed(
+    session: Session, now: datetime, after: int = 0, limit: int | None = None
+) -> Sequence[tuple[InvitationRow, AccountRow]]:
+    """Return the open invitations with their users, by id, from behind ``after``."""
+    query = (
+        select(InvitationRow, AccountRow)
+        .join(AccountRow, AccountRow.id == InvitationRow.account_id)
+        .where(InvitationRow.expires_at > now, InvitationRow.id > after)
+        .order_by(InvitationRow.id)
+        .limit(limit)
+    )
+    return [(invitation, account) for invitation, account in session.execute(query)]
+
+
+def described(of: tuple[InvitationRow, AccountRow]) -> dict[str, Any]:
+    """Return the invitation for ``--json``; never its code or hash."""
+    invitation, account = of
+    return {
+        "user": account.name,
+        "reset": account.password_hash is not None,
+        "created_at": invitation.created_at.isoformat(),
+        "expires_at": invitation.expires_at.isoformat(),
+    }
+
+
+def end(change: Change, name: str) -> str:
+    """End the invitation of a user, whose link is no longer good; return the user's name.
+
+    Raises:
+        NotFound: there is no such user, or no open invitation of that user.
+    """
+    account = lookup.account(change.session, name, AccountKind.USER)
+    until = open_until(change.session, change.at).get(account.id)
+    if until is None:
+        listing = shell_command("user", "invitations")
+        raise NotFound(f"the user {account.name} has no open invitation; see `{listing}`")
+    logins.end_invitation(change, account)
+    change.record("user.uninvite", f"user:{account.name}", before={"until": until.isoformat()})
+    return account.name
 
 
 def _open(session: Session, now: datetime, code: str) -> InvitationRow:

@@ -1,6 +1,7 @@
 """Invitations: a code with which a user sets a password, once."""
 
 import secrets
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -9,8 +10,17 @@ from authserver.core.bounds import UNBOUNDED
 from authserver.db import invitations
 from authserver.db.invitations import Reset
 from authserver.web.api.caller import Need
-from authserver.web.api.models import ApiAnswer, ApiBody, ApiQuery, Name, Password
+from authserver.web.api.models import (
+    ApiAnswer,
+    ApiBody,
+    ApiQuery,
+    Name,
+    Nothing,
+    Paging,
+    Password,
+)
 from authserver.web.api.operations import Call, Operations, references
+from authserver.web.api.pagination import Page, page
 
 OPERATIONS = Operations(
     "invitations", "Codes with which users set a password, once, within 72 hours."
@@ -47,6 +57,48 @@ class Redeemed(ApiAnswer):
     """The user whose password was set."""
 
     user: str
+
+
+class OpenInvitation(ApiAnswer):
+    """An invitation that was not used yet. No answer but the first has its link."""
+
+    user: str
+    reset: bool = Field(description="Whether the user has a password, which ends by it.")
+    created_at: datetime
+    expires_at: datetime
+
+
+class Invitations(Page[OpenInvitation]):
+    """A page of the list of invitations."""
+
+
+class Uninvited(ApiBody):
+    """The user whose invitation ends."""
+
+    user: Name
+
+
+@OPERATIONS.operation("GET", "/invitations", need=Need.READER)
+def list_invitations(call: Call[Nothing, Paging]) -> Invitations:
+    """List the invitations that were not used and have not expired."""
+    now = call.parts.store.clock()
+    return page(
+        call,
+        Invitations,
+        lambda session, after, limit: invitations.listed(
+            session, now, after[0] if after else 0, limit
+        ),
+        invitations.described,
+        lambda rows: [rows[-1][0].id],
+        int,
+    )
+
+
+@OPERATIONS.operation("POST", "/invitations/end")
+def end_invitation(call: Call[Uninvited, ApiQuery]) -> None:
+    """End the invitation of a user: its link is no longer good. 409 if there is none."""
+    with call.change() as change, references():
+        invitations.end(change, call.body.user)
 
 
 @OPERATIONS.operation("POST", "/invitations", status=201)

@@ -18,6 +18,7 @@ from authserver.web.console import (
     authority,
     delegations,
     groups,
+    invited,
     keys,
     layout,
     lockouts,
@@ -59,6 +60,7 @@ ADMINISTRATION = (
     authority.pages,
     tokens.pages,
     sessions.pages,
+    invited.pages,
     lockouts.pages,
     delegations.pages,
 )

@@ -69,6 +69,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("registries", lazy("Registries"), _reads),
             NavigationEntry("tokens", lazy("App tokens"), _reads),
             NavigationEntry("sessions", lazy("Sessions"), _reads),
+            NavigationEntry("invitations", lazy("Invitations"), _reads),
             NavigationEntry("lockouts", lazy("Lockouts"), _reads),
             NavigationEntry("delegations", lazy("Delegations"), _reads),
             NavigationEntry("keys", lazy("Keys"), _reads),
