@@ -1,8 +1,11 @@
 """Times as people write and read them: in rules, policy files, options and messages."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 from authserver.core.errors import Refused
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_time(text: str) -> datetime:
@@ -18,6 +21,14 @@ def parse_time(text: str) -> datetime:
     if time.tzinfo is None and (len(text) > len("2026-12-31") or "T" in text.upper()):
         raise Refused(f"{text!r} has no zone: write {text}Z for UTC")
     return in_utc(time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Read a time as :func:`parse_time`, or how long from ``now`` it is, as 30d."""
+    matched = re.fullmatch(r"(\d{1,5})([mhdw])", text, re.ASCII)
+    if matched is None:
+        return parse_time(text)
+    return now.replace(microsecond=0) + timedelta(**{_UNITS[matched[2]]: int(matched[1])})
 
 
 def in_utc(time: datetime) -> datetime:

@@ -9,6 +9,7 @@ from flask import Response, request
 from authserver.db import losses
 from authserver.db.losses import Loss, Removable
 from authserver.web.api.models import ApiLoss
+from authserver.web.api.rule_changes import RuleEffects
 from authserver.web.console.faults import tried
 from authserver.web.console.language import gettext as _
 from authserver.web.console.layout import redirect, render
@@ -91,6 +92,8 @@ def yes_or_no(value: object) -> str:
 class Question:
     """A question before an operation is done: ``notes`` and what goes say what it does.
 
+    ``preview``: who gains and who loses by it, of a rule.
+
     ``back`` is the page to return to, ``after`` the page that follows, each with its arguments.
     ``forces`` is the text of a box to do it all the same, which is there after a refusal.
     """
@@ -105,6 +108,7 @@ class Question:
     tag: str | None = None
     forces: str = ""
     is_bad: bool = True
+    preview: RuleEffects | None = None
 
     def ask(
         self,

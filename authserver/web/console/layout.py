@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined
 from authserver import __version__
 from authserver.core.commands import shell_command
 from authserver.core.errors import NotReady
-from authserver.web.console import PREFIX, language
+from authserver.web.console import PREFIX, cells, language
 from authserver.web.console.faults import FormFault
 from authserver.web.console.language import Label, lazy
 from authserver.web.console.visit import Visit, console
@@ -66,6 +66,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("users", lazy("Users"), _reads),
             NavigationEntry("robots", lazy("Robots"), _reads),
             NavigationEntry("groups", lazy("Groups"), _reads),
+            NavigationEntry("rules", lazy("Rules"), _reads),
             NavigationEntry("registries", lazy("Registries"), _reads),
             NavigationEntry("tokens", lazy("App tokens"), _reads),
             NavigationEntry("sessions", lazy("Sessions"), _reads),
@@ -102,6 +103,7 @@ def register(app: Flask) -> None:
         "at": at,
         "static": lambda name: f"{console().listener.root}/static/{digest}/{name}",
         "command": shell_command,
+        "differences": cells.differences,
         "languages": language.LANGUAGES,
         "version": __version__,
     }
