@@ -129,21 +129,21 @@ def test_what_is_wrong_stands_in_the_form(
     assert json.loads(office.get("rules", format="json").text) == []
 
 
-@pytest.mark.parametrize("effect", ["allow", "deny"])
+@pytest.mark.parametrize(("effect", "action"), [("allow", "pull"), ("deny", "push")])
 def test_an_edit_says_who_loses_and_keeps_what_it_does_not_ask_for(
-    world: World, office: Visitor, effect: str
+    world: World, office: Visitor, effect: str, action: str
 ) -> None:
     write = world.allow if effect == "allow" else world.deny
     write("user:alice", "team/**", "pull,push", enabled=False)
-    form = filled(office.get("rules/edit", id=FIRST).text) | {"actions": ["push"], "comment": "x"}
+    form = filled(office.get("rules/edit", id=FIRST).text) | {"actions": [action], "comment": "x"}
     shown = office.post("rules/edit", form | {"do": "preview"}, id=FIRST)
     assert "Nobody gains or loses." in content(shown)
-    assert "acl edit 3 --actions push --comment x" in content(shown)
+    assert f"acl edit 3 --actions {action} --comment x" in content(shown)
     saved = office.post("rules/edit", form | {"do": "save"}, id=FIRST)
     assert saved.location == "/console/rules/show?id=3"
     row = stored(world, FIRST)
     assert row is not None
-    assert (row.effect, row.actions, row.disabled_at is None) == (effect, "push", False)
+    assert (row.effect, row.actions, row.disabled_at is None) == (effect, action, False)
 
 
 def test_a_preview_names_who_loses(world: World, office: Visitor) -> None:

@@ -164,8 +164,8 @@ def _entry(row: RuleRow) -> RuleEntry:
 def show_undo(call: BareCall) -> LatestRuleChange:
     """Show the latest change of rules, and who would gain or lose by undoing it.
 
-    A delegate gets the latest of their own changes. 404 where there is none, 409 where it cannot be
-    undone.
+    A delegate gets the latest of their own changes. 404 if no rule was changed yet, 409 if it
+    cannot be undone.
     """
     with call.read() as session:
         author = delegate(call, session)

@@ -116,7 +116,7 @@ def both(values: Mapping[str, Any], rule: ApiRule) -> list[tuple[str, str, str]]
 
 
 def conditions_of(rule: ApiRule) -> str:
-    """Return the conditions of a rule as commands print them; empty if there are none."""
+    """Return the conditions of a rule as commands print them; empty without any."""
     return str(Conditions.parse({name: getattr(rule, name) for name in FIELDS}))
 
 
