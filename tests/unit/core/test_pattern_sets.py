@@ -1,6 +1,7 @@
 """How patterns stand to each other: within and overlap, against names that are tried."""
 
 from itertools import chain, product
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import assume, given
@@ -218,3 +219,11 @@ def test_giving_up_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_names_that_are_tried_are_names() -> None:
     assert all(map(is_repository_name, NAMES))
+
+
+def test_patterns_that_begin_differently_cost_no_automata(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Mock(side_effect=AssertionError)
+    monkeypatch.setattr(pattern_sets, "_steps", steps)
+    assert not overlap(Pattern("team/a/**"), Pattern("team/b/*/**"))
+    with pytest.raises(AssertionError):
+        overlap(Pattern("team/**"), Pattern("team/b"))
