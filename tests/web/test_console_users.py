@@ -1,11 +1,12 @@
 """The console's pages on users."""
 
+import secrets
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 
-from authserver.db import accounts, app_tokens, console_sessions, lookup
+from authserver.db import accounts, app_tokens, console_sessions, lookup, second_factors
 from authserver.db.models import ConsoleSessionRow, InvitationRow
 from tests.stores import dumped
 from tests.web.visitor import Visitor, content, hidden
@@ -141,6 +142,50 @@ def test_an_edit_of_what_was_changed_meanwhile_shows_both(world: World, office: 
     assert "App tokens only no yes" in content(answer)
     assert office.post("users/edit", hidden(answer.text), name="dora").status_code == 303
     assert "app tokens only" not in content(office.get("users/show", name="dora"))
+
+
+def add_factor(world: World, name: str) -> None:
+    with world.wiring.store.change("test") as change:
+        account = lookup.account(change.session, name)
+        second_factors.add_totp(change, account, "my <phone>", b"sealed", 1, secrets.token_bytes)
+    world.wiring.state.refresh()
+
+
+def test_second_factors_are_shown_and_reset(world: World, office: Visitor) -> None:
+    world.user("dora")
+    Visitor(world).log_in("dora")
+    assert "second-factors/reset" not in office.get("users/show", name="dora").text
+    add_factor(world, "dora")
+    assert "dora second factor" in content(office.get("users"))
+    page = office.get("users/show", name="dora")
+    assert "my <phone> (last used: never" in content(page)
+    assert "<phone>" not in page.text
+    shown = office.get("users/second-factors/reset", name="dora")
+    assert "1 second factor : my <phone>" in content(shown)
+    done = office.post("users/second-factors/reset", hidden(shown.text), name="dora")
+    assert done.location == "/console/users/show?name=dora"
+    with world.wiring.store.read() as session:
+        assert not second_factors.listed(session, lookup.account(session, "dora").id)
+
+
+def test_second_factors_are_reset_after_a_fresh_proof_by_administrators_only(
+    world: World, office: Visitor
+) -> None:
+    world.user("dora")
+    add_factor(world, "dora")
+    world.user("alice")
+    with world.wiring.store.change("test") as change:
+        accounts.set_role(change, "alice", auditor=True)
+    world.wiring.state.refresh()
+    auditor = Visitor(world)
+    auditor.log_in("alice")
+    assert "second-factors/reset" not in auditor.get("users/show", name="dora").text
+    make_stale(world)
+    for method in ("get", "post"):
+        page = "users/second-factors/reset"
+        assert getattr(auditor, method)(page, name="dora").status_code == 403
+        answer = getattr(office, method)(page, name="dora")
+        assert answer.location.startswith("/console/confirm")
 
 
 ON_ADMINISTRATORS = ["edit", "invite", "disable", "rename", "remove"]

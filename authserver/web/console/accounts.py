@@ -8,6 +8,8 @@ from authserver.core.names import is_path_component
 from authserver.db import app_tokens, invitations, lookup, losses, rule_rows
 from authserver.db.models import AccountRow
 from authserver.runtime.settings import public_url
+from authserver.web.api.models import ApiLoss
+from authserver.web.api.second_factors import ApiSecondFactor
 from authserver.web.api.users import User
 from authserver.web.console import forms
 from authserver.web.console.cells import LinkCell, LinksCell, TagsCell, TimeCell, Tone, words
@@ -36,6 +38,8 @@ def _marks(user: User) -> TagsCell:
         marks.append((lazy("no password"), "warning"))
     if user.app_tokens_only:
         marks.append((lazy("app tokens only"), ""))
+    if user.second_factor:
+        marks.append((lazy("second factor"), "good"))
     return TagsCell(marks)
 
 
@@ -99,6 +103,7 @@ def show_user() -> Response:
         marks=_marks(user),
         groups=in_groups(user.groups),
         invited_until=until,
+        factors=_factors(user),
         more=more_of(user.name, "user"),
     )
 
@@ -181,6 +186,43 @@ def enable_user() -> Response:
     """Enable a user again."""
     user, tag = _seen(fresh=True)
     return switching("user", user.name, tag, disabled=False)
+
+
+@pages.route("/users/second-factors/reset", methods=["GET", "POST"])
+def reset_second_factors() -> Response:
+    """Remove the second factors of a user, who lost the phone."""
+    visit().require("reset_second_factors")
+    visit().require_fresh()
+    user, tag = _seen()
+    with visit().read() as session:
+        row = lookup.account(session, user.name)
+        going = [*losses.logins_of(session, [row]), *losses.console_logins_of(session, [row])]
+    names = [factor.name for factor in _factors(user)]
+    factors = [ApiLoss(what="second factor", count=len(names), first=names)] if names else []
+    shown = ("users/show", {"name": user.name})
+    return Question(
+        title=_("Remove the second factors of %(name)s?") % {"name": user.name},
+        button=_("Remove"),
+        back=shown,
+        after=shown,
+        command=("user", "second-factor", "reset", user.name),
+        notes=[
+            _(
+                "For somebody who lost the phone: make sure who asks. Recovery codes go too. From "
+                "then on the password is enough, unless another factor is demanded."
+            )
+        ],
+        goes=[*factors, *forms.shown(going)],
+        tag=tag,
+    ).ask("reset_second_factors", {"name": user.name})
+
+
+def _factors(user: User) -> Sequence[ApiSecondFactor]:
+    """Return the second factors of a user, none of them with a secret."""
+    found: Sequence[ApiSecondFactor] = (
+        visit().call("list_second_factors", {"name": user.name}).items
+    )
+    return found
 
 
 @pages.route("/users/rename", methods=["GET", "POST"])
