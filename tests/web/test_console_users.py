@@ -188,6 +188,16 @@ def test_second_factors_are_reset_after_a_fresh_proof_by_administrators_only(
         assert answer.location.startswith("/console/confirm")
 
 
+def test_a_user_leads_to_what_they_have(world: World, office: Visitor) -> None:
+    world.user("do'ra")
+    world.app_token("do'ra", name="laptop")
+    page = office.get("users/show", name="do'ra").text
+    for part in ("tokens", "sessions", "sessions/console", "tokens/new"):
+        assert f'href="/console/{part}?account=do%27ra"' in page
+        assert office.get(part, account="do'ra").status_code == 200
+    assert "laptop" in content(office.get("tokens", account="do'ra"))
+
+
 ON_ADMINISTRATORS = ["edit", "invite", "disable", "rename", "remove"]
 
 

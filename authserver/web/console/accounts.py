@@ -278,7 +278,10 @@ def more_of(name: str, kind: str) -> list[tuple[str, str]]:
         (_("Rules on this account"), "rules", {"subject": f"{kind}:{name}"}),
         (_("What it may do"), "ask/effective", {"account": name}),
     )
-    return [(title, at(page, **query)) for title, page, query in more if is_page(page)]
+    links = [(title, at(page, **query)) for title, page, query in more if is_page(page)]
+    if visit().may("create_token"):
+        links.append((_("New app token"), at("tokens/new", account=name)))
+    return links
 
 
 def switching(kind: str, name: str, tag: str, *, disabled: bool) -> Response:
