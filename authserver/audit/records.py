@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from authserver.audit import KINDS
 from authserver.audit.chain import RecordKind
+from authserver.core.errors import NotFound
 from authserver.db.dialects.unreadable_rows import AT_ONCE, held, unreadable
 from authserver.db.models import AuditRecord, TokenRecord
 
@@ -128,6 +129,22 @@ def latest(
     return list(islice(merged, limit))
 
 
+def one(session: Session, kind: RecordKind, row_id: int) -> Record:
+    """Return a record of a kind by its id.
+
+    Raises:
+        NotFound: there is no such record, or not any more.
+        NotReady: as :func:`latest`.
+    """
+    if kind is RecordKind.CHANGE:
+        found = _changes(session, ALL, select(AuditRecord.id).where(AuditRecord.id == row_id))
+    else:
+        found = _tokens(session, ALL, select(TokenRecord.id).where(TokenRecord.id == row_id))
+    if not found:
+        raise NotFound(f"there is no {kind} record {row_id}, or not any more")
+    return found[0]
+
+
 def newer(session: Session, wanted: Filter, change: int, token: int) -> list[Record]:
     """Return the records with higher ids than these, of each kind, oldest first.
 
@@ -187,6 +204,7 @@ def _read(
 def _change(row: RowMapping) -> Record:
     fields = {
         "kind": "change",
+        "id": row["id"],
         "at": row["at"].isoformat(timespec="milliseconds"),
         "actor": row["actor"],
         "action": row["action"],
@@ -200,6 +218,7 @@ def _change(row: RowMapping) -> Record:
 def _token(row: RowMapping) -> Record:
     fields = {
         "kind": "token",
+        "id": row["id"],
         "at": row["at"].isoformat(timespec="milliseconds"),
         "outcome": row["outcome"],
         "account": row["account"],

@@ -1,8 +1,9 @@
 """Verification: whether the audit records are as they were written."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -19,7 +20,11 @@ from authserver.audit.recorder import BEGIN
 from authserver.db.models import AuditClosedChain, AuditRecord, AuditState
 
 Progress = Callable[[int, int], None]
-"""Takes how many records were verified, and how many there are."""
+"""Takes how many records were verified, and how many there are. It may raise :class:`Enough`."""
+
+
+class Enough(Exception):
+    """The verification is to end before its end."""
 
 
 @dataclass
@@ -29,7 +34,8 @@ class VerificationReport:
     ``faults`` raise an alarm; ``closed_faults`` are in closed chains and raise no alarm.
     ``verified``, ``closed`` and ``unchained`` are numbers of records by kind: in open chains, in
     closed ones, and in no chain that could be verified. ``open`` is how many came after the
-    checkpoint. ``checkpoint`` is None if it cannot be read.
+    checkpoint. ``checkpoint`` is None if it cannot be read. ``complete`` says that there was time
+    for all records; otherwise the oldest were verified.
     """
 
     faults: list[Fault]
@@ -43,6 +49,43 @@ class VerificationReport:
     restarts: list[Restart]
     closed: dict[str, int]
     closed_faults: list[Fault]
+    complete: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for ``--json`` and the API."""
+        return (
+            {"ok": not self.faults}
+            | asdict(self)
+            | {"checkpoint_at": self.checkpoint_at and self.checkpoint_at.isoformat()}
+            | {"faults": [_fault(each) for each in self.faults]}
+            | {"closed_faults": [_fault(each) for each in self.closed_faults]}
+            | {"restarts": [_restart(each) for each in self.restarts]}
+        )
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return asdict(fault) | {"text": str(fault)}
+
+
+def _restart(restart: Restart) -> dict[str, Any]:
+    return {
+        "at": restart.at.isoformat(),
+        "actor": restart.actor,
+        "reason": restart.reason,
+        "record": restart.record,
+        "faults": restart.faults,
+    }
+
+
+def verify_for(session: Session, key: AuditKey, seconds: float) -> VerificationReport:
+    """Verify the records from the oldest on, for at most so many seconds."""
+    end = monotonic() + seconds
+
+    def progress(done: int, total: int) -> None:
+        if monotonic() >= end and done < total:
+            raise Enough
+
+    return Verification(session, key, None, progress).run()
 
 
 @dataclass
@@ -67,7 +110,7 @@ class Verification:
     unchained: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RecordKind, 0))
 
     def run(self) -> VerificationReport:
-        """Verify all records."""
+        """Verify all records, or as many as there is time for."""
         self.state = checkpoints.state_of(self.session)
         self.names, self.ends = checkpoints.names(self.session), checkpoints.ends(self.session)
         self.restart = closed_chains.current(self.session, self.key)
@@ -77,14 +120,22 @@ class Verification:
         self._begin()
         unlike = self.closed_chains.unlike(closed_chains.restarts(self.session, self.key))
         self.closed_faults += [Fault("", trouble) for trouble in unlike]
-        self._walk()
+        try:
+            self._walk()
+        except Enough:
+            # What is missing so far may come later.
+            self.faults += [fault for walk in self.walks.values() for fault in walk.faults]
+            self.closed_faults += [
+                fault for walk in self.closed_walks.values() for fault in walk.faults
+            ]
+            return self._report(complete=False)
         for number, walk in self.walks.items():
             self.faults += walk.end(self._head(number))
         for walk in self.closed_walks.values():
             self.closed_faults += walk.end(walk.sealed)
         if self.logged is not None:
             self.faults += self._not_in_store(self.logged)
-        return self._report()
+        return self._report(complete=True)
 
     def _begin(self) -> None:
         marks = checkpoints.marks(self.session)
@@ -205,7 +256,7 @@ class Verification:
             if seq > end:
                 yield Fault(chain, f"{What.MISSING}: the log has it", end + 1, seq)
 
-    def _report(self) -> VerificationReport:
+    def _report(self, *, complete: bool) -> VerificationReport:
         return VerificationReport(
             faults=self.faults,
             verified=self.verified,
@@ -218,6 +269,7 @@ class Verification:
             restarts=closed_chains.restarts(self.session, self.key),
             closed=self.closed,
             closed_faults=self.closed_faults,
+            complete=complete,
         )
 
 

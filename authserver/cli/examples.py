@@ -98,6 +98,7 @@ EXAMPLES = {
     "import htpasswd": ("import htpasswd /etc/docker/registry/htpasswd --dry-run",),
     "import docker-auth": ("import docker-auth auth_config.yml --dry-run",),
     "audit list": ("audit list --account alice --since 12h",),
+    "audit show": ("audit show change 42",),
     "audit tail": ("audit tail -f --outcome denied",),
     "audit export": ("audit export --since 2026-01-01 > records.jsonl",),
     "audit verify": ("audit verify",),

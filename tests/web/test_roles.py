@@ -77,11 +77,17 @@ def credentials(world: World) -> dict[str, tuple[str, str]]:
 def path_of(world: World, operation: Operation) -> str:
     """Return the path of an operation on something that is there."""
     noun = operation.path.split("/")[1]
-    keys = {"name": {"users": "alice", "robots": "ci", "groups": "team"}.get(noun, "")}
+    keys: dict[str, Any] = {"kind": "change"}
+    keys |= {"name": {"users": "alice", "robots": "ci", "groups": "team"}.get(noun, "")}
     if "{id}" in operation.path:
-        items = got(world, "/keys" if noun == "authorities" else f"/{noun}")["items"]
+        lists = {"authorities": "/keys", "audit": "/audit?kind=change"}
+        items = got(world, lists.get(noun, f"/{noun}"))["items"]
         role = {"keys": "signing key", "authorities": "authority"}.get(noun)
-        keys["id"] = next(item["id"] for item in items if item.get("role") in (None, role))
+        keys["id"] = next(
+            item["id"]
+            for item in items
+            if item.get("role") in (None, role) and item.get("kind") in (None, "change")
+        )
     return operation.path.format(service=SERVICE, **keys)
 
 
@@ -152,7 +158,8 @@ def test_an_auditor_changes_nothing(office: World) -> None:
 def test_every_get_is_for_auditors_and_nothing_else_but_questions() -> None:
     of_others = [each for each in OPERATIONS if not each.path.startswith("/me")]
     gets = {each.name for each in of_others if each.method == "GET"}
-    assert {each.name for each in READING} == gets | {"explain", "plan_policy", "preview_rule"}
+    questions = {"explain", "plan_policy", "preview_rule", "verify_records"}
+    assert {each.name for each in READING} == gets | questions
     own = [each for each in OPERATIONS if each.need in (Need.ANY, Need.NOTHING)]
     assert {each.path for each in own if not each.path.startswith("/me")} == {"/invitations/redeem"}
 

@@ -1,4 +1,4 @@
-"""``audit list``, ``audit tail`` and ``audit export``."""
+"""``audit list``, ``audit show``, ``audit tail`` and ``audit export``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from authserver.audit import KINDS, OUTCOMES, record_rows, records
+from authserver.audit import KINDS, OUTCOMES, chain, record_rows, records
 from authserver.audit import export as audit_export
 from authserver.cli.context import Context, pass_context
 from authserver.cli.output import (
@@ -23,7 +23,7 @@ from authserver.cli.output import (
 )
 from authserver.cli.params import ACCOUNT, REGISTRY, Moment
 from authserver.cli.tables import marked
-from authserver.cli.views import Columns, Described, list_command
+from authserver.cli.views import Columns, Described, Fields, list_command, show_command
 from authserver.core.commands import program
 from authserver.core.errors import NotReady
 from authserver.core.names import printable
@@ -192,6 +192,19 @@ def list_(
     return records.listed(session, wanted, limit)
 
 
+@show_command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("record_id", metavar="ID", type=click.IntRange(0))
+def show(_: Context, session: Session, /, kind: str, record_id: int) -> tuple[Described, Fields]:
+    """Show one record with all that it says; `audit list --json` has the ids."""
+    record = records.one(session, chain.RecordKind(kind), record_id).fields
+    fields = {
+        name.replace("_", " "): value if isinstance(value, str) else safe_json(value)
+        for name, value in record.items()
+    }
+    return record, fields
+
+
 @click.command("export", short_help="Print records as JSON lines, with their place in the chains.")
 @filtered
 @pass_context
@@ -217,4 +230,4 @@ def export(context: Context, wanted: records.Filter) -> None:
     note(f"Exported {done} records.")
 
 
-commands = (list_, tail, export)
+commands = (list_, show, tail, export)

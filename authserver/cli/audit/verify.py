@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -28,7 +27,6 @@ from authserver.core.errors import ChainsLost, Refused
 from authserver.core.names import printable
 
 if TYPE_CHECKING:
-    from authserver.audit.closed_chains import Restart
     from authserver.audit.verify import VerificationReport
 
 
@@ -57,7 +55,7 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     with context.read() as session, progress_bar("Verifying") as progress:
         report = audit_verify.Verification(session, key, logged, progress).run()
     if as_json:
-        print_json(_told(report))
+        print_json(report.as_json())
     else:
         _print(report)
     if report.faults:
@@ -85,31 +83,6 @@ def _lines(file: Iterable[bytes], size: int, progress: Callable[[int, int], None
         yield line.decode(errors="replace")
         done += len(line)
         progress(done, max(done, size))
-
-
-def _told(report: VerificationReport) -> dict[str, Any]:
-    at = report.checkpoint_at
-    return (
-        {"ok": not report.faults}
-        | asdict(report)
-        | {"checkpoint_at": at and at.isoformat()}
-        | {"faults": _faults(report.faults), "closed_faults": _faults(report.closed_faults)}
-        | {"restarts": [_restart(restart) for restart in report.restarts]}
-    )
-
-
-def _restart(restart: Restart) -> dict[str, Any]:
-    return {
-        "at": restart.at.isoformat(),
-        "actor": restart.actor,
-        "reason": restart.reason,
-        "record": restart.record,
-        "faults": restart.faults,
-    }
-
-
-def _faults(faults: Iterable[chain_walk.Fault]) -> list[dict[str, Any]]:
-    return [asdict(fault) | {"text": str(fault)} for fault in faults]
 
 
 def _print(report: VerificationReport) -> None:

@@ -27,6 +27,7 @@ from authserver.web.api.problems import MEDIA_TYPE
 _REF = "#/components/schemas/{model}"
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "name": {"type": "string", "minLength": 1},
+    "kind": {"type": "string", "enum": ["change", "token"]},
     "service": {"type": "string", "minLength": 1},
     "id": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
 }

@@ -15,6 +15,7 @@ from authserver.web.client_address import ClientAddress
 from authserver.web.console import (
     PREFIX,
     accounts,
+    audit,
     authority,
     delegations,
     groups,
@@ -60,6 +61,7 @@ ADMINISTRATION = (
     rules.pages,
     keys.pages,
     authority.pages,
+    audit.pages,
     tokens.pages,
     sessions.pages,
     invited.pages,

@@ -74,6 +74,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("lockouts", lazy("Lockouts"), _reads),
             NavigationEntry("delegations", lazy("Delegations"), _reads),
             NavigationEntry("keys", lazy("Keys"), _reads),
+            NavigationEntry("audit", lazy("Audit"), _reads),
         ),
     ),
     (

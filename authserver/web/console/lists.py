@@ -21,7 +21,8 @@ from authserver.web.console.visit import Visit, visit
 
 EXPORT_AT_ONCE = "500"
 FORMATS = ("json", "csv")
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")
+MIDNIGHT = "T00:00:00"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Column:
 class ListFilter:
     """A field above a list: a parameter of the operation; ``choices`` are its values and texts.
 
-    ``is_date``: the parameter is a time, and the field a day, which begins at midnight UTC.
+    ``is_date``: the parameter is a time, and the field a day, which begins at midnight UTC;
+    ``is_time``: the field is a day and a time of it, UTC.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ListFilter:
     choices: Sequence[tuple[str, Label]] = ()
     placeholder: Label = ""
     is_date: bool = False
+    is_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class ListPage:
     """A list of one noun. ``operation`` is what answers it, a part at a time.
 
     ``empty`` says what to do where there is nothing. ``actions`` are the pages to make something,
-    with their titles and their operations. ``command`` is the words of the command that does the
+    with their titles and their operations. ``fields`` are the columns of its CSV; without them, all
+    that the first item has. ``command`` is the words of the command that does the
     same, with its ``operand`` if it has one. ``template`` extends ``list.html``.
     """
 
@@ -65,6 +69,7 @@ class ListPage:
     filters: Sequence[ListFilter] = ()
     actions: Sequence[tuple[str, Label, str]] = ()
     searches: bool = True
+    fields: Sequence[str] = ()
     operand: str | None = None
     template: str = "list.html"
 
@@ -78,10 +83,13 @@ class ListPage:
         arguments = {name: text for name, text in request.args.items() if text}
         form = arguments.pop("format", "")
         for each in self.filters:
-            if each.is_date and DAY.fullmatch(arguments.get(each.name, "")):
-                arguments[each.name] += "T00:00:00Z"
+            typed = arguments.get(each.name, "")
+            if (each.is_date or each.is_time) and MOMENT.fullmatch(typed):
+                # Browsers leave out what is zero.
+                arguments[each.name] = typed + MIDNIGHT[len(typed) - len("2026-12-31") :] + "Z"
         if form in FORMATS:
-            return _export(self._parts(visit(), arguments | dict(fixed or {})), self.page, form)
+            parts = self._parts(visit(), arguments | dict(fixed or {}))
+            return _export(parts, self.page, form, self.fields)
         found, fault = tried(
             lambda: visit().call(
                 self.operation, query=arguments | dict(fixed or {}), here=at(self.page)
@@ -124,11 +132,15 @@ class ListPage:
             parameters = dict(parse_qsl(urlsplit(part.next).query))
 
 
-def _export(parts: Iterator[Sequence[Any]], page: str, form: str) -> Response:
+def _export(
+    parts: Iterator[Sequence[Any]], page: str, form: str, fields: Sequence[str]
+) -> Response:
     # The first part is read now: a refusal must be answered as one.
     first = next(parts)
     rows = _rows(first, parts)
-    text, kind = (_json(rows), "application/json") if form == "json" else (_csv(rows), "text/csv")
+    text, kind = (
+        (_json(rows), "application/json") if form == "json" else (_csv(rows, fields), "text/csv")
+    )
     response = Response(stream_with_context(text), mimetype=kind)
     name = page.replace("/", "-")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
@@ -148,11 +160,11 @@ def _json(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield "[]\n" if separator == "[" else "\n]\n"
 
 
-def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    titles: list[str] | None = None
+def _csv(rows: Iterator[dict[str, Any]], fields: Sequence[str]) -> Iterator[str]:
+    titles: list[str] = []
     for row in rows:
-        if titles is None:
-            titles = [*row]
+        if not titles:
+            titles = [*fields] or [*row]
             yield _line(titles)
         yield _line([_field(row.get(title)) for title in titles])
 
