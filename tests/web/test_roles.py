@@ -1,6 +1,7 @@
 """Roles: an auditor reads all that an administrator reads, changes nothing and sees no secret."""
 
 import re
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,10 @@ from werkzeug.test import TestResponse
 
 from authserver.audit import records
 from authserver.audit.records import Filter
-from authserver.db import accounts, models
+from authserver.core import secret_tokens
+from authserver.core.secret_tokens import Prefix
+from authserver.db import accounts, console_sessions, lookup, models
+from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.models import Base
 from authserver.registry import last_checks
 from authserver.web.api import router
@@ -54,6 +58,10 @@ def office(world: World) -> World:
     with world.wiring.store.change("test") as change:
         accounts.set_role(change, AUDITOR, auditor=True)
         last_checks.keep(change, report("token"))
+        alice = lookup.account(change.session, "alice").id
+        login = ConsoleLogin(alice, Stage.OPEN, "192.0.2.1", "browser")
+        secret = secret_tokens.make(Prefix.CONSOLE, secrets.token_bytes)
+        console_sessions.add(change, login, secret)
         until = change.at + timedelta(hours=1)
         lockout = {"key": "x", "address": "192.0.2.1", "account": ""}
         change.session.add(models.LockoutRow(**lockout, began_at=change.at, until=until))
@@ -83,11 +91,7 @@ def path_of(world: World, operation: Operation) -> str:
         lists = {"authorities": "/keys", "audit": "/audit?kind=change"}
         items = got(world, lists.get(noun, f"/{noun}"))["items"]
         role = {"keys": "signing key", "authorities": "authority"}.get(noun)
-        keys["id"] = next(
-            item["id"]
-            for item in items
-            if item.get("role") in (None, role) and item.get("kind") in (None, "change")
-        )
+        keys["id"] = next(item["id"] for item in items if item.get("role") in (None, role))
     return operation.path.format(service=SERVICE, **keys)
 
 

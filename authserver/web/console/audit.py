@@ -13,7 +13,7 @@ from authserver.web.console.cells import NONE, LinkCell, TagsCell, TextCell, Tim
 from authserver.web.console.faults import tried
 from authserver.web.console.language import Label, lazy
 from authserver.web.console.language import gettext as _
-from authserver.web.console.layout import at, render
+from authserver.web.console.layout import at, is_page, render
 from authserver.web.console.lists import Column, ListFilter, ListPage
 from authserver.web.console.visit import visit
 
@@ -112,7 +112,8 @@ def show_record() -> Response:
         account = name if kind in ("user", "robot") else ""
         return render("audit_change.html", record=record, rows=_rows(record), account=account)
     outcome = TagsCell([OUTCOME_TEXTS[record.outcome]])
-    return render("audit_token.html", record=record, outcome=outcome)
+    values: dict[str, Any] = {"outcome": outcome, "links_rules": is_page("rules/show")}
+    return render("audit_token.html", record=record, **values)
 
 
 def _rows(record: ApiChangeRecord) -> list[tuple[str, str, str]]:

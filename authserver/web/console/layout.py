@@ -75,6 +75,7 @@ NAVIGATION: Sequence[tuple[Label, Sequence[NavigationEntry]]] = (
             NavigationEntry("delegations", lazy("Delegations"), _reads),
             NavigationEntry("keys", lazy("Keys"), _reads),
             NavigationEntry("audit", lazy("Audit"), _reads),
+            NavigationEntry("lint", lazy("Lint"), _reads),
         ),
     ),
     (
