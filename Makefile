@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-postgresql test-deps record-deps bench soak lint format lock audit sbom build/runtime clean
+.PHONY: run test test-postgresql test-deps record-deps bench soak screenshots lint format lock audit sbom build/runtime clean
 
 run: .venv/.run
 	@$(BIN)/authserver init --print-password
@@ -37,6 +37,9 @@ soak: .venv/.dev
 	$(BIN)/pytest -n auto --hypothesis-profile soak --engine postgresql tests/web/test_api_schema.py
 	$(BIN)/python -m tests.soak.programs $(SOAK)
 	$(BIN)/python -m tests.soak $(SOAK)
+
+screenshots: .venv/.dev
+	$(BIN)/python -m tests.browser.screenshots
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
