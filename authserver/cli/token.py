@@ -15,6 +15,7 @@ from authserver.cli.params import ACCOUNT, APP_TOKEN, Duration
 from authserver.cli.views import Columns, Described, list_command
 from authserver.core import docker_config, orders, scope
 from authserver.core.errors import Refused
+from authserver.core.subjects import AccountKind
 from authserver.db import app_tokens
 
 if TYPE_CHECKING:
@@ -44,7 +45,22 @@ def command() -> None:
 @click.option(
     "--admin",
     is_flag=True,
-    help="Usable for the admin API; without a --scope for nothing else.",
+    help="Usable for the admin API; without a --scope for nothing else. A robot administers with "
+    "it.",
+)
+@click.option(
+    "--auditor",
+    is_flag=True,
+    help="Usable for reading over the admin API; without a --scope for nothing else. A robot reads "
+    "with it all that an administrator reads.",
+)
+@click.option(
+    "--self",
+    "own",
+    is_flag=True,
+    help="Usable for ACCOUNT's own tokens and logins over the admin API, as for a program that "
+    "rotates its token, and for rules as a delegate; without a --scope for nothing else. It "
+    "administers nothing.",
 )
 @click.option(
     "--expires",
@@ -81,7 +97,10 @@ def create(
     account: str,
     name: str,
     scopes: tuple[str, ...],
+    *,
     admin: bool,
+    auditor: bool,
+    own: bool,
     expires: timedelta | None,
     networks: tuple[str, ...],
     form: str,
@@ -92,11 +111,15 @@ def create(
 
     The secret is shown once. It is used as the password with the account's name. It never grants
     more than the account's own rules do, and no more than its --scope; it administers only with
-    --admin.
+    --admin, and reads the administration only with --admin or --auditor: a user's where the user
+    may, a robot's always. Only with --admin or --self it makes and rotates tokens of ACCOUNT.
     """
+    if admin and (auditor or own):
+        raise click.UsageError("say --admin alone: it includes --auditor and --self")
     if form != "plain" and not registry_host:
         raise click.UsageError(f"--format {form} needs --registry-host")
-    ceiling = (*scopes, app_tokens.ADMIN) if admin else scopes
+    rights = {app_tokens.ADMIN: admin, app_tokens.AUDITOR: auditor, app_tokens.SELF: own}
+    ceiling = (*scopes, *(right for right, wanted in rights.items() if wanted))
     request = app_tokens.Wanted(name, expires, ceiling, networks)
     with context.change() as change:
         row, secret = app_tokens.create(change, account, request, secrets.token_bytes)
@@ -110,10 +133,12 @@ def create(
         click.echo(text)
         until = f"until {when(row.expires_at)}" if row.expires_at else "for ever"
         note(f"App token {row.id} of {row.account.name}, good {until}; shown only now.")
+        if row.account.kind == AccountKind.ROBOT and (role := app_tokens.role(row.ceiling)):
+            note(f"Whatever has it may {role.what} in the name of {row.account.name}.")
 
 
 def _note_added(before_: Sequence[str], stored: Sequence[str]) -> None:
-    # What is stored begins with what was asked for; an admin ceiling comes after it.
+    # What is stored begins with what was asked for; a right comes after it.
     for before, after in zip(before_, stored, strict=False):
         if "pull" in set(scope.parse(after).actions) - set(scope.parse(before).actions):
             note(
@@ -133,7 +158,9 @@ _COLUMNS: Columns[Described] = {
     "ACCOUNT": lambda token: token["account"],
     "NAME": lambda token: token["name"],
     "EXPIRES": _expires,
-    "SCOPES": lambda token: " ".join(token["scopes"] or ["all"]),
+    "SCOPES": lambda token: (
+        "all" if token["scopes"] is None else " ".join(token["scopes"]) or "none"
+    ),
     "FROM": lambda token: " ".join(token["networks"] or ["anywhere"]),
     "LAST USED": lambda token: last_used(token["last_used"]),
     "CREATED": lambda token: when(token["created_at"]),

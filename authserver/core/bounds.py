@@ -23,12 +23,14 @@ class Bounds:
     """The most that a credential may be used for.
 
     With ``limits`` None it stands for all of the account on registries; ``role`` is what it opens
-    of the administration. Without ``networks`` it is good from anywhere, without an ``end`` for
-    ever.
+    of the administration, and ``own`` whether it opens the account's own: its app tokens and
+    logins, and rules as a delegate. Without ``networks`` it is good from anywhere, without an
+    ``end`` for ever.
     """
 
     limits: tuple[Limit, ...] | None
     role: Role
+    own: bool
     networks: tuple[Network, ...] = ()
     end: datetime | None = None
 
@@ -40,7 +42,7 @@ class Bounds:
         return Conditions(tuple(parts))
 
 
-UNBOUNDED = Bounds(limits=None, role=Role.ADMINISTRATOR)
+UNBOUNDED = Bounds(limits=None, role=Role.ADMINISTRATOR, own=True)
 """The bounds of a password, and of an invitation, which leads to one."""
 
 
@@ -61,6 +63,8 @@ def beyond(made: Bounds, maker: Bounds) -> Iterator[str]:
     if made.role > maker.role:
         administers = made.role is Role.ADMINISTRATOR
         yield "administering" if administers else "reading the administration"
+    if made.own and not maker.own:
+        yield "an account's own tokens and logins"
     if maker.limits is not None:
         wanted = _EVERYTHING if made.limits is None else made.limits
         yield from (str_limit(limit) for limit in wanted if not _covered(limit, maker, len(wanted)))

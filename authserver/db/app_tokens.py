@@ -27,15 +27,17 @@ Random = Callable[[int], bytes]
 MAX_TOKENS = 500
 """App tokens of one account: a script that creates them in a loop must not fill the store."""
 
-ADMIN = "admin"
-"""The entry of a ceiling that lets a token administer; it is no limit on registries."""
+ADMIN, AUDITOR, SELF = "admin", "auditor", "self"
+"""The entries of a ceiling that open the API; they are no limits on registries."""
+
+RIGHTS = frozenset({ADMIN, AUDITOR, SELF})
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A new app token: ``lifetime`` None means that it never expires.
 
-    ``scopes`` may have :data:`ADMIN`; without any scope it stands for all of the account on
+    ``scopes`` may have :data:`RIGHTS`; without any scope it stands for all of the account on
     registries. It ends at ``latest``, if that comes before its lifetime is over. Texts are parsed
     here, before the change: all other writers wait for a change.
 
@@ -191,12 +193,21 @@ def limits(ceiling: Sequence[str] | None) -> tuple[Limit, ...] | None:
     """Return the limits of a stored ceiling on registries; None is all of the account."""
     if ceiling is None:
         return None
-    return tuple(ceiling_limit(text) for text in ceiling if text != ADMIN)
+    return tuple(ceiling_limit(text) for text in ceiling if text not in RIGHTS)
 
 
 def role(ceiling: Sequence[str] | None) -> Role:
-    """Return what a token with that stored ceiling opens at most of the administration."""
-    return Role.of(admin=ceiling is not None and ADMIN in ceiling, auditor=False)
+    """Return what a token with that stored ceiling opens at most of the administration.
+
+    A user's opens no more than the user may; a robot has no role but that of its token.
+    """
+    entries = ceiling or ()
+    return Role.of(admin=ADMIN in entries, auditor=AUDITOR in entries)
+
+
+def opens_own(ceiling: Sequence[str] | None) -> bool:
+    """Whether a token with that stored ceiling opens its account's own: see :class:`Bounds`."""
+    return not {ADMIN, SELF}.isdisjoint(ceiling or ())
 
 
 def bounds(row: AppTokenRow) -> Bounds:
@@ -215,6 +226,7 @@ def _bounds(
     return Bounds(
         limits=None if allowed is None else placed(allowed, account),
         role=role(ceiling),
+        own=opens_own(ceiling),
         networks=networks,
         end=end,
     )
@@ -225,7 +237,7 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def _entry(text: str) -> str:
-    return ADMIN if text == ADMIN else str_limit(ceiling_limit(text))
+    return text if text in RIGHTS else str_limit(ceiling_limit(text))
 
 
 def ceiling_limit(text: str) -> Limit:

@@ -72,8 +72,8 @@ class KnownRegistry:
 class KnownAppToken:
     """An app token, by one of its secrets. ``expires_at`` None means never.
 
-    ``role`` is what it opens of the administration, where its account may do that. ``rotated``:
-    this secret was replaced.
+    ``role`` is what it opens of the administration, where its account may do that, and ``own``
+    whether it opens its account's own. ``rotated``: this secret was replaced.
     """
 
     id: int
@@ -83,6 +83,7 @@ class KnownAppToken:
     ceiling: tuple[Limit, ...] | None
     networks: tuple[IPv4Network | IPv6Network, ...]
     role: Role = Role.NOBODY
+    own: bool = False
     rotated: bool = False
 
 
@@ -186,6 +187,7 @@ def app_tokens(session: Session, ids: Ids = None) -> dict[str, KnownAppToken]:
             ceiling=app_token_rows.limits(row.ceiling),
             networks=tuple(ip_network(text) for text in row.networks or ()),
             role=app_token_rows.role(row.ceiling),
+            own=app_token_rows.opens_own(row.ceiling),
         )
         known[row.secret_hash] = token
         if row.previous_hash is not None:

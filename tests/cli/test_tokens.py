@@ -157,6 +157,16 @@ def test_a_token_administers_only_if_it_is_said(run: Run) -> None:
     assert create(run, "--admin", name="a")["scopes"] == ["admin"]
     both = create(run, "--admin", "--scope", "repository:a:pull", name="b")
     assert both["scopes"] == ["repository:a:pull", "admin"]
+    assert (
+        "may administer in the name of ci"
+        in run("token", "create", "ci", "--name", "c", "--admin").stderr
+    )
+    assert create(run, "--auditor", name="d")["scopes"] == ["auditor"]
+    run("token", "create", "ci", "--name", "e", "--admin", "--auditor", status=2)
+    own = run("token", "create", "ci", "--name", "f", "--self")
+    assert "in the name of" not in own.stderr
+    assert create(run, "--self", "--auditor", name="g")["scopes"] == ["auditor", "self"]
+    run("token", "create", "ci", "--name", "h", "--admin", "--self", status=2)
 
 
 def test_a_name_is_taken_once_an_account(run: Run) -> None:

@@ -10,7 +10,7 @@ from authserver.db import accounts, console_sessions
 from authserver.db.models import ConsoleSessionRow
 from tests.stores import dumped
 from tests.web.visitor import Visitor, content
-from tests.world import ADMIN, World
+from tests.world import World
 
 FORM = {"name": "pipeline", "reach": "some", "lifetime": "7776000"}
 
@@ -81,13 +81,17 @@ def test_a_token_is_rotated_and_revoked(world: World, office: Visitor) -> None:
     assert office.get("tokens/show", id=number).status_code == 404
 
 
-def test_a_token_that_administers_needs_a_fresh_proof(world: World, office: Visitor) -> None:
-    number, _secret = world.app_token(ADMIN, "admin")
+@pytest.mark.parametrize("right", ["admin", "auditor"])
+def test_a_token_that_administers_needs_a_fresh_proof(
+    world: World, office: Visitor, right: str
+) -> None:
+    number, _secret = world.app_token("ci", right)
     with world.wiring.store.append() as session:
         old = world.wiring.store.time(session) - console_sessions.FRESH
         session.execute(update(ConsoleSessionRow).values(proved_at=old))
-    made = office.post("tokens/new", FORM | {"admin": "on"}, account=ADMIN)
-    assert made.location.startswith("/console/confirm")
+    for form in ({"admin": "on"}, {"scopes": right}):
+        made = office.post("tokens/new", FORM | form, account="ci")
+        assert made.location.startswith("/console/confirm")
     for answer in (office.get("tokens/rotate", id=number), office.post("tokens/rotate", id=number)):
         assert answer.location.startswith("/console/confirm")
 

@@ -6,16 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from alembic import command
+from sqlalchemy import create_engine, select
 from werkzeug.test import TestResponse
 
 from authserver.audit import records
 from authserver.audit.records import Filter
 from authserver.core import secret_tokens
 from authserver.core.secret_tokens import Prefix
-from authserver.db import accounts, console_sessions, lookup, models
+from authserver.db import accounts, app_tokens, console_sessions, lookup, models, schema
 from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.models import Base
+from authserver.db.store import Change
 from authserver.registry import last_checks
 from authserver.web.api import router
 from authserver.web.api.caller import Need
@@ -78,7 +80,10 @@ def credentials(world: World) -> dict[str, tuple[str, str]]:
     """Return the credentials by which an auditor reads."""
     return {
         "password": BY_PASSWORD,
-        "app token": (AUDITOR, world.app_token(AUDITOR, "admin", name="reading")[1]),
+        "app token": (AUDITOR, world.app_token(AUDITOR, "auditor", name="reading")[1]),
+        "wider app token": (AUDITOR, world.app_token(AUDITOR, "admin", name="wider")[1]),
+        "administrator's": (ADMIN, world.app_token(ADMIN, "auditor", name="reading")[1]),
+        "robot's": ("ci", world.app_token("ci", "auditor", name="reading")[1]),
     }
 
 
@@ -155,7 +160,8 @@ def test_an_auditor_changes_nothing(office: World) -> None:
         for reader in readers.values():
             answer = asked(office, operation, reader, headers={"If-Match": "*"})
             assert answer.status_code == 403, (operation.name, answer.text)
-            assert "may do this; vera may read" in answer.text or "no admin ceiling" in answer.text
+            may_read = f"may do this; {reader[0]} may read"
+            assert may_read in answer.text or re.search("no (admin|self) ceiling", answer.text)
     assert everything(office) == before
 
 
@@ -272,3 +278,182 @@ def test_a_policy_makes_auditors(office: World) -> None:
     assert marked == {"alice", "new"}
     wrong = {"accounts": {"bot": {"kind": "robot", "auditor": True}}}
     assert "no auditor" in call(office, "POST", "/policy/plan", status=409, json=wrong).text
+
+
+# Robots.
+
+
+def test_a_robot_administers_by_an_app_token_with_that_right_alone(office: World) -> None:
+    neither, both = (False, False), (True, True)
+    rights = {(): neither, ("self",): neither, ("auditor",): (False, True), ("admin",): both}
+    for scopes, expected in rights.items():
+        _, secret = office.app_token("ci", *scopes, name="-".join(("as", *scopes)))
+        robot = ("ci", secret)
+        me = got(office, "/me", robot)
+        assert (me["administers"], me["reads"]) == expected
+        assert (me["admin"], me["auditor"]) == (False, False)
+        call(office, "GET", "/users", robot, 200 if me["reads"] else 403)
+        # The robot is a delegate, for whom the rule is not.
+        delegate = scopes == ("self",)
+        call(office, "GET", "/rules", robot, 200 if me["reads"] or delegate else 403)
+        written = call(office, "PUT", "/robots/new", robot, json={}).status_code
+        assert written == (201 if me["administers"] else 403)
+        rule = call(office, "POST", "/rules", robot, json=RULE).status_code
+        assert rule == (201 if me["administers"] else 409 if delegate else 403)
+    with office.wiring.store.read() as session:
+        actors = {each["actor"] for each in records.listed(session, Filter("change"))[-2:]}
+    assert actors == {"account:ci"}
+    assert office.granted("scope=repository:team/app:pull", auth=robot) == {}
+    office.disable("alice")
+    call(office, "GET", "/users", robot, 401)
+
+
+def test_a_robots_token_that_was_revoked_meanwhile_writes_nothing(
+    office: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, secret = office.app_token("ci", "admin")
+
+    def revoke(change: Change) -> None:
+        app_tokens.revoke(change, number)
+
+    spoilt(office, monkeypatch, revoke)
+    call(office, "PUT", "/robots/new", ("ci", secret), 401, json={})
+
+
+@pytest.mark.parametrize("right", ["admin", "auditor"])
+def test_only_who_administers_gives_a_robot_a_right(office: World, right: str) -> None:
+    call(office, "POST", "/groups/team/members", status=200, json={"add": [f"user:{AUDITOR}"]})
+    wish = {"account": "ci", "name": "wider", "scopes": [right]}
+    number, plain = office.app_token("ci", name="plain")
+    given, _ = office.app_token("ci", right, name="given")
+    everywhere = ("auditor", "repository:**:all", "registry:catalog:*")
+    makers = (
+        ("alice", PASSWORD),
+        BY_PASSWORD,
+        (ADMIN, office.app_token(ADMIN, *everywhere)[1]),
+        ("ci", office.app_token("ci", *everywhere, name="reads")[1]),
+        ("ci", plain),
+    )
+    for maker in makers:
+        call(office, "POST", "/tokens", maker, 403, json=wish)
+        call(office, "POST", f"/tokens/{given}/rotate", maker, 403, json={})
+    call(office, "POST", "/me/tokens", ("ci", plain), 403, json={"name": "w", "scopes": [right]})
+    for which in (number, given):
+        call(office, "POST", f"/me/tokens/{which}/rotate", ("ci", plain), 403, json={})
+    bounded = (ADMIN, office.app_token(ADMIN, "admin", name="bounded")[1])
+    token = call(office, "POST", "/tokens", bounded, 201, json=wish).json or {}
+    assert token["scopes"] == [right]
+    path = f"/tokens/{token['id']}/rotate"
+    rotated = call(office, "POST", path, bounded, 200, json={}).json or {}
+    assert rotated["scopes"] == [right]
+    assert got(office, "/me", ("ci", rotated["token"]))["administers"] == (right == "admin")
+
+
+def test_a_robot_makes_no_token_that_is_wider_than_its_own(office: World) -> None:
+    robot = ("ci", office.app_token("ci", "admin", lifetime=timedelta(days=10))[1])
+    for account in ("alice", "ci", ADMIN):
+        wish = {"account": account, "name": "made"}
+        for more in ({"scopes": ["repository:**:pull"]}, {"scopes": ["admin"], "lifetime": None}):
+            call(office, "POST", "/tokens", robot, 403, json=wish | more)
+        call(office, "POST", "/tokens", robot, 201, json=wish | {"scopes": ["auditor"]})
+    call(office, "POST", "/users/alice/password", robot, 403, json={"password": "another one"})
+    call(office, "POST", "/invitations", robot, 403, json={"user": "guest"})
+
+
+OWN: tuple[tuple[str, str, dict[str, Any], int], ...] = (
+    ("POST", "/me/tokens", {"name": "made", "scopes": ["repository:team/app:pull"]}, 201),
+    ("POST", "/me/sessions/revoke", {}, 200),
+)
+
+
+@pytest.mark.parametrize("account", [ADMIN, AUDITOR, "alice", "ci"])
+def test_a_token_for_its_own_administers_nothing_and_reads_nothing(
+    office: World, account: str
+) -> None:
+    number, secret = office.app_token(account, "self", "repository:team/**:pull")
+    own, anyhow = (account, secret), {"If-Match": "*"}
+    before = everything(office)
+    delegates = {Need.SELF, Need.SELF_READER} if account in ("alice", "ci") else set()
+    for operation in OPERATIONS:
+        others = not operation.path.startswith("/me") and operation.need is not Need.NOTHING
+        if others and operation.need not in delegates:
+            answer = asked(office, operation, own, headers=anyhow)
+            assert answer.status_code == 403, (operation.name, answer.text)
+    for right in ("admin", "auditor"):
+        wider = {"name": "wider", "scopes": [right]}
+        assert "wider than itself" in call(office, "POST", "/me/tokens", own, 403, json=wider).text
+    assert everything(office) == before
+    me = got(office, "/me", own)
+    assert (me["administers"], me["reads"]) == (False, False)
+    for method, path, body, status in OWN:
+        call(office, method, path, own, status, json=body)
+    other, _ = office.app_token(account, "repository:team/app:pull", name="other")
+    rotated = call(office, "POST", f"/me/tokens/{number}/rotate", own, 200, json={}).json or {}
+    own = account, rotated["token"]
+    call(office, "DELETE", f"/me/tokens/{other}", own, 204, headers=anyhow)
+
+
+@pytest.mark.parametrize("account", [ADMIN, AUDITOR, "alice", "ci"])
+def test_an_auditors_token_changes_nothing_of_its_own_either(office: World, account: str) -> None:
+    number, secret = office.app_token(account, "auditor", "repository:**:all", "registry:catalog:*")
+    reader, anyhow = (account, secret), {"If-Match": "*"}
+    other, _ = office.app_token(account, "repository:a:pull", name="other")
+    before = everything(office)
+    for method, path, body, _ in OWN:
+        assert " ceiling" in call(office, method, path, reader, 403, json=body).text
+    call(office, "POST", f"/me/tokens/{number}/rotate", reader, 403, json={})
+    call(office, "DELETE", f"/me/tokens/{other}", reader, 403, headers=anyhow)
+    assert everything(office) == before
+
+
+def test_a_token_for_its_own_writes_as_a_delegate(office: World) -> None:
+    within = RULE | {"patterns": ["team/**"], "registry": SERVICE, "actions": ["pull"]}
+    for account in ("alice", "ci"):
+        own = (account, office.app_token(account, "self", name="own")[1])
+        rule = call(office, "POST", "/rules", own, 201, json=within).json or {}
+        assert [each["id"] for each in got(office, "/rules", own)["items"]] == [rule["id"]]
+        call(office, "DELETE", "/rules/1", own, 403, headers={"If-Match": "*"})
+        call(office, "POST", "/rules", own, 409, json=RULE)
+        reading = (account, office.app_token(account, "auditor", name="reading")[1])
+        refused = call(office, "POST", "/rules", reading, 403, json=within)
+        assert "--self" in refused.text
+        path = f"/rules/{rule['id']}"
+        call(office, "DELETE", path, own, 200, headers={"If-Match": "*"})
+    call(office, "POST", "/rules", (ADMIN, office.app_token(ADMIN, "self")[1]), 403, json=within)
+
+
+CEILINGS: dict[str, tuple[str, list[str], list[str] | None, list[str] | None]] = {
+    "a robot's": ("ci", ["admin"], ["admin"], ["self"]),
+    "a robot's with a scope": ("ci", ["repository:a:pull", "admin"],
+                               ["repository:a:pull", "admin"], ["repository:a:pull", "self"]),
+    "a robot's plain": ("ci", [], None, None),
+    "a robot's own": ("ci", ["self"], ["admin"], ["self"]),
+    "a robot's that reads": ("ci", ["auditor"], [], []),
+    "a robot's with all": ("ci", ["self", "auditor", "admin"], ["admin"], ["self"]),
+    "a user's": ("alice", ["admin"], ["admin"], ["admin"]),
+    "a user's own": ("alice", ["self", "repository:a:pull"],
+                     ["admin", "repository:a:pull"], ["admin", "repository:a:pull"]),
+    "an auditor's": (AUDITOR, ["repository:a:pull", "auditor"],
+                     ["repository:a:pull"], ["repository:a:pull"]),
+    "an auditor's own": (AUDITOR, ["self"], [], []),
+    "an administrator's": (ADMIN, ["admin"], ["admin"], ["admin"]),
+    "an administrator's own": (ADMIN, ["self"], [], []),
+    "an administrator's with all": (ADMIN, ["admin", "self"], ["admin"], ["admin"]),
+}  # fmt: skip
+"""Whose token it is, its ceiling, and what becomes of it by a downgrade and an upgrade."""
+
+
+def test_an_upgrade_gives_no_robot_a_right(office: World) -> None:
+    for number, (account, scopes, _, _) in enumerate(CEILINGS.values()):
+        office.app_token(account, *scopes, name=str(number))
+    token = models.AppTokenRow
+    stored = select(token.ceiling).where(token.name != "builds").order_by(token.id)
+    engine = create_engine(office.wiring.settings.store_url)
+    for column, (migrate, to) in enumerate(
+        [(command.downgrade, "0017"), (command.upgrade, "head")], start=2
+    ):
+        with engine.begin() as connection:
+            migrate(schema.config(connection), to)
+            found = dict(zip(CEILINGS, connection.scalars(stored), strict=True))
+        assert found == {name: ceiling[column] for name, ceiling in CEILINGS.items()}
+    engine.dispose()

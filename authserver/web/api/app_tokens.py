@@ -33,7 +33,9 @@ OPERATIONS = Operations("tokens", "App tokens: secrets for programs, in place of
 
 DAY = 86400
 LIFETIME_MAX = 3650 * DAY
-Scope = Annotated[str, Field(max_length=400, examples=["repository:team/**:pull", "admin"])]
+Scope = Annotated[
+    str, Field(max_length=400, examples=["repository:team/**:pull", "admin", "auditor", "self"])
+]
 Network = Annotated[str, Field(max_length=50, examples=["10.0.0.0/8"])]
 
 
@@ -44,8 +46,10 @@ class NewToken(ApiBody):
     scopes: list[Scope] = Field(
         default=[],
         max_length=100,
-        description="What it may be used for at most; `admin` is the admin API. Without any: for "
-        "all that the account may do on registries, or an app token that makes it.",
+        description="What it may be used for at most; `admin` is the admin API, `auditor` reading "
+        "there: a user's where the user may, a robot's always. `self`, which `admin` includes, is "
+        "the account's own tokens and logins, and rules as a delegate. Without any: for all that "
+        "the account may do on registries, or an app token that makes it.",
     )
     networks: list[Network] = Field(
         default=[],
@@ -221,7 +225,7 @@ def rotate_token(call: Call[Rotation, ApiQuery]) -> Tagged[NewSecret]:
     "DELETE",
     "/tokens/{id}",
     need=Need.ANY,
-    summary="Revoke an app token of mine; one without an admin ceiling revokes only itself.",
+    summary="Revoke an app token of mine; with no admin or self ceiling, one revokes only itself.",
 )
 @OPERATIONS.operation("DELETE", "/tokens/{id}")
 def revoke_token(call: BareCall) -> None:

@@ -26,9 +26,10 @@ from authserver.core.errors import (
     Unauthorized,
 )
 from authserver.core.names import printable
-from authserver.core.subjects import Role
+from authserver.core.subjects import AccountKind, Role
 from authserver.db import accounts, second_checks
 from authserver.db.snapshot import Snapshot
+from authserver.db.snapshot_rows import KnownAppToken
 from authserver.db.store import Change
 from authserver.web.token import read_authorization
 
@@ -44,23 +45,24 @@ log = structlog.get_logger()
 class Need(Enum):
     """What an operation needs.
 
-    ``of_token`` is the role that an app token must open, ``of_account`` that of the caller.
+    ``of_token`` is the role that an app token must open, ``of_account`` that of the caller. Where
+    every account may, a token that opens the account's own suffices as well.
     """
 
     NOTHING = "no account", Role.NOBODY, Role.NOBODY
     ANY = "an account, by password or any app token", Role.NOBODY, Role.NOBODY
     SELF_READER = (
-        "an account, by password or an app token with an admin ceiling",
+        "an account, by password or an app token with an admin, auditor or self ceiling",
         Role.AUDITOR,
         Role.NOBODY,
     )
     SELF = (
-        "an account, by password or an app token with an admin ceiling",
+        "an account, by password or an app token with an admin or self ceiling",
         Role.ADMINISTRATOR,
         Role.NOBODY,
     )
     READER = (
-        "an administrator or auditor, by password or an app token with an admin ceiling",
+        "an administrator or auditor, by password or an app token with an admin or auditor ceiling",
         Role.AUDITOR,
         Role.AUDITOR,
     )
@@ -72,6 +74,20 @@ class Need(Enum):
 
     def __init__(self, text: str, of_token: Role, of_account: Role) -> None:
         self.text, self.of_token, self.of_account = text, of_token, of_account
+
+    def met_by(self, token: KnownAppToken) -> bool:
+        """Whether an app token opens enough, whatever its account may do."""
+        return token.role >= self.of_token or (self._is_for_all and token.own)
+
+    def ceiling(self, marked: Role) -> str:
+        """Return the least ceiling that meets the need, for an account with this role."""
+        if self._is_for_all and marked < self.of_token:
+            return "self"
+        return "admin" if self.of_token is Role.ADMINISTRATOR else "auditor"
+
+    @property
+    def _is_for_all(self) -> bool:
+        return self.of_account is Role.NOBODY
 
 
 @dataclass(frozen=True)
@@ -91,9 +107,18 @@ class Caller:
         return self.role_now(self.identity.known.role)
 
     def role_now(self, marked: Role) -> Role:
-        """Return the same of an account that has the role ``marked`` by now."""
-        token = self.identity.app_token
+        """Return the same of an account that has the role ``marked`` by now.
+
+        A robot has no role by itself, only that of its app token.
+        """
+        token, marked = self.identity.app_token, self._of_account(marked)
         return marked if token is None else min(marked, token.role)
+
+    def _of_account(self, marked: Role | None) -> Role:
+        known, token = self.identity.known, self.identity.app_token
+        if known.account.kind is AccountKind.ROBOT:
+            return Role.NOBODY if token is None else token.role
+        return known.role if marked is None else marked
 
     @property
     def bounds(self) -> Bounds:
@@ -102,7 +127,7 @@ class Caller:
         if token is None:
             return UNBOUNDED
         limits = None if token.ceiling is None else placed(token.ceiling, self.name)
-        return Bounds(limits, token.role, token.networks, token.expires_at)
+        return Bounds(limits, token.role, token.own, token.networks, token.expires_at)
 
     def require_within(self, made: Bounds) -> None:
         """Check that a new credential's bounds are within those of the caller's credential.
@@ -125,15 +150,16 @@ class Caller:
         Raises:
             Forbidden: the account or the credential lacks it.
         """
-        marked = self.identity.known.role if marked is None else marked
+        marked = self._of_account(marked)
         if marked < need.of_account:
             only = {Role.AUDITOR: "an administrator or auditor"}.get(need.of_account)
             raise self.forbidden(only or "an administrator", marked)
         token = self.identity.app_token
-        if token is not None and token.role < need.of_token:
+        if token is not None and not need.met_by(token):
+            enough = need.ceiling(marked)
             raise Forbidden(
-                "this app token has no admin ceiling: use one that was made with "
-                f"`{program()} token create --admin`, or the password"
+                f"this app token has no {enough} ceiling: use one that was made with "
+                f"`{program()} token create --{enough}`, or the password"
             )
 
     def forbidden(self, only: str, marked: Role) -> Forbidden:

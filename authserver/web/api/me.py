@@ -16,7 +16,8 @@ _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 OPERATIONS = Operations(
     "me",
-    "The caller's account. An app token without an admin ceiling reads here, and revokes itself.",
+    "The caller's account. An app token without an admin or self ceiling reads here, and revokes "
+    "itself.",
 )
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from authserver.db.app_tokens import ADMIN
 from authserver.web.api import parsing
 from authserver.web.api.app_tokens import Token
 from authserver.web.console import forms, token_forms
@@ -70,7 +69,7 @@ def new_token() -> Response:
     fault = None
     if request.method == "POST":
         body = token_forms.picked()
-        if token_forms.administers(body):
+        if token_forms.administers(body["scopes"]):
             visit().require_fresh()
         fault = token_forms.nothing_chosen(body)
         if fault is None:
@@ -113,7 +112,7 @@ def rotate_token() -> Response:
     """Give an app token of mine a new secret."""
     visit().require("rotate_my_token")
     token, fault = _asked(), None
-    if ADMIN in (token.scopes or ()):
+    if token_forms.administers(token.scopes):
         visit().require_fresh()
     if request.method == "POST":
         body = {"grace": token_forms.seconds("grace")}

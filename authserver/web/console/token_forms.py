@@ -10,7 +10,8 @@ from flask import Response, request
 
 from authserver.core import docker_config
 from authserver.core.rules import ACTIONS, ALL, LIST
-from authserver.db.app_tokens import ADMIN
+from authserver.core.subjects import Role
+from authserver.db.app_tokens import ADMIN, RIGHTS, role
 from authserver.web.api.access import Effective
 from authserver.web.api.app_tokens import NewSecret
 from authserver.web.console import forms
@@ -105,9 +106,9 @@ def nothing_chosen(body: Mapping[str, Any]) -> FormFault | None:
     return FormFault(HTTPStatus.UNPROCESSABLE_ENTITY, text, {"scopes": text})
 
 
-def administers(body: Mapping[str, Any]) -> bool:
-    """Whether the token would administer, which needs a fresh proof."""
-    return ADMIN in body["scopes"]
+def administers(scopes: Sequence[str] | None) -> bool:
+    """Whether a token administers, or reads all of it, so that making it needs a fresh proof."""
+    return role(scopes) is not Role.NOBODY
 
 
 def bounds(scopes: Sequence[str] | None) -> TagsCell:
@@ -119,7 +120,7 @@ def command_words(body: Mapping[str, Any]) -> list[str]:
     """Return the command that makes the token, without the program's name."""
     line = ["token", "create", "--name", body["name"] or "NAME"]
     for scope in body["scopes"]:
-        line += ["--admin"] if scope == ADMIN else ["--scope", scope]
+        line += [f"--{scope}"] if scope in RIGHTS else ["--scope", scope]
     for network in body["networks"]:
         line += ["--from", network]
     lifetime = body["lifetime"]

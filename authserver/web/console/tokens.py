@@ -3,7 +3,6 @@
 from flask import Blueprint, Response, request
 
 from authserver.db import lookup
-from authserver.db.app_tokens import ADMIN
 from authserver.web.api import parsing
 from authserver.web.api.app_tokens import Token
 from authserver.web.console import accounts, forms, my_tokens, token_forms
@@ -65,7 +64,7 @@ def new_token() -> Response:
     fault = None
     if request.method == "POST":
         body = token_forms.picked()
-        if token_forms.administers(body):
+        if token_forms.administers(body["scopes"]):
             visit().require_fresh()
         fault = token_forms.nothing_chosen(body)
         if fault is None:
@@ -119,7 +118,7 @@ def rotate_token() -> Response:
     visit().require("rotate_token")
     token, _tag = _seen()
     fault = None
-    if ADMIN in (token.scopes or ()):
+    if token_forms.administers(token.scopes):
         visit().require_fresh()
     if request.method == "POST":
         body = {"grace": token_forms.seconds("grace")}

@@ -10,7 +10,7 @@ from authserver.core.bounds import UNBOUNDED, Bounds, beyond, placed
 from authserver.core.patterns import Pattern
 from authserver.core.rules import Limit, expand
 from authserver.core.subjects import Role
-from authserver.db.app_tokens import ceiling_limit
+from authserver.db.app_tokens import Wanted, ceiling_limit
 
 NAMES = ["a", "a/b", "a/b/c", "b", "ab/b", "me/a", "me"]
 PATTERNS = ["**", "*", "a/**", "a/*", "*/b", "a*/b", "a", "{account}/**", "me/*", "**/b", "a/**/c"]
@@ -30,6 +30,7 @@ bounds = st.builds(
     Bounds,
     limits=st.none() | limits.map(lambda found: placed(found, "me")),
     role=st.sampled_from(Role),
+    own=st.booleans(),
     networks=st.lists(st.sampled_from(NETWORKS), max_size=2).map(tuple),
     end=st.none() | st.sampled_from(TIMES),
 )
@@ -46,7 +47,7 @@ def reach(of: Bounds) -> set[object]:
         for action in expand(limit.type, limit.actions)
         if limit.pattern.matches(name, "me")
     }
-    what |= {role for role in Role if role <= of.role}
+    what |= {role for role in Role if role <= of.role} | ({"own"} if of.own else set())
     where = [a for a in ADDRESSES if not of.networks or any(a in n for n in of.networks)]
     when = [time for time in [*TIMES, TIMES[-1] + timedelta(days=1)] if not of.end or time < of.end]
     return {(*one, a, time) if isinstance(one, tuple) else (one, a, time)
@@ -66,18 +67,29 @@ def test_bounds_are_within_themselves_and_within_none(of: Bounds) -> None:
 
 
 def test_what_is_beyond_is_named() -> None:
-    narrow = Bounds((ceiling_limit("repository:a/**:pull"),), role=Role.NOBODY, end=NOW)
+    narrow = Bounds((ceiling_limit("repository:a/**:pull"),), Role.NOBODY, own=False, end=NOW)
     assert list(beyond(UNBOUNDED, narrow)) == [
-        "administering", "repository:**:*", "registry:catalog:*", "for ever"
+        "administering", "an account's own tokens and logins",
+        "repository:**:*", "registry:catalog:*", "for ever",
     ]  # fmt: skip
-    reading = Bounds(limits=(), role=Role.AUDITOR)
+    reading = Bounds(limits=(), role=Role.AUDITOR, own=False)
     assert list(beyond(reading, narrow)) == ["reading the administration", "for ever"]
+
+
+def test_a_token_that_reads_and_one_for_its_own_are_within_the_administrators_alone() -> None:
+    reading, own, admin = (
+        Wanted("x", None, [right]).bounds("me", NOW) for right in ("auditor", "self", "admin")
+    )
+    assert not [*beyond(reading, admin), *beyond(own, admin)]
+    assert list(beyond(own, reading)) == ["an account's own tokens and logins"]
+    assert list(beyond(reading, own)) == ["reading the administration"]
+    assert list(beyond(admin, own)) == ["administering"]
 
 
 def test_the_accounts_own_name_is_not_the_others() -> None:
     own = [ceiling_limit("repository:{account}/**:pull")]
-    alices = Bounds(placed(own, "alice"), role=Role.NOBODY)
-    assert list(beyond(Bounds(placed(own, "bob"), role=Role.NOBODY), alices)) == [
+    alices = Bounds(placed(own, "alice"), Role.NOBODY, own=False)
+    assert list(beyond(Bounds(placed(own, "bob"), Role.NOBODY, own=False), alices)) == [
         "repository:bob/**:pull"
     ]
     assert placed(own, "no@path") == ()
