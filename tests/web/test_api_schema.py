@@ -130,6 +130,7 @@ TIMED: list[tuple[str, str, str, dict[str, Any] | None]] = [
     ("PATCH", "/rules/{id}", "valid_from", {}),
     ("PATCH", "/rules/{id}", "valid_until", {}),
     ("POST", "/explain", "at", QUESTION),
+    ("POST", "/me/explain", "at", {"registry": SERVICE, "scopes": ["repository:a:pull"]}),
     *(("GET", path, "unused_since", None) for path in ("/users", "/robots", "/tokens")),
     ("GET", "/me/tokens", "unused_since", None),
 ]
