@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -26,15 +28,22 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Installed]:
-    place, port = tmp_path_factory.mktemp("installed"), free_port()
+@contextmanager
+def fresh_installation(place: Path) -> Iterator[Installed]:
+    """Set up an installation below ``place`` and serve it."""
+    port = free_port()
     authserver = Authserver(place / "data", {"AUTHSERVER_PORT": str(port)})
     printed = authserver.run("init", "--print-password")
     admin = re.search(r"(?s) user +(\S+)\n.* password +(\S+)\n", printed.stdout + printed.stderr)
     assert admin, printed.stdout
     with authserver.serving(port):
         yield Installed(authserver, f"http://localhost:{port}", (admin[1], admin[2]))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Installed]:
+    with fresh_installation(tmp_path_factory.mktemp("installed")) as made:
+        yield made
 
 
 @pytest.fixture
