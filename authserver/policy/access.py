@@ -6,6 +6,7 @@ from typing import Any
 
 from authserver.core.conditions import Circumstances, samples
 from authserver.core.decision import decide
+from authserver.core.errors import Refused
 from authserver.core.names import is_path_component
 from authserver.core.pattern_sets import overlap, within
 from authserver.core.patterns import ACCOUNT, Pattern
@@ -81,6 +82,27 @@ def concerning(state: Snapshot, account: str) -> Snapshot:
         if reaching and rule.enabled:
             rules.append(replace(rule, subjects=reaching))
     return replace(state, rules=RuleIndex.of(rules))
+
+
+MAX_COMPARED = 20_000
+"""Pairs of an allow's and a deny's pattern that one answer for everybody compares: some seconds."""
+
+
+def require_few(state: Snapshot, services: Sequence[str]) -> None:
+    """Check that :func:`effective` answers in bounded time.
+
+    Raises:
+        Refused: there are too many rules to compare.
+    """
+    allows, denies = (
+        sum(len(rule.patterns) for rule in state.rules if rule.effect is effect)
+        for effect in (Effect.ALLOW, Effect.DENY)
+    )
+    if allows * denies * len(services) > MAX_COMPARED:
+        raise Refused(
+            f"{allows:,} allowed patterns and {denies:,} denied ones are too many to compare here: "
+            "ask about one repository, or ask an administrator"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from authserver.policy import access
 from tests.web.test_api import ALICE, AS_ADMIN, call, got
 from tests.world import World
 
@@ -89,3 +90,13 @@ def test_a_leaked_app_token_learns_nothing_of_what_its_account_may_do(office: Wo
     call(office, "GET", "/me/effective?account=boss", ALICE, 422)
     call(office, "POST", "/me/explain", ALICE, 422, json=question | {"account": "boss"})
     assert call(office, "POST", "/me/explain", AS_ADMIN, 200, json=question).status_code == 200
+
+
+def test_nobody_asks_for_more_work_than_some_seconds(
+    office: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "MAX_COMPARED", 2)
+    refused = call(office, "GET", "/me/effective", ALICE, 409)
+    assert "ask about one repository" in refused.text
+    got(office, "/effective?account=alice")
+    explained(office, "/me/explain", ALICE)

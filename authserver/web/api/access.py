@@ -294,6 +294,8 @@ def effective(call: Call[Nothing, WhatCan]) -> Effective:
     query = call.query
     when, state = _circumstances(call, query.address), _snapshot(call, query.registry)
     services = sorted(state.registries) if query.registry is None else [query.registry]
+    if call.owner is not None:
+        access.require_few(state, services)
     with references():
         reach = access.effective(state, services, call.owner or query.account, when)
     return Effective.model_validate(reach.as_json())
