@@ -27,6 +27,11 @@ def shell_command(*words: object, operand: str | None = None) -> str:
     return f"{program()} {shlex.join(line)}"
 
 
+def operands(*words: str) -> list[str]:
+    """Return words of which the first may begin with a dash, as they stand in a command."""
+    return ["--", *words] if words[0].startswith("-") else [*words]
+
+
 def program() -> str:
     """Return how this program is called, quoted for the shell."""
     return _program.get()

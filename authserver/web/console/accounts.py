@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response, request
 
+from authserver.core.commands import operands
 from authserver.core.names import is_path_component
 from authserver.db import app_tokens, invitations, lookup, losses, rule_rows
 from authserver.db.models import AccountRow
@@ -248,7 +249,7 @@ def remove_user() -> Response:
         what=_("the user %(name)s") % {"name": user.name},
         back=("users/show", {"name": user.name}),
         after="users",
-        command=("user", "remove", user.name),
+        command=("user", "remove", *operands(user.name)),
     )
 
 
@@ -304,7 +305,7 @@ def switching(kind: str, name: str, tag: str, *, disabled: bool) -> Response:
         button=_("Disable") if disabled else _("Enable"),
         back=shown,
         after=shown,
-        command=(kind, verb, name),
+        command=(kind, verb, *operands(name)),
         notes=[note],
         goes=forms.shown(going),
         tag=tag,

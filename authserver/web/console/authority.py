@@ -7,6 +7,7 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
+from authserver.core.commands import operands
 from authserver.core.errors import NotFound
 from authserver.db import losses
 from authserver.keys import authorities, signing_keys
@@ -138,7 +139,7 @@ def confirm_authority() -> Response:
         button=_("Yes, it has"),
         back=BACK,
         after=BACK,
-        command=("key", "authority", "confirm", service),
+        command=("key", "authority", "confirm", *operands(service)),
         notes=[note],
         is_bad=False,
     ).ask("confirm_authority", {"id": newest}, body={"registry": service})

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response, request
 
+from authserver.core.commands import operands
 from authserver.db import lookup
 from authserver.db.models import GroupRow
 from authserver.web.api.groups import ApiGroup
@@ -148,7 +149,7 @@ def remove_group() -> Response:
         what=_("the group %(name)s") % {"name": group.name},
         back=("groups/show", {"name": group.name}),
         after="groups",
-        command=("group", "remove", group.name),
+        command=("group", "remove", *operands(group.name)),
     )
 
 

@@ -10,7 +10,7 @@ from flask import Flask, Response, current_app, g, render_template, request
 from jinja2 import StrictUndefined
 
 from authserver import __version__
-from authserver.core.commands import shell_command
+from authserver.core.commands import operands, shell_command
 from authserver.core.errors import NotReady
 from authserver.web.console import PREFIX, cells, language
 from authserver.web.console.faults import FormFault
@@ -106,6 +106,7 @@ def register(app: Flask) -> None:
         "static": lambda name: f"{console().listener.root}/static/{digest}/{name}",
         "command": shell_command,
         "differences": cells.differences,
+        "operands": operands,
         "languages": language.LANGUAGES,
         "version": __version__,
     }

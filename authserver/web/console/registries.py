@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from authserver.core.commands import operands
 from authserver.core.signatures import HeaderMode, KeyType
 from authserver.db import lookup
 from authserver.db.models import RegistryRow
@@ -261,5 +262,5 @@ def remove_registry() -> Response:
         what=_("the registry %(name)s") % {"name": service},
         back=("registries/show", {"service": service}),
         after="registries",
-        command=("registry", "remove", *(["--"] if service.startswith("-") else []), service),
+        command=("registry", "remove", *operands(service)),
     )

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response, request
 
+from authserver.core.commands import operands
 from authserver.db import lookup
 from authserver.db.models import AccountRow
 from authserver.web.api.robots import Robot
@@ -177,7 +178,7 @@ def remove_robot() -> Response:
         what=_("the robot %(name)s") % {"name": robot.name},
         back=("robots/show", {"name": robot.name}),
         after="robots",
-        command=("robot", "remove", robot.name),
+        command=("robot", "remove", *operands(robot.name)),
     )
 
 
