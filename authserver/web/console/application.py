@@ -31,6 +31,8 @@ from authserver.web.console import (
     my_rules,
     my_tokens,
     overview,
+    policy_file,
+    questions,
     registries,
     robots,
     rules,
@@ -60,6 +62,8 @@ ADMINISTRATION = (
     robots.pages,
     groups.pages,
     rules.pages,
+    questions.pages,
+    policy_file.pages,
     keys.pages,
     authority.pages,
     audit.pages,
@@ -102,9 +106,9 @@ def register(
         logins.enter()
         is_open = g.visit is not None or _is_step(request.endpoint, g.step)
         if request.method == "POST":
-            large = g.visit is not None and request.endpoint in LARGE
+            large = request.endpoint in LARGE and g.visit is not None and g.visit.reads_all
             most = LARGE_BYTES if large else MAX_BYTES
-            request.max_content_length = most
+            request.max_content_length = request.max_form_memory_size = most
             bodies.read(request.environ, address, most)
         return None if is_open or request.endpoint is None else login.due()
 
@@ -121,8 +125,8 @@ def _is_step(endpoint: str | None, step: LoginStep | None) -> bool:
     return enrols and step is not None and step.stage is Stage.ENROLMENT
 
 
-LARGE: frozenset[str] = frozenset()
-"""The forms that take a file."""
+LARGE = frozenset(policy_file.LARGE)
+"""The forms that take a file, from those who read all."""
 LARGE_BYTES = 4 * 1024 * 1024
 
 
