@@ -37,10 +37,20 @@ NEW: Mapping[str, Any] = {
 def condition_fields() -> list[tuple[ConditionField, str, str]]:
     """Return the fields of conditions, each with its title and help."""
     # The texts are the domain's: its table of conditions is the only one.
+    return [(field, _(_title(field)), _help(field)) for field in FIELDS.values()]
+
+
+def texts() -> list[str]:
+    """Return the domain's texts that the form shows, for the catalogues."""
     return [
-        (field, _(field.name.replace("_", " ").capitalize()), _help(field))
+        text
         for field in FIELDS.values()
+        for text in (_title(field), field.description, field.option_help)
     ]
+
+
+def _title(field: ConditionField) -> str:
+    return field.name.replace("_", " ").capitalize()
 
 
 def _help(field: ConditionField) -> str:
