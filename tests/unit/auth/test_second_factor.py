@@ -344,7 +344,7 @@ def test_a_copy_of_a_passkey_whose_count_went_back_is_refused(person: Person) ->
         {"key": Passkey("", "").key},
         {"id": b"another"},
     ],
-    ids=str,
+    ids=["an origin", "a port", "a host", "no flags", "a key", "an id"],
 )
 def test_a_passkey_proves_nothing_elsewhere_or_by_another_key(
     person: Person, wrong: dict[str, Any]
