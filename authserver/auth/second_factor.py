@@ -150,7 +150,14 @@ class SecondFactors:
                 "the code is wrong: type the one that the app shows now, and check that the "
                 "phone's clock is right"
             )
-        sealed = safe.master.seal(secret.encode(), second_factors.sealed_name(account.id))
+        name_of_seal = second_factors.sealed_name(account.id)
+        for row in second_factors.listed(change.session, account.id):
+            # Twice, each of its codes would be good twice.
+            if row.sealed_secret and safe.master.open(row.sealed_secret, name_of_seal) == (
+                secret.encode()
+            ):
+                raise Refused("this app is set up already")
+        sealed = safe.master.seal(secret.encode(), name_of_seal)
         owner = _owner(change, account)
         return second_factors.add_totp(change, owner, name, sealed, step, self.random)
 

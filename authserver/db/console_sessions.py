@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from authserver.core import secret_tokens
@@ -29,7 +29,10 @@ SECOND_STEP = timedelta(minutes=10)
 FRESH = timedelta(minutes=10)
 """How long a proof of the password or of a second factor is good for what needs a fresh one."""
 MAX_SESSIONS = 20
-"""Of one account: a script that keeps logging in must not fill the store."""
+"""Of one account: a script that keeps logging in must not fill the store.
+
+So many are open, and so many wait for another step: a password alone ends no login of its owner.
+"""
 
 
 class Stage(StrEnum):
@@ -62,7 +65,7 @@ def add(change: Change, login: ConsoleLogin, secret: str) -> ConsoleSessionRow:
         raise NotFound("the account was removed or disabled meanwhile")
     oldest = (
         select(ConsoleSessionRow)
-        .where(ConsoleSessionRow.account_id == account.id)
+        .where(ConsoleSessionRow.account_id == account.id, _same_class(login.stage))
         .order_by(ConsoleSessionRow.id.desc())
         .offset(MAX_SESSIONS - 1)
     )
@@ -83,6 +86,11 @@ def add(change: Change, login: ConsoleLogin, secret: str) -> ConsoleSessionRow:
     change.session.flush()
     change.record("session.add", _target(row), after={"console": True, "stage": login.stage})
     return row
+
+
+def _same_class(stage: Stage) -> ColumnElement[bool]:
+    is_open = ConsoleSessionRow.stage == Stage.OPEN
+    return is_open if stage is Stage.OPEN else ~is_open
 
 
 def advance(change: Change, row: ConsoleSessionRow, secret: str, stage: Stage = Stage.OPEN) -> None:

@@ -122,6 +122,21 @@ def _rule_id(record: AuditRecord) -> int:
     return int(record.target.split()[0].removeprefix("rule:"))
 
 
+def require_latest(session: Session, expected: int, author: AccountRow | None) -> RuleChange:
+    """Return the latest change of rules, which has the id ``expected``.
+
+    Raises:
+        NotFound, Refused: as :func:`latest`; another change was made since.
+    """
+    done = latest(session, author)
+    if done.id != expected:
+        raise Refused(
+            f"the latest change of rules is another one now, {done.id} and not {expected}: "
+            "look at it first"
+        )
+    return done
+
+
 def undo(change: Change, expected: int, author: AccountRow | None = None) -> RuleChange:
     """Undo the latest change of rules; return the change that was undone.
 
@@ -131,12 +146,7 @@ def undo(change: Change, expected: int, author: AccountRow | None = None) -> Rul
     Raises:
         NotFound, Refused: as :func:`latest`; another change was made since; a rule says the same.
     """
-    done = latest(change.session, author)
-    if done.id != expected:
-        raise Refused(
-            f"the latest change of rules is another one now, {done.id} and not {expected}: "
-            "look at it first"
-        )
+    done = require_latest(change.session, expected, author)
     after = _restored(change, done)
     change.record(
         UNDO, f"rule:{done.rule_id} change:{done.id}", before=_plain(done.after), after=after

@@ -12,11 +12,14 @@ from sqlalchemy import select, update
 from werkzeug.test import Client, TestResponse
 
 from authserver.core import secret_tokens
+from authserver.core.errors import Forbidden, Unauthorized
 from authserver.core.secret_tokens import Prefix
 from authserver.db import accounts, console_sessions
+from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.models import AuditRecord, ConsoleSessionRow
 from authserver.runtime.settings import Settings
 from authserver.web.app import create_administration
+from authserver.web.console import lists
 from authserver.web.console.listener import PLAIN_COOKIE, SECURE_COOKIE, ConsoleListener
 from tests import stores
 from tests.stores import dumped
@@ -253,6 +256,9 @@ def test_csrf_the_configured_origin_is_enough_for_browsers_without_fetch_metadat
         "/\\evil.example/console/",
         "/console/\\evil",
         "/console/\t/evil.example",
+        "/console/../token",
+        "/console/./..",
+        "/console/%2e%2E/token",
         "javascript:alert(1)",
         "/token",
         "/consolex",
@@ -437,3 +443,44 @@ def test_it_can_be_turned_off(template: Path, tmp_path_factory: pytest.TempPathF
     assert world.client.get("/console/login").status_code == 404
     assert "console" not in (world.client.get("/").json or {})
     world.close()
+
+
+def test_an_export_ends_with_the_session_and_the_right(
+    world: World, office: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "EXPORT_AT_ONCE", "1")
+    for name in ("alice", "bob"):
+        world.user(name)
+
+    def rest_after(change: Any) -> str:
+        answer = office.client.get("/console/users?format=csv", buffered=False)
+        parts = answer.iter_encoded()
+        first = next(parts)
+        change()
+        with pytest.raises((Unauthorized, Forbidden)):
+            list(parts)
+        return first.decode()
+
+    def demote() -> None:
+        with world.wiring.store.change("test") as change:
+            accounts.set_role(change, ADMIN, admin=False, force=True)
+        world.wiring.state.refresh()
+
+    assert "name,kind" in rest_after(demote)
+    with world.wiring.store.change("test") as change:
+        accounts.set_role(change, ADMIN, admin=True)
+    world.wiring.state.refresh()
+    assert "name,kind" in rest_after(lambda: end(world))
+
+
+def test_a_password_alone_ends_no_open_session(world: World, office: Visitor) -> None:
+    with world.wiring.store.change("test") as change:
+        known = world.wiring.state.current.snapshot.accounts[ADMIN]
+        for number in range(2 * console_sessions.MAX_SESSIONS):
+            login = ConsoleLogin(known.id, Stage.PASSWORD, "192.0.2.7", "a thief")
+            secret = secret_tokens.make(Prefix.CONSOLE, bytes([number]).ljust)
+            console_sessions.add(change, login, secret)
+    assert office.get("users").status_code == 200
+    with world.wiring.store.read() as session:
+        rows = session.scalars(select(ConsoleSessionRow)).all()
+    assert len(rows) == 1 + console_sessions.MAX_SESSIONS

@@ -165,6 +165,16 @@ def test_an_app_is_not_set_up_with_a_wrong_code_or_anothers_secret(
         assert not second_factors.codes_left(session, 1)
 
 
+def test_one_app_is_not_set_up_twice(world: World, visitor: Visitor) -> None:
+    page = visitor.get(APP)
+    secret = shown_secret(page)
+    form = hidden(page.text) | {"name": "Phone", "code": code_at(visitor, secret, -1)}
+    assert visitor.post(APP, form).status_code == 200
+    again = visitor.post(APP, form | {"name": "Tablet", "code": code_at(visitor, secret)})
+    assert again.status_code == 409
+    assert "set up already" in content(again)
+
+
 def test_a_secret_is_in_no_page_that_can_be_had_again(world: World, visitor: Visitor) -> None:
     secret, codes = enrol(visitor)
     pages = [visitor.get(page).text for page in ("me", "my/second-factors", APP)]

@@ -24,6 +24,7 @@ NEEDING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("remove_user", ROOT, {}),
     ("rename_user", ROOT, {"name": "root"}),
     ("set_password", ROOT, {"password": "x"}),
+    ("rename_user", {"name": "e\N{COMBINING ACUTE ACCENT}ve"}, {"name": "eve"}),
     ("invite_user", {}, {"name": ADMIN, "reset": "now"}),
     ("create_token", {}, {"account": "alice", "name": "t", "scopes": ["admin"]}),
     ("create_my_token", {}, {"name": "t", "scopes": ["repository:a:pull", "auditor"]}),
@@ -46,6 +47,8 @@ def stale(world: World) -> Visitor:
     world.user("vera")
     with world.wiring.store.change("test") as change:
         accounts.set_role(change, "vera", auditor=True)
+        accounts.add_user(change, "\N{LATIN SMALL LETTER E WITH ACUTE}ve", None, admin=True)
+    world.wiring.state.refresh()
     world.app_token(ADMIN, "admin", name="office")
     world.app_token(ADMIN, name="laptop")
     visitor = Visitor(world)

@@ -7,6 +7,7 @@ import pytest
 
 from authserver.policy import access
 from tests.web.test_api import ALICE, AS_ADMIN, call, got
+from tests.web.visitor import Visitor
 from tests.world import World
 
 MARY = ("mary", ALICE[1])
@@ -100,3 +101,21 @@ def test_nobody_asks_for_more_work_than_some_seconds(
     assert "ask about one repository" in refused.text
     got(office, "/effective?account=alice")
     explained(office, "/me/explain", ALICE)
+
+
+def test_a_question_about_oneself_has_few_scopes_also_in_one_text(office: World) -> None:
+    asked = {"registry": "registry", "scopes": [" ".join(f"x{n}:pull" for n in range(21))]}
+    refused = call(office, "POST", "/me/explain", ALICE, 409, json=asked)
+    assert "at most 20 scopes" in refused.text
+    explained(office, "/explain", AS_ADMIN, account="alice", scopes=asked["scopes"])
+    explained(office, "/me/explain", ALICE, scopes=[f"x{n}:pull" for n in range(20)])
+
+
+@pytest.mark.parametrize("path", ["/me/tokens", "/me/sessions", "/me/console-sessions"])
+def test_what_is_anothers_is_answered_as_what_is_not_there(office: World, path: str) -> None:
+    office.app_token("mary")
+    office.log_in("mary")
+    visitor = Visitor(office)
+    visitor.log_in("mary")
+    texts = [call(office, "GET", f"{path}/{n}", ALICE, 404).text for n in (1, 99)]
+    assert texts[0] == texts[1].replace("99", "1")

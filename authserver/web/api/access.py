@@ -1,17 +1,20 @@
 """Questions about the rules: explain, who-can, effective, lint."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from authserver.core import scope
 from authserver.core.addresses import parse_address
 from authserver.core.conditions import Circumstances
 from authserver.core.errors import NotFound, Refused
 from authserver.core.names import repository_name
 from authserver.core.rules import Limit
 from authserver.core.second_factor import Demanded
-from authserver.db import app_tokens, lookup, snapshot
+from authserver.db import lookup, snapshot
+from authserver.db.models import AppTokenRow
 from authserver.db.snapshot import Snapshot
 from authserver.policy import access
 from authserver.policy import explain as policy_explain
@@ -38,6 +41,10 @@ from authserver.web.api.operations import Call, Operations, references
 from authserver.web.api.pagination import Page, page
 
 OPERATIONS = Operations("questions", "What would be granted, and why.")
+
+
+MAX_OWN_SCOPES = 20
+"""Everybody may ask about themselves, and each scope is compared with each of their rules."""
 
 
 class OwnQuestion(ApiBody):
@@ -223,10 +230,20 @@ def _token_bounds(
     if call.body.token is None:
         return None, []
     with call.read() as session:
-        app_token = app_tokens.get(session, call.body.token)
-        if call.owner not in (None, app_token.account.name):
+        app_token = session.get(AppTokenRow, call.body.token)
+        if call.owner is not None and (app_token is None or app_token.account.name != call.owner):
             raise NotFound(f"there is no app token {call.body.token} of yours")
         return policy_explain.token_bounds(session, account, call.body.token, when)
+
+
+def _require_few_scopes(scopes: Sequence[str]) -> None:
+    """Check that a question about oneself takes bounded work; one text may have several scopes.
+
+    Raises:
+        Refused: it has more than MAX_OWN_SCOPES.
+    """
+    if len(scope.split(scopes)) > MAX_OWN_SCOPES:
+        raise Refused(f"at most {MAX_OWN_SCOPES} scopes at a time")
 
 
 def _demanded(call: Call[Any, Any]) -> Demanded:
@@ -247,6 +264,8 @@ def explain(call: Call[ApiQuestion, ApiQuery]) -> Explanation:
     question = call.body
     when = _circumstances(call, question.address, question.at)
     state = _snapshot(call, question.registry)
+    if call.owner is not None:
+        _require_few_scopes(question.scopes)
     with references():
         who, scopes = call.owner or question.account, question.scopes
         ceiling, barred = _token_bounds(call, who, when)

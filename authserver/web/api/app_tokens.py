@@ -123,10 +123,11 @@ def view(call: Call[Any, Any]) -> View[AppTokenRow, Token]:
     now = call.parts.store.clock()
 
     def find(session: Session, token_id: int) -> AppTokenRow:
-        row = app_tokens.get(session, token_id)
-        if call.owner not in (None, row.account.name):
+        row = session.get(AppTokenRow, token_id)
+        if call.owner is not None and (row is None or row.account.name != call.owner):
+            # The same for another's: nobody learns how many there are.
             raise NotFound(f"there is no app token {token_id} of yours")
-        return row
+        return app_tokens.get(session, token_id)
 
     return View(
         Token,

@@ -189,6 +189,9 @@ def undo_rule(call: Call[Undoing, ApiQuery]) -> UndoneRuleChange:
 
     An undone undo does the change again. A delegate undoes the latest of their own changes.
     """
+    # The latest is looked for in all records: not while writers wait.
+    with call.read() as session, references():
+        rule_history.require_latest(session, call.body.change, delegate(call, session))
     with call.change() as change, references():
         author = delegate(call, change.session)
         done = rule_history.undo(change, call.body.change, author)

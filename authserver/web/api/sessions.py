@@ -66,10 +66,10 @@ def view(call: Call[Any, Any]) -> View[RefreshTokenRow, Session]:
     """Return how sessions are answered. Below ``/me``, only the caller's own are there."""
 
     def find(session: Store, session_id: int) -> RefreshTokenRow:
-        row = refresh_tokens.get(session, session_id)
-        if call.owner not in (None, row.account.name):
+        row = session.get(RefreshTokenRow, session_id)
+        if call.owner is not None and (row is None or row.account.name != call.owner):
             raise NotFound(f"there is no session {session_id} of yours")
-        return row
+        return refresh_tokens.get(session, session_id)
 
     return View(Session, find, refresh_tokens.described, frozenset({"last_used", "expires_at"}))
 
@@ -160,10 +160,10 @@ def console_view(call: Call[Any, Any]) -> View[ConsoleSessionRow, ApiConsoleSess
     """Return how console sessions are answered. Below ``/me``, only the caller's own are there."""
 
     def find(session: Store, session_id: int) -> ConsoleSessionRow:
-        row = console_sessions.get(session, session_id)
-        if call.owner not in (None, row.account.name):
+        row = session.get(ConsoleSessionRow, session_id)
+        if call.owner is not None and (row is None or row.account.name != call.owner):
             raise NotFound(f"there is no console session {session_id} of yours")
-        return row
+        return console_sessions.get(session, session_id)
 
     return View(
         ApiConsoleSession,

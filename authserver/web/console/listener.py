@@ -1,7 +1,7 @@
 """The listener that a console is served on: where its pages are, and which forms are its own."""
 
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from werkzeug.datastructures import Headers
 
@@ -59,7 +59,9 @@ class ConsoleListener:
         # A browser reads a backslash as a slash, and leaves out tabs and line breaks.
         if path is None or not path.startswith(first) or "\\" in path or not path.isprintable():
             return first
-        return path
+        # Dot segments would lead to what else is on this host.
+        segments = unquote(path.partition("?")[0]).split("/")
+        return first if {".", ".."} & {*segments} else path
 
     def require_own_form(self, headers: Headers) -> None:
         """Check that a form stood on a page of this console (as Go's CrossOriginProtection does).

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from authserver.core.names import nfc
 from authserver.core.subjects import Role
 from authserver.db.app_tokens import ADMIN
 from authserver.db.models import AppTokenRow
@@ -46,7 +47,7 @@ def needs_proof(
 ) -> bool:
     """Whether an operation needs a fresh proof: what concerns administrators and auditors does."""
     if operation in OF_USERS:
-        known = snapshot.accounts.get(str(path.get("name", body.get("name"))))
+        known = snapshot.accounts.get(nfc(str(path.get("name", body.get("name")))))
         rises = body.get("admin") is True or body.get("auditor") is True
         return rises or (known is not None and known.role > Role.NOBODY)
     if operation in MAKES_TOKENS:

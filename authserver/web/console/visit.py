@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import ETags
 
 from authserver.auth.credentials import Origin
-from authserver.core.errors import Forbidden, NotReady
+from authserver.core.errors import Forbidden, NotReady, Unauthorized
 from authserver.db import delegations
-from authserver.db.console_sessions import FRESH
-from authserver.db.models import AccountRow
+from authserver.db.console_sessions import FRESH, Stage
+from authserver.db.models import AccountRow, ConsoleSessionRow
 from authserver.web.api import parsing, router
 from authserver.web.api.caller import Caller
 from authserver.web.api.models import Nothing
@@ -119,8 +119,8 @@ class Visit:
             Refusal: the body or the query is not valid; or the thing was changed meanwhile.
             AuthserverError: as the operation does.
         """
-        found = OPERATIONS[operation]
-        self.require(operation)
+        found, caller = OPERATIONS[operation], self._still()
+        caller.require(found.need)
         if found.method != "GET" and not self.is_fresh:
             self._require_proof(operation, path or {}, body or {})
         arguments = dict(query or {})
@@ -132,12 +132,24 @@ class Visit:
             query=parsing.arguments(arguments, found.query),
             preconditions=Preconditions(None if tag is None else ETags([tag]), if_none=new),
             origin=self.origin,
-            authenticated=self.caller,
+            authenticated=caller,
             here=here,
             arguments=arguments,
         )
         with self._place():
             return found.handler(call)
+
+    def _still(self) -> Caller:
+        """Return the caller of now: an export goes on for as long as its reader takes.
+
+        Raises:
+            Unauthorized: the session, or what it rests on, ended meanwhile.
+        """
+        with self.read() as session:
+            row = session.get(ConsoleSessionRow, self.session_id)
+        if row is None or row.stage != Stage.OPEN:
+            raise Unauthorized("the console session ended meanwhile")
+        return self.console.parts.callers.still(self.caller, self.origin)
 
     def _require_proof(
         self, operation: str, path: Mapping[str, Any], body: Mapping[str, Any]
