@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.group("second-factor")
 def command() -> None:
-    """What a user proves beside the password: authenticator apps and passkeys.
+    """Second factors of users: list and reset them.
 
     Users set them up in the console.
     """

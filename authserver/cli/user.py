@@ -316,7 +316,10 @@ def _invitations(_: Context, session: Session) -> Sequence[Described]:
 @click.argument("name", type=USER)
 @pass_context
 def uninvite(context: Context, name: str) -> None:
-    """End the invitation of the user NAME: its link is no longer good."""
+    """End the invitation of the user NAME.
+
+    Its link is no longer good.
+    """
     with context.change() as change:
         name = invitations.end(change, name)
     note(f"Ended the invitation of {name}.")

@@ -107,7 +107,7 @@ class Pages:
             http_credentials={"username": login[0], "password": login[1]} if login else None,
             storage_state=state,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         context.on("weberror", lambda error: self.faults.append(f"script: {error.error}"))
         context.on("console", self._spoke)
         context.on("request", self._asked)

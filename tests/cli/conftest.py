@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from authserver.audit import restart
-from authserver.db import accounts, delegations, invitations, lockouts, lookup, second_factors
+from authserver.core import secret_tokens
+from authserver.core.secret_tokens import Prefix
+from authserver.db import (
+    accounts,
+    console_sessions,
+    delegations,
+    invitations,
+    lockouts,
+    lookup,
+    second_factors,
+)
+from authserver.db.console_sessions import ConsoleLogin, Stage
 from authserver.db.lockouts import Noted
 from authserver.db.second_factors import NewPasskey
 from authserver.registry import last_checks
@@ -61,10 +72,13 @@ def full(world: World) -> World:
         # It has a lower id than its owner.
         accounts.edit_robot(change, "ci", owner="Ünal", description="builds 'all' of \\ it")
         accounts.remove(change, "gone")
-        alice = lookup.account(change.session, "alice")
-        second_factors.add_totp(change, alice, "phone", b"sealed", 7, secrets.token_bytes)
+        # Not of alice, who logs in with a password alone below.
+        owner = lookup.account(change.session, "Ünal")
+        second_factors.add_totp(change, owner, "phone", b"sealed", 7, secrets.token_bytes)
         passkey = NewPasskey(b"id\0", b"key", 0, ("usb",))
-        second_factors.add_passkey(change, alice, "key", passkey, secrets.token_bytes)
+        second_factors.add_passkey(change, owner, "key", passkey, secrets.token_bytes)
+        login = ConsoleLogin(owner.id, Stage.OPEN, "192.0.2.7", "a browser")
+        console_sessions.add(change, login, secret_tokens.make(Prefix.CONSOLE, secrets.token_bytes))
         delegations.add(change, "dev", SERVICE, delegations.extent("dev/**", "push"))
         accounts.add_user(change, "guest", None)
         invitations.invite(change, "guest", secrets.token_bytes)

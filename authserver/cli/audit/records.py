@@ -196,7 +196,10 @@ def list_(
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("record_id", metavar="ID", type=click.IntRange(0))
 def show(_: Context, session: Session, /, kind: str, record_id: int) -> tuple[Described, Fields]:
-    """Show one record with all that it says; `audit list --json` has the ids."""
+    """Show one record with all that it says.
+
+    `audit list --json` has the ids.
+    """
     record = records.one(session, chain.RecordKind(kind), record_id).fields
     fields = {
         name.replace("_", " "): value if isinstance(value, str) else safe_json(value)

@@ -284,6 +284,9 @@ class Callers:
             SecondFactorNeeded: it is, and alone not enough.
             NotReady, TooManyAttempts, Busy: as :func:`identify`.
         """
+        # A person may come right after the change that let them: to set the password, say.
+        if not self.state.current.stale:
+            self.state.refresh()
         credential = of_name_and_secret(name, password)
         if isinstance(credential, Password):
             credential = replace(credential, first_of_two=first_of_two)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from authserver.core.commands import shell_command
 from authserver.core.errors import Refused
 from authserver.policy.files import current_state, parser, yaml_values
 from authserver.policy.files import export as policy_export
@@ -152,7 +153,8 @@ def _read(content: bytes) -> PolicyUpload:
     """
     if len(content) > MAX_FILE:
         raise Refused(
-            f"the file is larger than {MAX_FILE // 2**20} MiB: use `authserver policy apply FILE`"
+            f"the file is larger than {MAX_FILE // 2**20} MiB: "
+            f"use `{shell_command('policy', 'apply', 'FILE')}`"
         )
     read = parser.read(content, "policy.yml")
     if not read.says_something:
