@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pyotp
 import webauthn
@@ -26,16 +25,15 @@ from webauthn.helpers.exceptions import WebAuthnException
 
 from authserver.auth.credentials import Origin
 from authserver.auth.lockout import Attempt, Lockout
+from authserver.auth.relying_party import RelyingParty
 from authserver.core.errors import NotReady, Refused, TooManyCodes, WrongSecondFactor
 from authserver.core.names import printable
-from authserver.core.urls import PORTS
 from authserver.db import second_checks, second_factors
 from authserver.db.models import AccountRow, SecondFactorRow
 from authserver.db.second_factors import FactorKind, NewPasskey
 from authserver.db.snapshot_rows import KnownAccount
 from authserver.db.store import Change, Store
 from authserver.keys.private_keys import Safe
-from authserver.runtime.settings.public_url import is_address, is_this_machine
 
 STEP, WINDOW = 30, 1
 """Seconds for which a TOTP code is shown, and how many steps a phone's clock may be off."""
@@ -54,32 +52,6 @@ _UNREADABLE: Final = (
     *(WebAuthnException, ValueError, TypeError, KeyError, IndexError, AttributeError),
     *(OverflowError, RecursionError, EOFError),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RelyingParty:
-    """The place that passkeys are for: its host, and the origin of its pages."""
-
-    host: str
-    origin: str
-
-    @classmethod
-    def of(cls, url: str) -> "RelyingParty":
-        """Return the place of a URL, which is that of the console."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        shown = f"[{host}]" if ":" in host else host
-        usual = parts.port in (None, PORTS.get(parts.scheme))
-        return cls(host, f"{parts.scheme}://{shown}{'' if usual else f':{parts.port}'}")
-
-    @property
-    def doubt(self) -> str | None:
-        """Return why browsers make no passkey for this place, None if they do."""
-        if is_address(self.host):
-            return f"passkeys need a name, and {self.host} is an address"
-        if not self.origin.startswith("https:") and not is_this_machine(self.host):
-            return f"passkeys need https, and {self.origin} is not"
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +122,13 @@ class SecondFactors:
                 "the code is wrong: type the one that the app shows now, and check that the "
                 "phone's clock is right"
             )
-        name_of_seal = second_factors.sealed_name(account.id)
-        for row in second_factors.listed(change.session, account.id):
-            # Twice, each of its codes would be good twice.
-            if row.sealed_secret and safe.master.open(row.sealed_secret, name_of_seal) == (
-                secret.encode()
-            ):
-                raise Refused("this app is set up already")
-        sealed = safe.master.seal(secret.encode(), name_of_seal)
+        seal = second_factors.sealed_name(account.id)
+        rows = second_factors.listed(change.session, account.id)
+        present = [row.sealed_secret for row in rows if row.sealed_secret is not None]
+        # Twice, each of its codes would be good twice.
+        if secret.encode() in [safe.master.open(sealed, seal) for sealed in present]:
+            raise Refused("this app is set up already")
+        sealed = safe.master.seal(secret.encode(), seal)
         owner = _owner(change, account)
         return second_factors.add_totp(change, owner, name, sealed, step, self.random)
 

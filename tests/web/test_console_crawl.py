@@ -34,6 +34,7 @@ UNLINKED = {
     "/console/my/second-factors/codes": "without a second factor there are no recovery codes",
     "/console/keys/activate": "no key waits: test_console_keys",
     "/console/keys/authority/make": "the next authority waits already: test_console_keys",
+    "/console/policy/apply": "the plan of a file has its form: test_console_policy",
     "/console/users/second-factors/reset": "without a second factor there is none to reset",
     "/console/sessions/console/end-all": "the list of one account has it: test_console_sessions",
 }

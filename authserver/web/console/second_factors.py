@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import segno
 from flask import Blueprint, Response, g, request
 
-from authserver.auth.second_factor import RelyingParty, SecondFactors
+from authserver.auth.relying_party import RelyingParty
+from authserver.auth.second_factor import SecondFactors
 from authserver.core.errors import Refused, TooManyAttempts, WrongSecondFactor
 from authserver.db import second_checks, second_factors
 from authserver.db.console_sessions import Stage

@@ -19,12 +19,12 @@ from sqlalchemy import select
 
 from authserver.auth import passwords
 from authserver.auth.credentials import Origin
+from authserver.auth.relying_party import RelyingParty
 from authserver.auth.second_factor import (
     ENROLMENT_LIFE,
     MAX_RESPONSE,
     STEP,
     WRONG_CODES,
-    RelyingParty,
     SecondFactors,
 )
 from authserver.core.errors import (

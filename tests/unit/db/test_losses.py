@@ -86,7 +86,7 @@ def test_whatever_names_a_thing_is_told_when_it_goes() -> None:
     told = {"rule", "rule_subject", "app_token", "refresh_token", "invitation", "delegation"}
     told |= {"second_factor"}
     # A login to the console ends by itself within hours.
-    passing = {"recovery_code", "console_session"}
+    passing = {"recovery_code", "console_session", "registry_check"}
     assert naming - told == {"membership", "signing_key", "account"} | passing
 
 

@@ -100,7 +100,11 @@ def decisions(store: Store) -> list[tuple[str, ...]]:
     return [granted(store, name, scope) for name in ("alice", "bob") for scope in SCOPES]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.booleans()), max_size=6))
 def test_any_changes_each_undone_leave_rules_and_decisions(
     peopled: Store, clock: Clock, drawn: list[tuple[str, bool]]

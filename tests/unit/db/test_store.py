@@ -634,6 +634,7 @@ def test_a_user_is_as_it_was_added(store: Store, clock: Clock) -> None:
         "auditor": False,
         "app_tokens_only": False,
         "password": False,
+        "second_factor": False,
         "groups": ["a", "b"],
         "created_at": clock.at.isoformat(),
         "last_login_at": None,

@@ -113,7 +113,11 @@ def _planned(session: Session, step: Step) -> effects.StepEffects:
     return told_
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(
     st.lists(lines, max_size=6, unique=True), lines, st.sampled_from(("add", "edit", "off", "gone"))
 )

@@ -19,11 +19,14 @@ def test_the_command_names_no_package_of_an_index(extra: str) -> None:
     assert not FROM_AN_INDEX.search(text)
 
 
+NO_TEXTS = (".pyc", ".mo", ".png")
+
+
 def test_no_text_names_a_package_of_an_index() -> None:
     """Until there is a release anybody may take the name."""
     files = [ROOT / "README.md"]
     for folder in ("authserver", "docs", "deploy"):
-        files += [path for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc"]
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix not in NO_TEXTS]
     texts = {path: path.read_text() for path in files if path.is_file()}
     assert [path for path, text in texts.items() if FROM_AN_INDEX.search(text)] == []
     assert FROM_AN_INDEX.search("pip install 'authserver[redis]'")
