@@ -150,6 +150,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require("docker")
     with docker_engine(tmp_path_factory.mktemp("engine") / "place") as socket:
         yield socket
 
