@@ -11,7 +11,7 @@ from authserver.db.models import ConsoleSessionRow
 from authserver.web.console import step_up
 from authserver.web.console.visit import OPERATIONS, ProofDue
 from tests.web.visitor import Visitor
-from tests.world import ADMIN, World
+from tests.world import ADMIN, SERVICE, World
 
 ALICE, ROOT = {"name": "alice"}, {"name": ADMIN}
 NEEDING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -25,7 +25,10 @@ NEEDING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("rename_user", ROOT, {"name": "root"}),
     ("set_password", ROOT, {"password": "x"}),
     ("rename_user", {"name": "e\N{COMBINING ACUTE ACCENT}ve"}, {"name": "eve"}),
-    ("invite_user", {}, {"name": ADMIN, "reset": "now"}),
+    ("invite_user", {}, {"user": ADMIN, "reset": "now"}),
+    ("put_registry", {"service": "new"}, {"header_mode": "rfc7638"}),
+    ("put_registry", {"service": SERVICE}, {"header_mode": "libtrust"}),
+    ("change_registry", {"service": SERVICE}, {"header_mode": "none"}),
     ("create_token", {}, {"account": "alice", "name": "t", "scopes": ["admin"]}),
     ("create_my_token", {}, {"name": "t", "scopes": ["repository:a:pull", "auditor"]}),
     ("rotate_token", {"id": 1}, {}),
@@ -33,6 +36,9 @@ NEEDING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 GOING_ON: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("put_user", {"name": "new"}, {}),
+    ("put_registry", {"service": "new"}, {"header_mode": "x5c", "key_type": "p256"}),
+    ("change_registry", {"service": SERVICE}, {"token_ttl": 90}),
+    ("invite_user", {}, {"user": "alice"}),
     ("change_user", ALICE, {"app_tokens_only": True}),
     ("create_my_token", {}, {"name": "t", "scopes": ["repository:a:pull"]}),
     ("rotate_my_token", {"id": 2}, {}),

@@ -83,8 +83,6 @@ def new_user() -> Response:
     if request.method == "POST":
         name = forms.text("name")
         body = {each: forms.checked(each) for each in ("admin", "auditor", "app_tokens_only")}
-        if body["admin"] or body["auditor"]:
-            visit().require_fresh()
         _made, fault = tried(lambda: visit().call("put_user", {"name": name}, body=body, new=True))
         if fault is None:
             return _invited(name) if forms.checked("invite") else redirect("users/show", name=name)
@@ -112,8 +110,8 @@ def show_user() -> Response:
 @pages.route("/users/edit", methods=["GET", "POST"])
 def edit_user() -> Response:
     """Change a user's role, or what they log in with."""
-    visit().require("change_user")
     user, tag = _seen()
+    visit().require("change_user", {"name": user.name})
     titles = {
         "admin": _("Administrator"),
         "auditor": _("Auditor"),
@@ -123,9 +121,6 @@ def edit_user() -> Response:
     wanted, fault = was, None
     if request.method == "POST":
         wanted = {each: forms.checked(each) for each in wanted}
-    if any(state["admin"] or state["auditor"] for state in (was, wanted)):
-        visit().require_fresh()
-    if request.method == "POST":
         chosen = forms.optional("admin_tokens")
         query = {"admin_tokens": chosen} if chosen else {}
         _done, fault = tried(
@@ -157,8 +152,8 @@ def edit_user() -> Response:
 @pages.route("/users/invite", methods=["GET", "POST"])
 def invite_user() -> Response:
     """Make a link with which a user sets a password."""
-    visit().require("invite_user")
-    user, _tag = _seen(fresh=True)
+    user, _tag = _seen()
+    visit().require("invite_user", body={"user": user.name})
     fault = None
     if request.method == "POST":
         reset = forms.optional("reset") if user.password else None
@@ -178,14 +173,14 @@ def _invited(name: str, reset: str | None = None) -> Response:
 @pages.route("/users/disable", methods=["GET", "POST"])
 def disable_user() -> Response:
     """Disable a user."""
-    user, tag = _seen(fresh=True)
+    user, tag = _seen()
     return switching("user", user.name, tag, disabled=True)
 
 
 @pages.route("/users/enable", methods=["GET", "POST"])
 def enable_user() -> Response:
     """Enable a user again."""
-    user, tag = _seen(fresh=True)
+    user, tag = _seen()
     return switching("user", user.name, tag, disabled=False)
 
 
@@ -193,7 +188,6 @@ def enable_user() -> Response:
 def reset_second_factors() -> Response:
     """Remove the second factors of a user, who lost the phone."""
     visit().require("reset_second_factors")
-    visit().require_fresh()
     user, tag = _seen()
     with visit().read() as session:
         row = lookup.account(session, user.name)
@@ -229,14 +223,14 @@ def _factors(user: User) -> Sequence[ApiSecondFactor]:
 @pages.route("/users/rename", methods=["GET", "POST"])
 def rename_user() -> Response:
     """Give a user another name."""
-    user, _tag = _seen(fresh=True)
+    user, _tag = _seen()
     return renaming("user", user.name)
 
 
 @pages.route("/users/remove", methods=["GET", "POST"])
 def remove_user() -> Response:
     """Remove a user."""
-    user, tag = _seen(fresh=True)
+    user, tag = _seen()
 
     def found() -> tuple[str, AccountRow]:
         with visit().read() as session:
@@ -253,15 +247,10 @@ def remove_user() -> Response:
     )
 
 
-def _seen(*, fresh: bool = False) -> tuple[User, str]:
-    """Return the user of the page, and its tag.
-
-    With ``fresh``, an administrator or auditor is touched after a fresh proof only.
-    """
+def _seen() -> tuple[User, str]:
+    """Return the user of the page, and its tag."""
     found = visit().call("show_user", {"name": request.args.get("name", "")})
     user: User = found.answer
-    if fresh and (user.admin or user.auditor):
-        visit().require_fresh()
     return user, found.tag
 
 

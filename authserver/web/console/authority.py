@@ -105,15 +105,10 @@ def authority() -> Response:
         return render("authority.html", steps=AuthoritySteps.of(session, visit().now))
 
 
-def _require(operation: str) -> None:
-    visit().require(operation)
-    visit().require_fresh()
-
-
 @pages.route("/keys/authority/make", methods=["GET", "POST"])
 def make_authority() -> Response:
     """Make the next authority."""
-    _require("add_authority")
+    visit().require("add_authority")
     return Question(
         title=_("Make the next authority?"),
         button=_("Make it"),
@@ -128,7 +123,7 @@ def make_authority() -> Response:
 @pages.route("/keys/authority/confirm", methods=["GET", "POST"])
 def confirm_authority() -> Response:
     """Say that a registry trusts the newest authority."""
-    _require("confirm_authority")
+    visit().require("confirm_authority")
     service, newest = request.args.get("service", ""), _newest()
     note = _(
         "A check of the registry finds this out by itself, if there is only one replica of it."
@@ -153,7 +148,7 @@ def _newest() -> int:
 @pages.route("/keys/authority/activate", methods=["GET", "POST"])
 def activate_authority() -> Response:
     """Sign under the authority that waits."""
-    _require("activate_authority")
+    visit().require("activate_authority")
     newest = _newest()
     return Question(
         title=_("Sign under authority %(id)s from now on?") % {"id": newest},
@@ -172,7 +167,7 @@ def activate_authority() -> Response:
 @pages.route("/keys/authority/retire", methods=["GET", "POST"])
 def retire_authority() -> Response:
     """Take an authority out of the bundle."""
-    _require("retire_authority")
+    visit().require("retire_authority")
     wanted = parsing.number(request.args.get("id", ""))
     with visit().read() as session:
         going = forms.shown(losses.of(session, [authorities.to_retire(session, wanted)]))

@@ -60,7 +60,7 @@ def removal(
     ``found`` returns the thing's entity tag and its row (None: nothing goes with it), ``back`` is
     the page to return to without it, ``after`` the page that follows.
     """
-    visit().require(operation)
+    visit().require(operation, path)
     tag, row = found()
     fault = None
     if request.method == "POST":
@@ -119,7 +119,7 @@ class Question:
         query: Mapping[str, str] | None = None,
     ) -> Response:
         """Show the question; do the operation when it is confirmed."""
-        visit().require(operation)
+        visit().require(operation, path, body)
         fault = None
         if request.method == "POST":
             tag = optional("tag")
@@ -137,7 +137,7 @@ def renaming(
     operation: str, noun: str, name: str, *, title: str, page: str, notes: Sequence[str]
 ) -> Response:
     """Ask for another name of a thing, and give it that; ``page`` shows the thing by its name."""
-    visit().require(operation)
+    visit().require(operation, {"name": name})
     fault, wanted = None, name
     if request.method == "POST":
         wanted = text("name")

@@ -124,7 +124,6 @@ def _question(key: Key, title: str, button: str, notes: list[str], *command: str
 def rotate_key() -> Response:
     """Make the successor of a signing key."""
     visit().require("rotate_key")
-    visit().require_fresh()
     key = _key("signing key")
     title = _("Make a new key after signing key %(id)s?") % {"id": key.id}
     if key.registry is None:
@@ -146,7 +145,6 @@ def rotate_key() -> Response:
 def activate_key() -> Response:
     """Have a registry's own key sign that waits."""
     visit().require("activate_key")
-    visit().require_fresh()
     key = _key("signing key")
     service = key.registry or ""
     title = _("Have signing key %(id)s sign for %(name)s?") % {"id": key.id, "name": service}
@@ -164,7 +162,6 @@ def activate_key() -> Response:
 def revoke_key() -> Response:
     """Stop using a signing key, for an emergency."""
     visit().require("revoke_key")
-    visit().require_fresh()
     key = _key("signing key")
     notes = [
         _("This is for an emergency. Nothing is signed with the key any more, its private half is "

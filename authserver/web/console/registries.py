@@ -158,9 +158,6 @@ def new_registry() -> Response:
     if request.method == "GET":
         return _form("registry_new.html", RegistryTerms().model_dump(mode="json"), service="")
     service, terms = forms.text("service"), _typed()
-    if terms["header_mode"] != HeaderMode.X5C:
-        # It makes a key.
-        visit().require_fresh()
     _made, fault = tried(
         lambda: visit().call("put_registry", {"service": service}, body=terms, new=True)
     )
@@ -206,8 +203,6 @@ def _is_abrupt(registry: ApiRegistry, terms: Mapping[str, Any]) -> bool:
 
 def _refused(registry: ApiRegistry, terms: Mapping[str, Any]) -> FormFault | None:
     """Return why the form is not sent on: the registry must be ready for what it changes."""
-    if (terms["header_mode"], terms["key_type"]) != (registry.header_mode, registry.key_type):
-        visit().require_fresh()
     if not _is_abrupt(registry, terms) or forms.checked("ready"):
         return None
     text = _("This is in force within a second. Is the registry ready for it? Confirm it below.")

@@ -1,18 +1,20 @@
 """The operations that need a fresh proof (step-up), whatever page asks them.
 
-Pages ask for the proof before they show a form. This stands below them, so that no page can forget.
+``Visit.require`` asks before a form is shown, and ``Visit.call`` before the operation is done.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from authserver.core.names import nfc
+from authserver.core.errors import NotFound
+from authserver.core.signatures import HeaderMode
 from authserver.core.subjects import Role
-from authserver.db.app_tokens import ADMIN
+from authserver.db import app_tokens, lookup
 from authserver.db.models import AppTokenRow
-from authserver.db.snapshot import Snapshot
+from authserver.keys import registry_keys
 
 ALWAYS = frozenset(
     {
@@ -32,27 +34,41 @@ ALWAYS = frozenset(
 OF_USERS = frozenset(
     {"change_user", "invite_user", "put_user", "remove_user", "rename_user", "set_password"}
 )
+OF_REGISTRIES = frozenset({"change_registry", "put_registry"})
 MAKES_TOKENS = frozenset({"create_my_token", "create_token"})
 ROTATES_TOKENS = frozenset({"rotate_my_token", "rotate_token"})
-ADMINISTERING = frozenset({ADMIN, "auditor"})
-"""Entries of an app token's ceiling that open the administration."""
 
 
 def needs_proof(
-    operation: str,
-    path: Mapping[str, Any],
-    body: Mapping[str, Any],
-    snapshot: Snapshot,
-    store: Session,
+    session: Session, operation: str, path: Mapping[str, Any], body: Mapping[str, Any]
 ) -> bool:
-    """Whether an operation needs a fresh proof: what concerns administrators and auditors does."""
+    """Whether an operation needs a fresh proof.
+
+    It does if it concerns administrators, auditors, their tokens, or a registry's own key.
+    """
     if operation in OF_USERS:
-        known = snapshot.accounts.get(nfc(str(path.get("name", body.get("name")))))
         rises = body.get("admin") is True or body.get("auditor") is True
-        return rises or (known is not None and known.role > Role.NOBODY)
+        return rises or _role_of(session, path.get("name", body.get("user", ""))) > Role.NOBODY
+    if operation in OF_REGISTRIES:
+        return _changes_key(session, path.get("service", ""), body)
     if operation in MAKES_TOKENS:
-        return not ADMINISTERING.isdisjoint(body.get("scopes") or ())
+        return app_tokens.role(body.get("scopes")) > Role.NOBODY
     if operation in ROTATES_TOKENS:
-        row = store.get(AppTokenRow, path["id"])
-        return row is not None and not ADMINISTERING.isdisjoint(row.ceiling or ())
+        row = session.get(AppTokenRow, path.get("id", 0))
+        return row is not None and app_tokens.role(row.ceiling) > Role.NOBODY
     return operation in ALWAYS
+
+
+def _role_of(session: Session, name: str) -> Role:
+    with suppress(NotFound):
+        return lookup.account(session, name).role
+    return Role.NOBODY
+
+
+def _changes_key(session: Session, service: str, body: Mapping[str, Any]) -> bool:
+    """Whether a registry would get another key of its own, or name its key otherwise."""
+    try:
+        keys = registry_keys.terms(lookup.registry(session, service))
+    except NotFound:
+        keys = {"header_mode": HeaderMode.X5C}
+    return any(name in body and body[name] != present for name, present in keys.items())

@@ -10,8 +10,7 @@ from flask import Response, request
 
 from authserver.core import docker_config
 from authserver.core.rules import ACTIONS, ALL, LIST
-from authserver.core.subjects import Role
-from authserver.db.app_tokens import ADMIN, RIGHTS, role
+from authserver.db.app_tokens import ADMIN, RIGHTS
 from authserver.web.api.access import Effective
 from authserver.web.api.app_tokens import NewSecret
 from authserver.web.console import forms
@@ -104,11 +103,6 @@ def nothing_chosen(body: Mapping[str, Any]) -> FormFault | None:
         return None
     text = _("Choose what it may be used for, or all that the account may do.")
     return FormFault(HTTPStatus.UNPROCESSABLE_ENTITY, text, {"scopes": text})
-
-
-def administers(scopes: Sequence[str] | None) -> bool:
-    """Whether a token administers, or reads all of it, so that making it needs a fresh proof."""
-    return role(scopes) is not Role.NOBODY
 
 
 def bounds(scopes: Sequence[str] | None) -> TagsCell:

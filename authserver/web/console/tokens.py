@@ -64,8 +64,6 @@ def new_token() -> Response:
     fault = None
     if request.method == "POST":
         body = token_forms.picked()
-        if token_forms.administers(body["scopes"]):
-            visit().require_fresh()
         fault = token_forms.nothing_chosen(body)
         if fault is None:
             made, fault = tried(
@@ -115,11 +113,9 @@ def show_token() -> Response:
 @pages.route("/tokens/rotate", methods=["GET", "POST"])
 def rotate_token() -> Response:
     """Give an app token a new secret."""
-    visit().require("rotate_token")
     token, _tag = _seen()
+    visit().require("rotate_token", {"id": token.id})
     fault = None
-    if token_forms.administers(token.scopes):
-        visit().require_fresh()
     if request.method == "POST":
         body = {"grace": token_forms.seconds("grace")}
         made, fault = tried(lambda: visit().call("rotate_token", {"id": token.id}, body=body))

@@ -80,22 +80,28 @@ class Visit:
         """Whether the password or a second factor was shown a short time ago."""
         return self.now - self.proved_at < FRESH
 
-    def require_fresh(self) -> None:
-        """Raise ProofDue unless :attr:`is_fresh`."""
-        if not self.is_fresh:
-            raise ProofDue
-
     def may(self, operation: str) -> bool:
         """Whether the person may ask an operation at all: a page offers no other."""
         try:
-            self.require(operation)
+            self.caller.require(OPERATIONS[operation].need)
         except Forbidden:
             return False
         return True
 
-    def require(self, operation: str) -> None:
-        """Raise Forbidden unless the person may ask an operation."""
+    def require(
+        self,
+        operation: str,
+        path: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check that the person may ask an operation, before its form is shown.
+
+        Raises:
+            Forbidden: the person may not.
+            ProofDue: the operation needs a fresh proof, as far as ``path`` and ``body`` show.
+        """
         self.caller.require(OPERATIONS[operation].need)
+        self._require_proof(operation, path or {}, body or {})
 
     def call(
         self,
@@ -121,8 +127,7 @@ class Visit:
         """
         found, caller = OPERATIONS[operation], self._still()
         caller.require(found.need)
-        if found.method != "GET" and not self.is_fresh:
-            self._require_proof(operation, path or {}, body or {})
+        self._require_proof(operation, path or {}, body or {})
         arguments = dict(query or {})
         call: Call[Any, Any] = Call(
             parts=self.console.parts,
@@ -154,9 +159,10 @@ class Visit:
     def _require_proof(
         self, operation: str, path: Mapping[str, Any], body: Mapping[str, Any]
     ) -> None:
-        snapshot = self.console.parts.callers.state.current.snapshot
+        if self.is_fresh:
+            return
         with self.read() as session:
-            if step_up.needs_proof(operation, path, body, snapshot, session):
+            if step_up.needs_proof(session, operation, path, body):
                 raise ProofDue
 
     @contextmanager
