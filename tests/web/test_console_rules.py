@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from authserver.core.conditions import FIELDS
 from authserver.db import accounts, rules
@@ -55,6 +56,15 @@ def filled(page: str) -> dict[str, Any]:
     return form | {"actions": boxes, "registry": (chosen or [""])[0]}
 
 
+def saved(visitor: Visitor, page: str, form: dict[str, Any], **query: Any) -> TestResponse:
+    """Fill in the form of a rule, look at what it does, and save it."""
+    shown = visitor.post(page, hidden(visitor.get(page, **query).text) | form, **query)
+    if "nothing is saved yet" not in shown.text:
+        return shown
+    previewed = {"previewed": hidden(shown.text)["previewed"]}
+    return visitor.post(page, hidden(shown.text) | form | previewed, **query)
+
+
 def stored(world: World, rule_id: int) -> RuleRow | None:
     with world.wiring.store.read() as session:
         return session.get(RuleRow, rule_id)
@@ -75,9 +85,13 @@ def test_a_rule_is_previewed_before_it_is_saved(world: World, office: Visitor) -
     assert filled(shown.text)["comment"] == "why"
     assert "acl allow user:alice &#39;team/**&#39; pull --comment why" in shown.text
     assert json.loads(office.get("rules", format="json").text) == []
-    saved = office.submit("rules/new", rule(comment="why"))
-    assert saved.location == "/console/rules/show?id=3"
-    page = content(office.client.get(saved.location))
+    # What was shown is another rule.
+    form = hidden(shown.text) | rule(comment="else")
+    assert "nothing is saved yet" in office.post("rules/new", form).text
+    assert json.loads(office.get("rules", format="json").text) == []
+    made = office.post("rules/new", hidden(shown.text) | rule(comment="why"))
+    assert made.location == "/console/rules/show?id=3"
+    page = content(office.client.get(made.location))
     for text in ("Rule 3", "user:alice", "team/**", "every registry", "why"):
         assert text in page
 
@@ -87,7 +101,7 @@ def test_conditions_stand_in_the_form_by_their_table(world: World, office: Visit
     for name in FIELDS:
         assert f'name="{name}"' in page
     form = rule(networks="10.0.0.0/8\n192.168.0.0/16", valid_until="30d", registry=SERVICE)
-    assert office.submit("rules/new", form).status_code == 303
+    assert saved(office, "rules/new", form).status_code == 303
     (made,) = json.loads(office.get("rules", format="json").text)
     assert made["networks"] == ["10.0.0.0/8", "192.168.0.0/16"]
     assert made["valid_until"] is not None
@@ -96,10 +110,9 @@ def test_conditions_stand_in_the_form_by_their_table(world: World, office: Visit
     before = stored(world, FIRST)
     assert before is not None
     again = filled(office.get("rules/edit", id=FIRST).text)
-    assert (
-        office.post("rules/edit", again | {"do": "save", "comment": "x"}, id=FIRST).status_code
-        == 303
-    )
+    again |= {"do": "save", "comment": "x"}
+    del again["previewed"]
+    assert saved(office, "rules/edit", again, id=FIRST).status_code == 303
     after = stored(world, FIRST)
     assert after is not None
     assert (after.conditions, after.comment) == (before.conditions, "x")
@@ -122,7 +135,8 @@ def test_conditions_stand_in_the_form_by_their_table(world: World, office: Visit
 def test_what_is_wrong_stands_in_the_form(
     office: Visitor, do: str, field: str, value: Any, status: int
 ) -> None:
-    answer = office.submit("rules/new", rule(do=do, comment="kept") | {field: value})
+    form = rule(do=do, comment="kept") | {field: value}
+    answer = saved(office, "rules/new", form) if do == "save" else office.submit("rules/new", form)
     assert answer.status_code == status
     assert 'role="alert"' in answer.text
     assert filled(answer.text)["comment"] == "kept"
@@ -139,8 +153,8 @@ def test_an_edit_says_who_loses_and_keeps_what_it_does_not_ask_for(
     shown = office.post("rules/edit", form | {"do": "preview"}, id=FIRST)
     assert "Nobody gains or loses." in content(shown)
     assert f"acl edit 3 --actions {action} --comment x" in content(shown)
-    saved = office.post("rules/edit", form | {"do": "save"}, id=FIRST)
-    assert saved.location == "/console/rules/show?id=3"
+    form = form | hidden(shown.text) | {"do": "save"}
+    assert office.post("rules/edit", form, id=FIRST).location == "/console/rules/show?id=3"
     row = stored(world, FIRST)
     assert row is not None
     assert (row.effect, row.actions, row.disabled_at is None) == (effect, action, False)
@@ -156,6 +170,8 @@ def test_a_preview_names_who_loses(world: World, office: Visitor) -> None:
 def test_an_edit_conflict_shows_both_versions(world: World, office: Visitor, do: str) -> None:
     world.allow("user:alice", "team/**", "pull")
     form = filled(office.get("rules/edit", id=FIRST).text) | {"do": do, "comment": "mine"}
+    if do == "save":
+        form |= hidden(office.post("rules/edit", form, id=FIRST).text)
     change_behind(world, FIRST, "theirs")
     answer = office.post("rules/edit", form, id=FIRST)
     assert answer.status_code == (412 if do == "save" else 200)
@@ -197,11 +213,11 @@ def test_a_switch_rests_on_the_rule_that_was_shown(
 
 def test_the_latest_change_is_undone_as_it_was_shown(world: World, office: Visitor) -> None:
     assert "changed more than one rule" in content(office.get("rules/undo"))
-    office.submit("rules/new", rule())
+    saved(office, "rules/new", rule())
     shown = office.get("rules/undo")
     assert "account:admin" in content(shown)
     assert "alice loses pull team/**" in content(shown)
-    office.submit("rules/new", rule(patterns="other/**"))
+    saved(office, "rules/new", rule(patterns="other/**"))
     late = office.post("rules/undo", hidden(shown.text))
     assert late.status_code == 409
     assert "other/**" in content(late)
@@ -212,7 +228,7 @@ def test_the_latest_change_is_undone_as_it_was_shown(world: World, office: Visit
 def test_warnings_stand_in_the_list_the_rule_and_the_preview(world: World, office: Visitor) -> None:
     form = rule(subjects="everyone", actions=["pull", "push"])
     assert "public-write" in content(office.submit("rules/new", form | {"do": "preview"}))
-    assert office.submit("rules/new", form).status_code == 303
+    assert saved(office, "rules/new", form).status_code == 303
     for page in (office.get("rules"), office.get("rules/show", id=FIRST)):
         assert "public-write" in content(page)
 

@@ -28,7 +28,6 @@ from authserver.web.console import (
     me,
     my_access,
     my_logins,
-    my_rules,
     my_tokens,
     overview,
     policy_file,
@@ -53,7 +52,7 @@ EVERYBODY = (
     my_tokens.pages,
     my_logins.pages,
     my_access.pages,
-    my_rules.pages,
+    rules.my_pages,
 )
 ADMINISTRATION = (
     overview.pages,

@@ -1,8 +1,10 @@
 """The form of a rule: what stands in its fields, the rule that they make, and its command."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from flask import request
@@ -96,6 +98,11 @@ def terms(values: Mapping[str, Any], old: ApiRule | None) -> dict[str, Any]:
         else:
             said[name] = when(values[name])
     return said
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return what tells whether a form is the one that was previewed."""
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def when(text: str) -> str | None:

@@ -1,9 +1,9 @@
 """Rules: who may do what, with a preview of who gains and who loses by each change.
 
-The same pages serve administrators and, below ``me/``, delegates, who see only their own rules.
+The same pages serve administrators and, below ``my/``, delegates, who see only their own rules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from flask import Blueprint, Response, request
 
 from authserver.core.errors import Forbidden
 from authserver.web.api import parsing
+from authserver.web.api.delegations import ApiDelegation
+from authserver.web.api.models import MAX_PAGE
 from authserver.web.api.rule_changes import RuleEffects
 from authserver.web.api.rules import ApiRule
 from authserver.web.console import forms, rule_fields
@@ -48,11 +50,16 @@ def marks(rule: ApiRule) -> TagsCell:
 
 @dataclass(frozen=True)
 class RulePages:
-    """The pages of rules below ``root``."""
+    """The pages of rules below ``root``: of those who read all rules, or of delegates.
+
+    An administrator is no delegate. An administrator's rules may be on another listener.
+    """
 
     root: str
     title: Label
     empty: Label
+    of_delegates: bool = False
+    template: str = "list.html"
 
     def blueprint(self) -> Blueprint:
         pages = Blueprint(self.root.replace("/", " "), __name__)
@@ -65,7 +72,32 @@ class RulePages:
 
     def all(self) -> Response:
         """List the rules."""
-        return self._list().answer()
+        self._enter("list_rules")
+        return self._list().answer(delegations=self._delegations())
+
+    def _enter(self, operation: str) -> None:
+        """Raise Forbidden unless these pages are for the person, who may ask the operation."""
+        visit().require(operation)
+        if not (visit().is_delegate if self.of_delegates else visit().reads_all):
+            raise Forbidden(
+                "only a delegate may do this"
+                if self.of_delegates
+                else "only an administrator or auditor may do this"
+            )
+
+    def _write(self, operation: str) -> None:
+        """Raise Forbidden unless the person writes rules on these pages."""
+        self._enter(operation)
+        if not rule_fields.may_write():
+            raise Forbidden("only administrators and delegates write rules")
+
+    def _delegations(self) -> Sequence[ApiDelegation]:
+        if not self.of_delegates:
+            return ()
+        held: Sequence[ApiDelegation] = (
+            visit().call("list_delegations", query={"limit": str(MAX_PAGE)}).items
+        )
+        return held
 
     def _list(self) -> ListPage:
         new = (f"{self.root}/new", lazy("New rule"), "add_rule")
@@ -91,6 +123,7 @@ class RulePages:
             command=("acl", "list"),
             filters=FILTERS,
             actions=(new, undo) if rule_fields.may_write() else (),
+            template=self.template,
         )
 
     def _at(self, rule: ApiRule) -> str:
@@ -98,6 +131,7 @@ class RulePages:
 
     def show(self) -> Response:
         """Show a rule."""
+        self._enter("show_rule")
         rule, _tag = _seen()
         return render(
             "rule.html",
@@ -111,34 +145,35 @@ class RulePages:
 
     def new(self) -> Response:
         """Write a rule."""
-        _require_writer("add_rule")
+        self._write("add_rule")
         values = dict(rule_fields.NEW)
         return self._form("add_rule", values, None, None)
 
     def edit(self) -> Response:
         """Change what a rule says."""
-        _require_writer("replace_rule")
+        self._write("replace_rule")
         rule, tag = _seen()
         return self._form("replace_rule", rule_fields.filled(rule), rule, tag)
 
     def _form(
         self, operation: str, values: dict[str, Any], rule: ApiRule | None, tag: str | None
     ) -> Response:
-        """Show the form of a rule, what the filled in one would do, or save it."""
+        """Show the form of a rule, what the filled in one would do, or save it after that."""
         fault: FormFault | None = None
-        preview = None
+        preview, digest = None, ""
         said = rule_fields.terms(values, rule)
         path = {} if rule is None else {"id": rule.id}
         if request.method == "POST":
             values = rule_fields.typed()
             said = rule_fields.terms(values, rule)
-            if forms.text("do") == "save":
+            preview, fault = tried(lambda: _previewed({**path, "terms": said}))
+            digest = rule_fields.digest(values)
+            is_seen = forms.text("previewed") == digest
+            if preview is not None and is_seen and forms.text("do") == "save":
                 seen = forms.optional("tag")
                 saved, fault = tried(lambda: visit().call(operation, path, body=said, tag=seen))
                 if saved is not None:
                     return redirect(f"{self.root}/show", id=saved.answer.id)
-            else:
-                preview, fault = tried(lambda: _previewed({**path, "terms": said}))
         is_conflict = request.method == "POST" and forms.optional("tag") != tag
         return render(
             "rule_form.html",
@@ -149,8 +184,9 @@ class RulePages:
             actions=rule_fields.ACTIONS,
             condition_fields=rule_fields.condition_fields(),
             registries=rule_fields.registries(),
-            is_delegate=not visit().reads_all,
+            delegations=self._delegations(),
             preview=preview,
+            previewed=digest if preview is not None else "",
             fault=fault,
             conflict=rule_fields.both(values, rule) if rule and is_conflict else None,
             command_words=rule_fields.command_words(said, rule),
@@ -165,7 +201,8 @@ class RulePages:
         return self._switch(enabled=False)
 
     def _switch(self, *, enabled: bool) -> Response:
-        rule, tag = _changed("change_rule")
+        self._write("change_rule")
+        rule, tag = _seen()
         title = _("Enable rule %(id)s?") if enabled else _("Disable rule %(id)s?")
         return replace(
             self._question(rule, tag, "enable" if enabled else "disable"),
@@ -177,7 +214,8 @@ class RulePages:
 
     def remove(self) -> Response:
         """Remove a rule."""
-        rule, tag = _changed("remove_rule")
+        self._write("remove_rule")
+        rule, tag = _seen()
         return replace(
             self._question(rule, tag, "remove"),
             title=_("Remove rule %(id)s?") % {"id": rule.id},
@@ -193,7 +231,7 @@ class RulePages:
 
     def undo(self) -> Response:
         """Undo the latest change of rules, if it is still the one that was shown."""
-        _require_writer("undo_rule")
+        self._write("undo_rule")
         fault: FormFault | None = None
         if request.method == "POST":
             wanted = parsing.number(forms.text("change"))
@@ -209,18 +247,6 @@ def _seen() -> tuple[ApiRule, str]:
     """Return the rule of the page, and its tag."""
     found = visit().call("show_rule", {"id": parsing.number(request.args.get("id", ""))})
     return found.answer, found.tag
-
-
-def _changed(operation: str) -> tuple[ApiRule, str]:
-    _require_writer(operation)
-    return _seen()
-
-
-def _require_writer(operation: str) -> None:
-    """Raise Forbidden unless the person writes rules."""
-    visit().require(operation)
-    if not rule_fields.may_write():
-        raise Forbidden("only administrators and delegates write rules")
 
 
 def _previewed(change: Mapping[str, Any]) -> RuleEffects:
@@ -239,4 +265,12 @@ pages = RulePages(
     "rules",
     lazy("Rules"),
     lazy("There are no rules, so nobody may do anything. Write the first one."),
+).blueprint()
+
+my_pages = RulePages(
+    "my/rules",
+    lazy("My rules"),
+    lazy("You have written no rule. A rule lets somebody pull or push below your names."),
+    of_delegates=True,
+    template="my_rules.html",
 ).blueprint()
